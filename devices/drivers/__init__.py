@@ -1,0 +1,1 @@
+"""One file per device family: bytes in, events out, no input or output of its own."""

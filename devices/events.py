@@ -1,0 +1,68 @@
+"""Log events: structured, past tense, object first. Ids only, never a person's name or number.
+
+``emit("device_attached", device="ecg-1", driver="contec_8000g")`` writes one JSON line. An event or a field that is
+not in the table is a programming error, so the table is the documentation.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+
+EVENTS: dict[str, tuple[str, ...]] = {
+    # devices
+    "device_attached": ("device", "driver", "port"),
+    "device_lost": ("device", "reason"),
+    "device_fault": ("device", "code"),
+    "frames_dropped": ("device", "count", "reason"),
+    "bluetooth_unavailable": ("reason",),
+    "bluetooth_available": (),
+    # record
+    "journal_opened": ("origin", "size", "boot"),
+    "entry_appended": ("n", "kind"),
+    "recording_stored": ("sha256", "bytes"),
+    "uplink_lost": ("reason",),
+    "uplink_restored": (),
+    "batch_delivered": ("first", "count"),
+    "recording_delivered": ("sha256", "bytes"),
+    "upload_parked": ("what", "reason"),
+    "receipt_verified": ("size",),
+    "clock_stepped": ("seconds",),
+    "disk_low": ("free_bytes",),
+    # patrol and clinic
+    "visit_opened": ("visit", "village"),
+    "visit_closed": ("visit", "dwell_s"),
+    "village_entered": ("village",),
+    "village_left": ("village",),
+    "encounter_opened": ("encounter",),
+    "encounter_closed": ("encounter",),
+    "sign_in_refused": ("person", "reason"),
+    "signed_in": ("person",),
+    # consultation
+    "consultation_changed": ("consultation", "state"),
+    "exchange_lost": ("reason",),
+    "exchange_joined": (),
+    "video_source_lost": ("feed", "reason"),
+    "video_source_opened": ("feed",),
+    "opinion_received": ("consultation",),
+    # county
+    "checkpoint_accepted": ("origin", "size"),
+    "checkpoint_refused": ("origin", "reason"),
+    "entries_stored": ("origin", "first", "count"),
+    "entry_set_aside": ("origin", "n", "reason"),
+    "request_refused": ("path", "reason"),
+    "account_locked": ("account",),
+    # services
+    "service_started": ("service", "seconds"),
+    "service_stopping": ("service",),
+}
+
+_log = logging.getLogger("xunzhen")
+
+
+def emit(event: str, level: int = logging.INFO, **fields: object) -> None:
+    known = EVENTS.get(event)
+    if known is None or not set(fields) <= set(known):
+        raise ValueError(f"log event {event!r} with fields {sorted(fields)} is not in devices/events.py")
+    if _log.isEnabledFor(level):
+        _log.log(level, json.dumps({"event": event, **fields}, ensure_ascii=False, default=str))

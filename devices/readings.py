@@ -1,0 +1,197 @@
+"""Value types that come out of devices. Pure; a unit stands in every field name.
+
+No measurement is ``None`` or its own type, never 0. What the device itself claimed about time is ``device_said_at``:
+text in ISO 8601 without zone, as the device showed it, because device clocks are wrong and have no zone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+INVALID_COUNT = -32768
+"""In ``Samples.counts``: no value at this sample (lead off, frame lost). Drawn and stored as a gap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """A chunk of waveform.
+
+    ``counts`` is int16 of shape (n, len(channels)); physical value = count * resolution, in ``unit``.
+    ``first_index`` counts samples since ``segment`` began; a jump is a gap; a new segment starts at 0 again.
+    """
+
+    stream: str
+    """"ecg" or "pleth"."""
+    channels: tuple[str, ...]
+    """For ECG the IEEE 11073 lead names: I, II, III, aVR, aVL, aVF, V1..V6. Derived leads are not sent."""
+    sample_rate_hz: float
+    segment: int
+    first_index: int
+    counts: npt.NDArray[np.int16]
+    resolution: float
+    unit: str
+    """UCUM: "uV" for ECG, "1" for pleth."""
+
+    def values(self) -> npt.NDArray[np.float64]:
+        """Physical values, NaN where there is none."""
+        physical: npt.NDArray[np.float64] = self.counts.astype(np.float64) * self.resolution
+        physical[self.counts == INVALID_COUNT] = np.nan
+        return physical
+
+    @property
+    def last_index(self) -> int:
+        return self.first_index + len(self.counts) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class BloodPressure:
+    """Bluetooth SIG Blood Pressure Measurement (0x2A35) in its own words."""
+
+    kind: ClassVar[str] = "blood_pressure"
+    systolic_mmhg: float
+    diastolic_mmhg: float
+    mean_mmhg: float | None = None
+    pulse_bpm: float | None = None
+    irregular_pulse: bool | None = None
+    body_movement: bool | None = None
+    cuff_too_loose: bool | None = None
+    device_said_at: str | None = None
+
+
+class GlucoseRange(StrEnum):
+    IN_RANGE = "in_range"
+    LOW = "low"
+    HIGH = "high"
+
+
+@dataclass(frozen=True, slots=True)
+class Glucose:
+    """Bluetooth SIG Glucose Measurement (0x2A18). ``glucose_mmol_l`` is None where the meter showed LO or HI."""
+
+    kind: ClassVar[str] = "glucose"
+    glucose_mmol_l: float | None
+    range: GlucoseRange = GlucoseRange.IN_RANGE
+    sequence: int | None = None
+    """The meter's own record number: (device, sequence) never is stored twice."""
+    sample_type: str | None = None
+    meal: str | None = None
+    """"fasting", "preprandial", "postprandial", "casual", "bedtime" or None: not said."""
+    device_said_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PulseOximetry:
+    """One number set of an oximeter; at most one a second is published."""
+
+    kind: ClassVar[str] = "pulse_oximetry"
+    spo2_percent: int | None
+    pulse_bpm: int | None
+    perfusion_index_percent: float | None = None
+    device_said_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Temperature:
+    kind: ClassVar[str] = "temperature"
+    temperature_c: float | None
+    site: str | None = None
+    device_said_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityCard:
+    """What a resident identity card says. Sensitive personal information: never logged."""
+
+    kind: ClassVar[str] = "identity_card"
+    name: str
+    sex: str
+    """"male", "female", "unknown" or "unspecified" (GB/T 2261.1 1, 2, 0, 9)."""
+    ethnicity_code: str
+    """GB/T 3304, "01".."56", "97", "98"."""
+    born_on: date | None
+    address: str
+    id_number: str
+    """18 characters, check digit verified (GB 11643, ISO 7064 MOD 11-2)."""
+    issuer: str
+    valid_from: date | None
+    valid_until: date | None
+    """None: long-term or not readable."""
+
+    def __repr__(self) -> str:
+        return "IdentityCard(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class CardRemoved:
+    kind: ClassVar[str] = "card_removed"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """One GNSS fix in WGS-84, or the statement that there is none (``latitude_deg`` None)."""
+
+    kind: ClassVar[str] = "position"
+    latitude_deg: float | None
+    longitude_deg: float | None
+    accuracy_m: float | None
+    """Horizontal, one sigma; from GST, else estimated as HDOP * 5 m."""
+    satellites: int
+    speed_m_s: float | None = None
+    gnss_at: datetime | None = None
+    """UTC time in the sentences, aware."""
+
+
+Reading = BloodPressure | Glucose | PulseOximetry | Temperature | IdentityCard | CardRemoved | Position
+
+
+class Link(StrEnum):
+    ABSENT = "absent"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    DEGRADED = "degraded"
+    LOST = "lost"
+
+
+class Sensor(StrEnum):
+    OK = "ok"
+    OFF = "off"
+    SEARCHING = "searching"
+    LEAD_OFF = "lead_off"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """What a device is doing; published on every change and every 2 s while attached."""
+
+    link: Link
+    sensor: Sensor = Sensor.UNKNOWN
+    leads_off: tuple[str, ...] = ()
+    battery_percent: int | None = None
+    fault: str | None = None
+    """An error ``code`` of ours (see ``vehicle.hints``), None when all is well."""
+    vendor_text: str | None = None
+    counters: dict[str, int] = field(default_factory=dict)
+    """frames, bad_checksums, resyncs, dropped_bytes, gaps."""
+
+
+Event = Samples | Reading | DeviceState
+
+
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """An event with the device it came from and the time it was received: what travels on the feed."""
+
+    device: str
+    """The stable name in settings, e.g. "ecg-1"."""
+    driver: str
+    received_at: datetime
+    received_mono_s: float
+    event: Event

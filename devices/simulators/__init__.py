@@ -1,0 +1,1 @@
+"""Byte-exact twins of the devices, for the demo and the tests."""

@@ -1,0 +1,1 @@
+"""The county server: intake, verification, coverage, pages, exports."""

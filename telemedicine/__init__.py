@@ -1,0 +1,1 @@
+"""A live consultation: van side, exchange, specialist page."""

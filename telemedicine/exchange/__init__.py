@@ -1,0 +1,1 @@
+"""Where specialists and vans find each other: signalling, invitations, the specialist's pages."""

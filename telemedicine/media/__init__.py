@@ -1,0 +1,1 @@
+"""Video and audio of a consultation: sources, encoder, tracks."""

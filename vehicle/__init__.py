@@ -1,0 +1,1 @@
+"""The van: puts devices, record and consultation together for the village doctor."""

@@ -1,0 +1,1 @@
+"""People, encounters, measurements, screening."""

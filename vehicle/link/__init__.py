@@ -1,0 +1,1 @@
+"""The uplink: is there a network, how good is it."""

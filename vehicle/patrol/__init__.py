@@ -1,0 +1,1 @@
+"""Position, villages and visits."""

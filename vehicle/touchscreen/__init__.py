@@ -1,0 +1,1 @@
+"""The village doctor's pages and the local API."""

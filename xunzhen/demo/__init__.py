@@ -1,0 +1,1 @@
+"""The whole in one command: county, van, consultation and simulated devices."""

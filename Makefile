@@ -1,0 +1,54 @@
+# make demo   everything on one machine, with simulated devices      make test    all tests (installs what they need)
+# make check  style, types, import contracts, JavaScript types       make bench   start-up, memory, journal
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check bench screenshots pins clean
+
+demo: $(VENV)/.demo
+	@$(BIN)/xunzhen demo $(if $(FRESH),--fresh) $(if $(ECG),--ecg "$(ECG)") $(if $(TRACK),--track "$(TRACK)") \
+		$(if $(ULTRASOUND),--ultrasound "$(ULTRASOUND)") $(if $(ROOM),--room "$(ROOM)") $(DEMO)
+
+test: $(VENV)/.test
+	@scripts/install-debian-packages chromium fonts-noto-cjk dbus systemd
+	$(BIN)/python -m pytest $(TESTS)
+
+check: $(VENV)/.test
+	@scripts/install-debian-packages node-typescript systemd
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	tsc -p tsconfig.json
+	$(BIN)/python -m pytest -q tests/test_docs.py
+
+bench: $(VENV)/.demo
+	$(BIN)/python -m benchmarks
+
+screenshots: $(VENV)/.test
+	@scripts/install-debian-packages chromium fonts-noto-cjk dbus
+	$(BIN)/python -m tests.whole.screenshots docs/screens
+
+# Pinned versions with hashes, without addresses; run after changing pyproject.toml or requirements/*.in.
+pins:
+	$(PYTHON) -m venv build/pins && build/pins/bin/pip install -q uv
+	cd requirements && for set in runtime demo test; do ../build/pins/bin/uv pip compile -q --generate-hashes --universal \
+		--python-version 3.11 --no-emit-index-url --no-header -o $$set.txt ../pyproject.toml build.in \
+		$$( [ $$set = runtime ] || echo --extra demo ) $$( [ $$set != test ] || echo test.in ); done
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: requirements/demo.txt pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/demo.txt
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.test: requirements/test.txt pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/test.txt
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) build demo-data test-results *.egg-info

@@ -1,0 +1,352 @@
+"""Where a vehicle was: from GNSS fixes to stays in villages, and tracks as they stand in the journal.
+
+Readings decided in the record's design, so that two implementations agree:
+
+- a fix is valid with accuracy <= 50 m, >= 5 satellites, no spoofing flag, implied speed <= 70 m/s;
+- entering (inside the area itself) and leaving (farther than 100 m outside, or in that band but firmly, by more than
+  the accuracy, inside a neighbour) take effect after 60 s of agreeing valid fixes and count from the first of them;
+- dwell is the sum of steps of at most 15 min between valid inside fixes of one stay; a longer hole counts as inferred
+  only if the vehicle did not move, and never for more than the observed time; a hole in which it moved cuts the stay.
+
+Pure: no clock, no files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta, timezone
+from math import ceil
+from typing import Any
+
+from sync.areas import AreaIndex, Village, distance_m
+
+LOCAL = timezone(timedelta(hours=8), "Asia/Shanghai")
+"""China Standard Time; no summer time since 1991."""
+
+MAX_ACCURACY_M = 50.0
+MIN_SATELLITES = 5
+MAX_SPEED_M_S = 70.0
+AGREE_S = 60.0
+BUFFER_M = 100.0
+MAX_STEP_S = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """One position. ``at`` is aware UTC; ``spoof`` is the receiver's own spoofing or jamming flag."""
+
+    at: datetime
+    latitude_deg: float
+    longitude_deg: float
+    accuracy_m: float
+    satellites: int
+    spoof: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """One uninterrupted presence in a village.
+
+    :ivar departed_at: None while it lasts (as far as the fixes tell)
+    :ivar dwell_s: counted seconds, ``inferred_s`` of them from holes at rest
+    :ivar flags: sorted; words of ``sync.coverage.FLAGS``
+    """
+
+    village_code: str
+    arrived_at: datetime
+    departed_at: datetime | None
+    dwell_s: float
+    inferred_s: float
+    flags: tuple[str, ...]
+
+    @property
+    def day(self) -> date:
+        """The local day it began: a stay across midnight belongs to it."""
+        return self.arrived_at.astimezone(LOCAL).date()
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    village: Village
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    village: Village
+    at: datetime
+    stay: Stay
+
+
+def local_day(at: datetime) -> date:
+    """The date on the wall in China."""
+    return at.astimezone(LOCAL).date()
+
+
+@dataclass
+class _Open:
+    """A stay under way."""
+
+    village: Village
+    arrived_at: datetime
+    last: Fix
+    observed_s: float = 0.0
+    inferred_s: float = 0.0
+    flags: set[str] = field(default_factory=set)
+
+    def step_to(self, fix: Fix) -> None:
+        """Count the time from the last inside fix to this one."""
+        step_s = (fix.at - self.last.at).total_seconds()
+        if step_s <= MAX_STEP_S:
+            self.observed_s += step_s
+        else:
+            self.inferred_s += step_s
+            self.flags.add("gnss_gap_inferred")
+        self.last = fix
+
+    @property
+    def counted_inferred_s(self) -> float:
+        return min(self.inferred_s, self.observed_s)
+
+    def as_stay(self, departed_at: datetime | None) -> Stay:
+        flags = self.flags | ({"inferred_more_than_half"} if self.inferred_s > self.observed_s else set())
+        return Stay(
+            village_code=self.village.code,
+            arrived_at=self.arrived_at,
+            departed_at=departed_at,
+            dwell_s=self.observed_s + self.counted_inferred_s,
+            inferred_s=self.counted_inferred_s,
+            flags=tuple(sorted(flags)),
+        )
+
+
+@dataclass
+class _Change:
+    """A change of place that waits for 60 s of agreement: the fixes seen so far, the first one first."""
+
+    village: Village | None
+    fixes: list[Fix]
+
+
+class Presence:
+    """Follows fixes in the order of time; ``feed`` says when a village is entered or left.
+
+    :param named: code of the village named on duty, which wins where areas overlap; else the nearest centre does
+    """
+
+    def __init__(self, villages: Sequence[Village], named: Callable[[datetime], str | None] = lambda at: None) -> None:
+        self._index = AreaIndex(villages)
+        self._named = named
+        self._stay: _Open | None = None
+        self._change: _Change | None = None
+        self._last: Fix | None = None
+        self._day: date | None = None
+        self._midnight: datetime | None = None
+
+    @property
+    def village(self) -> Village | None:
+        return self._stay.village if self._stay else None
+
+    @property
+    def arrived_at(self) -> datetime | None:
+        return self._stay.arrived_at if self._stay else None
+
+    @property
+    def dwell_s(self) -> float:
+        """Counted seconds of the stay under way, up to the last inside fix; 0.0 in no village."""
+        return self._stay.observed_s + self._stay.counted_inferred_s if self._stay else 0.0
+
+    @property
+    def stay(self) -> Stay | None:
+        """The stay under way as it stands."""
+        return self._stay.as_stay(None) if self._stay else None
+
+    def feed(self, fix: Fix) -> list[Arrived | Left]:
+        """Take the next fix. One that is not valid, or not newer than the last, changes nothing but the flags."""
+        refusal = self._refusal(fix)
+        if refusal is not None:
+            if refusal and self._stay:
+                self._stay.flags.add(refusal)
+            return []
+        events = self._cut_after_travel(fix)
+        self._last = fix
+        place = self._place(fix)
+        if self._stay is not None and place is self._stay.village:
+            self._change = None
+            self._stay.step_to(fix)
+        elif self._stay is None and place is None:
+            self._change = None
+        else:
+            events += self._consider(place, fix)
+        return events
+
+    def _refusal(self, fix: Fix) -> str | None:
+        """None for a valid fix, else the flag it leaves ("" for one out of order, which leaves none)."""
+        if self._last is not None and fix.at <= self._last.at:
+            return ""
+        if fix.spoof:
+            return "spoof_flag"
+        if fix.accuracy_m > MAX_ACCURACY_M:
+            return "low_accuracy"
+        if fix.satellites < MIN_SATELLITES:
+            return "few_satellites"
+        return "position_jump" if self._jumps(fix) else None
+
+    def _jumps(self, fix: Fix) -> bool:
+        last = self._last
+        if last is None or (last.latitude_deg == fix.latitude_deg and last.longitude_deg == fix.longitude_deg):
+            return False
+        way_m = distance_m(last.latitude_deg, last.longitude_deg, fix.latitude_deg, fix.longitude_deg)
+        return way_m > MAX_SPEED_M_S * (fix.at - last.at).total_seconds()
+
+    def _cut_after_travel(self, fix: Fix) -> list[Arrived | Left]:
+        """After a long hole: what waited for agreement starts anew; a stay in which the vehicle moved ends before it."""
+        if self._last is None or (fix.at - self._last.at).total_seconds() <= MAX_STEP_S:
+            return []
+        self._change = None
+        stay = self._stay
+        if stay is None or _at_rest(stay.last, fix):
+            return []
+        stay.flags.add("moved_during_gap")
+        self._stay = None
+        return [Left(stay.village, stay.last.at, stay.as_stay(stay.last.at))]
+
+    def _consider(self, place: Village | None, fix: Fix) -> list[Arrived | Left]:
+        change = self._change
+        if change is None or change.village is not place:
+            self._change = _Change(place, [fix])
+            return []
+        change.fixes.append(fix)
+        if (fix.at - change.fixes[0].at).total_seconds() < AGREE_S:
+            return []
+        return self._confirm(change)
+
+    def _confirm(self, change: _Change) -> list[Arrived | Left]:
+        events: list[Arrived | Left] = []
+        first = change.fixes[0]
+        if self._stay is not None:
+            events.append(Left(self._stay.village, first.at, self._stay.as_stay(first.at)))
+        self._stay = self._change = None
+        if change.village is not None:
+            self._stay = _Open(change.village, first.at, first)
+            for fix in change.fixes[1:]:
+                self._stay.step_to(fix)
+            events.append(Arrived(change.village, first.at))
+        return events
+
+    def _place(self, fix: Fix) -> Village | None:
+        """The village this one fix belongs to, given where the vehicle is already."""
+        latitude, longitude = fix.latitude_deg, fix.longitude_deg
+        near = self._index.near(latitude, longitude)
+        current = self._stay.village if self._stay else None
+        if not near:
+            return None
+        today = self._local_day(fix.at)
+        inside = [
+            village
+            for village in near
+            if village.contains(latitude, longitude) and (village is current or village.in_force(today))
+        ]
+        if current is None or current in inside or current.metres_outside(latitude, longitude) > BUFFER_M:
+            return self._choose(inside, fix)
+        firmly = [village for village in inside if village.metres_inside(latitude, longitude) > fix.accuracy_m]
+        return self._choose(firmly, fix) or current
+
+    def _choose(self, villages: list[Village], fix: Fix) -> Village | None:
+        if len(villages) < 2:
+            return villages[0] if villages else None
+        named = self._named(fix.at)
+        return min(
+            villages,
+            key=lambda village: (
+                village.code != named,
+                village.metres_from_centre(fix.latitude_deg, fix.longitude_deg),
+            ),
+        )
+
+    def _local_day(self, at: datetime) -> date:
+        if self._day is None or self._midnight is None or at >= self._midnight:
+            local = at.astimezone(LOCAL)
+            self._day = local.date()
+            self._midnight = (local + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+        return self._day
+
+
+def _at_rest(before: Fix, after: Fix) -> bool:
+    """Same position, within accuracy + 100 m, before and after a hole."""
+    way_m = distance_m(before.latitude_deg, before.longitude_deg, after.latitude_deg, after.longitude_deg)
+    return way_m <= max(before.accuracy_m, after.accuracy_m) + BUFFER_M
+
+
+def stays(
+    fixes: Iterable[Fix], villages: Sequence[Village], named: Callable[[datetime], str | None] = lambda at: None
+) -> list[Stay]:
+    """All stays of a track, in order; the last one has ``departed_at`` None when the track ends inside."""
+    presence = Presence(villages, named)
+    found = [event.stay for fix in fixes for event in presence.feed(fix) if isinstance(event, Left)]
+    if presence.stay is not None:
+        found.append(presence.stay)
+    return found
+
+
+# tracks in the journal (entry kind track/1) ---------------------------------------------------------------------------
+
+
+def track_fields(fixes: Sequence[Fix]) -> dict[str, Any]:
+    """Fields of a ``track/1`` entry: the first fix, then steps ``[dt_s, dlat_e7, dlon_e7, accuracy_m, satellites]``.
+
+    Each step is the difference to the fix before it; seconds are rounded on the way from the start, so that nothing
+    adds up. A fix with the spoofing flag has a sixth number 1; for the first fix that is a step of dt 0.
+
+    :raises ValueError: no fixes
+    """
+    if not fixes:
+        raise ValueError("a track needs at least one fix")
+    first = fixes[0]
+    dt_s, latitude, longitude = 0, _e7(first.latitude_deg), _e7(first.longitude_deg)
+    fields: dict[str, Any] = {
+        "started_at": _written(first.at),
+        "lat_e7": latitude,
+        "lon_e7": longitude,
+        "accuracy_m": ceil(first.accuracy_m),
+        "satellites": first.satellites,
+    }
+    steps = [[0, 0, 0, ceil(first.accuracy_m), first.satellites, 1]] if first.spoof else []
+    for fix in fixes[1:]:
+        now = round((fix.at - first.at).total_seconds()), _e7(fix.latitude_deg), _e7(fix.longitude_deg)
+        step = [now[0] - dt_s, now[1] - latitude, now[2] - longitude, ceil(fix.accuracy_m), fix.satellites]
+        steps.append([*step, 1] if fix.spoof else step)
+        dt_s, latitude, longitude = now
+    fields["steps"] = steps
+    return fields
+
+
+def fixes_of_track(fields: Mapping[str, Any]) -> list[Fix]:
+    """The fixes of a ``track/1`` entry.
+
+    :raises ValueError: a field is missing or of the wrong kind
+    """
+    try:
+        at = datetime.fromisoformat(fields["started_at"]).astimezone(UTC)
+        latitude, longitude = int(fields["lat_e7"]), int(fields["lon_e7"])
+        fixes = [Fix(at, latitude / 1e7, longitude / 1e7, float(fields["accuracy_m"]), int(fields["satellites"]))]
+        for dt_s, dlat_e7, dlon_e7, accuracy_m, satellites, *spoof in fields["steps"]:
+            at += timedelta(seconds=dt_s)
+            latitude, longitude = latitude + dlat_e7, longitude + dlon_e7
+            fix = Fix(at, latitude / 1e7, longitude / 1e7, float(accuracy_m), satellites, bool(spoof and spoof[0]))
+            if dt_s == 0 and len(fixes) == 1:
+                fixes[0] = fix
+            else:
+                fixes.append(fix)
+    except (KeyError, TypeError, ValueError, OverflowError) as fault:
+        raise ValueError(f"not a track: {fault}") from fault
+    return fixes
+
+
+def _e7(degrees: float) -> int:
+    return round(degrees * 1e7)
+
+
+def _written(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"

@@ -201,7 +201,7 @@ class Presence:
         return way_m > MAX_SPEED_M_S * (fix.at - last.at).total_seconds()
 
     def _cut_after_travel(self, fix: Fix) -> list[Arrived | Left]:
-        """After a long hole: what waited for agreement starts anew; a stay in which the vehicle moved ends before it."""
+        """After a long hole: what waited for agreement starts anew; a stay in which it moved ends before it."""
         if self._last is None or (fix.at - self._last.at).total_seconds() <= MAX_STEP_S:
             return []
         self._change = None

@@ -1,57 +1,61 @@
-"""What a session asks of a link: serial, Bluetooth, replay. One link object lives as long as its session.
+"""What a session asks of a link: open, receive, write, close. Serial, Bluetooth, TCP and replay look the same from above.
 
-A link is used by one task. ``disconnect`` may be called at any time, any number of times, and never raises.
+A link belongs to one device and is opened again and again for as long as the session runs. It holds no policy: when to
+try again after ``LinkLost`` and what a driver wants said is the session's business.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from devices.driver import Write
-from devices.errors import AskPerson, Retry
+from devices.driver import GattUse, SerialLine, Write
+from devices.errors import LinkLost
+
+
+class SessionEnded(LinkLost):
+    """The device hung up in good order, as meters do after a measurement: no fault, nothing to log as lost."""
+
+    code = "session_ended"
 
 
 class DeviceLink(Protocol):
-    async def connect(self) -> None:
-        """Make one attempt; for Bluetooth: wait for the advertisement, connect, subscribe.
-
-        :raises PortAbsent: nothing there now; the session tries again.
-        :raises Retry: there, but not ready; the session tries again and shows the code as a fault.
-        :raises AskPerson: a person has to act; the session shows it and tries again slowly.
-        """
-
-    async def receive(self) -> tuple[str, bytes]:
-        """Wait for the next bytes: (channel, bytes); the channel is empty for serial.
-
-        May be cancelled between chunks without losing bytes.
-
-        :raises LinkLost: the link is gone, all bytes that came before have been handed out.
-        """
-
-    async def send(self, write: Write) -> None:
-        """Send now; the session keeps ``write.after_s``.
-
-        :raises LinkLost: the link is gone.
-        """
-
-    async def disconnect(self) -> None: ...
-
     @property
     def place(self) -> str:
-        """Where the device is: a port path or an address; for logs."""
+        """Where the device was found: port path or Bluetooth address; empty while it never was."""
+        ...
 
+    @property
+    def fault(self) -> str | None:
+        """Why ``open`` is still waiting, as an error code ("bluetooth_off"); None: the device just is not there."""
+        ...
 
-class PortAbsent(Retry):
-    """The port or advertisement is not there: the device is unplugged or switched off. No fault."""
+    async def open(self, line: SerialLine | GattUse) -> None:
+        """Return once the device is there and, for GATT, subscribed.
 
-    code = "port_absent"
+        May wait without limit for a device that is away (Bluetooth: for its advertisement); safe to cancel at any time.
 
+        :raises LinkLost: the device cannot be opened now; try again later.
+        """
+        ...
 
-class PortBusy(Retry):
-    code = "port_busy"
+    async def receive(self) -> tuple[str, bytes]:
+        """The next (channel, bytes); channel is "" for serial, the characteristic ("2A18") for GATT.
 
+        Everything that arrived before the end is handed out before the end is told. One reader at a time; safe to
+        cancel without losing bytes.
 
-class PortRefused(AskPerson):
-    """No permission, or not a serial port."""
+        :raises SessionEnded: the device hung up by itself.
+        :raises LinkLost: unplugged, out of range, adapter or bus gone.
+        """
+        ...
 
-    code = "port_refused"
+    async def write(self, write: Write) -> None:
+        """Send ``write.payload`` at once; waiting ``write.after_s`` is the session's part.
+
+        :raises LinkLost: the device is gone or refuses.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give everything back (port, lock, connection). Never raises; may be called in any state, more than once."""
+        ...

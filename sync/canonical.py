@@ -1,0 +1,78 @@
+"""The one written form of a record: canonical JSON, RFC 8785 without floats and nulls.
+
+Allowed: objects with ASCII keys, arrays, strings, booleans and integers of at most 53 bits. Numbers with a fraction are
+written as scaled integers (degrees x 1e7, mmol/L x 100), so that two programs never disagree about a digit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn, TypeAlias
+
+Json: TypeAlias = "int | str | bool | Sequence[Json] | Mapping[str, Json]"
+
+LARGEST_INTEGER = 2**53 - 1
+"""RFC 8785 inherits the integers of IEEE 754 doubles."""
+DEEPEST = 32
+
+
+class NotCanonical(ValueError):
+    """The value can't be written, or the bytes are not the canonical form of what they say."""
+
+
+def dumps(value: Json) -> bytes:
+    """Canonical UTF-8 bytes of ``value``.
+
+    :raises NotCanonical: a float, null, other type, non-ASCII key, integer beyond 53 bits, lone surrogate or nesting
+        deeper than ``DEEPEST``; the message names the place.
+    """
+    _check(value, "$", 0)
+    try:
+        return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode("utf-8")
+    except UnicodeEncodeError as fault:
+        raise NotCanonical(f"text with a lone surrogate: {fault}") from None
+
+
+def loads(body: bytes) -> dict[str, Any]:
+    """The object that ``body`` is the canonical form of.
+
+    :raises NotCanonical: not JSON, not an object, or any byte differs from the canonical form (a space, another order
+        of keys, a key twice, an escaped letter, a float).
+    """
+    try:
+        value = json.loads(body.decode("utf-8"), parse_float=_refuse_float, parse_constant=_refuse_float)
+    except (ValueError, RecursionError) as fault:
+        raise NotCanonical(f"not JSON: {fault}") from None
+    if not isinstance(value, dict):
+        raise NotCanonical("not a JSON object")
+    if dumps(value) != body:
+        raise NotCanonical("JSON, but not in canonical form")
+    return value
+
+
+def _refuse_float(text: str) -> NoReturn:
+    raise NotCanonical(f"{text}: write a scaled integer instead of a number with a fraction")
+
+
+def _check(value: object, place: str, depth: int) -> None:
+    if depth > DEEPEST:
+        raise NotCanonical(f"{place}: nested deeper than {DEEPEST}")
+    match value:
+        case bool() | str():
+            return
+        case int():
+            if not -LARGEST_INTEGER <= value <= LARGEST_INTEGER:
+                raise NotCanonical(f"{place}: {value} has more than 53 bits")
+        case dict():
+            for key, item in value.items():
+                if not isinstance(key, str) or not key.isascii():
+                    raise NotCanonical(f"{place}: key {key!r} is not ASCII text")
+                _check(item, f"{place}.{key}", depth + 1)
+        case list() | tuple():
+            for position, item in enumerate(value):
+                _check(item, f"{place}[{position}]", depth + 1)
+        case float():
+            raise NotCanonical(f"{place}: write a scaled integer instead of the float {value!r}")
+        case _:
+            raise NotCanonical(f"{place}: {type(value).__name__} has no canonical form")

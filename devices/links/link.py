@@ -1,4 +1,4 @@
-"""What a session asks of a link: open, receive, write, close. Serial, Bluetooth, TCP and replay look the same from above.
+"""What a session asks of a link: open, receive, write, close. From above, serial and Bluetooth look the same.
 
 A link belongs to one device and is opened again and again for as long as the session runs. It holds no policy: when to
 try again after ``LinkLost`` and what a driver wants said is the session's business.

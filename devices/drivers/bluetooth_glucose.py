@@ -1,0 +1,372 @@
+"""Glucose meters of the Bluetooth SIG Glucose Service (0x1808).
+
+Models: every meter that claims the profile (Accu-Chek Guide and Instant, Contour Next One, GlucoMen areo, FORA, ...).
+The meter keeps its results. After a measurement it advertises; we connect, subscribe, and ask through the Record Access
+Control Point (RACP, 0x2A52) for the records that are not stored yet: those with a sequence number >= the last + 1. What
+was stored is told from outside in ``last_sequence`` before ``open``; records that were sent but not stored come again.
+
+A meter that was cleared or exchanged counts from the beginning again. That is noticed (its last record has a lower
+number than the last stored one) and then all its records are asked for.
+
+Limits: the driver never deletes (RACP opcode 2) and never sets the meter's clock. Records of control solution, and
+records that the meter itself marks as failed, are told as device state and are not readings. Sources: Glucose Service
+1.0.1, Glucose Profile 1.0.1, GATT Specification Supplement. Not tested on hardware.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, ClassVar
+
+from devices.driver import About, Counters, GattUse, Metric, Output, Write
+from devices.readings import DeviceState, Glucose, GlucoseRange, Link, Sensor
+from devices.sig import Fields, Special, Truncated, said_at
+
+MEASUREMENT = "2A18"
+CONTEXT = "2A34"
+RACP = "2A52"
+BATTERY_LEVEL = "2A19"
+
+ALL_RECORDS = b"\x01\x01"
+LAST_RECORD = b"\x01\x06"
+RECORDS_FROM = b"\x01\x03\x01"
+"""Report stored records, operator "greater than or equal to", filter type "sequence number"; 2 bytes follow."""
+ABORT = b"\x03\x00"
+
+SUCCESS, NO_RECORDS, ABORT_UNSUCCESSFUL, NOT_COMPLETED = 1, 6, 7, 8
+UNSUPPORTED = (2, 3, 4, 5, 9)
+"""Response codes of a meter that cannot filter by sequence number: it is asked for all records instead."""
+
+ANSWER_LIMIT_S = 30.0
+"""Procedure time limit of the Glucose Profile, section 5.5.1.4, counted from the last sign of life."""
+CONTEXT_LIMIT_S = 1.0
+ASK_AGAIN_S = 2.0
+
+SAMPLE_TYPES = {
+    1: "capillary_whole_blood",
+    2: "capillary_plasma",
+    3: "venous_whole_blood",
+    4: "venous_plasma",
+    5: "arterial_whole_blood",
+    6: "arterial_plasma",
+    7: "undetermined_whole_blood",
+    8: "undetermined_plasma",
+    9: "interstitial_fluid",
+    10: "control_solution",
+}
+MEALS = {1: "preprandial", 2: "postprandial", 3: "fasting", 4: "casual", 5: "bedtime"}
+
+BATTERY_LOW = 1 << 0
+RESULT_TOO_HIGH = 1 << 5
+RESULT_TOO_LOW = 1 << 6
+FAILURES = {
+    1 << 1: "sensor malfunction",
+    1 << 2: "sample size insufficient",
+    1 << 3: "strip insertion error",
+    1 << 4: "strip type incorrect",
+    1 << 7: "temperature too high",
+    1 << 8: "temperature too low",
+    1 << 9: "strip pulled too soon",
+    1 << 10: "general fault",
+}
+"""Sensor Status Annunciation bits after which the number is not a measurement."""
+
+MILLIGRAM_PER_MILLIMOL = 180.156
+"""Molar mass of glucose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Glucose Measurement (0x2A18), decoded and nothing more."""
+
+    sequence: int
+    base_time: datetime | None
+    time_offset_min: int | None
+    concentration: float | Special | None
+    """In ``unit``."""
+    unit: str
+    """"kg/L" or "mol/L"."""
+    sample_type: int | None
+    location: int | None
+    status: int | None
+    context_follows: bool
+
+
+def decode_measurement(value: bytes) -> Measurement:
+    """:raises Truncated: the value ends before a field that its flags promise."""
+    fields = Fields(value)
+    flags = fields.uint8()
+    has_offset, has_concentration, in_moles, has_status, context_follows = (bool(flags & 1 << bit) for bit in range(5))
+    sequence, base_time = fields.uint16(), fields.date_time()
+    time_offset_min = fields.sint16() if has_offset else None
+    concentration = fields.sfloat() if has_concentration else None
+    type_and_location = fields.uint8() if has_concentration else None
+    return Measurement(
+        sequence=sequence,
+        base_time=base_time,
+        time_offset_min=time_offset_min,
+        concentration=concentration,
+        unit="mol/L" if in_moles else "kg/L",
+        sample_type=None if type_and_location is None else type_and_location & 0xF,
+        location=None if type_and_location is None else type_and_location >> 4,
+        status=fields.uint16() if has_status else None,
+        context_follows=context_follows,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Glucose Measurement Context (0x2A34): of its nine fields the two that are used."""
+
+    sequence: int
+    meal: int | None
+
+
+def decode_context(value: bytes) -> Context:
+    """:raises Truncated: the value ends before a field that its flags promise."""
+    fields = Fields(value)
+    flags = fields.uint8()
+    sequence = fields.uint16()
+    sizes = {7: 1, 0: 3, 1: 1, 2: 1, 3: 3, 4: 3, 6: 2}
+    found = {bit: fields.take(size) for bit, size in sizes.items() if flags & 1 << bit}
+    return Context(sequence=sequence, meal=found[1][0] if 1 in found else None)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordCount:
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    request: int
+    code: int
+
+
+def decode_racp(value: bytes) -> RecordCount | Response:
+    """What a meter may indicate on the Record Access Control Point.
+
+    :raises Truncated: not an answer of the service: a request, a wrong operator, or too short.
+    """
+    fields = Fields(value)
+    opcode, operator = fields.uint8(), fields.uint8()
+    if opcode == 6 and operator == 0:
+        return Response(request=fields.uint8(), code=fields.uint8())
+    if opcode == 5 and operator == 0 and len(value) in (4, 6):  # two bytes by the service; four were seen
+        return RecordCount(int.from_bytes(value[2:], "little"))
+    raise Truncated(f"not an answer of the control point: opcode {opcode}, operator {operator}")
+
+
+def millimol_per_litre(concentration: float, unit: str) -> float:
+    """Glucose in mmol/L of the characteristic's kg/L or mol/L, to three decimals."""
+    if unit == "mol/L":
+        return round(concentration * 1e3, 3)
+    return round(concentration * 1e6 / MILLIGRAM_PER_MILLIMOL, 3)
+
+
+class Driver:
+    about: ClassVar[About] = About(
+        title_zh="蓝牙血糖仪",
+        title_en="Bluetooth glucose meter",
+        models=("Bluetooth SIG Glucose Profile 1.0",),
+        metrics=(Metric("glucose_mmol_l", 160184, "15074-8", "mmol/L"),),
+        line=GattUse(service="1808", subscribe=(MEASUREMENT, CONTEXT, RACP), read=(BATTERY_LEVEL,)),
+        source="Bluetooth SIG Glucose Service 1.0.1; GATT Specification Supplement, Glucose Measurement",
+        lost_after_s=float("inf"),
+    )
+    allowed_writes: ClassVar[tuple[bytes, ...]] = (ALL_RECORDS, LAST_RECORD, RECORDS_FROM, ABORT)
+
+    def __init__(self) -> None:
+        self.counters = Counters()
+        self.last_sequence: int | None = None
+        """Sequence number of the last stored record; set before ``open``. None: nothing is stored, ask for all."""
+        self._state = DeviceState(Link.CONNECTED)
+        self._asked = b""
+        self._silent_s = 0.0
+        self._ask_again_in_s: float | None = None
+        self._restarted = False
+        self._held: Measurement | None = None
+        self._held_s = 0.0
+        self._told: set[tuple[int, str | None]] = set()
+        self._told_before: set[tuple[int, str | None]] = set()
+
+    def open(self) -> Output:
+        output = self._flush()
+        self._forget_what_was_not_stored()
+        self._restarted = False
+        self._ask(output, self._records_missing())
+        return output
+
+    def feed(self, chunk: bytes, channel: str = "") -> Output:
+        """One characteristic value; an empty ``channel`` means the measurement."""
+        self._silent_s = 0.0
+        take = {MEASUREMENT: self._on_measurement, "": self._on_measurement, CONTEXT: self._on_context}
+        take |= {RACP: self._on_racp, BATTERY_LEVEL: self._on_battery}
+        if channel not in take:
+            self.counters.dropped_bytes += len(chunk)
+            return Output()
+        try:
+            output = take[channel](chunk)
+        except Truncated:
+            self.counters.dropped_bytes += len(chunk)
+            return Output()
+        self.counters.frames += 1
+        return output
+
+    def tick(self, elapsed_s: float) -> Output:
+        output = Output()
+        self._silent_s += elapsed_s
+        self._held_s += elapsed_s
+        if self._held is not None and self._held_s >= CONTEXT_LIMIT_S:
+            output = self._flush()
+        if self._ask_again_in_s is not None:
+            self._ask_again_in_s -= elapsed_s
+            if self._ask_again_in_s <= 0:
+                self._ask(output, self._records_missing())
+        elif self._asked and self._silent_s >= ANSWER_LIMIT_S:
+            self._ask(output, self._asked)
+        return output
+
+    def close(self) -> Output:
+        output = self._flush()
+        if self._asked:
+            output.writes.append(Write(ABORT, RACP))
+        self._asked = b""
+        self._ask_again_in_s = None
+        return output
+
+    # what is asked
+
+    def _records_missing(self) -> bytes:
+        if self.last_sequence is None or self.last_sequence >= 0xFFFF or self._restarted:
+            return ALL_RECORDS
+        return RECORDS_FROM + (self.last_sequence + 1).to_bytes(2, "little")
+
+    def _ask(self, output: Output, request: bytes) -> None:
+        self._asked = request
+        self._ask_again_in_s = None
+        self._silent_s = 0.0
+        output.writes.append(Write(request, RACP))
+
+    def _on_racp(self, value: bytes) -> Output:
+        answer = decode_racp(value)
+        output = self._flush()
+        if isinstance(answer, RecordCount) or answer.request != ALL_RECORDS[0]:
+            return output
+        asked, self._asked = self._asked, b""
+        cannot_filter = answer.code in UNSUPPORTED and asked.startswith(RECORDS_FROM)
+        counts_anew = answer.code == SUCCESS and asked == LAST_RECORD and self._restarted
+        if answer.code == NO_RECORDS and asked.startswith(RECORDS_FROM):
+            self._ask(output, LAST_RECORD)
+        elif cannot_filter or counts_anew:
+            self._ask(output, ALL_RECORDS)
+        elif answer.code == NOT_COMPLETED:
+            self._ask_again_in_s = ASK_AGAIN_S
+        return output
+
+    # what comes
+
+    def _on_measurement(self, value: bytes) -> Output:
+        measurement = decode_measurement(value)
+        output = self._flush()
+        stored = self.last_sequence
+        if self._asked == LAST_RECORD and stored is not None and measurement.sequence < stored:
+            self._restarted = True
+        if measurement.context_follows:
+            self._held, self._held_s = measurement, 0.0
+        else:
+            self._tell(output, measurement, meal=None)
+        return output
+
+    def _on_context(self, value: bytes) -> Output:
+        context = decode_context(value)
+        held = self._held
+        if held is None or held.sequence != context.sequence:
+            return self._flush()
+        self._held = None
+        output = Output()
+        self._tell(output, held, MEALS.get(context.meal or 0))
+        return output
+
+    def _on_battery(self, value: bytes) -> Output:
+        percent = Fields(value).uint8()
+        if percent > 100:
+            raise Truncated(f"battery level {percent} is reserved")
+        return Output([self._now(battery_percent=percent)])
+
+    def _flush(self) -> Output:
+        """A measurement whose announced context did not come is told without it."""
+        output = Output()
+        held, self._held = self._held, None
+        if held is not None:
+            self._tell(output, held, meal=None)
+        return output
+
+    def _tell(self, output: Output, measurement: Measurement, meal: str | None) -> None:
+        shown = said_at(measurement.base_time, measurement.time_offset_min or 0)
+        record = (measurement.sequence, shown)
+        if self._is_known(record):
+            return
+        self._told.add(record)
+        failure = _failure(measurement)
+        if failure:
+            text = f"record {measurement.sequence}: {failure}"
+            output.events.append(self._now(sensor=Sensor.ERROR, fault="glucose_not_measured", vendor_text=text))
+            return
+        glucose_mmol_l, where = _result(measurement)
+        output.events.append(
+            Glucose(
+                glucose_mmol_l=glucose_mmol_l,
+                range=where,
+                sequence=measurement.sequence,
+                sample_type=SAMPLE_TYPES.get(measurement.sample_type or 0),
+                meal=meal,
+                device_said_at=shown,
+            )
+        )
+        output.events.append(self._now(sensor=Sensor.OK, fault=None, vendor_text=None))
+
+    def _is_known(self, record: tuple[int, str | None]) -> bool:
+        if record in self._told or record in self._told_before:
+            return True
+        return self.last_sequence is not None and not self._restarted and record[0] <= self.last_sequence
+
+    def _forget_what_was_not_stored(self) -> None:
+        """Suppress what was told on this and the last connection (its storing may be under way), nothing older.
+
+        Who does not say what is stored (``last_sequence`` None) gets each record once.
+        """
+        if self.last_sequence is None:
+            self._told_before |= self._told
+        else:
+            kept = {record for record in self._told_before if record[0] <= self.last_sequence}
+            self._told_before = self._told | kept
+        self._told = set()
+
+    def _now(self, **changed: Any) -> DeviceState:
+        self._state = replace(self._state, counters=self.counters.as_dict(), **changed)
+        return self._state
+
+
+def _result(measurement: Measurement) -> tuple[float | None, GlucoseRange]:
+    """The number, or where it lies when the meter showed HI or LO."""
+    status, concentration = measurement.status or 0, measurement.concentration
+    if status & RESULT_TOO_HIGH or concentration is Special.POSITIVE_INFINITY:
+        return None, GlucoseRange.HIGH
+    if status & RESULT_TOO_LOW or concentration is Special.NEGATIVE_INFINITY:
+        return None, GlucoseRange.LOW
+    if concentration is None or isinstance(concentration, Special):
+        return None, GlucoseRange.IN_RANGE
+    return millimol_per_litre(concentration, measurement.unit), GlucoseRange.IN_RANGE
+
+
+def _failure(measurement: Measurement) -> str | None:
+    """Why this record is no measurement of a person, in the words of the service; None when it is one."""
+    said = [words for bit, words in FAILURES.items() if (measurement.status or 0) & bit]
+    if said:
+        return ", ".join(said)
+    if measurement.sample_type == 10:
+        return "control solution"
+    glucose_mmol_l, where = _result(measurement)
+    return "no concentration" if glucose_mmol_l is None and where is GlucoseRange.IN_RANGE else None

@@ -1,0 +1,116 @@
+"""Plays the people of a morning: who comes in holds the card to the reader, then the cuff, finger clip and meter speak.
+
+The far ends only: everything goes through the simulators' control socket, as bytes of the devices. The player follows
+the doctor: the next person comes when a visit is open and nobody is being served, and is measured once served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sqlite3
+from collections.abc import Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+from devices.clock import Clock
+from xunzhen.demo.residents import Resident
+
+BEFORE_NEXT_S = 6.0
+CARD_ON_READER_S = 8.0
+FINGER_IN_S = 26.0
+
+
+class Simulators:
+    """The control socket: one JSON line there, one back."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    async def do(self, command: str, **facts: Any) -> dict[str, Any]:
+        """Send one command and return the reply.
+
+        :raises OSError: the simulators are not running
+        :raises ValueError: they refused the command; the message says why
+        """
+        reader, writer = await asyncio.open_unix_connection(str(self._socket), limit=1 << 24)
+        try:
+            writer.write(json.dumps({"do": command, **facts}, ensure_ascii=False).encode() + b"\n")
+            await writer.drain()
+            answer: dict[str, Any] = json.loads(await reader.readline())
+        finally:
+            writer.close()
+        if "error" in answer:
+            raise ValueError(answer["error"])
+        return answer
+
+
+class Morning:
+    """The player. ``journal`` is the van's database, only read."""
+
+    def __init__(self, simulators: Simulators, journal: Path, people: Sequence[Resident], clock: Clock) -> None:
+        self._simulators = simulators
+        self._journal = journal
+        self._people = cycle(people)
+        self._clock = clock
+
+    async def play(self) -> None:
+        """For ever: one person after the other, at the doctor's pace."""
+        while True:
+            with contextlib.suppress(OSError):
+                await self._next_person()
+            await self._clock.sleep(2.0)
+
+    async def _next_person(self) -> None:
+        if not self._visit_open() or self._served():
+            return
+        await self._clock.sleep(BEFORE_NEXT_S)
+        person = next(self._people)
+        await self._simulators.do(
+            "card",
+            name=person.name,
+            sex=person.sex,
+            born_on=person.born_on.isoformat(),
+            id_number=person.id_number,
+            address=person.address,
+        )
+        await self._clock.sleep(CARD_ON_READER_S)
+        await self._simulators.do("card_off")
+        served = self._served()
+        if served:
+            await self._measure(person)
+        while self._served() == served and self._visit_open():
+            await self._clock.sleep(2.0)
+
+    async def _measure(self, person: Resident) -> None:
+        await self._simulators.do("finger", on=True, spo2_percent=person.spo2_percent, pulse_bpm=person.pulse_bpm)
+        await self._clock.sleep(6.0)
+        await self._simulators.do(
+            "blood_pressure",
+            systolic_mmhg=person.systolic_mmhg,
+            diastolic_mmhg=person.diastolic_mmhg,
+            pulse_bpm=person.pulse_bpm,
+        )
+        await self._clock.sleep(8.0)
+        await self._simulators.do("glucose", glucose_mmol_l=person.glucose_mmol_l)
+        await self._clock.sleep(FINGER_IN_S - 14.0)
+        await self._simulators.do("finger", on=False, spo2_percent=person.spo2_percent, pulse_bpm=person.pulse_bpm)
+
+    def _visit_open(self) -> bool:
+        return bool(self._ask("select 1 from visits where closed_at is null limit 1"))
+
+    def _served(self) -> str | None:
+        rows = self._ask("select encounter from encounters where closed_at is null order by opened_at desc limit 1")
+        return str(rows[0][0]) if rows else None
+
+    def _ask(self, sql: str) -> list[tuple[Any, ...]]:
+        try:
+            connection = sqlite3.connect(f"file:{self._journal}?mode=ro", uri=True)
+        except sqlite3.OperationalError:
+            return []
+        try:
+            return connection.execute(sql).fetchall()
+        finally:
+            connection.close()

@@ -1,0 +1,261 @@
+"""The searchable tables as a projection of the journal, the same on the van and at the county. Pure.
+
+``TABLES`` says what the tables look like, ``RULES`` which entry writes which row. Tables hold nothing that the journal
+does not: they may be dropped and made again at any time. The county adds a column ``origin`` to every key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from sync.canonical import dumps
+from sync.records import Entry, format_time
+
+Value: TypeAlias = "str | int"
+ColumnType = Literal["text", "integer"]
+_PYTHON_TYPES: dict[ColumnType, type[str] | type[int]] = {"text": str, "integer": int}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns with their types; ``key`` is the primary key, ``index`` the columns that are searched or joined by."""
+
+    key: tuple[str, ...]
+    columns: Mapping[str, ColumnType]
+    index: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """Write ``columns`` into the row ``key`` of ``table``: inserted when absent, other columns left as they are."""
+
+    table: str
+    key: Mapping[str, Value]
+    columns: Mapping[str, Value]
+
+
+def _table(key: str, columns: str, index: str = "") -> Table:
+    """Columns are text unless written ``name:integer``."""
+    typed: dict[str, ColumnType] = {}
+    for word in f"{key} {columns}".split():
+        name, _, kind = word.partition(":")
+        typed[name] = "integer" if kind == "integer" else "text"
+    return Table(tuple(word.partition(":")[0] for word in key.split()), typed, tuple(index.split()))
+
+
+TABLES: dict[str, Table] = {
+    "patients": _table(
+        "patient",
+        "name sex born_on id_number_sealed id_hash id_last4 ethnicity_code address phone pinyin source registered_at",
+        index="id_hash name pinyin",
+    ),
+    "visits": _table(
+        "visit",
+        "village village_name township opened_at closed_at arrived_at departed_at dwell_s:integer opened_by "
+        "practice:integer",
+        index="village opened_at",
+    ),
+    "duty": _table("visit person", "role name on_at off_at"),
+    "encounters": _table(
+        "encounter", "visit patient purpose opened_at closed_at by practice:integer", index="visit patient"
+    ),
+    "readings": _table(
+        "reading",
+        "encounter visit patient device driver type values_json taken_at device_said_at sequence:integer confirmed_at "
+        "confirmed_by rejected_at rejected_reason by_hand:integer",
+        index="patient encounter visit device",
+    ),
+    "recordings": _table(
+        "sha256",
+        "what bytes:integer media_type visit encounter patient device started_at duration_ms:integer facts_json "
+        "n:integer",
+        index="patient encounter",
+    ),
+    "screening_results": _table(
+        "result",
+        "encounter visit patient rule rule_version level code advice inputs_json at",
+        index="patient encounter",
+    ),
+    "consultations": _table(
+        "consultation",
+        "encounter patient visit state urgency fields_json requested_at requested_by consent_json consent_sha256 "
+        "specialist opinion_json opinion_at decision_json decided_at closed_at changed_at",
+        index="patient visit encounter",
+    ),
+    "device_events": _table("n:integer", "device driver event at facts_json", index="device"),
+    "tracks": _table("n:integer", "at started_at points_json", index="started_at"),
+    "access_log": _table("n:integer", "at person action what"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row that a kind writes: table and, per column, where its value comes from.
+
+    A source is a field of the kind; ``@name`` a common field; ``json:field`` the canonical JSON of a field;
+    ``json:*`` that of all fields; ``field/key`` a key of an object field; ``=word`` the word itself.
+    A column whose source is absent or of another type is left as it is. Corrections write fields only.
+    """
+
+    table: str
+    columns: Mapping[str, str]
+
+
+def _rule(table: str, sources: str) -> Rule:
+    """``sources``: ``column`` for a field of that name, or ``column<source``."""
+    pairs = (word.partition("<") for word in sources.split())
+    return Rule(table, {column: source or column for column, _, source in pairs})
+
+
+RULES: dict[str, tuple[Rule, ...]] = {
+    "patient/1": (
+        _rule(
+            "patients",
+            "patient name sex born_on id_number_sealed id_hash id_last4 ethnicity_code address phone pinyin source "
+            "registered_at<@at",
+        ),
+    ),
+    "visit_opened/1": (
+        _rule(
+            "visits",
+            "visit<visit_id village village_name township opened_at<@at arrived_at opened_by<@by practice<@practice",
+        ),
+    ),
+    "visit_closed/1": (_rule("visits", "visit<visit_id closed_at<@at arrived_at departed_at dwell_s"),),
+    "encounter/1": (
+        _rule(
+            "encounters",
+            "encounter<encounter_id visit<@visit patient purpose opened_at<@at by<@by practice<@practice",
+        ),
+    ),
+    "encounter_closed/1": (_rule("encounters", "encounter<encounter_id closed_at<@at"),),
+    "reading/1": (
+        _rule(
+            "readings",
+            "reading encounter<@encounter visit<@visit patient device driver type values_json<json:values taken_at<@at "
+            "device_said_at sequence by_hand",
+        ),
+    ),
+    "reading_confirmed/1": (
+        _rule(
+            "readings",
+            "reading patient encounter<@encounter visit<@visit confirmed_at<@at confirmed_by<@by",
+        ),
+    ),
+    "reading_rejected/1": (_rule("readings", "reading rejected_at<@at rejected_reason<reason"),),
+    "recording/1": (
+        _rule(
+            "recordings",
+            "sha256 what bytes media_type visit<@visit encounter<@encounter patient device started_at duration_ms "
+            "facts_json<json:facts n<@n",
+        ),
+    ),
+    "screening_result/1": (
+        _rule(
+            "screening_results",
+            "result encounter<@encounter visit<@visit patient rule rule_version level code advice "
+            "inputs_json<json:inputs at<@at",
+        ),
+    ),
+    "consultation/1": (
+        _rule(
+            "consultations",
+            "consultation encounter<@encounter visit<@visit patient state<=requested urgency fields_json<json:fields "
+            "requested_at<@at requested_by<@by consent_json<json:consent consent_sha256<consent/signature_sha256",
+        ),
+    ),
+    "consultation_changed/1": (_rule("consultations", "consultation state changed_at<@at"),),
+    "opinion/1": (_rule("consultations", "consultation specialist opinion_json<json:* opinion_at<signed_at"),),
+    "decision/1": (_rule("consultations", "consultation decision_json<json:* decided_at<@at"),),
+    "device_event/1": (_rule("device_events", "n<@n device driver event at<@at facts_json<json:facts"),),
+    "track/1": (_rule("tracks", "n<@n at<@at started_at points_json<json:*"),),
+    "access/1": (_rule("access_log", "n<@n at<@at person<@by action what"),),
+}
+
+
+def rows(entry: Entry) -> list[Upsert]:
+    """The rows that ``entry`` writes, in order. An entry of an unknown kind writes none.
+
+    A correction that names the kind it corrects writes what its fields say: they hold the key of the row and the
+    columns to change.
+    """
+    if entry.kind == "correction/1":
+        return list(_corrected(entry))
+    return [*_by_rules(entry), *_by_lists(entry)]
+
+
+def _by_rules(entry: Entry) -> Iterator[Upsert]:
+    said = {**{f"@{name}": value for name, value in _common(entry).items()}, **entry.fields}
+    for rule in RULES.get(entry.kind, ()):
+        upsert = _upsert(rule, said)
+        if upsert:
+            yield upsert
+
+
+def _by_lists(entry: Entry) -> Iterator[Upsert]:
+    """Rows per person on duty, and the close of a consultation: what the table of rules can't say."""
+    at = format_time(entry.at)
+    if entry.kind == "visit_opened/1":
+        for member in entry.fields["crew"]:
+            key: dict[str, Value] = {"visit": entry.fields["visit_id"], "person": str(member["person"])}
+            role, name = str(member.get("role", "")), str(member.get("name", ""))
+            yield Upsert("duty", key, {"role": role, "name": name, "on_at": at})
+    elif entry.kind == "duty/1":
+        key = {"visit": entry.fields.get("visit_id") or entry.visit or "", "person": entry.fields["person"]}
+        columns: dict[str, Value] = {"role": entry.fields["role"], "name": entry.fields["name"]}
+        yield Upsert("duty", key, {**columns, ("on_at" if entry.fields["on"] else "off_at"): at})
+    elif entry.kind == "consultation_changed/1" and entry.fields["state"] == "closed":
+        yield Upsert("consultations", {"consultation": entry.fields["consultation"]}, {"closed_at": at})
+
+
+def _corrected(entry: Entry) -> Iterator[Upsert]:
+    for rule in RULES.get(str(entry.fields.get("corrects_kind")), ()):
+        upsert = _upsert(rule, entry.fields["fields"])
+        if upsert and upsert.columns:
+            yield upsert
+
+
+def _common(entry: Entry) -> dict[str, object]:
+    return {
+        "n": entry.n,
+        "at": format_time(entry.at),
+        "by": entry.by,
+        "visit": entry.visit,
+        "encounter": entry.encounter,
+        "practice": entry.practice,
+    }
+
+
+def _upsert(rule: Rule, said: Mapping[str, object]) -> Upsert | None:
+    found: dict[str, Value] = {}
+    for column, source in rule.columns.items():
+        value = _value(source, said)
+        if isinstance(value, _PYTHON_TYPES[TABLES[rule.table].columns[column]]):
+            found[column] = value
+    key = TABLES[rule.table].key
+    if not all(name in found for name in key):
+        return None
+    return Upsert(
+        rule.table,
+        {name: found[name] for name in key},
+        {name: value for name, value in found.items() if name not in key},
+    )
+
+
+def _value(source: str, said: Mapping[str, object]) -> Value | None:
+    if source.startswith("="):
+        return source[1:] if "@at" in said else None
+    if source == "json:*":
+        return dumps({name: value for name, value in said.items() if not name.startswith("@")}).decode()  # type: ignore[misc]
+    if source.startswith("json:"):
+        value = said.get(source[5:])
+        return None if value is None else dumps(value).decode()  # type: ignore[arg-type]
+    name, _, inner = source.partition("/")
+    value = said.get(name)
+    if inner:
+        value = value.get(inner) if isinstance(value, Mapping) else None
+    if isinstance(value, bool):
+        return int(value)
+    return value if isinstance(value, str | int) else None

@@ -1,0 +1,277 @@
+"""Contec CMS50D+ (firmware 4.6 and later, "V7"), CMS50E, CMS50F, CMS50EW: finger oximeters, 115200 8N1.
+
+The cable of D+ and E holds a CP210x; F and EW speak the same over a Bluetooth serial port.
+
+Frame: byte 0 is the type, below 0x80; every later byte has its top bit set. Byte 1 carries those top bits: its bit i is
+the top bit of data byte i. No checksum. Real time (type 01, 9 bytes, 60 +-2 a second):
+
+====  ==============================================================================================================
+data  what it is
+====  ==============================================================================================================
+d0    b0-3 signal 0-8, b4 searching too long, b5 SpO2 dropping, b6 pulse beep, b7 probe error or finger out
+d1    b0-6 pleth 0-127, b7 searching for the pulse
+d2    b0-3 bar graph, b4 perfusion index not given
+d3    pulse rate, 255: none
+d4    SpO2, 127: none
+d5-6  perfusion index x 100, low byte first, 65535: none
+====  ==============================================================================================================
+
+Host commands are nine bytes, ``7D 81 CMD 80 80 80 80 80 80``. The stream stops about 30 s after the last keep-alive, so
+one is sent every 5 s. AE erases the device's memory and is never sent.
+
+Without a checksum a number is believed only after six agreeing frames (0.1 s); it is told at most once a second and
+taken back once when the finger leaves. Byte 1 is not a validity code, as one public source has it.
+
+Source: vendor PDF "Communication Protocol of pulse oximeter V7.0" (albertcbraun/CMS50FW), wire logs of
+headrotor/contec_data. Not tried on hardware by us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from devices.driver import About, Counters, Metric, Output, SerialLine, Write
+from devices.framing import Frame, MarkedFramer, Spoiled
+from devices.readings import INVALID_COUNT, DeviceState, Event, Link, PulseOximetry, Samples, Sensor
+
+FRAME_LENGTHS = {
+    0x01: 9,  # real time
+    0x02: 9,  # model text
+    0x03: 9,
+    0x04: 9,  # device id
+    0x05: 9,  # user
+    0x06: 4,
+    0x07: 8,  # date of a stored record
+    0x08: 8,  # its length
+    0x09: 6,  # stored values
+    0x0A: 4,  # number of segments
+    0x0B: 4,  # answer to a command
+    0x0C: 2,  # idle
+    0x0D: 3,  # going away
+    0x0E: 3,  # perfusion index supported
+    0x0F: 8,  # stored values
+    0x10: 3,  # number of users
+    0x11: 9,  # notice
+    0x12: 8,  # time of a stored record
+    0x13: 9,
+    0x14: 9,
+    0x15: 9,  # storage ids
+}
+REAL_TIME, IDLE = 0x01, 0x0C
+NO_PULSE, NO_SPO2, NO_PERFUSION = 0xFF, 0x7F, 0xFFFF
+
+
+def command(code: int) -> bytes:
+    return bytes((0x7D, 0x81, code)) + b"\x80" * 6
+
+
+STOP_STORED, STOP, START, KEEP_ALIVE = command(0xA7), command(0xA2), command(0xA1), command(0xAF)
+KEEP_ALIVE_S = 5.0
+
+SAMPLE_RATE_HZ = 60.0
+SAMPLES_PER_CHUNK = 6
+AGREEING_FRAMES = 6
+FRAMES_BETWEEN_NUMBERS = 62
+"""The fastest device allowed sends 62 frames a second: at most one number a second."""
+LONGEST_FILL_FRAMES = 60
+WITHDRAW_AFTER_S = 1.5
+
+
+class Driver:
+    about: ClassVar[About] = About(
+        title_zh="康泰 CMS50 指夹血氧仪",
+        title_en="Contec CMS50 pulse oximeter",
+        models=("CMS50D+ (firmware >= 4.6)", "CMS50E", "CMS50F", "CMS50EW"),
+        metrics=(
+            Metric("spo2_percent", mdc=150456, loinc="59408-5", ucum="%"),
+            Metric("pulse_bpm", mdc=149530, loinc="8889-8", ucum="/min"),
+            Metric("perfusion_index_percent", mdc=150488, loinc="61006-3", ucum="%"),
+            Metric("pleth", mdc=None, loinc=None, ucum="1", sample_rate_hz=SAMPLE_RATE_HZ),
+        ),
+        line=SerialLine(115200),
+        source="vendor protocol V7.0 and public wire logs; hardware/protocols/contec_cms50_v7.md",
+        lost_after_s=2.0,
+    )
+    allowed_writes: ClassVar[tuple[bytes, ...]] = (STOP_STORED, STOP, START, KEEP_ALIVE)
+
+    def __init__(self) -> None:
+        self.counters = Counters()
+        self._framer = MarkedFramer(FRAME_LENGTHS, first_has_top_bit=False, counters=self.counters)
+        self._segment = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._segment += 1
+        self._index = 0
+        self._pleth: list[int] = []
+        self._spoiled_bytes = 0
+        self._quiet = False
+        self._silent_s = 0.0
+        self._since_keep_alive_s = 0.0
+        self._numbers: Numbers | None = None
+        self._agreeing = 0
+        self._since_number = FRAMES_BETWEEN_NUMBERS
+        self._shown = False
+        self._sensor_seen = Sensor.UNKNOWN
+        self._sensor_times = 0
+        self._sensor_told = Sensor.UNKNOWN
+        self._restart_allowed = False
+
+    def open(self) -> Output:
+        self._framer.reset()
+        self._begin()
+        return Output(writes=[Write(STOP_STORED), Write(STOP, after_s=0.05), Write(START, after_s=0.05)])
+
+    def close(self) -> Output:
+        return Output(writes=[Write(STOP)])
+
+    def feed(self, chunk: bytes, channel: str = "") -> Output:
+        output = Output()
+        self._take(self._framer.feed(chunk), output)
+        self._quiet = self._quiet and not chunk
+        return output
+
+    def tick(self, elapsed_s: float) -> Output:
+        output = Output()
+        if self._quiet:
+            self._take(self._framer.flush(), output)
+            self._publish_pleth(output.events)
+        self._quiet = True
+        self._silent_s += elapsed_s
+        if self._silent_s >= WITHDRAW_AFTER_S:
+            self._withdraw(output.events)
+        self._since_keep_alive_s += elapsed_s
+        if self._since_keep_alive_s >= KEEP_ALIVE_S:
+            self._since_keep_alive_s = 0.0
+            output.writes.append(Write(KEEP_ALIVE))
+        return output
+
+    def _take(self, pieces: Iterable[Frame | Spoiled], output: Output) -> None:
+        for piece in pieces:
+            if isinstance(piece, Spoiled):
+                self._spoiled_bytes += piece.n_bytes
+            elif piece.payload[0] == REAL_TIME:
+                self._fill_gap(output.events)
+                self._real_time(RealTime.of(piece.payload), output.events)
+            elif piece.payload[0] == IDLE and self._restart_allowed:
+                self._restart_allowed = False
+                output.writes.append(Write(START))
+
+    def _fill_gap(self, events: list[Event]) -> None:
+        """Frames lost between two good ones, counted from the bytes between them."""
+        lost, self._spoiled_bytes = round(self._spoiled_bytes / FRAME_LENGTHS[REAL_TIME]), 0
+        if not lost or not self._restart_allowed:
+            return
+        self.counters.gaps += 1
+        self._agreeing = 0
+        if lost > LONGEST_FILL_FRAMES:
+            self._publish_pleth(events)
+            self._index += lost
+            return
+        for _ in range(lost):
+            self._append_pleth(INVALID_COUNT, events)
+
+    def _real_time(self, frame: RealTime, events: list[Event]) -> None:
+        self._silent_s = 0.0
+        self._restart_allowed = True
+        self._append_pleth(INVALID_COUNT if frame.pleth is None else frame.pleth, events)
+        self._watch_sensor(frame.sensor, events)
+        self._agreeing = self._agreeing + 1 if frame.numbers == self._numbers else 1
+        self._numbers = frame.numbers
+        self._since_number += 1
+        if self._agreeing < AGREEING_FRAMES:
+            return
+        if frame.numbers.spo2_percent is None:
+            self._withdraw(events)
+        elif self._since_number >= FRAMES_BETWEEN_NUMBERS:
+            self._since_number = 0
+            self._shown = True
+            perfusion_e2 = frame.numbers.perfusion_index_e2
+            events.append(
+                PulseOximetry(
+                    spo2_percent=frame.numbers.spo2_percent,
+                    pulse_bpm=frame.numbers.pulse_bpm,
+                    perfusion_index_percent=None if perfusion_e2 is None else perfusion_e2 / 100,
+                )
+            )
+
+    def _withdraw(self, events: list[Event]) -> None:
+        if self._shown:
+            self._shown = False
+            self._since_number = FRAMES_BETWEEN_NUMBERS
+            events.append(PulseOximetry(spo2_percent=None, pulse_bpm=None))
+
+    def _watch_sensor(self, sensor: Sensor, events: list[Event]) -> None:
+        self._sensor_times = self._sensor_times + 1 if sensor == self._sensor_seen else 1
+        self._sensor_seen = sensor
+        if self._sensor_times == AGREEING_FRAMES and sensor != self._sensor_told:
+            self._sensor_told = sensor
+            events.append(DeviceState(Link.CONNECTED, sensor))
+
+    def _append_pleth(self, count: int, events: list[Event]) -> None:
+        self._pleth.append(count)
+        if len(self._pleth) == SAMPLES_PER_CHUNK:
+            self._publish_pleth(events)
+
+    def _publish_pleth(self, events: list[Event]) -> None:
+        if not self._pleth:
+            return
+        counts = np.array(self._pleth, np.int16).reshape(-1, 1)
+        self._pleth = []
+        events.append(Samples("pleth", ("pleth",), SAMPLE_RATE_HZ, self._segment, self._index, counts, 1.0, "1"))
+        self._index += len(counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    spo2_percent: int | None
+    pulse_bpm: int | None
+    perfusion_index_e2: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RealTime:
+    """One real-time frame. Where the device says "none", or a bit that is always clear is set, stands None."""
+
+    signal: int | None
+    bar: int
+    pleth: int | None
+    numbers: Numbers
+    sensor: Sensor
+
+    @classmethod
+    def of(cls, frame: bytes) -> RealTime:
+        d0, d1, d2, pulse, spo2, low, high = unpacked(frame)
+        signal = d0 & 0x0F
+        consistent = signal <= 8 and not d2 & 0xE0
+        finger_out, searching = bool(d0 & 0x80), bool(d1 & 0x80)
+        perfusion = low | high << 8
+        measured = consistent and not finger_out
+        return cls(
+            signal=signal if consistent else None,
+            bar=d2 & 0x0F,
+            pleth=d1 & 0x7F if measured else None,
+            numbers=Numbers(
+                spo2_percent=spo2 if measured and 0 < spo2 <= 100 else None,
+                pulse_bpm=pulse if measured and 0 < pulse != NO_PULSE else None,
+                perfusion_index_e2=perfusion if measured and perfusion != NO_PERFUSION and not d2 & 0x10 else None,
+            ),
+            sensor=_sensor(consistent, finger_out, searching or spo2 == NO_SPO2),
+        )
+
+
+def unpacked(frame: bytes) -> bytes:
+    """The data bytes of a frame with their top bits put back."""
+    return bytes(byte & 0x7F | (frame[1] >> i & 1) << 7 for i, byte in enumerate(frame[2:]))
+
+
+def _sensor(consistent: bool, finger_out: bool, searching: bool) -> Sensor:
+    if not consistent:
+        return Sensor.UNKNOWN
+    if finger_out:
+        return Sensor.OFF
+    return Sensor.SEARCHING if searching else Sensor.OK

@@ -1,0 +1,98 @@
+"""Settings of the van's media process, ``consultation.toml``. Relative paths are relative to the file's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from sync.settings_file import Settings, SettingsRefused, read_settings
+
+FeedName = Literal["room", "ultrasound"]
+FEED_ORDER: tuple[FeedName, ...] = ("room", "ultrasound")
+"""The order of the video lines in every offer that a page makes."""
+
+
+class FeedSettings(Settings):
+    """One picture source. ``source`` is what OpenCV opens: a device ("/dev/video0", "0"), a file (looped), a URL."""
+
+    name: FeedName
+    source: Annotated[str, Field(min_length=1)]
+    width: Annotated[int, Field(ge=160, le=1920)] = 640
+    height: Annotated[int, Field(ge=120, le=1080)] = 480
+    frame_rate_hz: Annotated[float, Field(ge=1, le=60)] = 20
+    bit_rate_bit_s: Annotated[int, Field(ge=100_000, le=8_000_000)] = 1_500_000
+
+    @field_validator("width", "height")
+    @classmethod
+    def _even(cls, pixels: int) -> int:
+        if pixels % 2:
+            raise ValueError("must be even: the picture is sent as 4:2:0")
+        return pixels
+
+
+class ExchangeSettings(Settings):
+    """``url`` is where the van dials out to, e.g. "wss://county.example/exchange/van"."""
+
+    url: Annotated[str, Field(pattern=r"^wss?://")]
+
+
+class IdentitySettings(Settings):
+    origin: Annotated[str, Field(min_length=1, max_length=80)]
+    """The journal's origin, as in the vehicle's own settings."""
+    key: Path
+    """The vehicle's journal key; the process only reads it."""
+
+
+class IceServer(Settings):
+    urls: list[str]
+    username: str = ""
+    credential: str = ""
+
+
+class ConsultationSettings(Settings):
+    socket: Path
+    """Where this process answers the touchscreen's server."""
+    vehicle_socket: Path
+    exchange: ExchangeSettings
+    identity: IdentitySettings
+    feeds: Annotated[list[FeedSettings], Field(max_length=2)]
+    ice_servers: tuple[IceServer, ...] = ()
+    """Empty unless configured: a closed 5G network has none, and no foreign server is ever asked."""
+
+    @field_validator("feeds")
+    @classmethod
+    def _once(cls, feeds: list[FeedSettings]) -> list[FeedSettings]:
+        if len({feed.name for feed in feeds}) != len(feeds):
+            raise ValueError("each feed may be named once")
+        return feeds
+
+
+def load_settings(file: Path) -> ConsultationSettings:
+    """The settings of ``file`` with every path made absolute.
+
+    :raises SettingsRefused: names file, key and remedy
+    """
+    settings = read_settings(file, ConsultationSettings)
+    folder = file.resolve().parent
+    identity = settings.identity.model_copy(update={"key": folder / settings.identity.key})
+    feeds = [feed.model_copy(update={"source": _located(folder, feed.source)}) for feed in settings.feeds]
+    return settings.model_copy(
+        update={
+            "socket": folder / settings.socket,
+            "vehicle_socket": folder / settings.vehicle_socket,
+            "identity": identity,
+            "feeds": feeds,
+        }
+    )
+
+
+def _located(folder: Path, source: str) -> str:
+    """A file beside the settings becomes an absolute path; URLs, device numbers and /dev paths stay as they are."""
+    if "://" in source or source.isdigit() or Path(source).is_absolute():
+        return source
+    file = folder / source
+    if not file.exists():
+        raise SettingsRefused(f"feed source {source!r}: no such file {file}; give a file, /dev/video0 or a URL")
+    return str(file)

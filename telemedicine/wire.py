@@ -1,0 +1,263 @@
+"""Messages between van, exchange and specialist's page: JSON text frames with a ``type``, each with limits.
+
+``parse_*`` refuses what is too long, not JSON, of an unknown type, with unknown fields or over a field's limit, with
+words that can be sent back to the sender; a refused message changes nothing for anybody else.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from devices.errors import DropFrame
+from telemedicine.consultation import State
+from telemedicine.opinion import Identifier, SignedOpinion, canonical_text
+
+MESSAGE_LIMIT_CHARACTERS = 200_000
+SDP_LIMIT_CHARACTERS = 60_000
+SUMMARY_LIMIT_CHARACTERS = 60_000
+CHALLENGE_PREFIX = "xunzhen-exchange/1"
+INVITATION_PREFIX = "xunzhen-invitation/1"
+
+Sdp = Annotated[str, Field(min_length=10, max_length=SDP_LIMIT_CHARACTERS)]
+Session = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+"""A page's own name for one of its attempts to connect; an answer carries it back."""
+Reason = Annotated[str, Field(min_length=1, max_length=400)]
+Base64 = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{1,200}={0,2}$")]
+
+
+class MessageRefused(DropFrame):
+    """The message is not taken; ``str()`` says why, for the sender."""
+
+    code = "message_refused"
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def text(self) -> str:
+        return self.model_dump_json(exclude_none=True)
+
+
+class Specialist(Message):
+    """Who accepts, as the county's accounts know them."""
+
+    id: Identifier
+    name: Annotated[str, Field(max_length=80)]
+    title: Annotated[str, Field(max_length=80)] = ""
+    institution: Annotated[str, Field(max_length=120)] = ""
+
+
+class Invitation(Message):
+    """What the van asks, signed with the vehicle's key over ``invitation_bytes``."""
+
+    consultation: Identifier
+    origin: Identifier
+    urgency: Annotated[str, Field(max_length=40)]
+    requested_at: Annotated[str, Field(max_length=40)]
+    summary: dict[str, Any]
+    signature: Base64
+
+
+# van -> exchange ---------------------------------------------------------------------------------------------------
+
+
+class Hello(Message):
+    """Answer to the challenge: ``signature`` over ``challenge_bytes``."""
+
+    type: Literal["hello"] = "hello"
+    origin: Identifier
+    signature: Base64
+
+
+class Case(Message):
+    """The consultation as the van's journal has it now; sent on joining and after every change."""
+
+    type: Literal["case"] = "case"
+    invitation: Invitation
+    state: State
+    specialist: Specialist | None = None
+    decision: dict[str, Any] | None = None
+
+
+class Cases(Message):
+    """All open consultations of this van: what is not named is over."""
+
+    type: Literal["cases"] = "cases"
+    consultations: Annotated[list[Identifier], Field(max_length=100)]
+
+
+class Answer(Message):
+    type: Literal["answer"] = "answer"
+    consultation: Identifier
+    specialist: Identifier
+    session: Session
+    sdp: Sdp
+
+
+class Refused(Message):
+    """Something a specialist asked was refused by the van; ``about`` is the message's type."""
+
+    type: Literal["refused"] = "refused"
+    consultation: Identifier
+    specialist: Identifier
+    session: Session | None = None
+    about: Annotated[str, Field(max_length=20)]
+    reason: Reason
+
+
+class OpinionStored(Message):
+    """The opinion is in the van's journal."""
+
+    type: Literal["opinion_stored"] = "opinion_stored"
+    consultation: Identifier
+    signature: Base64
+
+
+# exchange -> van ---------------------------------------------------------------------------------------------------
+
+
+class Challenge(Message):
+    type: Literal["challenge"] = "challenge"
+    nonce: Base64
+
+
+class Welcome(Message):
+    type: Literal["welcome"] = "welcome"
+
+
+class Accept(Message):
+    type: Literal["accept"] = "accept"
+    consultation: Identifier
+    specialist: Specialist
+
+
+class Decline(Message):
+    type: Literal["decline"] = "decline"
+    consultation: Identifier
+    specialist: Specialist
+    reason: Reason
+
+
+class Offer(Message):
+    type: Literal["offer"] = "offer"
+    consultation: Identifier
+    specialist: Specialist
+    session: Session
+    sdp: Sdp
+
+
+class HangUp(Message):
+    type: Literal["hang_up"] = "hang_up"
+    consultation: Identifier
+    specialist: Specialist
+
+
+class OpinionSigned(Message):
+    type: Literal["opinion"] = "opinion"
+    specialist: Specialist
+    signed: SignedOpinion
+
+
+class Fault(Message):
+    """Any side: your last message was not taken. ``code`` is stable, ``message`` is for people."""
+
+    type: Literal["error"] = "error"
+    code: Annotated[str, Field(max_length=60)]
+    message: Annotated[str, Field(max_length=600)]
+
+
+# specialist's page -> exchange -------------------------------------------------------------------------------------
+
+
+class PageAccept(Message):
+    type: Literal["accept"]
+    consultation: Identifier
+
+
+class PageDecline(Message):
+    type: Literal["decline"]
+    consultation: Identifier
+    reason: Reason
+
+
+class PageOffer(Message):
+    type: Literal["offer"]
+    consultation: Identifier
+    session: Session
+    sdp: Sdp
+
+
+class PageHangUp(Message):
+    type: Literal["hang_up"]
+    consultation: Identifier
+
+
+class PageOpinion(Message):
+    type: Literal["opinion"]
+    signed: SignedOpinion
+
+
+FromVan = Case | Cases | Answer | Refused | OpinionStored | Fault
+FromExchange = Challenge | Welcome | Accept | Decline | Offer | HangUp | OpinionSigned | Fault
+FromPage = PageAccept | PageDecline | PageOffer | PageHangUp | PageOpinion
+
+_FROM_VAN: TypeAdapter[FromVan] = TypeAdapter(Annotated[FromVan, Field(discriminator="type")])
+_FROM_EXCHANGE: TypeAdapter[FromExchange] = TypeAdapter(Annotated[FromExchange, Field(discriminator="type")])
+_FROM_PAGE: TypeAdapter[FromPage] = TypeAdapter(Annotated[FromPage, Field(discriminator="type")])
+_HELLO: TypeAdapter[Hello] = TypeAdapter(Hello)
+
+M = TypeVar("M")
+
+
+def parse_from_van(text: str) -> FromVan:
+    """:raises MessageRefused: see the module"""
+    message = _parse(_FROM_VAN, text)
+    if isinstance(message, Case) and len(json.dumps(message.invitation.summary)) > SUMMARY_LIMIT_CHARACTERS:
+        raise MessageRefused(f"the summary is longer than {SUMMARY_LIMIT_CHARACTERS} characters; shorten the history")
+    return message
+
+
+def parse_hello(text: str) -> Hello:
+    """:raises MessageRefused: see the module"""
+    return _parse(_HELLO, text)
+
+
+def parse_from_exchange(text: str) -> FromExchange:
+    """:raises MessageRefused: see the module"""
+    return _parse(_FROM_EXCHANGE, text)
+
+
+def parse_from_page(text: str) -> FromPage:
+    """:raises MessageRefused: see the module"""
+    return _parse(_FROM_PAGE, text)
+
+
+def challenge_bytes(nonce: str, origin: str) -> bytes:
+    """What the van signs to prove who it is. The prefix keeps it apart from everything else the key signs."""
+    return f"{CHALLENGE_PREFIX}\n{origin}\n{nonce}\n".encode()
+
+
+def invitation_bytes(consultation: str, origin: str, urgency: str, requested_at: str, summary: dict[str, Any]) -> bytes:
+    """What the van signs as its invitation: prefix, newline, canonical JSON of the other fields."""
+    document: dict[str, object] = {
+        "consultation": consultation,
+        "origin": origin,
+        "urgency": urgency,
+        "requested_at": requested_at,
+        "summary": summary,
+    }
+    return f"{INVITATION_PREFIX}\n{canonical_text(document)}".encode()
+
+
+def _parse(adapter: TypeAdapter[M], text: str) -> M:
+    if len(text) > MESSAGE_LIMIT_CHARACTERS:
+        raise MessageRefused(f"a message has at most {MESSAGE_LIMIT_CHARACTERS} characters, this one has {len(text)}")
+    try:
+        return adapter.validate_json(text)
+    except ValidationError as fault:
+        first = fault.errors(include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise MessageRefused(f"{where or 'message'}: {first['msg']}"[:500]) from None

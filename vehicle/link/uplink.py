@@ -1,0 +1,81 @@
+"""The uplink as the screens show it: reachable or not, over what, how fast things flow at this moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from devices.clock import Clock
+from vehicle.link.network_interface import Interface, counted_bytes, default_interface
+from vehicle.link.round_trip import RoundTrips
+
+LOOK_EVERY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkView:
+    """``up_mbit_s`` and ``down_mbit_s`` are what flowed in the last 5 s, not what the link could carry."""
+
+    online: bool
+    since: datetime | None
+    rtt_ms: float | None
+    up_mbit_s: float | None
+    down_mbit_s: float | None
+    kind: str
+
+
+class Uplink:
+    """
+    :param delivery: the uploader's status (``online``, ``since``), None while there is no county
+    """
+
+    def __init__(
+        self,
+        delivery: Callable[[], Any | None],
+        clock: Clock,
+        round_trips: RoundTrips | None = None,
+        find: Callable[[], Interface | None] = default_interface,
+        count: Callable[[str], tuple[int, int] | None] = counted_bytes,
+    ) -> None:
+        self._delivery = delivery
+        self._clock = clock
+        self._find = find
+        self._count = count
+        self.round_trips = round_trips or RoundTrips()
+        self._interface: Interface | None = None
+        self._counted: tuple[str, float, int, int] | None = None
+        self._mbit_s: tuple[float, float] | None = None
+
+    def tick(self) -> None:
+        """Look at the default route and count what has flowed since the last look."""
+        self._interface = self._find()
+        before, now_mono_s = self._counted, self._clock.monotonic_s()
+        counts = self._count(self._interface.name) if self._interface else None
+        self._counted = None
+        self._mbit_s = None
+        if self._interface is None or counts is None:
+            return
+        self._counted = (self._interface.name, now_mono_s, *counts)
+        if before is not None and before[0] == self._interface.name and now_mono_s > before[1]:
+            scale = 8 / 1e6 / (now_mono_s - before[1])
+            self._mbit_s = (max(0, counts[0] - before[2]) * scale, max(0, counts[1] - before[3]) * scale)
+
+    def view(self) -> UplinkView:
+        delivery = self._delivery()
+        up_mbit_s, down_mbit_s = self._mbit_s or (None, None)
+        return UplinkView(
+            online=bool(delivery.online) if delivery is not None else False,
+            since=delivery.since if delivery is not None else None,
+            rtt_ms=self.round_trips.latest_ms,
+            up_mbit_s=up_mbit_s,
+            down_mbit_s=down_mbit_s,
+            kind=self._interface.kind if self._interface else "none",
+        )
+
+    async def run(self) -> None:
+        """The service: ``tick`` every 5 s, for ever."""
+        while True:
+            self.tick()
+            await self._clock.sleep(LOOK_EVERY_S)

@@ -1,0 +1,216 @@
+"""The live feed as screens and the consultation process read it: one hub, one message form for all of them.
+
+Text messages are JSON objects with a ``type``; waveforms are the binary frames of ``devices.wire``. What describes a
+state (device, status, visit, encounter, prompts, consultation, clock) is remembered, so that a page that opens or
+reconnects starts from ``snapshot()``. Each reader has bounded queues: a newer state supersedes an unread older one,
+the oldest unread waveform goes first, and what a reader missed is told as ``{"type": "gap", ...}``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+from devices.readings import DeviceState, PulseOximetry, Samples, Stamped
+from devices.wire import pack_samples
+from vehicle.feed import Feed
+
+STATES = frozenset({"device", "status", "visit", "encounter", "prompts", "consultation", "clock"})
+"""Message types that say how things are now; all others say that something happened."""
+
+WAVEFORMS = ("ecg", "pleth")
+MESSAGES_BOUND = 200
+FRAMES_BOUND = 100
+"""Per reader and device: 5 s of ECG at 20 chunks a second."""
+
+
+class LiveHub:
+    def __init__(self) -> None:
+        self._states: dict[str, dict[str, Any]] = {}
+        self._readers: list[LiveReader] = []
+
+    def listen(self, feed: Feed) -> None:
+        """Forward the feed: waveforms as frames, device states and the oximeter's live numbers as messages."""
+        for stream in WAVEFORMS:
+            feed.on(stream, self._on_samples, "live")
+        feed.on("device", self._on_device, "live")
+        feed.on("pulse_oximetry", self._on_oximetry, "live")
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Tell every reader; ``message`` has a ``type`` and is JSON-serialisable."""
+        key = _state_key(message)
+        if key is not None:
+            self._states[key] = message
+        if not self._readers:
+            return
+        text = _json(message)
+        for reader in self._readers:
+            reader._offer_text(key, text)
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """The newest message of every state, in the order in which they first came."""
+        return list(self._states.values())
+
+    def subscribe(self, streams: Iterable[str] = ()) -> LiveReader:
+        """A reader of all messages and of the waveform ``streams`` ("ecg", "pleth"); unknown names are ignored.
+
+        It begins with the snapshot. Close it, or use it as a context manager.
+        """
+        reader = LiveReader(self, frozenset(streams) & frozenset(WAVEFORMS))
+        for message in self.snapshot():
+            reader._offer_text(_state_key(message), _json(message))
+        self._readers.append(reader)
+        return reader
+
+    @property
+    def readers(self) -> int:
+        return len(self._readers)
+
+    def _on_samples(self, stamped: Stamped) -> None:
+        samples = stamped.event
+        if not isinstance(samples, Samples):
+            return
+        wanted = [reader for reader in self._readers if samples.stream in reader.streams]
+        if wanted:
+            frame = pack_samples(stamped.device, samples)
+            for reader in wanted:
+                reader._offer_frame(stamped.device, samples, frame)
+
+    def _on_device(self, stamped: Stamped) -> None:
+        state = stamped.event
+        if isinstance(state, DeviceState):
+            self.send(device_message(stamped, state))
+
+    def _on_oximetry(self, stamped: Stamped) -> None:
+        reading = stamped.event
+        if isinstance(reading, PulseOximetry):
+            values = {
+                "spo2_percent": reading.spo2_percent,
+                "pulse_bpm": reading.pulse_bpm,
+                "perfusion_index_percent": reading.perfusion_index_percent,
+            }
+            self.send(
+                {
+                    "type": "reading",
+                    "live": True,
+                    "kind": reading.kind,
+                    "device": stamped.device,
+                    "values": values,
+                    "at": stamped.received_at.isoformat(),
+                }
+            )
+
+    def _drop(self, reader: LiveReader) -> None:
+        if reader in self._readers:
+            self._readers.remove(reader)
+
+
+def device_message(stamped: Stamped, state: DeviceState) -> dict[str, Any]:
+    """The ``device`` message: who, and how it is."""
+    return {
+        "type": "device",
+        "device": stamped.device,
+        "driver": stamped.driver,
+        "link": str(state.link),
+        "sensor": str(state.sensor),
+        "leads_off": list(state.leads_off),
+        "battery_percent": state.battery_percent,
+        "fault": state.fault,
+        "at": stamped.received_at.isoformat(),
+    }
+
+
+class LiveReader:
+    """An asynchronous iterator of ``str`` (JSON messages) and ``bytes`` (waveform frames)."""
+
+    def __init__(self, hub: LiveHub, streams: frozenset[str]) -> None:
+        self.streams = streams
+        self._hub = hub
+        self._texts: dict[str, str] = {}
+        self._texts_lost = 0
+        self._frames: dict[str, deque[tuple[Samples, bytes]]] = {}
+        self._gaps: dict[str, dict[str, Any]] = {}
+        self._serial = 0
+        self._closed = False
+        self._ready = asyncio.Event()
+
+    def take(self) -> str | bytes | None:
+        """The next message or frame without waiting; messages first, they are few."""
+        if self._texts_lost:
+            lost, self._texts_lost = self._texts_lost, 0
+            return _json({"type": "gap", "messages": lost})
+        if self._texts:
+            return self._texts.pop(next(iter(self._texts)))
+        device = max(self._frames, key=lambda name: len(self._frames[name]), default=None)
+        if device is None or not self._frames[device]:
+            return None
+        gap = self._gaps.pop(device, None)
+        return _json(gap) if gap is not None else self._frames[device].popleft()[1]
+
+    async def __aiter__(self) -> AsyncIterator[str | bytes]:
+        while True:
+            item = self.take()
+            if item is not None:
+                yield item
+            elif self._closed:
+                return
+            else:
+                self._ready.clear()
+                await self._ready.wait()
+
+    def close(self) -> None:
+        self._closed = True
+        self._hub._drop(self)
+        self._ready.set()
+
+    def __enter__(self) -> LiveReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _offer_text(self, key: str | None, text: str) -> None:
+        if key is None:
+            self._serial += 1
+            key = f"#{self._serial}"
+        self._texts.pop(key, None)  # a state moves to the end: it is told in the order of its newest form
+        if len(self._texts) >= MESSAGES_BOUND:
+            del self._texts[next(iter(self._texts))]
+            self._texts_lost += 1
+        self._texts[key] = text
+        self._ready.set()
+
+    def _offer_frame(self, device: str, samples: Samples, frame: bytes) -> None:
+        queue = self._frames.setdefault(device, deque())
+        if len(queue) >= FRAMES_BOUND:
+            self._lose(device, queue.popleft()[0])
+        queue.append((samples, frame))
+        self._ready.set()
+
+    def _lose(self, device: str, lost: Samples) -> None:
+        gap = self._gaps.setdefault(
+            device,
+            {
+                "type": "gap",
+                "stream": lost.stream,
+                "device": device,
+                "segment": lost.segment,
+                "first_index": lost.first_index,
+                "count": 0,
+            },
+        )
+        gap["count"] += len(lost.counts)
+
+
+def _state_key(message: dict[str, Any]) -> str | None:
+    kind = message["type"]
+    if kind not in STATES:
+        return None
+    return f"{kind}/{message['device']}" if kind == "device" else str(kind)
+
+
+def _json(message: dict[str, Any]) -> str:
+    return json.dumps(message, ensure_ascii=False, default=str)

@@ -1,0 +1,354 @@
+"""Visits: one stay of this vehicle in one village, opened and closed by a tap, followed by position.
+
+The record is the truth: after a restart the open visit, its crew and its dwell are rebuilt from the store's tables
+and the track. A visit that was forgotten is closed when the vehicle has left the village, and the entry says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from devices.clock import Clock
+from devices.errors import AskPerson
+from devices.events import emit
+from sync.areas import Village
+from sync.presence import Arrived, Fix, Left, fixes_of_track
+from sync.records import Draft, format_time, parse_time
+from vehicle.clinic.staff import Person
+from vehicle.commits import Commits
+from vehicle.patrol.position import Patrol
+
+LOOK_BACK = timedelta(hours=2)
+"""How much track before the open visit's arrival is followed again after a restart."""
+
+
+class NoVisitOpen(AskPerson):
+    code = "no_visit_open"
+
+
+class VisitAlreadyOpen(AskPerson):
+    code = "visit_already_open"
+
+
+class UnknownVillage(AskPerson):
+    code = "unknown_village"
+
+
+class CrewMissing(AskPerson):
+    code = "crew_missing"
+
+
+class Record(Protocol):
+    """The part of ``sync.store.Store`` used here."""
+
+    async def commit(self, *drafts: Draft) -> list[Any]: ...
+
+    def read(self, sql: str, params: Any = ()) -> list[dict[str, Any]]: ...
+
+
+class NewIds(Protocol):
+    def new(self, kind: str) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class VisitView:
+    """The open visit as screens show it. ``dwell_s`` is the time counted so far, as the county will count it."""
+
+    visit: str
+    village: str
+    village_name: str
+    township: str
+    opened_at: datetime
+    arrived_at: datetime
+    dwell_s: float
+    required_s: float
+    crew: list[Person]
+    encounters: int
+    consultations: int
+    here: bool = True
+    """False while the position does not confirm that the vehicle is in this village."""
+
+
+@dataclass(slots=True)
+class _Open:
+    visit: str
+    village: str
+    village_name: str
+    township: str
+    opened_at: datetime
+    arrived_at: datetime
+    crew: list[Person]
+    closing: bool = False
+
+
+@dataclass(slots=True)
+class Visits:
+    """
+    :param staff: everybody who may be on a crew, by id
+    :param send: tells the screens
+    """
+
+    record: Record
+    commits: Commits
+    ids: NewIds
+    patrol: Patrol
+    clock: Clock
+    known: Sequence[Village]
+    staff: Callable[[], Sequence[Person]]
+    send: Callable[[dict[str, Any]], None]
+    required_s: float
+    closed_listeners: list[Callable[[str], None]] = field(default_factory=list)
+    """Called with the visit's id once its closing is durable."""
+    _open: _Open | None = None
+    _counted_before_s: float = 0.0
+    """Dwell of the present stay that belongs to an earlier visit: the van stayed, a second visit was opened."""
+    _earlier_until: datetime | None = None
+
+    def __post_init__(self) -> None:
+        self.patrol.listeners.append(self.on_change)
+        self.patrol.visit_of_entries = lambda: self._open.visit if self._open else None
+
+    # what is --------------------------------------------------------------------------------------------------------
+
+    def current(self) -> VisitView | None:
+        """The open visit, with its counts as they stand in the record."""
+        visit = self._open
+        if visit is None:
+            return None
+        return VisitView(
+            visit=visit.visit,
+            village=visit.village,
+            village_name=visit.village_name,
+            township=visit.township,
+            opened_at=visit.opened_at,
+            arrived_at=self._arrived_at(visit),
+            dwell_s=self._dwell_s(visit),
+            required_s=self.required_s,
+            crew=list(visit.crew),
+            encounters=self._count("encounters", visit.visit),
+            consultations=self._count("consultations", visit.visit),
+            here=self._is_here(visit),
+        )
+
+    def proposed(self) -> Village | None:
+        """The village the vehicle stands in: confirmed by presence, else the one around the newest fix."""
+        if self.patrol.presence.village is not None:
+            return self.patrol.presence.village
+        fix = self.patrol.last_fix
+        if fix is None or not self.patrol.has_fix:
+            return None
+        return next((place for place in self.villages() if place.contains(fix.latitude_deg, fix.longitude_deg)), None)
+
+    def villages(self) -> list[Village]:
+        """The villages in force today."""
+        today = self.clock.now().date()
+        return [village for village in self.known if village.in_force(today)]
+
+    # what is done -----------------------------------------------------------------------------------------------------
+
+    async def start(self, village_code: str, crew_ids: Sequence[str], by: str) -> VisitView:
+        """Open a visit; durable when it returns.
+
+        :raises VisitAlreadyOpen, UnknownVillage, CrewMissing: with nothing written
+        """
+        if self._open is not None:
+            raise VisitAlreadyOpen(f"the visit in {self._open.village_name} is open: end it first")
+        village = next((place for place in self.villages() if place.code == village_code), None)
+        if village is None:
+            raise UnknownVillage(f"no village {village_code} in the list of today")
+        crew = self._crew(crew_ids)
+        now = self.clock.now()
+        there = self.proposed()
+        here = there is not None and there.code == village_code
+        visit = _Open(self.ids.new("visit"), village.code, village.name, village.township, now, now, crew)
+        visit.arrived_at = self._arrived_at(visit)
+        await self.record.commit(*self._opening(visit, by, "position" if here else "person"))
+        self._open = visit
+        emit("visit_opened/1", visit=visit.visit, village=visit.village)
+        self._tell()
+        view = self.current()
+        assert view is not None
+        return view
+
+    async def end(self, by: str) -> None:
+        """Close the open visit; durable when it returns.
+
+        :raises NoVisitOpen: nothing to close
+        """
+        visit = self._open
+        if visit is None or visit.closing:
+            raise NoVisitOpen("no visit is open")
+        visit.closing = True
+        try:
+            self.patrol.flush()
+            departed_at, dwell_s = self.clock.now(), self._dwell_s(visit)
+            drafts = self._closing(visit, dwell_s, self._arrived_at(visit), departed_at, by)
+            await self.record.commit(*drafts)
+        except BaseException:
+            visit.closing = False
+            raise
+        self._closed(visit, dwell_s, departed_at)
+
+    def on_change(self, change: Arrived | Left) -> None:
+        """Follow presence: a new stay starts a new count; the visit nobody closed is closed once the van has left."""
+        counted_before_s, self._counted_before_s = self._counted_before_s, 0.0
+        visit = self._open
+        if visit is None or visit.closing or visit.opened_at > change.at:
+            self._tell()
+        elif isinstance(change, Arrived):
+            if visit.village != change.village.code:  # opened by a person, never confirmed by position
+                self._close_forgotten(visit, 0.0, visit.arrived_at, change.at)
+            self._tell()
+        elif visit.village == change.village.code:
+            arrived_at = self._from_stay(change.stay.arrived_at)
+            self._close_forgotten(visit, max(0.0, change.stay.dwell_s - counted_before_s), arrived_at, change.at)
+
+    def _close_forgotten(self, visit: _Open, dwell_s: float, arrived_at: datetime, departed_at: datetime) -> None:
+        visit.closing = True
+        self.patrol.flush()
+        drafts = self._closing(visit, dwell_s, arrived_at, departed_at, None)
+        drafts.append(Draft("access/1", {"action": "visit_closed_by_position", "what": visit.visit}, visit=visit.visit))
+        self.commits.soon(*drafts, then=lambda: self._closed(visit, dwell_s, departed_at))
+
+    def restore(self) -> None:
+        """Rebuild the open visit and the presence from the store's tables and the track; called once, at start."""
+        rows = self.record.read("select * from visits where closed_at is null order by opened_at desc limit 1")
+        if rows:
+            self._open = self._from_row(rows[0])
+        last = self.record.read("select max(departed_at) as at from visits where closed_at is not null")
+        self._earlier_until = parse_time(last[0]["at"]) if last and last[0]["at"] else None
+        since = (self._open.arrived_at if self._open else self.clock.now()) - LOOK_BACK
+        self.patrol.restore(self._recorded(since), self._count_earlier)
+
+    # how ------------------------------------------------------------------------------------------------------------
+
+    def _opening(self, visit: _Open, by: str, proposed_by: str) -> list[Draft]:
+        fields = {
+            "visit_id": visit.visit,
+            "village": visit.village,
+            "village_name": visit.village_name,
+            "township": visit.township,
+            "proposed_by": proposed_by,
+            "crew": [_duty(person) for person in visit.crew],
+            "arrived_at": format_time(visit.arrived_at),
+        }
+        return [Draft("visit_opened/1", fields, by=by, visit=visit.visit)]
+
+    def _closing(
+        self, visit: _Open, dwell_s: float, arrived_at: datetime, departed_at: datetime, by: str | None
+    ) -> list[Draft]:
+        still_open = self.record.read(
+            "select encounter from encounters where visit = ? and closed_at is null", (visit.visit,)
+        )
+        drafts = [
+            Draft(
+                "encounter_closed/1",
+                {"encounter_id": row["encounter"]},
+                by=by,
+                visit=visit.visit,
+                encounter=row["encounter"],
+            )
+            for row in still_open
+        ]
+        fields = {
+            "visit_id": visit.visit,
+            "arrived_at": format_time(arrived_at),
+            "departed_at": format_time(departed_at),
+            "dwell_s": int(dwell_s),
+            "encounters": self._count("encounters", visit.visit),
+        }
+        off_duty = [
+            Draft("duty/1", {"visit_id": visit.visit, **_duty(person), "on": False}, by=by, visit=visit.visit)
+            for person in visit.crew
+        ]
+        return [*drafts, *off_duty, Draft("visit_closed/1", fields, by=by, visit=visit.visit)]
+
+    def _closed(self, visit: _Open, dwell_s: float, departed_at: datetime) -> None:
+        stay = self.patrol.presence.stay
+        self._counted_before_s = stay.dwell_s if stay is not None and stay.village_code == visit.village else 0.0
+        self._earlier_until = departed_at
+        self._open = None
+        emit("visit_closed/1", visit=visit.visit, dwell_s=int(dwell_s))
+        for listener in self.closed_listeners:
+            listener(visit.visit)
+        self._tell()
+
+    def _tell(self) -> None:
+        view = self.current()
+        self.send({"type": "visit", "visit": None if view is None else visit_message(view)})
+
+    def _crew(self, crew_ids: Sequence[str]) -> list[Person]:
+        people = {person.id: person for person in self.staff()}
+        unknown = [person for person in crew_ids if person not in people]
+        if unknown:
+            raise CrewMissing(f"{unknown[0]} is not on the list of staff")
+        if not crew_ids:
+            raise CrewMissing("choose who is on duty: at least one person")
+        return [people[person] for person in dict.fromkeys(crew_ids)]
+
+    def _is_here(self, visit: _Open) -> bool:
+        village = self.patrol.presence.village
+        return village is not None and village.code == visit.village
+
+    def _dwell_s(self, visit: _Open) -> float:
+        if not self._is_here(visit):
+            return 0.0
+        return max(0.0, self.patrol.presence.dwell_s - self._counted_before_s)
+
+    def _arrived_at(self, visit: _Open) -> datetime:
+        arrived_at = self.patrol.presence.arrived_at
+        if arrived_at is None or not self._is_here(visit):
+            return visit.arrived_at
+        return self._from_stay(arrived_at)
+
+    def _from_stay(self, arrived_at: datetime) -> datetime:
+        """Arrival of the stay, or the end of the visit before it within the same stay."""
+        return arrived_at if self._earlier_until is None else max(arrived_at, self._earlier_until)
+
+    def _count_earlier(self, fix: Fix) -> None:
+        """While the track is followed again: note the dwell at the moment the earlier visit ended."""
+        stay = self.patrol.presence.stay
+        if stay is None or self._earlier_until is None or stay.arrived_at > self._earlier_until:
+            self._counted_before_s = 0.0
+        elif fix.at <= self._earlier_until:
+            self._counted_before_s = stay.dwell_s
+
+    def _count(self, table: str, visit: str) -> int:
+        return int(self.record.read(f"select count(*) as n from {table} where visit = ?", (visit,))[0]["n"])
+
+    def _from_row(self, row: dict[str, Any]) -> _Open:
+        duty = self.record.read("select person, role, name from duty where visit = ?", (row["visit"],))
+        crew = [Person(id=one["person"], name=one["name"], role=one["role"]) for one in duty]
+        opened_at = parse_time(row["opened_at"])
+        arrived_at = parse_time(row["arrived_at"]) if row["arrived_at"] else opened_at
+        return _Open(row["visit"], row["village"], row["village_name"], row["township"], opened_at, arrived_at, crew)
+
+    def _recorded(self, since: datetime) -> list[Fix]:
+        rows = self.record.read("select points_json from tracks where at >= ? order by n", (format_time(since),))
+        return [fix for row in rows for fix in fixes_of_track(json.loads(row["points_json"]))]
+
+
+def _duty(person: Person) -> dict[str, str]:
+    return {"person": person.id, "role": person.role, "name": person.name}
+
+
+def visit_message(view: VisitView) -> dict[str, Any]:
+    """The ``visit`` message of the live feed."""
+    return {
+        "visit": view.visit,
+        "village": view.village,
+        "village_name": view.village_name,
+        "township": view.township,
+        "opened_at": format_time(view.opened_at),
+        "arrived_at": format_time(view.arrived_at),
+        "dwell_s": int(view.dwell_s),
+        "required_s": int(view.required_s),
+        "crew": [{"id": person.id, "name": person.name, "role": person.role} for person in view.crew],
+        "encounters": view.encounters,
+        "consultations": view.consultations,
+        "here": view.here,
+    }

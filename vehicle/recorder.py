@@ -1,0 +1,420 @@
+"""The recorder: the next seconds of ECG as a file of the record. It never drops; a gap is recorded as a gap.
+
+While it runs, chunks are appended to a partial file and brought to the disk every 5 s. A crash leaves that file
+behind; at the next start it becomes a recording marked as interrupted (``recover``).
+
+Partial file: one block per line of thought, ``u32 LE length | u32 LE CRC-32 | payload``; the first payload is the JSON
+of ``_About``, the others are frames of ``devices.wire``. A torn last block is cut off by its CRC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+
+from devices.clock import Clock
+from devices.errors import AskPerson, DropFrame
+from devices.events import emit
+from devices.readings import Samples, Stamped
+from devices.wire import pack_samples, unpack_samples
+from sync import ecg_file
+from sync.records import Draft, format_time, parse_time
+from sync.recordings import Recordings
+
+SYNC_EVERY_S = 5.0
+GRACE_S = 5.0
+"""How long after the expected end a recording waits for late samples before it ends with a gap."""
+FRESH_S = 2.0
+MAX_SECONDS = 600.0
+_BLOCK = struct.Struct("<II")
+
+
+class EcgNotSending(AskPerson):
+    code = "ecg_not_sending"
+
+
+class AlreadyRecording(AskPerson):
+    code = "already_recording"
+
+
+class Journal(Protocol):
+    async def commit(self, *drafts: Draft) -> list[Any]: ...
+
+    def commit_now(self, *drafts: Draft) -> list[Any]: ...
+
+    def read(self, sql: str, params: Any = ()) -> list[dict[str, Any]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """For whom a recording is made, as far as known when it begins."""
+
+    visit: str | None = None
+    encounter: str | None = None
+    patient: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingView:
+    sha256: str
+    duration_ms: int
+    started_at: datetime
+    interrupted: bool = False
+    gaps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Of the recording under way: what is safe on the disk is ``kept_s``."""
+
+    device: str
+    seconds: float
+    covered_s: float
+    kept_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    device: str
+    driver: str
+    started_at: str
+    seconds: float
+    by: str | None
+    served: dict[str, str | None]
+
+
+@dataclass(slots=True)
+class _Under:
+    """The recording under way."""
+
+    about: _About
+    path: Path
+    file: BinaryIO
+    done: asyncio.Future[None]
+    began_mono_s: float
+    chunks: list[Samples] = field(default_factory=list)
+    segment_offset_s: dict[int, tuple[float, int]] = field(default_factory=dict)
+    """Segment -> (seconds since the beginning, first index) of its first sample."""
+    covered_s: float = 0.0
+    kept_s: float = 0.0
+    synced_mono_s: float = 0.0
+    syncing: asyncio.Task[None] | None = None
+    task: asyncio.Task[RecordingView] | None = None
+
+
+class EcgRecorder:
+    """
+    :param partials: folder of the partial files, on the same volume as the recordings
+    :param served: whom the recording belongs to, asked at its beginning
+    :param changed: called with the progress, or None at the end, at most once a second
+    """
+
+    def __init__(
+        self,
+        partials: Path,
+        recordings: Recordings,
+        journal: Journal,
+        clock: Clock,
+        served: Callable[[], Served],
+        changed: Callable[[Progress | None], None] = lambda progress: None,
+    ) -> None:
+        self._partials = partials
+        self._recordings = recordings
+        self._journal = journal
+        self._clock = clock
+        self._served = served
+        self._changed = changed
+        self._under: _Under | None = None
+        self._newest: Stamped | None = None
+
+    # recording ------------------------------------------------------------------------------------------------------
+
+    @property
+    def recording(self) -> Progress | None:
+        under = self._under
+        if under is None:
+            return None
+        return Progress(under.about.device, under.about.seconds, under.covered_s, under.kept_s)
+
+    async def record(self, seconds: float = 10.0, by: str | None = None) -> RecordingView:
+        """Record the next ``seconds`` (more than 0, at most 600) of the ECG that is sending now.
+
+        Returns when file and entry are durable. A device that stops sending ends the recording early, marked as
+        interrupted; what had come is kept.
+
+        :raises EcgNotSending: no ECG samples in the last 2 s, or none came at all; nothing is written
+        :raises AlreadyRecording: one at a time
+        """
+        if not 0 < seconds <= MAX_SECONDS:
+            raise ValueError(f"a recording lasts more than 0 and at most {MAX_SECONDS:.0f} s, not {seconds}")
+        if self._under is not None:
+            raise AlreadyRecording("a recording is under way")
+        newest = self._newest
+        now_mono_s = self._clock.monotonic_s()
+        if newest is None or now_mono_s - newest.received_mono_s > FRESH_S:
+            raise EcgNotSending("no ECG samples are coming: attach the ECG device and the electrodes")
+        under = self._begin(newest, seconds, by, now_mono_s)
+        under.task = asyncio.get_running_loop().create_task(self._complete(under), name="ecg recording")
+        return await asyncio.shield(under.task)  # a page that goes away does not end the recording
+
+    async def stop(self) -> None:
+        """End the recording under way with what has come, and wait until it is stored."""
+        under = self._under
+        if under is None or under.task is None:
+            return
+        if not under.done.done():
+            under.done.set_result(None)
+        await asyncio.wait({under.task})
+
+    def on_samples(self, stamped: Stamped) -> None:
+        """Listener of the feed's ``ecg`` topic; called in the feed's turn, so nothing can be missed."""
+        samples = stamped.event
+        if not isinstance(samples, Samples):
+            return
+        self._newest = stamped
+        under = self._under
+        if under is None or under.about.device != stamped.device or under.done.done():
+            return
+        kept = self._cut(under, stamped, samples)
+        if kept is not None:
+            under.chunks.append(kept)
+            _append(under.file, pack_samples(stamped.device, kept))
+        self.tick()
+
+    def tick(self) -> None:
+        """Bring what came to the disk every 5 s; end a recording whose device fell silent."""
+        under = self._under
+        if under is None or under.done.done():
+            return
+        now_mono_s = self._clock.monotonic_s()
+        complete = under.covered_s >= under.about.seconds - 1e-9
+        late = now_mono_s - under.began_mono_s > under.about.seconds + GRACE_S
+        if complete or late:
+            under.done.set_result(None)
+        elif now_mono_s - under.synced_mono_s >= SYNC_EVERY_S and (under.syncing is None or under.syncing.done()):
+            under.synced_mono_s = now_mono_s
+            under.syncing = asyncio.get_running_loop().create_task(self._sync(under), name="ecg to disk")
+
+    async def run(self) -> None:
+        """The service: ``tick`` twice a second, for ever."""
+        while True:
+            await self._clock.sleep(0.5)
+            self.tick()
+
+    def recordings_of(self, patient: str) -> list[RecordingView]:
+        """ECG recordings of one person, newest first."""
+        rows = self._journal.read(
+            "select sha256, duration_ms, started_at, facts_json from recordings "
+            "where patient = ? and what = 'ecg' order by started_at desc",
+            (patient,),
+        )
+        return [_view(row) for row in rows]
+
+    # after a crash ----------------------------------------------------------------------------------------------------
+
+    def recover(self) -> list[RecordingView]:
+        """Make a recording, marked as interrupted, of every partial file a crash has left; called once, at start.
+
+        A partial file without a single whole chunk is removed; one whose samples were already stored is only removed.
+        """
+        found = []
+        for path in sorted(self._partials.glob("*.partial")):
+            about, chunks = _read_partial(path)
+            if about is not None and chunks:
+                blob, draft, view = self._made(about, chunks, interrupted=True)
+                sha256 = self._store(blob)
+                if not self._journal.read("select sha256 from recordings where sha256 = ?", (sha256,)):
+                    self._journal.commit_now(draft(sha256, len(blob)))
+                    emit("recording_recovered", sha256=sha256)
+                found.append(view(sha256))
+            path.unlink()
+        return found
+
+    # how ------------------------------------------------------------------------------------------------------------
+
+    def _begin(self, newest: Stamped, seconds: float, by: str | None, now_mono_s: float) -> _Under:
+        now = self._clock.now()
+        about = _About(newest.device, newest.driver, format_time(now), seconds, by, asdict(self._served()))
+        self._partials.mkdir(parents=True, exist_ok=True)
+        path = self._partials / f"ecg-{now:%Y%m%dT%H%M%S%f}.partial"
+        file = path.open("xb")
+        _append(file, json.dumps(asdict(about), ensure_ascii=False).encode())
+        done = asyncio.get_running_loop().create_future()
+        self._under = _Under(about, path, file, done, now_mono_s, synced_mono_s=now_mono_s)
+        self._changed(self.recording)
+        return self._under
+
+    @staticmethod
+    def _cut(under: _Under, stamped: Stamped, samples: Samples) -> Samples | None:
+        """The part of a chunk that lies within the asked seconds; None when all of it lies after the end."""
+        rate_hz = samples.sample_rate_hz
+        if samples.segment not in under.segment_offset_s:
+            elapsed_s = 0.0 if not under.segment_offset_s else stamped.received_mono_s - under.began_mono_s
+            under.segment_offset_s[samples.segment] = (max(elapsed_s, under.covered_s), samples.first_index)
+        offset_s, first_index = under.segment_offset_s[samples.segment]
+        begins_s = offset_s + (samples.first_index - first_index) / rate_hz
+        room = round((under.about.seconds - begins_s) * rate_hz)
+        under.covered_s = min(under.about.seconds, begins_s + len(samples.counts) / rate_hz)
+        if room <= 0:
+            return None
+        return samples if room >= len(samples.counts) else _first(samples, room)
+
+    async def _sync(self, under: _Under) -> None:
+        covered_s = under.covered_s
+        under.file.flush()
+        await asyncio.to_thread(os.fdatasync, under.file.fileno())
+        under.kept_s = covered_s
+        self._changed(self.recording)
+
+    async def _complete(self, under: _Under) -> RecordingView:
+        try:
+            await under.done
+            if under.syncing is not None:
+                await under.syncing
+            under.file.close()
+            return await self._finish(under.about, under.chunks, under.path)
+        finally:
+            self._under = None
+            self._changed(None)
+
+    async def _finish(self, about: _About, chunks: list[Samples], path: Path) -> RecordingView:
+        if not chunks:
+            path.unlink(missing_ok=True)
+            raise EcgNotSending("no ECG samples came: attach the ECG device and the electrodes")
+        expected = round(about.seconds * chunks[0].sample_rate_hz)
+        interrupted = _length(chunks) < expected
+        blob, draft, view = await asyncio.to_thread(self._made, about, chunks, interrupted)
+        sha256 = await asyncio.to_thread(self._store, blob)
+        await self._journal.commit(draft(sha256, len(blob)))
+        path.unlink(missing_ok=True)
+        emit("recording_stored", sha256=sha256, bytes=len(blob))
+        return view(sha256)
+
+    def _store(self, blob: bytes) -> str:
+        writer = self._recordings.begin(ecg_file.MEDIA_TYPE)
+        writer.append(blob)
+        sha256, _ = writer.finish()
+        return sha256
+
+    @staticmethod
+    def _made(
+        about: _About, chunks: list[Samples], interrupted: bool
+    ) -> tuple[bytes, Callable[[str, int], Draft], Callable[[str], RecordingView]]:
+        """The file, and what makes its entry and its view once the hash is known."""
+        gaps = gaps_of(chunks)
+        duration_ms = round(_length(chunks) / chunks[0].sample_rate_hz * 1000)
+        facts = {
+            "interrupted": interrupted,
+            "asked_ms": round(about.seconds * 1000),
+            "sample_rate_mhz": round(chunks[0].sample_rate_hz * 1000),
+            "channels": list(chunks[0].channels),
+            "gaps": gaps,
+        }
+
+        def draft(sha256: str, size: int) -> Draft:
+            fields: dict[str, Any] = {
+                "sha256": sha256,
+                "bytes": size,
+                "media_type": ecg_file.MEDIA_TYPE,
+                "what": "ecg",
+                "device": about.device,
+                "started_at": about.started_at,
+                "duration_ms": duration_ms,
+                "facts": facts,
+            }
+            if about.served["patient"] is not None:
+                fields["patient"] = about.served["patient"]
+            return Draft(
+                "recording/1", fields, by=about.by, visit=about.served["visit"], encounter=about.served["encounter"]
+            )
+
+        def view(sha256: str) -> RecordingView:
+            return RecordingView(sha256, duration_ms, parse_time(about.started_at), interrupted, len(gaps))
+
+        return ecg_file.write(chunks), draft, view
+
+
+def gaps_of(chunks: list[Samples]) -> list[dict[str, int]]:
+    """Where samples are missing: {segment, first_index, count}; a new segment is {segment, first_index: 0, count: 0},
+    for nobody knows how many samples were lost while the device was away."""
+    gaps: list[dict[str, int]] = []
+    for before, after in zip(chunks, chunks[1:], strict=False):
+        if after.segment != before.segment:
+            gaps.append({"segment": after.segment, "first_index": 0, "count": 0})
+        elif after.first_index > before.last_index + 1:
+            missing = after.first_index - before.last_index - 1
+            gaps.append({"segment": after.segment, "first_index": before.last_index + 1, "count": missing})
+    return gaps
+
+
+def _length(chunks: list[Samples]) -> int:
+    """Samples covered, holes inside a segment included."""
+    spans: dict[int, tuple[int, int]] = {}
+    for chunk in chunks:
+        first, _ = spans.get(chunk.segment, (chunk.first_index, 0))
+        spans[chunk.segment] = (first, chunk.last_index)
+    return sum(last - first + 1 for first, last in spans.values())
+
+
+def _first(samples: Samples, n: int) -> Samples:
+    return Samples(
+        samples.stream,
+        samples.channels,
+        samples.sample_rate_hz,
+        samples.segment,
+        samples.first_index,
+        np.ascontiguousarray(samples.counts[:n]),
+        samples.resolution,
+        samples.unit,
+    )
+
+
+def _append(file: BinaryIO, payload: bytes) -> None:
+    file.write(_BLOCK.pack(len(payload), zlib.crc32(payload)) + payload)
+
+
+def _blocks(raw: bytes) -> Iterator[bytes]:
+    """Whole blocks up to the first torn one."""
+    at = 0
+    while at + _BLOCK.size <= len(raw):
+        length, checksum = _BLOCK.unpack_from(raw, at)
+        payload = raw[at + _BLOCK.size : at + _BLOCK.size + length]
+        if len(payload) != length or zlib.crc32(payload) != checksum:
+            return
+        yield payload
+        at += _BLOCK.size + length
+
+
+def _read_partial(path: Path) -> tuple[_About | None, list[Samples]]:
+    blocks = _blocks(path.read_bytes())
+    head = next(blocks, None)
+    if head is None:
+        return None, []
+    chunks = []
+    for block in blocks:
+        try:
+            chunks.append(unpack_samples(block)[1])
+        except DropFrame:
+            break
+    return _About(**json.loads(head)), chunks
+
+
+def _view(row: dict[str, Any]) -> RecordingView:
+    facts = json.loads(row["facts_json"] or "{}")
+    return RecordingView(
+        row["sha256"],
+        row["duration_ms"],
+        parse_time(row["started_at"]),
+        bool(facts.get("interrupted")),
+        len(facts.get("gaps", ())),
+    )

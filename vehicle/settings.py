@@ -1,0 +1,103 @@
+"""Settings of the vehicle process: one TOML file, every key typed, an unknown key refused.
+
+Relative paths are relative to the folder of the settings file, so that a whole installation can be moved.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from devices.session import DeviceSettings
+from sync.settings_file import Settings, read_settings
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+"""An identifier that may stand in file names, journal entries and log lines."""
+
+
+class VehicleIdentity(Settings):
+    id: Name
+    plate: str = Field(min_length=1, max_length=20)
+    origin: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{2,120}$")
+    """Name of this vehicle's journal; never used again for another one."""
+    county_name: str = Field(min_length=1, max_length=40)
+
+
+class CountySettings(Settings):
+    url: str = Field(default="", pattern=r"^(https?://[^\s]+)?$")
+    """Empty: no county yet; everything is kept and waits."""
+    key: str = ""
+    """The county's cosigner key as a C2SP verifier key; without it no receipt can be checked."""
+
+
+class TouchscreenSettings(Settings):
+    host: str = "127.0.0.1"
+    """Loopback unless the van's own network shall see the pages."""
+    port: int = Field(default=8400, ge=0, le=65535)
+    socket: Path = Path("run/vehicle.sock")
+
+
+class PatrolSettings(Settings):
+    villages: Path = Path("villages.geojson")
+    required_dwell_minutes: int = Field(default=240, ge=1, le=1440)
+
+
+class ConsultationSettings(Settings):
+    socket: Path = Path("run/consultation.sock")
+
+
+class StaffSettings(Settings):
+    id: Name
+    name: str = Field(min_length=1, max_length=40)
+    role: Literal["doctor", "village_doctor", "nurse", "driver"]
+    pin_hash: str = Field(pattern=r"^\$argon2id\$")
+
+
+class VehicleSettings(Settings):
+    language: Literal["zh", "en"] = "zh"
+    practice: bool = False
+    """演练: invented people; marked on every page and in every entry, never counted."""
+    data: Path = Path("/var/lib/xunzhen")
+    vehicle: VehicleIdentity
+    county: CountySettings = CountySettings()
+    touchscreen: TouchscreenSettings = TouchscreenSettings()
+    patrol: PatrolSettings = PatrolSettings()
+    consultation: ConsultationSettings = ConsultationSettings()
+    staff: tuple[StaffSettings, ...] = ()
+    devices: tuple[DeviceSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> VehicleSettings:
+        for what, names in (
+            ("staff id", [person.id for person in self.staff]),
+            ("device name", [device.name for device in self.devices]),
+        ):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{what} {twice[0]!r} stands twice: give each its own")
+        return self
+
+    def below(self, folder: Path) -> VehicleSettings:
+        """The same settings with every relative path made absolute below ``folder``."""
+        return self.model_copy(
+            update={
+                "data": folder / self.data,
+                "touchscreen": self.touchscreen.model_copy(update={"socket": folder / self.touchscreen.socket}),
+                "patrol": self.patrol.model_copy(update={"villages": folder / self.patrol.villages}),
+                "consultation": self.consultation.model_copy(update={"socket": folder / self.consultation.socket}),
+                "devices": tuple(
+                    device.model_copy(update={"port": str(folder / device.port)}) if device.port else device
+                    for device in self.devices
+                ),
+            }
+        )
+
+
+def read_vehicle_settings(path: Path) -> VehicleSettings:
+    """Read ``path`` with all paths made absolute.
+
+    :raises SettingsRefused: with file, key and remedy
+    """
+    return read_settings(path, VehicleSettings).below(path.resolve().parent)

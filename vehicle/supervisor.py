@@ -1,0 +1,95 @@
+"""Starts the rows of ``vehicle.services``, keeps them running, and says which of them gave up.
+
+A service that ends with an error is restarted, at most 3 times in 10 minutes; then it stays down and is shown. One
+service never takes another with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from devices.clock import Clock
+from devices.events import emit
+
+RESTARTS = 3
+WITHIN_S = 600.0
+PAUSE_S = 1.0
+
+
+class Running(StrEnum):
+    UP = "up"
+    RESTARTING = "restarting"
+    ENDED = "ended"
+    """It did what it had to do."""
+    FAILED = "failed"
+
+
+@dataclass(slots=True)
+class Job:
+    """One supervised coroutine: ``run`` is called anew for every start."""
+
+    name: str
+    run: Callable[[], Awaitable[None]]
+    state: Running = Running.UP
+    reason: str = ""
+    failed_mono_s: deque[float] = field(default_factory=deque)
+
+
+class Supervisor:
+    def __init__(self, clock: Clock, pause_s: float = PAUSE_S) -> None:
+        self._clock = clock
+        self._pause_s = pause_s
+        self.jobs: list[Job] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, jobs: Sequence[tuple[str, Callable[[], Awaitable[None]]]]) -> None:
+        """Start every (name, run) in the running loop."""
+        for name, run in jobs:
+            job = Job(name, run)
+            self.jobs.append(job)
+            self._tasks.append(asyncio.get_running_loop().create_task(self._keep(job), name=name))
+
+    async def stop(self) -> None:
+        """Cancel all, last started first, and wait until each has ended."""
+        for task in reversed(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    @property
+    def failed(self) -> list[Job]:
+        """The services that gave up."""
+        return [job for job in self.jobs if job.state is Running.FAILED]
+
+    async def _keep(self, job: Job) -> None:
+        while True:
+            try:
+                await job.run()
+            except Exception as fault:
+                if not self._may_restart(job, fault):
+                    return
+                await self._clock.sleep(self._pause_s)
+                job.state = Running.UP
+            else:
+                job.state = Running.ENDED
+                return
+
+    def _may_restart(self, job: Job, fault: Exception) -> bool:
+        now_mono_s = self._clock.monotonic_s()
+        while job.failed_mono_s and now_mono_s - job.failed_mono_s[0] > WITHIN_S:
+            job.failed_mono_s.popleft()
+        job.failed_mono_s.append(now_mono_s)
+        job.reason = f"{type(fault).__name__}: {fault}"
+        logging.getLogger(__name__).error("service %s failed", job.name, exc_info=fault)
+        again = len(job.failed_mono_s) <= RESTARTS
+        job.state = Running.RESTARTING if again else Running.FAILED
+        if again:
+            emit("service_restarted", level=logging.WARNING, service=job.name, reason=type(fault).__name__)
+        else:
+            emit("service_failed", level=logging.ERROR, service=job.name, reason=type(fault).__name__)
+        return again

@@ -1,0 +1,51 @@
+"""Secrets on disk: made once, readable by their owner only, durable before they are used."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from devices.errors import AskPerson
+
+
+class KeyMissing(AskPerson):
+    code = "key_missing"
+
+
+def create_secret(path: Path, text: str) -> None:
+    """Write ``text`` as ``path`` with mode 0600, synced with its folder.
+
+    :raises FileExistsError: there is one already; a secret is never overwritten.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    written = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    handle = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(handle, text.encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    try:
+        os.link(written, path)
+    finally:
+        written.unlink()
+    sync_folder(path.parent)
+
+
+def read_secret(path: Path) -> str:
+    """:raises KeyMissing: not there or not readable."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise KeyMissing(
+            f"{path}: key not readable ({fault}); bring it back from its backup, or enrol the vehicle again", path=path
+        ) from fault
+
+
+def sync_folder(folder: Path) -> None:
+    """fsync of a folder: makes a rename or a new name in it survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

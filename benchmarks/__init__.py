@@ -1,0 +1,1 @@
+"""Measurements: ``make bench``. Ratios against a named peer in the same run; the machine is noisy."""

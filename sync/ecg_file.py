@@ -1,8 +1,8 @@
 """ECG recordings on disk and on the wire: ``xunzhen-ecg/1``, lossless, about a third of the raw size. Pure.
 
 Layout: the magic line ``xunzhen-ecg/1 LF``, a uint32 LE length, that many bytes of canonical JSON (the header, decimals
-as text), then one zstd frame. The frame unpacks to the counts channel by channel: first differences modulo 2**16, all low bytes first,
-then all high bytes (*delta + byte split*), which zstd packs far better than interleaved int16.
+as text), then one zstd frame. The frame unpacks to the counts channel by channel: first differences modulo 2**16, all
+low bytes first, then all high bytes (*delta + byte split*), which zstd packs far better than interleaved int16.
 
 Gaps stay gaps: the header lists the pieces, each with the segment and the first index that the device gave it, and a
 sample without a value keeps the count -32768.

@@ -127,7 +127,9 @@ class Driver:
         return Output(writes=[Write(STOP_STORED), Write(STOP, after_s=0.05), Write(START, after_s=0.05)])
 
     def close(self) -> Output:
-        return Output(writes=[Write(STOP)])
+        output = Output(writes=[Write(STOP)])
+        self._withdraw(output.events)
+        return output
 
     def feed(self, chunk: bytes, channel: str = "") -> Output:
         output = Output()

@@ -55,7 +55,12 @@ class Driver:
         return Output()
 
     def close(self) -> Output:
-        return Output()
+        """Without a receiver the last fix is no position any more."""
+        output = Output()
+        if self._told_sensor == Sensor.OK:
+            self._told_sensor = None
+            output.events.append(Position(None, None, None, 0))
+        return output
 
     def feed(self, chunk: bytes, channel: str = "") -> Output:
         output = Output()

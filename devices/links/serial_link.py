@@ -1,7 +1,7 @@
 """A serial port as a link: pyserial in one reader thread, a bounded buffer towards the event loop.
 
-Ports are named by a path that stays (``/dev/serial/by-path/...``) or by a symlink that comes and goes. The port is opened
-exclusively, at construction: reconfiguring an open port fails on some drivers (EINVAL on a pty with parity).
+Ports are named by a path that stays (``/dev/serial/by-path/...``) or by a symlink that comes and goes. The port is
+opened exclusively, at construction: reconfiguring an open port fails on some (EINVAL on a pty with parity).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import serial
 
 from devices.driver import GattUse, SerialLine, Write
 from devices.errors import LinkLost
+from devices.events import emit
 
 MAX_BUFFERED_BYTES = 256 * 1024
 """About 17 s of the fastest device. Beyond it the oldest bytes are dropped and counted: the driver sees a gap."""
@@ -51,7 +52,6 @@ class SerialLink:
         self._port = port
         self._fault: str | None = None
         self._open: _OpenPort | None = None
-        self.dropped_bytes = 0
 
     @property
     def place(self) -> str:
@@ -80,7 +80,8 @@ class SerialLink:
         if self._open is None:
             raise LinkLost("the port is not open")
         chunk = await self._open.next_chunk()
-        self.dropped_bytes += self._open.take_dropped()
+        if dropped := self._open.take_dropped():
+            emit("frames_dropped", device=self._port, count=dropped, reason="bytes came faster than they were taken")
         return "", chunk
 
     async def write(self, write: Write) -> None:

@@ -1,0 +1,314 @@
+"""One attached device: open, listen, tick, notice that it is gone, come back. For ever, whatever is pulled out.
+
+A session owns its driver and its link. What the driver says is stamped with device and time and published; its
+``DeviceState`` events are completed with the state of the link and the counters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from devices import catalog
+from devices.clock import Clock
+from devices.driver import DriverContract, Output, Write
+from devices.errors import LinkLost
+from devices.events import emit
+from devices.links.link import DeviceLink, SessionEnded
+from devices.links.serial_link import PortAbsent, SerialLink
+from devices.readings import DeviceState, Event, Link, Stamped
+
+TICK_S = 0.1
+HEARTBEAT_S = 2.0
+FIRST_ANSWER_WITHIN_S = 3.0
+BACK_OFF_FIRST_S = 0.2
+BACK_OFF_MOST_S = 2.0
+BACK_OFF_FACTOR = 1.6
+MAX_PENDING_WRITES = 32
+"""A driver asks for a handful; beyond it the device does not take what is sent and counts as lost."""
+GOODBYE_WITHIN_S = 1.0
+
+Publish = Callable[[Stamped], None]
+LastSequence = Callable[[str], int | None]
+
+
+class DeviceSettings(BaseModel):
+    """One ``[[devices]]`` table of the settings file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, pattern=r"^[a-z0-9][a-z0-9-]*$")
+    """Stable: readings are filed under it, e.g. "ecg-1"."""
+    driver: str
+    link: Literal["serial", "bluetooth"]
+    port: str = ""
+    """For serial: a path that stays, such as /dev/serial/by-path/..."""
+    address: str = ""
+    """For Bluetooth: take only this device."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> DeviceSettings:
+        if self.link == "serial" and not self.port:
+            raise ValueError(f'device {self.name!r} has link = "serial": name its port')
+        return self
+
+
+class BluetoothLinks(Protocol):
+    """What a session needs of ``BluetoothHub``."""
+
+    def link(self, name: str, address: str = "") -> DeviceLink: ...
+
+
+class DeviceSilent(LinkLost):
+    """The port is open and nothing comes: switched off, or the wrong cable."""
+
+    code = "device_silent"
+
+
+class DeviceUnreadable(LinkLost):
+    """Bytes come and no frame among them: another device, or another speed."""
+
+    code = "device_unreadable"
+
+
+class DeviceSession:
+    def __init__(
+        self,
+        settings: DeviceSettings,
+        driver: DriverContract,
+        link: DeviceLink,
+        publish: Publish,
+        clock: Clock,
+        last_sequence: LastSequence = lambda device: None,
+        random_unit: Callable[[], float] = random.random,
+    ) -> None:
+        self.settings = settings
+        self._driver = driver
+        self._link = link
+        self._publish = publish
+        self._clock = clock
+        self._last_sequence = last_sequence
+        self._random_unit = random_unit
+        self._said = DeviceState(Link.ABSENT)
+        self._state: DeviceState | None = None
+        self._state_told_s = -math.inf
+        self._link_state = Link.ABSENT
+        self._fault: str | None = None
+        self._attached = False
+        self._back_off_s = BACK_OFF_FIRST_S
+        self._writes: deque[Write] = deque()
+        self._written_s = -math.inf
+
+    @property
+    def state(self) -> DeviceState:
+        return self._state or DeviceState(Link.ABSENT)
+
+    async def run(self) -> None:
+        """Never returns; to end it, cancel it: the device is told to stop and the port is given back."""
+        self._tell(Link.ABSENT)
+        while True:
+            try:
+                await self._open()
+                await self._attend()
+            except PortAbsent:
+                self._gone(Link.ABSENT, None)
+            except SessionEnded:
+                self._gone(Link.ABSENT, None)
+                self._back_off_s = BACK_OFF_FIRST_S
+            except LinkLost as reason:
+                self._gone(Link.LOST if self._link_state != Link.ABSENT else Link.ABSENT, reason)
+            finally:
+                await self._goodbye()
+            await self._back_off()
+
+    async def _open(self) -> None:
+        """A Bluetooth link waits here for its device, without limit; the state is told meanwhile."""
+        opening = asyncio.create_task(self._link.open(self._driver.about.line))
+        try:
+            while not opening.done():
+                await asyncio.wait({opening}, timeout=HEARTBEAT_S)
+                if not opening.done():
+                    self._fault = self._link.fault
+                    self._tell(Link.ABSENT)
+            opening.result()
+        finally:
+            if not opening.done():
+                opening.cancel()
+                with contextlib.suppress(asyncio.CancelledError, LinkLost):
+                    await opening
+
+    async def _attend(self) -> None:
+        self._writes.clear()
+        self._written_s = -math.inf
+        self._said = DeviceState(Link.CONNECTING)
+        if hasattr(self._driver, "last_sequence"):
+            self._driver.last_sequence = self._last_sequence(self.settings.name)
+        self._tell(Link.CONNECTING)
+        liveness = _Liveness(self._driver, self._clock.monotonic_s())
+        ticked_s = self._clock.monotonic_s()
+        self._take(self._driver.open())
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._until_next_write()):
+                    channel, chunk = await self._link.receive()
+                    liveness.heard(self._clock.monotonic_s())
+                    self._take(self._driver.feed(chunk, channel))
+            now_s = self._clock.monotonic_s()
+            if not self._attached and liveness.alive:
+                self._attach()
+            if now_s - ticked_s >= TICK_S:
+                self._take(self._driver.tick(now_s - ticked_s))
+                ticked_s = now_s
+                liveness.check(now_s)
+                self._tell(Link.CONNECTED if self._attached else Link.CONNECTING)
+            await self._send_due()
+
+    def _attach(self) -> None:
+        self._attached = True
+        self._fault = None
+        self._back_off_s = BACK_OFF_FIRST_S
+        emit("device_attached", device=self.settings.name, driver=self.settings.driver, port=self._link.place)
+        self._tell(Link.CONNECTED)
+
+    def _gone(self, link: Link, reason: LinkLost | None) -> None:
+        fault = None if reason is None or type(reason) is LinkLost else reason.code
+        if self._attached:
+            self._attached = False
+            self._publish_events(self._driver.close().events)
+            emit("device_lost", device=self.settings.name, reason=str(reason) if reason else "unplugged")
+        if fault is not None and fault != self._fault:
+            emit("device_fault", device=self.settings.name, code=fault)
+        self._fault = fault
+        self._said = DeviceState(link)
+        self._tell(link)
+
+    async def _goodbye(self) -> None:
+        """Stop the stream if anybody still listens, and give the port back. Also when the session is cancelled."""
+        if self._attached:
+            self._attached = False
+            output = self._driver.close()
+            self._publish_events(output.events)
+            with contextlib.suppress(LinkLost, TimeoutError):
+                async with asyncio.timeout(GOODBYE_WITHIN_S):
+                    for write in output.writes:
+                        await self._link.write(write)
+        await self._link.close()
+
+    async def _back_off(self) -> None:
+        """Bounded, with jitter; the state goes on being told."""
+        pause_s = self._back_off_s * (0.5 + 0.5 * self._random_unit())
+        self._back_off_s = min(self._back_off_s * BACK_OFF_FACTOR, BACK_OFF_MOST_S)
+        await self._clock.sleep(pause_s)
+        self._tell(self._link_state)
+
+    def _take(self, output: Output) -> None:
+        self._publish_events(output.events)
+        self._writes.extend(output.writes)
+        if len(self._writes) > MAX_PENDING_WRITES:
+            raise DeviceSilent("the device does not take what is sent to it")
+
+    def _publish_events(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, DeviceState):
+                self._said = event
+                self._tell(self._link_state)
+            else:
+                self._stamp(event)
+
+    def _until_next_write(self) -> float:
+        if not self._writes:
+            return TICK_S
+        due_s = self._written_s + self._writes[0].after_s
+        return min(TICK_S, max(0.0, due_s - self._clock.monotonic_s()))
+
+    async def _send_due(self) -> None:
+        while self._writes and self._written_s + self._writes[0].after_s <= self._clock.monotonic_s():
+            await self._link.write(self._writes.popleft())
+            self._written_s = self._clock.monotonic_s()
+
+    def _tell(self, link: Link) -> None:
+        """Publish the state if it changed, or if it was not told for HEARTBEAT_S."""
+        self._link_state = link
+        state = replace(self._said, link=link, fault=self._fault or self._said.fault, counters={})
+        now_s = self._clock.monotonic_s()
+        known = None if self._state is None else replace(self._state, counters={})
+        if state != known or now_s - self._state_told_s >= HEARTBEAT_S:
+            self._state = replace(state, counters=self._driver.counters.as_dict())
+            self._state_told_s = now_s
+            self._stamp(self._state)
+
+    def _stamp(self, event: Event) -> None:
+        self._publish(
+            Stamped(
+                device=self.settings.name,
+                driver=self.settings.driver,
+                received_at=self._clock.now(),
+                received_mono_s=self._clock.monotonic_s(),
+                event=event,
+            )
+        )
+
+
+class _Liveness:
+    """A device is alive while good frames come; one that speaks only when used is alive while connected."""
+
+    def __init__(self, driver: DriverContract, now_s: float) -> None:
+        self._driver = driver
+        self._limit_s = driver.about.lost_after_s
+        self._frames = driver.counters.frames
+        self._frame_s = now_s
+        self._heard_s = -math.inf
+        self.alive = math.isinf(self._limit_s)
+
+    def heard(self, now_s: float) -> None:
+        self._heard_s = now_s
+
+    def check(self, now_s: float) -> None:
+        """
+        :raises DeviceSilent: nothing came for too long.
+        :raises DeviceUnreadable: something came, and no frame.
+        """
+        self._look(now_s)
+        limit_s = self._limit_s if self.alive else max(self._limit_s, FIRST_ANSWER_WITHIN_S)
+        if now_s - self._frame_s > limit_s:
+            if now_s - self._heard_s <= limit_s:
+                raise DeviceUnreadable(f"no readable frame for {limit_s:g} s")
+            raise DeviceSilent(f"silent for {limit_s:g} s")
+
+    def _look(self, now_s: float) -> None:
+        if self._driver.counters.frames != self._frames:
+            self._frames = self._driver.counters.frames
+            self._frame_s = now_s
+            self.alive = True
+
+
+def open_sessions(
+    devices: Sequence[DeviceSettings],
+    publish: Publish,
+    clock: Clock,
+    hub: BluetoothLinks | None,
+    last_sequence: LastSequence = lambda device: None,
+) -> list[DeviceSession]:
+    """A session for each device; nothing is opened before ``run``. Without a hub Bluetooth devices are left out.
+
+    :raises DriverUnknown: a driver that does not exist.
+    """
+    sessions = []
+    for settings in devices:
+        driver = catalog.driver(settings.driver)()
+        if settings.link == "serial":
+            link: DeviceLink = SerialLink(settings.port)
+        elif hub is not None:
+            link = hub.link(settings.name, settings.address)
+        else:
+            continue
+        sessions.append(DeviceSession(settings, driver, link, publish, clock, last_sequence))
+    return sessions

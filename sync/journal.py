@@ -1,0 +1,229 @@
+"""The journal on its one writing connection: drafts in, entries with their place, hashes and table rows out.
+
+Everything of a batch is one transaction: journal rows, completed subtree hashes and the rows of the searchable tables.
+Not thread-safe; ``sync.store`` gives it its own thread.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from sync.database import in_our_words, unreadable
+from sync.merkle import Frontier, leaf_hash, subtree_root
+from sync.migrations import create_projection, migrations, projection_version
+from sync.notes import Checkpoint, Note
+from sync.projection import Upsert, rows
+from sync.records import KINDS, SALT_BYTES, Draft, Entry, Stamp, format_time, read_entry, write_entry
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Drafts that are committed together or not at all, with the moment they were handed over."""
+
+    drafts: Sequence[Draft]
+    at: datetime
+    mono_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """What stays the same for all entries of one boot."""
+
+    origin: str
+    vehicle: str
+    practice: bool
+    random_bytes: Callable[[int], bytes]
+
+
+class Journal:
+    """``at_source`` says where wall time comes from: "rtc", "ntp" or "gnss"."""
+
+    def __init__(self, db: Database, path: Path, writing: Writing) -> None:
+        """Bring the schema up to date and find the right edge of the tree.
+
+        :raises JournalUnreadable: damaged, or the journal of another origin.
+        """
+        self._db, self._path, self._writing = db, path, writing
+        self._statements: dict[tuple[str, tuple[str, ...]], str] = {}
+        self.at_source = "rtc"
+        try:
+            migrations.apply(db)
+            self._check_origin()
+            self._frontier = self._read_frontier()
+            self._check_receipt()
+            if self._meta("projection") != projection_version():
+                self.rebuild()
+        except sqlite3.DatabaseError as fault:
+            raise unreadable(path, fault) from fault
+        self.boot = self._last_boot()
+
+    @property
+    def size(self) -> int:
+        return self._frontier.size
+
+    def begin_boot(self, at: datetime, mono_ms: int, software: str) -> list[Entry]:
+        """Count the boot and write what opens it: boot/1 and, when there is a receipt, anchor/1."""
+        self.boot += 1
+        drafts = [Draft("boot/1", {"software": software})]
+        receipt = self._db.execute("SELECT note FROM receipts ORDER BY size DESC LIMIT 1").fetchone()
+        if receipt:
+            drafts.append(_anchor(receipt[0]))
+        result = self.append([Group(drafts, at, mono_ms)])[0]
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def append(self, groups: Sequence[Group]) -> list[list[Entry] | Exception]:
+        """Commit ``groups`` in one transaction; durable when this returns.
+
+        Per group its entries, or why it was refused: a refused group leaves the others alone.
+        """
+        frontier = self._frontier.copy()
+        results: list[list[Entry] | Exception] = []
+        written: list[Entry] = []
+        upserts: list[Upsert] = []
+        for group in groups:
+            try:
+                entries = self._write(group, frontier.size + len(written))
+                changes = [upsert for entry in entries for upsert in rows(entry)]
+            except Exception as refusal:  # whatever it is, it is this group's caller who must hear of it
+                results.append(refusal)
+                continue
+            results.append(entries)
+            written += entries
+            upserts += changes
+        if written:
+            self.transact(lambda _: self._insert(written, upserts, frontier))
+            self._frontier = frontier
+        return results
+
+    def transact(self, work: Callable[[Database], object]) -> None:
+        """Run ``work`` in a transaction of its own; durable when this returns.
+
+        :raises DiskFull, DiskFault, JournalUnreadable: nothing of it was written.
+        """
+        try:
+            with self._db.atomic():
+                work(self._db)
+        except sqlite3.Error as fault:
+            self._frontier = self._read_frontier()
+            raise in_our_words(fault, self._path) from fault
+
+    def rebuild(self) -> None:
+        """Make the searchable tables again from the journal alone."""
+        with self._db.atomic():
+            create_projection(self._db)
+            cursor = self._db.execute("SELECT n, body FROM entries WHERE body IS NOT NULL ORDER BY n")
+            for n, body in cursor:
+                self._upsert(rows(read_entry(body, n)))
+            self._set_meta("projection", projection_version())
+
+    def _write(self, group: Group, first: int) -> list[Entry]:
+        entries: list[Entry] = []
+        for draft in group.drafts:
+            moved = timedelta() if draft.at is None else draft.at - group.at
+            stamp = Stamp(
+                first + len(entries),
+                group.at + moved,
+                self.at_source,
+                self.boot,
+                group.mono_ms + round(moved / timedelta(milliseconds=1)),
+                self._writing.vehicle,
+                self._writing.random_bytes(SALT_BYTES) if KINDS[draft.kind].personal else b"",
+                self._writing.practice,
+            )
+            entries.append(write_entry(draft, stamp))
+        return entries
+
+    def _insert(self, entries: Sequence[Entry], upserts: Iterable[Upsert], frontier: Frontier) -> None:
+        lines, completed = [], []
+        for entry in entries:
+            leaf = entry.leaf_hash
+            lines.append((entry.n, entry.kind, entry.boot, format_time(entry.at), leaf, entry.body))
+            completed += frontier.append(leaf)
+        execute_many = self._db.conn.executemany
+        execute_many("INSERT INTO entries (n, kind, boot, at, leaf_hash, body) VALUES (?, ?, ?, ?, ?, ?)", lines)
+        execute_many("INSERT INTO subtrees (level, i, hash) VALUES (?, ?, ?)", completed)
+        self._upsert(upserts)
+
+    def _upsert(self, upserts: Iterable[Upsert]) -> None:
+        for upsert in upserts:
+            names = (*upsert.key, *upsert.columns)
+            known = self._statements.get((upsert.table, names))
+            if known is None:
+                known = self._statements[upsert.table, names] = _upsert_statement(upsert)
+            self._db.conn.execute(known, (*upsert.key.values(), *upsert.columns.values()))
+
+    def _check_origin(self) -> None:
+        origin = self._meta("origin")
+        if origin is None:
+            with self._db.atomic():
+                self._set_meta("origin", self._writing.origin)
+        elif origin != self._writing.origin:
+            raise unreadable(self._path, f"it is the journal of {origin}, not of {self._writing.origin}")
+
+    def _read_frontier(self) -> Frontier:
+        last = self._db.execute("SELECT n, leaf_hash, body FROM entries ORDER BY n DESC LIMIT 1").fetchone()
+        if last is None:
+            return Frontier()
+        n, leaf, body = last
+        if body is not None and leaf_hash(body) != leaf:
+            raise unreadable(self._path, f"entry {n} does not fit its hash")
+        return Frontier.read(n + 1, self._subtree)
+
+    def _check_receipt(self) -> None:
+        """The county's last receipt must be for this very tree."""
+        found = self._db.execute("SELECT note FROM receipts ORDER BY size DESC LIMIT 1").fetchone()
+        if not found:
+            return
+        checkpoint = Checkpoint.parse(Note.parse(found[0]).text)
+        if checkpoint.size > self.size or subtree_root(0, checkpoint.size, self._subtree) != checkpoint.root:
+            raise unreadable(self._path, f"the receipt for {checkpoint.size} entries does not fit them")
+
+    def _subtree(self, level: int, index: int) -> bytes:
+        found = read_subtree(self._db.conn, level, index)
+        if found is None:
+            raise unreadable(self._path, f"hash {level}/{index} is missing")
+        return found
+
+    def _last_boot(self) -> int:
+        found = self._db.execute("SELECT boot FROM entries ORDER BY n DESC LIMIT 1").fetchone()
+        return int(found[0]) if found else 0
+
+    def _meta(self, key: str) -> str | None:
+        found = self._db.execute("SELECT value FROM meta WHERE key = ?", [key]).fetchone()
+        return None if found is None else str(found[0])
+
+    def _set_meta(self, key: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", [key, value])
+
+
+def read_subtree(connection: sqlite3.Connection, level: int, index: int) -> bytes | None:
+    """The hash of a complete subtree, None when the tree has not got that far."""
+    if level == 0:
+        found = connection.execute("SELECT leaf_hash FROM entries WHERE n = ?", [index]).fetchone()
+    else:
+        found = connection.execute("SELECT hash FROM subtrees WHERE level = ? AND i = ?", [level, index]).fetchone()
+    return None if found is None else bytes(found[0])
+
+
+def _anchor(receipt: bytes) -> Draft:
+    checkpoint = Checkpoint.parse(Note.parse(receipt).text)
+    return Draft(
+        "anchor/1",
+        {"size": checkpoint.size, "root": checkpoint.root.hex(), "receipt_sha256": sha256(receipt).hexdigest()},
+    )
+
+
+def _upsert_statement(upsert: Upsert) -> str:
+    names = (*upsert.key, *upsert.columns)
+    sql = f"INSERT INTO {upsert.table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+    changes = ", ".join(f"{name} = excluded.{name}" for name in upsert.columns)
+    return f"{sql} ON CONFLICT ({', '.join(upsert.key)}) DO " + (f"UPDATE SET {changes}" if changes else "NOTHING")

@@ -62,12 +62,14 @@ EVENTS: dict[str, tuple[str, ...]] = {
     # services
     "service_started": ("service", "seconds"),
     "service_stopping": ("service",),
+    "service_refused": ("service", "code", "reason"),
     "service_restarted": ("service", "reason"),
     "service_failed": ("service", "reason"),
     "listener_failed": ("listener", "topic", "reason"),
     "recording_recovered": ("sha256",),
     "network_device_found": ("name", "kind"),
     "network_device_gone": ("name", "kind"),
+    "announcing_impossible": ("reason",),
 }
 
 _log = logging.getLogger("xunzhen")

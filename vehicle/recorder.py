@@ -3,22 +3,21 @@
 While it runs, chunks are appended to a partial file and brought to the disk every 5 s. A crash leaves that file
 behind; at the next start it becomes a recording marked as interrupted (``recover``).
 
-Partial file: one block per line of thought, ``u32 LE length | u32 LE CRC-32 | payload``; the first payload is the JSON
-of ``_About``, the others are frames of ``devices.wire``. A torn last block is cut off by its CRC.
+Partial file: blocks ``u32 LE length | u32 LE CRC-32 | frame of devices.wire``, a torn last block is cut off by its CRC;
+who, when and for whom stands in the facts beside it (``sync.recordings``).
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
-import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -28,14 +27,15 @@ from devices.events import emit
 from devices.readings import Samples, Stamped
 from devices.wire import pack_samples, unpack_samples
 from sync import ecg_file
+from sync.recordings import Partial, Recordings, RecordingWriter
 from sync.records import Draft, format_time, parse_time
-from sync.recordings import Recordings
 
 SYNC_EVERY_S = 5.0
 GRACE_S = 5.0
 """How long after the expected end a recording waits for late samples before it ends with a gap."""
 FRESH_S = 2.0
 MAX_SECONDS = 600.0
+PARTIAL_TYPE = "application/vnd.xunzhen.ecg-partial"
 _BLOCK = struct.Struct("<II")
 
 
@@ -98,8 +98,7 @@ class _Under:
     """The recording under way."""
 
     about: _About
-    path: Path
-    file: BinaryIO
+    writer: RecordingWriter
     done: asyncio.Future[None]
     began_mono_s: float
     chunks: list[Samples] = field(default_factory=list)
@@ -114,21 +113,18 @@ class _Under:
 
 class EcgRecorder:
     """
-    :param partials: folder of the partial files, on the same volume as the recordings
     :param served: whom the recording belongs to, asked at its beginning
     :param changed: called with the progress, or None at the end, at most once a second
     """
 
     def __init__(
         self,
-        partials: Path,
         recordings: Recordings,
         journal: Journal,
         clock: Clock,
         served: Callable[[], Served],
         changed: Callable[[Progress | None], None] = lambda progress: None,
     ) -> None:
-        self._partials = partials
         self._recordings = recordings
         self._journal = journal
         self._clock = clock
@@ -188,7 +184,7 @@ class EcgRecorder:
         kept = self._cut(under, stamped, samples)
         if kept is not None:
             under.chunks.append(kept)
-            _append(under.file, pack_samples(stamped.device, kept))
+            under.writer.append(_block(pack_samples(stamped.device, kept)))
         self.tick()
 
     def tick(self) -> None:
@@ -228,29 +224,31 @@ class EcgRecorder:
         A partial file without a single whole chunk is removed; one whose samples were already stored is only removed.
         """
         found = []
-        for path in sorted(self._partials.glob("*.partial")):
-            about, chunks = _read_partial(path)
-            if about is not None and chunks:
-                blob, draft, view = self._made(about, chunks, interrupted=True)
-                sha256 = self._store(blob)
-                if not self._journal.read("select sha256 from recordings where sha256 = ?", (sha256,)):
-                    self._journal.commit_now(draft(sha256, len(blob)))
-                    emit("recording_recovered", sha256=sha256)
-                found.append(view(sha256))
-            path.unlink()
+        for partial in list(self._recordings.partials()):
+            if partial.facts.get("media_type") != PARTIAL_TYPE:
+                continue
+            about, chunks = _read_partial(partial)
+            if chunks:
+                found.append(self._recover(about, chunks))
+            partial.discard()
         return found
+
+    def _recover(self, about: _About, chunks: list[Samples]) -> RecordingView:
+        made = _make(about, chunks, interrupted=True)
+        sha256, size = self._recordings.store(made.blob, ecg_file.MEDIA_TYPE)
+        if not self._journal.read("select sha256 from recordings where sha256 = ?", (sha256,)):
+            self._journal.commit_now(made.draft(sha256, size))
+            emit("recording_recovered", sha256=sha256)
+        return made.view(sha256)
 
     # how ------------------------------------------------------------------------------------------------------------
 
     def _begin(self, newest: Stamped, seconds: float, by: str | None, now_mono_s: float) -> _Under:
         now = self._clock.now()
         about = _About(newest.device, newest.driver, format_time(now), seconds, by, asdict(self._served()))
-        self._partials.mkdir(parents=True, exist_ok=True)
-        path = self._partials / f"ecg-{now:%Y%m%dT%H%M%S%f}.partial"
-        file = path.open("xb")
-        _append(file, json.dumps(asdict(about), ensure_ascii=False).encode())
+        writer = self._recordings.begin(PARTIAL_TYPE, f"ecg-{now:%Y%m%dT%H%M%S%f}", asdict(about))
         done = asyncio.get_running_loop().create_future()
-        self._under = _Under(about, path, file, done, now_mono_s, synced_mono_s=now_mono_s)
+        self._under = _Under(about, writer, done, now_mono_s, synced_mono_s=now_mono_s)
         self._changed(self.recording)
         return self._under
 
@@ -271,8 +269,7 @@ class EcgRecorder:
 
     async def _sync(self, under: _Under) -> None:
         covered_s = under.covered_s
-        under.file.flush()
-        await asyncio.to_thread(os.fdatasync, under.file.fileno())
+        await asyncio.to_thread(under.writer.sync)
         under.kept_s = covered_s
         self._changed(self.recording)
 
@@ -281,74 +278,73 @@ class EcgRecorder:
             await under.done
             if under.syncing is not None:
                 await under.syncing
-            under.file.close()
-            return await self._finish(under.about, under.chunks, under.path)
+            return await self._finish(under)
         finally:
             self._under = None
             self._changed(None)
 
-    async def _finish(self, about: _About, chunks: list[Samples], path: Path) -> RecordingView:
+    async def _finish(self, under: _Under) -> RecordingView:
+        about, chunks = under.about, under.chunks
         if not chunks:
-            path.unlink(missing_ok=True)
+            under.writer.abandon()
             raise EcgNotSending("no ECG samples came: attach the ECG device and the electrodes")
-        expected = round(about.seconds * chunks[0].sample_rate_hz)
-        interrupted = _length(chunks) < expected
-        blob, draft, view = await asyncio.to_thread(self._made, about, chunks, interrupted)
-        sha256 = await asyncio.to_thread(self._store, blob)
-        await self._journal.commit(draft(sha256, len(blob)))
-        path.unlink(missing_ok=True)
-        emit("recording_stored", sha256=sha256, bytes=len(blob))
-        return view(sha256)
+        interrupted = _length(chunks) < round(about.seconds * chunks[0].sample_rate_hz)
+        made = await asyncio.to_thread(_make, about, chunks, interrupted)
+        sha256, size = await asyncio.to_thread(self._recordings.store, made.blob, ecg_file.MEDIA_TYPE)
+        await self._journal.commit(made.draft(sha256, size))
+        under.writer.abandon()
+        emit("recording_stored", sha256=sha256, bytes=size)
+        return made.view(sha256)
 
-    def _store(self, blob: bytes) -> str:
-        writer = self._recordings.begin(ecg_file.MEDIA_TYPE)
-        writer.append(blob)
-        sha256, _ = writer.finish()
-        return sha256
 
-    @staticmethod
-    def _made(
-        about: _About, chunks: list[Samples], interrupted: bool
-    ) -> tuple[bytes, Callable[[str, int], Draft], Callable[[str], RecordingView]]:
-        """The file, and what makes its entry and its view once the hash is known."""
-        gaps = gaps_of(chunks)
-        duration_ms = round(_length(chunks) / chunks[0].sample_rate_hz * 1000)
-        facts = {
-            "interrupted": interrupted,
-            "asked_ms": round(about.seconds * 1000),
-            "sample_rate_mhz": round(chunks[0].sample_rate_hz * 1000),
-            "channels": list(chunks[0].channels),
-            "gaps": gaps,
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A finished recording: its file, and what its entry says."""
+
+    about: _About
+    blob: bytes
+    duration_ms: int
+    facts: dict[str, Any]
+
+    def draft(self, sha256: str, size: int) -> Draft:
+        fields: dict[str, Any] = {
+            "sha256": sha256,
+            "bytes": size,
+            "media_type": ecg_file.MEDIA_TYPE,
+            "what": "ecg",
+            "device": self.about.device,
+            "started_at": self.about.started_at,
+            "duration_ms": self.duration_ms,
+            "facts": self.facts,
         }
+        served = Served(**self.about.served)
+        if served.patient is not None:
+            fields["patient"] = served.patient
+        return Draft("recording/1", fields, by=self.about.by, visit=served.visit, encounter=served.encounter)
 
-        def draft(sha256: str, size: int) -> Draft:
-            fields: dict[str, Any] = {
-                "sha256": sha256,
-                "bytes": size,
-                "media_type": ecg_file.MEDIA_TYPE,
-                "what": "ecg",
-                "device": about.device,
-                "started_at": about.started_at,
-                "duration_ms": duration_ms,
-                "facts": facts,
-            }
-            if about.served["patient"] is not None:
-                fields["patient"] = about.served["patient"]
-            return Draft(
-                "recording/1", fields, by=about.by, visit=about.served["visit"], encounter=about.served["encounter"]
-            )
+    def view(self, sha256: str) -> RecordingView:
+        started_at = parse_time(self.about.started_at)
+        interrupted, gaps = bool(self.facts["interrupted"]), len(self.facts["gaps"])
+        return RecordingView(sha256, self.duration_ms, started_at, interrupted, gaps)
 
-        def view(sha256: str) -> RecordingView:
-            return RecordingView(sha256, duration_ms, parse_time(about.started_at), interrupted, len(gaps))
 
-        return ecg_file.write(chunks), draft, view
+def _make(about: _About, chunks: list[Samples], interrupted: bool) -> _Made:
+    rate_hz = chunks[0].sample_rate_hz
+    facts = {
+        "interrupted": interrupted,
+        "asked_ms": round(about.seconds * 1000),
+        "driver": about.driver,
+        "channels": list(chunks[0].channels),
+        "gaps": gaps_of(chunks),
+    }
+    return _Made(about, ecg_file.write(chunks), round(_length(chunks) / rate_hz * 1000), facts)
 
 
 def gaps_of(chunks: list[Samples]) -> list[dict[str, int]]:
     """Where samples are missing: {segment, first_index, count}; a new segment is {segment, first_index: 0, count: 0},
     for nobody knows how many samples were lost while the device was away."""
     gaps: list[dict[str, int]] = []
-    for before, after in zip(chunks, chunks[1:], strict=False):
+    for before, after in itertools.pairwise(chunks):
         if after.segment != before.segment:
             gaps.append({"segment": after.segment, "first_index": 0, "count": 0})
         elif after.first_index > before.last_index + 1:
@@ -379,8 +375,8 @@ def _first(samples: Samples, n: int) -> Samples:
     )
 
 
-def _append(file: BinaryIO, payload: bytes) -> None:
-    file.write(_BLOCK.pack(len(payload), zlib.crc32(payload)) + payload)
+def _block(payload: bytes) -> bytes:
+    return _BLOCK.pack(len(payload), zlib.crc32(payload)) + payload
 
 
 def _blocks(raw: bytes) -> Iterator[bytes]:
@@ -395,18 +391,15 @@ def _blocks(raw: bytes) -> Iterator[bytes]:
         at += _BLOCK.size + length
 
 
-def _read_partial(path: Path) -> tuple[_About | None, list[Samples]]:
-    blocks = _blocks(path.read_bytes())
-    head = next(blocks, None)
-    if head is None:
-        return None, []
+def _read_partial(partial: Partial) -> tuple[_About, list[Samples]]:
+    about = _About(**{name: value for name, value in partial.facts.items() if name != "media_type"})
     chunks = []
-    for block in blocks:
+    for block in _blocks(partial.read()):
         try:
             chunks.append(unpack_samples(block)[1])
         except DropFrame:
             break
-    return _About(**json.loads(head)), chunks
+    return about, chunks
 
 
 def _view(row: dict[str, Any]) -> RecordingView:

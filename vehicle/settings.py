@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
+from devices.session import DeviceSettings
 from pydantic import Field, model_validator
 
-from devices.session import DeviceSettings
 from sync.settings_file import Settings, read_settings
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]

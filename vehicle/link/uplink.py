@@ -1,4 +1,4 @@
-"""The uplink as the screens show it: reachable or not, over what, how fast things flow at this moment."""
+"""The uplink as the screens show it: reachable or not, over what, how good, and what flows at this moment."""
 
 from __future__ import annotations
 
@@ -9,21 +9,25 @@ from typing import Any
 
 from devices.clock import Clock
 from vehicle.link.network_interface import Interface, counted_bytes, default_interface
-from vehicle.link.round_trip import RoundTrips
+from vehicle.link.tcp_info import TcpWatch
 
 LOOK_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class UplinkView:
-    """``up_mbit_s`` and ``down_mbit_s`` are what flowed in the last 5 s, not what the link could carry."""
+    """``up_mbit_s`` is what the network let through when it was the limit, None until it was; nothing is sent just to
+    measure, so the way down is not known. ``sending`` and ``receiving`` are what flowed in the last 5 s."""
 
     online: bool
     since: datetime | None
-    rtt_ms: float | None
-    up_mbit_s: float | None
-    down_mbit_s: float | None
     kind: str
+    """"mobile", "wifi", "ethernet", "other" or "none"."""
+    rtt_ms: float | None = None
+    up_mbit_s: float | None = None
+    down_mbit_s: float | None = None
+    sending_mbit_s: float | None = None
+    receiving_mbit_s: float | None = None
 
 
 class Uplink:
@@ -35,7 +39,7 @@ class Uplink:
         self,
         delivery: Callable[[], Any | None],
         clock: Clock,
-        round_trips: RoundTrips | None = None,
+        watch: TcpWatch | None = None,
         find: Callable[[], Interface | None] = default_interface,
         count: Callable[[str], tuple[int, int] | None] = counted_bytes,
     ) -> None:
@@ -43,7 +47,7 @@ class Uplink:
         self._clock = clock
         self._find = find
         self._count = count
-        self.round_trips = round_trips or RoundTrips()
+        self.watch = watch or TcpWatch()
         self._interface: Interface | None = None
         self._counted: tuple[str, float, int, int] | None = None
         self._mbit_s: tuple[float, float] | None = None
@@ -64,14 +68,15 @@ class Uplink:
 
     def view(self) -> UplinkView:
         delivery = self._delivery()
-        up_mbit_s, down_mbit_s = self._mbit_s or (None, None)
+        sending_mbit_s, receiving_mbit_s = self._mbit_s or (None, None)
         return UplinkView(
-            online=bool(delivery.online) if delivery is not None else False,
+            online=delivery is not None and bool(delivery.online),
             since=delivery.since if delivery is not None else None,
-            rtt_ms=self.round_trips.latest_ms,
-            up_mbit_s=up_mbit_s,
-            down_mbit_s=down_mbit_s,
             kind=self._interface.kind if self._interface else "none",
+            rtt_ms=self.watch.rtt_ms,
+            up_mbit_s=self.watch.delivery_mbit_s,
+            sending_mbit_s=sending_mbit_s,
+            receiving_mbit_s=receiving_mbit_s,
         )
 
     async def run(self) -> None:

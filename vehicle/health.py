@@ -1,0 +1,231 @@
+"""How the vehicle is: one plain dictionary for the status page, the local API and the log, faults first.
+
+Only reads what others keep; nothing here decides. Each fault carries cause and next step in words.
+"""
+
+from __future__ import annotations
+
+import platform
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from devices import catalog
+from devices.clock import Clock
+from devices.driver import SerialLine
+from devices.readings import DeviceState, Link
+from devices.session import DeviceSettings
+from sync.records import format_time
+from vehicle.commits import Commits
+from vehicle.consultation_process import ConsultationProcess
+from vehicle.device_events import Device, DeviceEvents
+from vehicle.disk import Disk, Level
+from vehicle.feed import Feed
+from vehicle.hints import hint
+from vehicle.link.uplink import Uplink
+from vehicle.patrol.position import Patrol
+from vehicle.supervisor import Supervisor
+from vehicle.time_source import AGREES_WITHIN_S, TimeSource
+from vehicle.topics import TOPICS
+
+OFFLINE_IS_A_FAULT_AFTER_S = 60.0
+NO_POSITION_IS_A_FAULT_AFTER_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """``subject`` is the device, service or listener it concerns, or empty."""
+
+    code: str
+    subject: str = ""
+
+
+@dataclass(slots=True)
+class Health:
+    """
+    :param delivery: the uploader's status
+    :param waiting: what the county has no receipt for (``entries``, ``bytes``, ``oldest_at``, ``recordings``)
+    """
+
+    clock: Clock
+    language: str
+    devices: Sequence[DeviceSettings]
+    device_events: DeviceEvents
+    feed: Feed
+    patrol: Patrol
+    uplink: Uplink
+    delivery: Callable[[], Any | None]
+    waiting: Callable[[], Any]
+    disk: Disk
+    time_source: TimeSource
+    commits: Commits
+    supervisor: Supervisor
+    consultation: ConsultationProcess
+    has_county: bool
+    _since: dict[Fault, datetime] = field(default_factory=dict)
+
+    def status(self, language: str | None = None) -> dict[str, Any]:
+        """Everything the status page shows; JSON-serialisable, times as in the journal, words in ``language``."""
+        waiting, delivery = self.waiting(), self.delivery()
+        link = asdict(self.uplink.view())
+        link["since"] = _time(link["since"])
+        return {
+            "faults": self._faults_in_words(language or self.language),
+            "devices": [self._device(settings, language or self.language) for settings in self.devices],
+            "link": link,
+            "waiting": {
+                "entries": waiting.entries,
+                "bytes": waiting.bytes,
+                "oldest_at": _time(waiting.oldest_at),
+                "recordings": waiting.recordings,
+            },
+            "county": {
+                "last_receipt_at": _time(delivery.last_receipt_at) if delivery is not None else None,
+                "parked": [str(parked) for parked in delivery.parked] if delivery is not None else [],
+            },
+            "disk": {**asdict(self.disk.space), "level": str(self.disk.level)},
+            "clock": {"source": self.time_source.source, "offset_ms": self.time_source.offset_ms},
+            "position": self._position(),
+            "consultation": {"process": "up" if self.consultation.up else "down"},
+            "services": {job.name: str(job.state) for job in self.supervisor.jobs},
+            "versions": VERSIONS,
+        }
+
+    def faults(self) -> list[tuple[Fault, datetime]]:
+        """What is wrong now, each with the time since when, oldest first."""
+        now = self.clock.now()
+        present = list(dict.fromkeys(self._found()))
+        self._since = {fault: self._since.get(fault, now) for fault in present}
+        return sorted(self._since.items(), key=lambda item: item[1])
+
+    # what is wrong --------------------------------------------------------------------------------------------------
+
+    def _found(self) -> Iterator[Fault]:
+        if self.commits.fault is not None:
+            yield Fault(self.commits.fault, "journal")
+        if self.disk.level is not Level.OK:
+            yield Fault(str(self.disk.level))
+        yield from (Fault("service_failed", job.name) for job in self.supervisor.failed)
+        yield from (Fault("listener_failed", name) for name in self.feed.failures)
+        yield from self._device_faults()
+        yield from self._silent_streams()
+        yield from self._position_faults()
+        yield from self._county_faults()
+        offset_ms = self.time_source.offset_ms
+        if offset_ms is not None and abs(offset_ms) > AGREES_WITHIN_S * 1000:
+            yield Fault("clock_wrong")
+        if self.supervisor.jobs and not self.consultation.up:
+            yield Fault("consultation_down")
+
+    def _device_faults(self) -> Iterator[Fault]:
+        for settings in self.devices:
+            device = self.device_events.devices.get(settings.name)
+            if device is None:
+                continue
+            if device.state.fault is not None:
+                yield Fault(device.state.fault, settings.name)
+            elif device.state.link in (Link.LOST, Link.ABSENT) and _is_always_on(settings.driver):
+                yield Fault("device_lost", settings.name)
+
+    def _silent_streams(self) -> Iterator[Fault]:
+        """Liveness from the table of topics: a connected device whose stream has stopped."""
+        now_mono_s = self.clock.monotonic_s()
+        limits = {topic.name: topic.silent_after_s for topic in TOPICS if topic.silent_after_s is not None}
+        for (name, topic), heard in self.feed.heard.items():
+            device = self.device_events.devices.get(name)
+            limit_s = limits.get(topic)
+            if device is None or limit_s is None or device.state.link is not Link.CONNECTED:
+                continue
+            if now_mono_s - heard.received_mono_s > limit_s and device.state.fault is None:
+                yield Fault("stream_silent", name)
+
+    def _position_faults(self) -> Iterator[Fault]:
+        last, fix = self.patrol.last, self.patrol.last_fix
+        if last is None or last.position.latitude_deg is not None:
+            return
+        if fix is None or (self.clock.now() - fix.at).total_seconds() > NO_POSITION_IS_A_FAULT_AFTER_S:
+            yield Fault("no_position")
+
+    def _county_faults(self) -> Iterator[Fault]:
+        if not self.has_county:
+            yield Fault("county_not_set")
+            return
+        delivery = self.delivery()
+        if delivery is None:
+            return
+        if delivery.parked:
+            yield Fault("upload_parked")
+        since = delivery.since
+        if not delivery.online and since is not None:
+            offline_s = (self.clock.now() - since).total_seconds()
+            if offline_s > OFFLINE_IS_A_FAULT_AFTER_S:
+                yield Fault("county_unreachable")
+
+    # in words -------------------------------------------------------------------------------------------------------
+
+    def _faults_in_words(self, language: str) -> list[dict[str, Any]]:
+        told = []
+        for fault, since in self.faults():
+            words = hint(fault.code, language)
+            told.append(
+                {
+                    "code": fault.code,
+                    "subject": fault.subject,
+                    "title": words.title,
+                    "cause": words.cause,
+                    "next_step": words.next_step,
+                    "since": _time(since),
+                }
+            )
+        return told
+
+    def _device(self, settings: DeviceSettings, language: str) -> dict[str, Any]:
+        about = catalog.about(settings.driver)
+        device: Device | None = self.device_events.devices.get(settings.name)
+        state = device.state if device is not None else DeviceState(Link.ABSENT)
+        return {
+            "name": settings.name,
+            "driver": settings.driver,
+            "title": about.title_en if language == "en" else about.title_zh,
+            "link": str(state.link),
+            "sensor": str(state.sensor),
+            "leads_off": list(state.leads_off),
+            "battery": state.battery_percent,
+            "fault": state.fault,
+            "vendor_text": state.vendor_text,
+            "last_at": _time(device.at) if device is not None else None,
+            "counters": dict(state.counters),
+            "hardware_tested": about.hardware_tested,
+        }
+
+    def _position(self) -> dict[str, Any]:
+        last = self.patrol.last
+        village = self.patrol.presence.village
+        return {
+            "fix": self.patrol.has_fix,
+            "satellites": last.position.satellites if last is not None else None,
+            "accuracy_m": last.position.accuracy_m if last is not None else None,
+            "village": village.name if village is not None else None,
+        }
+
+
+def _is_always_on(driver: str) -> bool:
+    """Whether absence is worth saying: meters on batteries come only when used."""
+    return isinstance(catalog.about(driver).line, SerialLine)
+
+
+def _time(at: datetime | None) -> str | None:
+    return None if at is None else format_time(at)
+
+
+def _own_version() -> str:
+    try:
+        return version("xunzhen")
+    except PackageNotFoundError:
+        return "source"
+
+
+VERSIONS = {"xunzhen": _own_version(), "sqlite": sqlite3.sqlite_version, "python": platform.python_version()}

@@ -1,0 +1,44 @@
+"""What runs in the vehicle process: one row each. ``vehicle.supervisor`` starts, restarts and watches them.
+
+``run`` gives the coroutine to keep running; ``when`` only answers whether this vehicle needs it.
+Device sessions come as one row that makes one service per device, so that one faulty driver stops alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vehicle.assembly import Vehicle
+
+Run = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    name: str
+    run: Callable[[Vehicle], Run]
+    when: Callable[[Vehicle], bool] = lambda vehicle: True
+
+
+SERVICES: tuple[Service, ...] = (
+    # name           what it runs                                    when
+    Service("uploader", lambda v: v.uploader.run, lambda v: bool(v.settings.county.url)),
+    Service("patrol", lambda v: v.patrol.run),
+    Service("ecg recorder", lambda v: v.ecg.run),
+    Service("device events", lambda v: v.device_events.run),
+    Service("time source", lambda v: v.time_source.run),
+    Service("disk", lambda v: v.disk.run),
+    Service("uplink", lambda v: v.uplink.run),
+    Service("consultation", lambda v: v.consultation_process.run),
+    Service("status", lambda v: v.status_teller.run),
+    Service("announcer", lambda v: v.announcer.run),
+)
+
+
+def rows(vehicle: Vehicle) -> list[tuple[str, Run]]:
+    """(name, run) of every service this vehicle needs, device sessions last."""
+    wanted = [(service.name, service.run(vehicle)) for service in SERVICES if service.when(vehicle)]
+    return [*wanted, *((f"device {session.settings.name}", session.run) for session in vehicle.sessions)]

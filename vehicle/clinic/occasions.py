@@ -1,0 +1,110 @@
+"""When which rule is asked: one row per rule of the rule file. No thresholds here; those are the rules' own.
+
+A rule is shown when one of its ``lead`` inputs is there and its circumstances hold, so that a blood pressure does not
+open a questionnaire on tuberculosis, and the follow-up of a disease is asked of those who have it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    rule: str
+    lead: tuple[str, ...]
+    """Any one of these inputs opens the rule."""
+    only_if: tuple[tuple[str, bool], ...] = ()
+    """Known facts of which one must hold; ``after`` is a further way."""
+    after: tuple[tuple[str, str], ...] = ()
+    """(other rule, its code): one of these answers opens it too."""
+    unless: tuple[str, bool] | None = None
+    quiet: bool = False
+    """Shown only when a case above green matched: silence says nothing, and asks nothing."""
+    asks_if: tuple[str, bool] | None = None
+    """Of a quiet rule: speaks up about missing inputs too when this fact holds."""
+
+
+_RAISED = (("BP-GRADE", "HTN1"), ("BP-GRADE", "HTN2"), ("BP-GRADE", "HTN3"))
+_HYPERTENSIVE = (("known_htn", True),)
+_DIABETIC = (("known_dm", True),)
+_PREGNANT = (("pregnant", True),)
+_DIABETES_RISKS = (
+    "igr_history",
+    "sedentary",
+    "family_dm",
+    "gdm_history",
+    "lipid_factor",
+    "ascvd",
+    "steroid_dm",
+    "pcos",
+)
+
+OCCASIONS: dict[str, Occasion] = {
+    row.rule: row
+    for row in (
+        # blood pressure
+        Occasion("BP-GRADE", ("sbp", "dbp")),
+        Occasion("BP-URGENT", ("sbp", "dbp", "bp_danger"), only_if=_HYPERTENSIVE, after=_RAISED),
+        Occasion("BP-FIRST", ("sbp", "dbp"), after=_RAISED),
+        Occasion("BP-FOLLOWUP", ("sbp", "dbp"), only_if=_HYPERTENSIVE),
+        Occasion("BP-HIGHRISK6", ("sbp", "waist", "bmi", "high_salt"), unless=("known_htn", True), quiet=True),
+        Occasion("BP-ARMDIFF", ("sbp_left", "sbp_right")),
+        # glucose
+        Occasion("GLU-URGENT", ("glu",), unless=("known_dm", False), quiet=True, asks_if=("known_dm", True)),
+        Occasion("GLU-FOLLOWUP", ("fpg",), only_if=_DIABETIC),
+        Occasion("GLU-SCREEN", ("glu", "fpg", "rpg", "ogtt2h", "hba1c")),
+        Occasion("GLU-HIGHRISK", _DIABETES_RISKS, unless=("known_dm", True)),
+        Occasion("GLU-CDRS", ("waist",), unless=("known_dm", True)),
+        Occasion("GDM-OGTT", ("ogtt1h", "ogtt2h"), only_if=_PREGNANT),
+        # body, circulation, breathing
+        Occasion("BMI-CN", ("bmi",)),
+        Occasion("WAIST-CN", ("waist",)),
+        Occasion("CRIT-A", ("sbp", "dbp", "hr", "fpg", "rpg", "hb", "plt", "wbc"), quiet=True),
+        Occasion("HR-ADULT", ("hr",)),
+        Occasion("TEMP", ("temp",)),
+        Occasion("SPO2", ("spo2",)),
+        Occasion("COPD-SQ", ("chronic_cough", "dyspnoea_grade", "solid_fuel", "pack_years")),
+        Occasion("AF-SCREEN", ("rr_irregular", "ecg_af")),
+        Occasion("STROKE-8", ("stroke_tia", "af_or_valve", "dyslipidaemia", "inactive", "family_stroke")),
+        Occasion("STROKE-FAST", ("face_droop", "arm_weak", "speech")),
+        Occasion("CHINA-PAR", ("tc", "hdl")),
+        # people and places
+        Occasion("ELD-ADL", ("adl_eat", "adl_groom", "adl_dress", "adl_toilet", "adl_move")),
+        Occasion("SMI-CLASS", ("risk_level_smi", "smi_symptom_clear", "smi_no_insight")),
+        Occasion("TB-SYMPTOM", ("cough_weeks", "haemoptysis")),
+        Occasion("ECHINO-CE", ("ce_stage",)),
+        Occasion("MAT-BP", ("sbp", "dbp"), only_if=_PREGNANT),
+        Occasion("MAT-FHR", ("fhr",)),
+        Occasion("MAT-HB", ("hb",), only_if=_PREGNANT),
+    )
+}
+
+TILE_RULES: dict[str, tuple[str, ...]] = {
+    "blood_pressure": ("BP-GRADE", "CRIT-A"),
+    "glucose": ("GLU-SCREEN", "GLU-URGENT", "CRIT-A"),
+    "pulse_oximetry": ("SPO2", "CRIT-A"),
+    "temperature": ("TEMP",),
+}
+"""Which rules may grade a reading on its tile; the most severe answer counts."""
+
+LADDERS: dict[str, tuple[tuple[str, str], ...]] = {
+    "blood_pressure": (("BP-GRADE", "sbp"), ("BP-GRADE", "dbp")),
+    "glucose": (("GLU-SCREEN", "fpg"),),
+    "pulse_oximetry": (("SPO2", "spo2"),),
+    "temperature": (("TEMP", "temp"),),
+}
+"""Which steps to draw beside a value."""
+
+DEVICE_INPUTS = frozenset({
+    "sbp", "dbp", "sbp_left", "sbp_right", "hr", "spo2", "temp", "fhr",
+    "glu", "fpg", "rpg", "ogtt1h", "ogtt2h", "hba1c", "tc", "hdl", "tg", "hb", "plt", "wbc",
+    "age", "sex", "altitude_m", "spo2_baseline_p2_5",
+})  # fmt: skip
+"""Inputs that are measured, registered or set, not asked of a person."""
+
+CARRIED = ("known_htn", "known_dm")
+"""Diagnoses do not go away: said true once, they hold in later encounters. Nothing else is carried over."""
+
+NOT_PREGNANT_FROM_AGE = 60
+"""Women of this age and men are not asked (project choice)."""

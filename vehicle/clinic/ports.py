@@ -1,0 +1,49 @@
+"""What the clinic's services need from the rest of the van, as protocols: tests and simulated time bring their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from sync.records import Draft
+
+
+class Journal(Protocol):
+    """``sync.store.Store``: commits are durable when they return, reads see every commit that returned before."""
+
+    async def commit(self, *drafts: Draft) -> list[Any]: ...
+
+    def commit_now(self, *drafts: Draft) -> list[Any]: ...
+
+    def read(self, sql: str, params: Sequence[object] = ()) -> list[dict[str, Any]]: ...
+
+
+class Ids(Protocol):
+    """``sync.identifiers.Identifiers``: time-ordered, never twice."""
+
+    def new(self, kind: str) -> str: ...
+
+
+class Live(Protocol):
+    """``vehicle.live.LiveHub``."""
+
+    def send(self, message: dict[str, Any]) -> None: ...
+
+
+class VisitNow(Protocol):
+    """The open visit, as far as the clinic asks."""
+
+    @property
+    def visit(self) -> str: ...
+
+    @property
+    def village(self) -> str: ...
+
+    @property
+    def village_name(self) -> str: ...
+
+
+class Visits(Protocol):
+    """``vehicle.patrol.visits.Visits``."""
+
+    def current(self) -> VisitNow | None: ...

@@ -74,7 +74,7 @@ class Driver:
     def __init__(self) -> None:
         self.counters = Counters()
         self._framer = MarkedFramer(FRAME_LENGTHS, first_has_top_bit=True, counters=self.counters)
-        self._segment = 0
+        self._segment = -1
         self._quiet = False
         self._leads = _Leads()
         self._begin_segment()

@@ -101,7 +101,7 @@ class Driver:
     def __init__(self) -> None:
         self.counters = Counters()
         self._framer = MarkedFramer(FRAME_LENGTHS, first_has_top_bit=False, counters=self.counters)
-        self._segment = 0
+        self._segment = -1
         self._begin()
 
     def _begin(self) -> None:

@@ -1,0 +1,139 @@
+"""The table with all simulated devices on it: plugged, pulled and used as people do, one method for each deed."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any, Protocol
+
+from devices.clock import Clock
+from devices.drivers import contec_8000g as ecg_wire
+from devices.errors import AskPerson
+from devices.simulators.contec_8000g import ContecEcgTwin
+from devices.simulators.contec_cms50 import Cms50Twin, Finger
+from devices.simulators.ecg_source import EcgSource
+from devices.simulators.gnss import GnssTwin
+from devices.simulators.pty_port import PtyPort
+from devices.simulators.sam_card import Card, SamCardTwin
+from devices.simulators.twin import Twin
+
+BLUETOOTH = ("glucose", "blood_pressure")
+
+
+class Meters(Protocol):
+    """What the bench needs of ``BluetoothMeters``."""
+
+    async def plug(self, device: Any) -> None: ...
+    async def unplug(self, device: Any) -> None: ...
+    async def glucose(self, glucose_mmol_l: float) -> None: ...
+    async def blood_pressure(self, systolic_mmhg: int, diastolic_mmhg: int, pulse_bpm: int) -> None: ...
+
+
+class DeedRefused(AskPerson):
+    """What was asked cannot be done; the message says why and what can."""
+
+    code = "deed_refused"
+
+
+class Bench:
+    def __init__(self, ports: Path, clock: Clock, ecg: EcgSource, gnss: GnssTwin, meters: Meters | None) -> None:
+        self.ecg, self.oximeter, self.card, self.gnss = ContecEcgTwin(ecg), Cms50Twin(), SamCardTwin(), gnss
+        self.meters = meters
+        self._bluetooth_plugged = dict.fromkeys(BLUETOOTH, meters is not None)
+        twins: dict[str, Twin] = {"ecg": self.ecg, "oximeter": self.oximeter, "card": self.card, "gnss": self.gnss}
+        self.ports = {name: PtyPort(ports / name, twin, clock) for name, twin in twins.items()}
+
+    def plug_all(self) -> None:
+        for port in self.ports.values():
+            port.attach()
+
+    def unplug_all(self) -> None:
+        for port in self.ports.values():
+            port.detach()
+
+    async def plug(self, device: str) -> None:
+        await self._set_plugged(device, True)
+
+    async def unplug(self, device: str) -> None:
+        await self._set_plugged(device, False)
+
+    async def _set_plugged(self, device: str, plugged: bool) -> None:
+        if device in self.ports:
+            port = self.ports[device]
+            port.attach() if plugged else port.detach()
+        elif device in BLUETOOTH:
+            meters = self._bluetooth()
+            await (meters.plug(device) if plugged else meters.unplug(device))
+            self._bluetooth_plugged[device] = plugged
+        else:
+            raise DeedRefused(f"no device {device!r}; there are {', '.join((*self.ports, *BLUETOOTH))}")
+
+    def lay_card(
+        self, name: str, sex: str, born_on: str, id_number: str, address: str, ethnicity_code: str = "01"
+    ) -> None:
+        """
+        :raises ValueError: a date that is none, a wrong check digit, a field too long for a card.
+        """
+        card = Card(name, sex, date.fromisoformat(born_on), id_number, address, ethnicity_code)
+        card.text()
+        self.card.put_card(card)
+
+    def lift_card(self) -> None:
+        self.card.put_card(None)
+
+    def finger(self, on: bool, spo2_percent: int = 97, pulse_bpm: int = 72) -> None:
+        if not (0 < spo2_percent <= 100 and 0 < pulse_bpm < 255):
+            raise DeedRefused("spo2_percent goes from 1 to 100, pulse_bpm from 1 to 254")
+        self.oximeter.put_finger(Finger(spo2_percent, pulse_bpm) if on else None)
+
+    def leads(self, off: list[str]) -> None:
+        if unknown := set(off) - set(ecg_wire.CHANNELS):
+            raise DeedRefused(f"no lead {', '.join(sorted(unknown))}; there are {', '.join(ecg_wire.CHANNELS)}")
+        self.ecg.leads_off = frozenset(off)
+
+    def position(self, latitude_deg: float, longitude_deg: float) -> None:
+        self.gnss.stand_at(float(latitude_deg), float(longitude_deg))
+
+    def sky(self, open: bool) -> None:
+        """Whether the receiver sees satellites."""
+        self.gnss.fix = open
+
+    async def glucose(self, glucose_mmol_l: float) -> None:
+        await self._bluetooth().glucose(float(glucose_mmol_l))
+
+    async def blood_pressure(self, systolic_mmhg: int, diastolic_mmhg: int, pulse_bpm: int) -> None:
+        await self._bluetooth().blood_pressure(int(systolic_mmhg), int(diastolic_mmhg), int(pulse_bpm))
+
+    def ecg_sent(self, last: int) -> dict[str, Any]:
+        """The last samples as the bytes carried them: counts of ``resolution`` uV, -32768 for no value."""
+        counts = self.ecg.sent(last)
+        return {
+            "channels": ecg_wire.CHANNELS,
+            "sample_rate_hz": ecg_wire.SAMPLE_RATE_HZ,
+            "resolution": ecg_wire.RESOLUTION_UV,
+            "first_index": self.ecg.samples_sent - len(counts),
+            "counts": counts.tolist(),
+        }
+
+    def state(self) -> dict[str, Any]:
+        finger = self.oximeter.finger
+        return {
+            "plugged": {name: port.attached for name, port in self.ports.items()} | self._bluetooth_plugged,
+            "bluetooth": self.meters is not None,
+            "streaming": {"ecg": self.ecg.streaming, "oximeter": self.oximeter.streaming},
+            "card": self.card.card is not None,
+            "finger": None if finger is None else {"spo2_percent": finger.spo2_percent, "pulse_bpm": finger.pulse_bpm},
+            "leads_off": sorted(self.ecg.leads_off),
+            "ecg_samples_sent": self.ecg.samples_sent,
+            "position": {
+                "latitude_deg": self.gnss.latitude_deg,
+                "longitude_deg": self.gnss.longitude_deg,
+                "replaying": self.gnss.replaying,
+            },
+            "lost_bytes": {name: port.lost_bytes for name, port in self.ports.items()},
+        }
+
+    def _bluetooth(self) -> Meters:
+        if self.meters is None:
+            raise DeedRefused("the simulators run without Bluetooth; start them with --bluetooth (package dbus)")
+        return self.meters

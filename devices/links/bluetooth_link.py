@@ -1,0 +1,413 @@
+"""Bluetooth Low Energy through BlueZ: one scan for all devices, one link for each.
+
+``BluetoothHub`` scans without end, with a callback. ``BluetoothLink.open`` waits for the first advertisement of its
+device, connects (one connection attempt at a time for the adapter), subscribes, and returns. Meters are awake for
+seconds only, so trying again is the link's own business and quick.
+
+What the rules here answer to (each seen or documented; see hardware/protocols/bluetooth-link.md):
+- ``client.disconnect()`` follows every connection, also one that the device ended: otherwise a D-Bus connection leaks
+  and notifications come twice after the next connection.
+- StartNotify only, measurement first, nothing between connecting and subscribing: a cuff indicates at once.
+- The scan asks for duplicate data: otherwise bluetoothd does not tell a device that advertises again at the same RSSI.
+- A scan can go deaf without an error: it is judged by advertisements heard, and started anew after silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from bleak import BleakClient, BleakScanner
+from bleak.args.bluez import BlueZDiscoveryFilters, BlueZScannerArgs
+from bleak.backends.characteristic import BleakGATTCharacteristic
+from bleak.backends.device import BLEDevice
+from bleak.backends.scanner import AdvertisementData
+from bleak.exc import BleakDBusError, BleakError
+
+from devices.clock import Clock
+from devices.driver import GattUse, SerialLine, Write
+from devices.errors import LinkLost
+from devices.events import emit
+from devices.links.bluetooth_agent import BUS_ERRORS, AskPasskey, BluezBus, refuse_passkey
+from devices.links.link import SessionEnded
+
+TRANSIENT = (BleakError, *BUS_ERRORS)
+"""Everything that BlueZ, the bus or the radio may throw at a call. ConnectionRefusedError is no BleakError."""
+
+MAX_WAITING_VALUES = 4096
+"""Unread notifications of one device; beyond it the connection is given up and the records are asked for again."""
+
+BATTERY_LEVEL = "2A19"
+BASE_UUID = "0000{}-0000-1000-8000-00805f9b34fb"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Times of the Bluetooth link, in seconds."""
+
+    connect_s: float = 10.0
+    pair_s: float = 30.0
+    call_s: float = 10.0
+    idle_s: float = 30.0
+    """A device that says nothing for so long is let go; it advertises again when it has something."""
+    settle_s: float = 0.5
+    """After a connection ended, property changes of the device look like advertisements for a moment."""
+    deaf_s: float = 90.0
+    retry_first_s: float = 0.25
+    retry_most_s: float = 4.0
+    unavailable_most_s: float = 5.0
+
+
+class BluetoothHub:
+    """The adapter, shared by all Bluetooth devices. Starts with the first ``open`` of a link; end it with ``stop``."""
+
+    def __init__(self, clock: Clock, ask_passkey: AskPasskey = refuse_passkey, limits: Limits | None = None) -> None:
+        self.fault: str | None = None
+        """"bluetooth_off" while there is no working adapter."""
+        self.limits = limits or Limits()
+        self.clock = clock
+        self.connecting = asyncio.Lock()
+        """One connection attempt at a time: parallel ones fail on BlueZ."""
+        self.bluez: BluezBus | None = None
+        self._ask_passkey = ask_passkey
+        self._services: set[str] = set()
+        self._services_changed = asyncio.Event()
+        self._waiting: dict[BluetoothLink, asyncio.Future[BLEDevice]] = {}
+        self._claimed: set[str] = set()
+        self._settled_s: dict[str, float] = {}
+        self._heard_s = 0.0
+        self._scanning: asyncio.Task[None] | None = None
+
+    def link(self, name: str, address: str = "") -> BluetoothLink:
+        """:param address: take only the device with this address; empty: the first with the driver's service."""
+        return BluetoothLink(self, name, address.upper())
+
+    async def stop(self) -> None:
+        """End the scan. Links that are open stay open until they are closed."""
+        scanning, self._scanning = self._scanning, None
+        if scanning is not None:
+            scanning.cancel()
+            await asyncio.gather(scanning, return_exceptions=True)
+
+    async def forget(self, address: str) -> None:
+        """Drop the bond of a device that was reset by its user, so that the next connection pairs anew.
+
+        :raises LinkLost: Bluetooth is not available now.
+        """
+        if self.bluez is None:
+            raise LinkLost("Bluetooth is not available: switch the adapter on and try again")
+        try:
+            await self.bluez.forget(address.upper())
+        except BUS_ERRORS as reason:
+            raise LinkLost(f"bluetoothd did not forget {address}: {reason}") from reason
+
+    async def advertised(self, link: BluetoothLink, service: str) -> BLEDevice:
+        """Wait for a device with ``service`` that no other link has, and claim it: ``release`` it afterwards."""
+        self._listen_for(full_uuid(service))
+        found: asyncio.Future[BLEDevice] = asyncio.get_running_loop().create_future()
+        self._waiting[link] = found
+        try:
+            return await found
+        except asyncio.CancelledError:
+            if found.done() and not found.cancelled():
+                self.release(found.result().address)
+            raise
+        finally:
+            self._waiting.pop(link, None)
+
+    def release(self, address: str) -> None:
+        self._claimed.discard(address)
+        self._settled_s[address] = self.clock.monotonic_s() + self.limits.settle_s
+
+    # scanning
+
+    def _listen_for(self, service: str) -> None:
+        if service not in self._services:
+            self._services.add(service)
+            self._services_changed.set()
+        if self._scanning is None or self._scanning.done():
+            self._scanning = asyncio.get_running_loop().create_task(self._scan_for_ever())
+
+    async def _scan_for_ever(self) -> None:
+        logging.getLogger("bleak").setLevel(logging.ERROR)  # its warnings are told here, once and in our words
+        pause_s = self.limits.retry_first_s
+        while True:
+            try:
+                async with AsyncExitStack() as stack:
+                    bluez = BluezBus(self._ask_passkey, self._claimed.__contains__)
+                    stack.push_async_callback(bluez.close)
+                    await bluez.open()
+                    self.bluez = bluez
+                    stack.callback(self._forget_bus)
+                    while True:
+                        await self._scan_until_deaf(bluez)
+                        pause_s = self.limits.retry_first_s
+            except TRANSIENT as reason:
+                self._unavailable(str(reason) or type(reason).__name__)
+            await self.clock.sleep(pause_s)
+            pause_s = min(pause_s * 2, self.limits.unavailable_most_s)
+
+    async def _scan_until_deaf(self, bluez: BluezBus) -> None:
+        """Return when the scan should be started anew.
+
+        :raises TRANSIENT: Bluetooth went away.
+        """
+        self._services_changed.clear()
+        services = sorted(self._services)
+        async with self.connecting:
+            await bluez.release_stale(services, self._claimed.__contains__)
+            scanner = BleakScanner(
+                self._on_advertisement,
+                service_uuids=services,
+                bluez=BlueZScannerArgs(filters=BlueZDiscoveryFilters(DuplicateData=True)),
+            )
+            await asyncio.wait_for(scanner.start(), self.limits.call_s)
+        try:
+            self._available()
+            await self._until_deaf(bluez)
+        finally:
+            with suppress(*TRANSIENT):
+                await asyncio.wait_for(scanner.stop(), self.limits.call_s)
+
+    async def _until_deaf(self, bluez: BluezBus) -> None:
+        lost = asyncio.ensure_future(bluez.lost())
+        changed = asyncio.ensure_future(self._services_changed.wait())
+        self._heard_s = self.clock.monotonic_s()
+        try:
+            while not changed.done():
+                silent_s = self.clock.monotonic_s() - self._heard_s
+                if silent_s >= self.limits.deaf_s:
+                    return
+                await asyncio.wait(
+                    {lost, changed}, timeout=self.limits.deaf_s - silent_s, return_when=asyncio.FIRST_COMPLETED
+                )
+                if lost.done():
+                    raise BleakError(lost.result())
+        finally:
+            lost.cancel()
+            changed.cancel()
+            await asyncio.gather(lost, changed, return_exceptions=True)
+
+    def _on_advertisement(self, device: BLEDevice, advertisement: AdvertisementData) -> None:
+        now_s = self.clock.monotonic_s()
+        if device.details["props"].get("Connected") or now_s < self._settled_s.get(device.address, 0.0):
+            return  # a property changed, which bleak tells like an advertisement
+        self._heard_s = now_s
+        if device.address in self._claimed:
+            return
+        for link, found in self._waiting.items():
+            if not found.done() and link.takes(device.address, advertisement.service_uuids):
+                self._claimed.add(device.address)
+                found.set_result(device)
+                return
+
+    def _forget_bus(self) -> None:
+        self.bluez = None
+
+    def _available(self) -> None:
+        if self.fault is not None:
+            self.fault = None
+            emit("bluetooth_available")
+
+    def _unavailable(self, reason: str) -> None:
+        if self.fault is None:
+            self.fault = "bluetooth_off"
+            emit("bluetooth_unavailable", level=logging.WARNING, reason=reason)
+
+
+class BluetoothLink:
+    """One device as :class:`devices.links.link.DeviceLink`. Made by :meth:`BluetoothHub.link`."""
+
+    def __init__(self, hub: BluetoothHub, name: str, address: str) -> None:
+        self._hub, self._name, self._address = hub, name, address
+        self._service = ""
+        self._place = ""
+        self._fault: str | None = None
+        self._failures = 0
+        self._pairing_refused = False
+        self._client: BleakClient | None = None
+        self._values: deque[tuple[str, bytes]] = deque()
+        self._news = asyncio.Event()
+        self._ended: LinkLost | None = None
+        self._active_s = 0.0
+
+    @property
+    def place(self) -> str:
+        return self._place
+
+    @property
+    def fault(self) -> str | None:
+        return self._hub.fault or self._fault
+
+    def takes(self, address: str, services: list[str]) -> bool:
+        return self._service in services and self._address in ("", address)
+
+    async def open(self, line: SerialLine | GattUse) -> None:
+        """See :class:`DeviceLink`. Never raises ``LinkLost``: it waits and tries until the device is there."""
+        if not isinstance(line, GattUse):
+            raise TypeError(
+                f"{self._name}: the driver is for a serial line, its link is Bluetooth; change the settings"
+            )
+        await self.close()
+        self._service = full_uuid(line.service)
+        while True:
+            device = await self._hub.advertised(self, line.service)
+            self._place = device.address
+            try:
+                await self._connect(device, line)
+            except TRANSIENT as reason:
+                await self.close()
+                self._failed(reason)
+                await self._hub.clock.sleep(self._pause_s())
+            except BaseException:
+                await self.close()
+                raise
+            else:
+                self._failures, self._fault = 0, None
+                return
+
+    async def receive(self) -> tuple[str, bytes]:
+        while not self._values:
+            if self._ended is not None:
+                raise self._ended
+            rest_s = self._hub.limits.idle_s - (self._hub.clock.monotonic_s() - self._active_s)
+            if rest_s <= 0:
+                raise SessionEnded(f"{self._name}: let go after {self._hub.limits.idle_s:g} s of silence")
+            self._news.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), rest_s)
+        return self._values.popleft()
+
+    async def write(self, write: Write) -> None:
+        if self._ended is not None:
+            raise self._ended
+        if self._client is None:
+            raise LinkLost(f"{self._name}: not connected")
+        self._active_s = self._hub.clock.monotonic_s()
+        try:
+            await asyncio.wait_for(
+                self._client.write_gatt_char(full_uuid(write.channel), write.payload, response=True),
+                self._hub.limits.pair_s,  # bluetoothd may have to pair first
+            )
+        except TRANSIENT as reason:
+            self._note_refused_pairing(reason)
+            raise self._ended or LinkLost(f"{self._name}: {reason}") from reason
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        try:
+            if client is not None:
+                with suppress(*TRANSIENT):
+                    await asyncio.wait_for(client.disconnect(), self._hub.limits.call_s)
+        finally:
+            if self._place:
+                self._hub.release(self._place)
+
+    # connecting
+
+    async def _connect(self, device: BLEDevice, line: GattUse) -> None:
+        """:raises TRANSIENT: did not work; ``close`` and wait for the next advertisement."""
+        self._values.clear()
+        self._ended = None
+        limits = self._hub.limits
+        pair = line.bond and not self._pairing_refused and not device.details["props"].get("Paired")
+        client = BleakClient(
+            device,
+            disconnected_callback=lambda client: self._on_disconnected(client),
+            timeout=limits.pair_s if pair else limits.connect_s,
+            pair=pair,
+        )
+        self._client = client
+        async with self._hub.connecting:
+            await client.connect()
+            await self._subscribe(client, line.subscribe)
+        self._active_s = self._hub.clock.monotonic_s()
+        await self._read(client, device, line.read)
+
+    async def _subscribe(self, client: BleakClient, characteristics: tuple[str, ...]) -> None:
+        """In order. A device that has already said something and hung up is not a failure."""
+        try:
+            for name in characteristics:
+                characteristic = client.services.get_characteristic(full_uuid(name))
+                if characteristic is None and name == characteristics[0]:
+                    raise BleakError(f"characteristic {name} is missing: the list of services is stale")
+                if characteristic is not None:
+                    start = client.start_notify(characteristic, self._listener(client, name))
+                    await asyncio.wait_for(start, self._hub.limits.pair_s)
+        except TRANSIENT:
+            if not self._values:
+                raise
+
+    async def _read(self, client: BleakClient, device: BLEDevice, characteristics: tuple[str, ...]) -> None:
+        """What can be read is read; what cannot is left out."""
+        for name in characteristics:
+            try:
+                value = await asyncio.wait_for(self._read_one(client, device, name), self._hub.limits.call_s)
+            except TRANSIENT:
+                return
+            if value is not None:
+                self._on_value(client, name, value)
+
+    async def _read_one(self, client: BleakClient, device: BLEDevice, name: str) -> bytes | None:
+        characteristic = client.services.get_characteristic(full_uuid(name))
+        if characteristic is not None:
+            return bytes(await client.read_gatt_char(characteristic))
+        if name == BATTERY_LEVEL and self._hub.bluez is not None:
+            percent = await self._hub.bluez.battery_percent(device.details["path"])
+            return None if percent is None else bytes([percent])
+        return None
+
+    def _listener(self, client: BleakClient, name: str) -> Any:
+        def on_value(characteristic: BleakGATTCharacteristic, value: bytearray) -> None:
+            self._on_value(client, name, bytes(value))
+
+        return on_value
+
+    def _on_value(self, client: BleakClient, name: str, value: bytes) -> None:
+        if client is not self._client or self._ended is not None:
+            return
+        if len(self._values) >= MAX_WAITING_VALUES:
+            self._end(LinkLost(f"{self._name}: {MAX_WAITING_VALUES} values were not read; asking for them again"))
+            return
+        self._values.append((name, value))
+        self._active_s = self._hub.clock.monotonic_s()
+        self._news.set()
+
+    def _on_disconnected(self, client: BleakClient) -> None:
+        if client is self._client:
+            self._end(SessionEnded(f"{self._name}: the device hung up"))
+
+    def _end(self, reason: LinkLost) -> None:
+        self._ended = self._ended or reason
+        self._news.set()
+
+    # failing
+
+    def _failed(self, reason: BaseException) -> None:
+        self._failures += 1
+        self._pairing_refused = False
+        self._note_refused_pairing(reason)
+        if self._fault is None and self._failures >= 3:
+            self._fault = "bluetooth_connect_failed"
+
+    def _note_refused_pairing(self, reason: BaseException) -> None:
+        """A device without security refuses to pair and works all the same: the next attempt goes without pairing.
+
+        If it does want security, bluetoothd raises it by itself and asks our agent again.
+        """
+        if isinstance(reason, BleakDBusError) and "Authentication" in reason.dbus_error:
+            self._pairing_refused = True
+            self._fault = "bluetooth_pairing_failed"
+
+    def _pause_s(self) -> float:
+        limits = self._hub.limits
+        return float(min(limits.retry_first_s * 2 ** min(self._failures - 1, 10), limits.retry_most_s))
+
+
+def full_uuid(name: str) -> str:
+    """ "2A18" -> "00002a18-0000-1000-8000-00805f9b34fb"; 36 characters stay as they are."""
+    return BASE_UUID.format(name.lower()) if len(name) == 4 else name.lower()

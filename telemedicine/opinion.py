@@ -74,6 +74,11 @@ class SignedOpinion(_Strict):
     public_key: Annotated[str, Field(max_length=60)]
     """Base64 of the 32-byte raw Ed25519 public key."""
 
+    @classmethod
+    def from_json(cls, document: object) -> SignedOpinion:
+        """:raises ValueError: a field is missing, unknown, too long or of the wrong kind"""
+        return cls.model_validate(document)
+
 
 def canonical_text(document: dict[str, object]) -> str:
     """``document`` in its one written form: keys sorted, no spaces, characters as they are."""

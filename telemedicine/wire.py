@@ -18,8 +18,9 @@ from telemedicine.opinion import Identifier, SignedOpinion, canonical_text
 MESSAGE_LIMIT_CHARACTERS = 200_000
 SDP_LIMIT_CHARACTERS = 60_000
 SUMMARY_LIMIT_CHARACTERS = 60_000
-CHALLENGE_PREFIX = "xunzhen-exchange/1"
-INVITATION_PREFIX = "xunzhen-invitation/1"
+CHALLENGE = "exchange-challenge"
+INVITATION = "consultation-invitation"
+"""Purposes of the vehicle's signatures (``sync.keys.VehicleKey.sign_for``)."""
 
 Sdp = Annotated[str, Field(min_length=10, max_length=SDP_LIMIT_CHARACTERS)]
 Session = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -236,12 +237,12 @@ def parse_from_page(text: str) -> FromPage:
 
 
 def challenge_bytes(nonce: str, origin: str) -> bytes:
-    """What the van signs to prove who it is. The prefix keeps it apart from everything else the key signs."""
-    return f"{CHALLENGE_PREFIX}\n{origin}\n{nonce}\n".encode()
+    """What the van signs, for the purpose ``CHALLENGE``, to prove who it is."""
+    return f"{origin}\n{nonce}\n".encode()
 
 
 def invitation_bytes(consultation: str, origin: str, urgency: str, requested_at: str, summary: dict[str, Any]) -> bytes:
-    """What the van signs as its invitation: prefix, newline, canonical JSON of the other fields."""
+    """What the van signs as its invitation, for the purpose ``INVITATION``: canonical JSON of the other fields."""
     document: dict[str, object] = {
         "consultation": consultation,
         "origin": origin,
@@ -249,7 +250,7 @@ def invitation_bytes(consultation: str, origin: str, urgency: str, requested_at:
         "requested_at": requested_at,
         "summary": summary,
     }
-    return f"{INVITATION_PREFIX}\n{canonical_text(document)}".encode()
+    return canonical_text(document).encode()
 
 
 def _parse(adapter: TypeAdapter[M], text: str) -> M:

@@ -1,0 +1,113 @@
+"""``python -m telemedicine --settings consultation.toml``: the van's media process."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import random
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvicorn
+
+from devices.clock import Clock, SystemClock
+from devices.errors import AskPerson
+from devices.events import emit
+from sync.keys import VehicleKey
+from sync.secret_file import KeyMissing
+from sync.service import READY, beat, log_to_stderr, notify, stop_on_signals
+from telemedicine.local_app import create_local_app
+from telemedicine.media import aiortc_patches
+from telemedicine.settings import ConsultationSettings, IdentitySettings, load_settings
+from telemedicine.van import Van
+
+SERVICE = "consultation"
+SOCKET_MODE = 0o660
+KEY_WITHIN_S = 30.0
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: signals belong to the process, which has more to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0 after SIGTERM or SIGINT, 2 when the settings or the key are refused."""
+    parser = argparse.ArgumentParser(prog="python -m telemedicine", description=__doc__)
+    parser.add_argument("--settings", type=Path, required=True, help="consultation.toml")
+    options = parser.parse_args(arguments)
+    log_to_stderr(SERVICE)
+    aiortc_patches.apply()
+    try:
+        asyncio.run(serve(load_settings(options.settings)))
+    except AskPerson as refusal:
+        emit("service_refused", service=SERVICE, code=refusal.code, reason=str(refusal))
+        return 2
+    return 0
+
+
+async def serve(settings: ConsultationSettings) -> None:
+    """Run the van's side and its socket until SIGTERM.
+
+    :raises KeyMissing: the vehicle process has not made its key within ``KEY_WITHIN_S``, or it is of another vehicle
+    """
+    clock = SystemClock()
+    began_s = clock.monotonic_s()
+    key = await _vehicle_key(settings.identity, clock)
+    van = Van(settings, key, clock, random.random)
+    app = create_local_app(van, os.urandom(32).hex())
+    server = _Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=2))
+    listener = listen(settings.socket)
+    stopping = asyncio.Event()
+    stop_on_signals(stopping.set)
+    work = [
+        asyncio.create_task(van.run()),
+        asyncio.create_task(server.serve([listener])),
+        asyncio.create_task(beat(lambda: True, clock)),
+    ]
+    stopped = asyncio.create_task(stopping.wait())
+    emit("service_started", service=SERVICE, seconds=round(clock.monotonic_s() - began_s, 3))
+    notify(READY)
+    try:
+        await asyncio.wait([work[0], work[1], stopped], return_when=asyncio.FIRST_COMPLETED)
+        emit("service_stopping", service=SERVICE)
+    finally:
+        server.should_exit = True
+        work[0].cancel()
+        work[2].cancel()
+        stopped.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await work[0]  # raises what ended it, if that was not us: the service manager starts us again
+        await work[1]
+        settings.socket.unlink(missing_ok=True)
+
+
+async def _vehicle_key(identity: IdentitySettings, clock: Clock) -> VehicleKey:
+    """The vehicle process makes the key on its first start, perhaps at this very moment."""
+    until_s = clock.monotonic_s() + KEY_WITHIN_S
+    while not identity.key.exists():
+        if clock.monotonic_s() > until_s:
+            raise KeyMissing(f"{identity.key}: no key yet; start the vehicle process first, it makes one")
+        await clock.sleep(0.2)
+    return VehicleKey.load_or_create(identity.key, identity.origin)
+
+
+def listen(path: Path) -> socket.socket:
+    """A listening Unix socket at ``path``, in place of one that a killed process left behind."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    path.chmod(SOCKET_MODE)
+    listener.listen(64)
+    return listener
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

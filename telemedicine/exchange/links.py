@@ -1,0 +1,46 @@
+"""A WebSocket as the rooms see it: text goes in without waiting; who does not read is shown out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+QUEUE_BOUND = 200
+TOO_SLOW = 4008
+
+
+class SocketLink:
+    """Outgoing side of one socket: at most ``QUEUE_BOUND`` unread messages, then the socket is closed."""
+
+    def __init__(self, socket: WebSocket) -> None:
+        self._socket = socket
+        self._queue: deque[str] = deque()
+        self._filled = asyncio.Event()
+        self._too_slow = False
+
+    def send(self, text: str) -> None:
+        if len(self._queue) >= QUEUE_BOUND:
+            self._too_slow = True
+        else:
+            self._queue.append(text)
+        self._filled.set()
+
+    async def write(self) -> None:
+        """Send what is queued until the socket closes."""
+        try:
+            while True:
+                await self._filled.wait()
+                self._filled.clear()
+                while self._queue and not self._too_slow:
+                    await self._socket.send_text(self._queue.popleft())
+                if self._too_slow:
+                    await self.close(TOO_SLOW, "this end does not read; connect again")
+                    return
+        except (WebSocketDisconnect, RuntimeError):  # starlette's words for a socket that is gone
+            return
+
+    async def close(self, code: int, reason: str) -> None:
+        if self._socket.application_state == WebSocketState.CONNECTED:
+            await self._socket.close(code, reason)

@@ -1,0 +1,128 @@
+"""What the exchange must not forget when it is restarted: cases, opinions on their way, who the specialists are.
+
+The van's journal is the record; this is the exchange's memory of it, so that a specialist can read a case and sign an
+opinion while the van is in a tunnel.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, DateTime, MetaData, String, Table, Text, delete, select, update
+
+from sync.county.database import Database
+from telemedicine.consultation import State
+from telemedicine.opinion import SignedOpinion
+from telemedicine.wire import Case, Specialist
+
+TABLES = MetaData()
+
+cases = Table(
+    "exchange_cases",
+    TABLES,
+    Column("consultation", String(80), primary_key=True),
+    Column("origin", String(80), nullable=False),
+    Column("case_json", Text, nullable=False),
+)
+opinions = Table(
+    "exchange_opinions",
+    TABLES,
+    Column("consultation", String(80), primary_key=True),
+    Column("origin", String(80), nullable=False),
+    Column("specialist_json", Text, nullable=False),
+    Column("signed_json", Text, nullable=False),
+    Column("received_at", DateTime(timezone=True), nullable=False),
+    Column("stored_at", DateTime(timezone=True)),
+)
+profiles = Table(
+    "exchange_specialists",
+    TABLES,
+    Column("account", String(40), primary_key=True),
+    Column("title", String(80), nullable=False),
+    Column("institution", String(120), nullable=False),
+)
+
+
+class ExchangeStore:
+    def __init__(self, url: str) -> None:
+        self._database = Database(url, TABLES)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def put_case(self, case: Case) -> None:
+        row = {
+            "consultation": case.invitation.consultation,
+            "origin": case.invitation.origin,
+            "case_json": case.model_dump_json(),
+        }
+        with self._database.write() as connection:
+            self._database.upsert(connection, cases, [row])
+
+    def open_cases(self) -> list[Case]:
+        """Cases that were not over when they were last told."""
+        known = [Case.model_validate_json(row["case_json"]) for row in self._database.rows(select(cases))]
+        return [case for case in known if case.state not in (State.CLOSED, State.CANCELLED)]
+
+    def drop_case(self, consultation: str) -> None:
+        with self._database.write() as connection:
+            connection.execute(delete(cases).where(cases.c.consultation == consultation))
+
+    def put_opinion(self, origin: str, specialist: Specialist, signed: SignedOpinion, at: datetime) -> None:
+        """Keep ``signed`` until the van says that it is in its journal; a corrected one replaces it until then."""
+        row = {
+            "consultation": signed.consultation,
+            "origin": origin,
+            "specialist_json": specialist.model_dump_json(),
+            "signed_json": signed.model_dump_json(),
+            "received_at": at,
+            "stored_at": None,
+        }
+        with self._database.write() as connection:
+            self._database.upsert(connection, opinions, [row])
+
+    def opinions_for(self, origin: str) -> list[tuple[Specialist, SignedOpinion]]:
+        """Opinions that this van has not yet confirmed, oldest first."""
+        waiting = select(opinions).where(opinions.c.origin == origin, opinions.c.stored_at.is_(None))
+        return [
+            (
+                Specialist.model_validate_json(row["specialist_json"]),
+                SignedOpinion.model_validate_json(row["signed_json"]),
+            )
+            for row in self._database.rows(waiting.order_by(opinions.c.received_at))
+        ]
+
+    def opinion(self, consultation: str) -> tuple[SignedOpinion, bool] | None:
+        """The opinion that was signed here and whether the van has it."""
+        row = self._database.row(select(opinions).where(opinions.c.consultation == consultation))
+        if row is None:
+            return None
+        return SignedOpinion.model_validate_json(row["signed_json"]), row["stored_at"] is not None
+
+    def opinion_stored(self, consultation: str, signature: str, at: datetime) -> bool:
+        """Note the van's confirmation; False when it is about another signature than the one kept."""
+        kept = self.opinion(consultation)
+        if kept is None or kept[0].signature != signature:
+            return False
+        with self._database.write() as connection:
+            here = opinions.c.consultation == consultation
+            connection.execute(update(opinions).where(here).values(stored_at=at))
+        return True
+
+    def set_profile(self, account: str, title: str, institution: str) -> None:
+        """How a specialist is introduced to the van: professional title and institution."""
+        with self._database.write() as connection:
+            row = {"account": account, "title": title[:80], "institution": institution[:120]}
+            self._database.upsert(connection, profiles, [row])
+
+    def specialist(self, account: str, name: str) -> Specialist:
+        row: dict[str, Any] = self._database.row(select(profiles).where(profiles.c.account == account)) or {}
+        return Specialist(id=account, name=name, title=row.get("title", ""), institution=row.get("institution", ""))
+
+
+def opinion_content(signed: SignedOpinion) -> dict[str, Any]:
+    """The ``opinion`` object inside the signed text, for showing it again."""
+    content: dict[str, Any] = json.loads(signed.signed_text)["opinion"]
+    return content

@@ -1,0 +1,216 @@
+"""Live waveforms and readings to the specialists: from the vehicle's ``/live`` onto data channels.
+
+"live" carries binary samples frames, unordered and never sent twice; a frame that would wait behind others is left
+out and the gap is stated. "vitals" carries JSON in order. A page that joins first gets the states as they are now, and
+may ask for samples it has missed: ``{"type": "backfill", "device", "segment", "first", "count"}`` on "vitals".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+from aiortc import RTCDataChannel
+
+from devices.clock import Clock
+from devices.events import emit
+from devices.wire import FrameUnreadable, unpack_samples
+from telemedicine.vehicle_client import VehicleAway, VehicleClient
+
+STREAMS = ("ecg", "pleth")
+LIVE_BOUND_BYTES = 6_000
+"""About half a second of ECG: what waits longer is of no use to a live picture."""
+VITALS_BOUND_BYTES = 128_000
+BACKFILL_BOUND_SAMPLES = 5_000
+SHOWN = frozenset({"reading", "device", "status", "encounter", "prompts", "clock", "gap"})
+"""Message types that go to a specialist; the rest of the feed is the van's own business."""
+REMEMBERED = frozenset({"device", "encounter", "prompts"})
+FIRST_RETRY_S, LAST_RETRY_S = 0.3, 5.0
+
+
+class DataViewer:
+    """One specialist's pair of data channels."""
+
+    def __init__(self, live_data: LiveData) -> None:
+        self._live_data = live_data
+        self._live: RTCDataChannel | None = None
+        self._vitals: RTCDataChannel | None = None
+        self._missed: dict[str, dict[str, Any]] = {}
+        self._resync = False
+        self._asking: asyncio.Task[None] | None = None
+        self.frames_sent = 0
+        self.frames_skipped = 0
+
+    def attach(self, channel: RTCDataChannel) -> None:
+        """Take a channel that the page has opened; others than "live" and "vitals" are closed."""
+        if channel.label == "live":
+            self._live = channel
+        elif channel.label == "vitals":
+            self._vitals = channel
+            channel.on("message", self._asked)
+            self._send_states()
+        else:
+            channel.close()
+
+    def send_frame(self, frame: bytes) -> None:
+        channel = self._live
+        if channel is None or channel.readyState != "open":
+            return
+        if channel.bufferedAmount + len(frame) > LIVE_BOUND_BYTES:
+            self.frames_skipped += 1
+            self._miss(frame)
+            return
+        self._tell_missed()
+        channel.send(frame)
+        self.frames_sent += 1
+
+    def send_message(self, text: str) -> None:
+        channel = self._vitals
+        if channel is None or channel.readyState != "open" or self._resync:
+            return
+        if channel.bufferedAmount + len(text) > VITALS_BOUND_BYTES:
+            self._resync = True  # it gets all states anew when it has read what is waiting
+            channel.bufferedAmountLowThreshold = VITALS_BOUND_BYTES // 4
+            channel.once("bufferedamountlow", self._send_states)
+            return
+        channel.send(text)
+
+    def close(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+        self._live_data.leave(self)
+
+    def _send_states(self) -> None:
+        self._resync = False
+        for text in self._live_data.states():
+            self.send_message(text)
+
+    def _miss(self, frame: bytes) -> None:
+        try:
+            device, samples = unpack_samples(frame)
+        except FrameUnreadable:
+            return
+        gap = self._missed.get(device)
+        if gap is None or gap["segment"] != samples.segment:
+            gap = self._missed[device] = {
+                "type": "gap",
+                "stream": samples.stream,
+                "device": device,
+                "segment": samples.segment,
+                "first_index": samples.first_index,
+                "count": 0,
+            }
+        gap["count"] = samples.first_index + len(samples.counts) - gap["first_index"]
+
+    def _tell_missed(self) -> None:
+        for gap in self._missed.values():
+            self.send_message(json.dumps(gap))
+        self._missed.clear()
+
+    def _asked(self, text: object) -> None:
+        """One request at a time; a page that asks for more while one runs is not answered."""
+        if not isinstance(text, str) or len(text) > 500 or (self._asking is not None and not self._asking.done()):
+            return
+        try:
+            request = json.loads(text)
+            if request["type"] != "backfill":
+                return
+            wanted = str(request["device"]), int(request["segment"]), int(request["first"]), int(request["count"])
+        except (ValueError, KeyError, TypeError):
+            self.send_message(json.dumps({"type": "error", "message": "not a request for missed samples"}))
+            return
+        self._asking = asyncio.get_running_loop().create_task(self._backfill(*wanted))
+
+    async def _backfill(self, device: str, segment: int, first: int, count: int) -> None:
+        try:
+            frame = await self._live_data.samples(device, segment, first, min(count, BACKFILL_BOUND_SAMPLES))
+        except VehicleAway:
+            return
+        if frame is not None and self._vitals is not None and self._vitals.readyState == "open":
+            self._vitals.send(frame)
+
+
+class LiveData:
+    """Reads the vehicle's live feed for ever and hands it to the viewers."""
+
+    def __init__(self, vehicle: VehicleClient, clock: Clock, on_consultation: Callable[[dict[str, Any]], None]) -> None:
+        """:param on_consultation: called with the vehicle's message about a consultation; with {} when it is back"""
+        self._vehicle = vehicle
+        self._clock = clock
+        self._on_consultation = on_consultation
+        self._viewers: set[DataViewer] = set()
+        self._states: dict[str, str] = {}
+        self._readings: dict[str, str] = {}
+        self.connected = False
+
+    def join(self) -> DataViewer:
+        viewer = DataViewer(self)
+        self._viewers.add(viewer)
+        return viewer
+
+    def leave(self, viewer: DataViewer) -> None:
+        self._viewers.discard(viewer)
+
+    def states(self) -> list[str]:
+        """What a page has to know before it understands what comes next."""
+        return [*self._states.values(), *self._readings.values()]
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """A message of our own (e.g. the state of the feeds) to every viewer; remembered by its type."""
+        text = json.dumps(message, ensure_ascii=False)
+        self._states[f"own/{message['type']}"] = text
+        for viewer in tuple(self._viewers):
+            viewer.send_message(text)
+
+    async def samples(self, device: str, segment: int, first: int, count: int) -> bytes | None:
+        return await self._vehicle.samples(device, segment, first, count)
+
+    async def run(self) -> None:
+        """Follow the feed; open it again with back-off when the vehicle process restarts."""
+        retry_s = FIRST_RETRY_S
+        said_lost = False
+        while True:
+            try:
+                async for message in self._vehicle.live(STREAMS):
+                    if not self.connected:
+                        self.connected, retry_s = True, FIRST_RETRY_S
+                        if said_lost:
+                            emit("live_data_restored")
+                            said_lost = False
+                        self._on_consultation({})
+                    self._take(message)
+            except VehicleAway as fault:
+                self.connected = False
+                if not said_lost:
+                    emit("live_data_lost", reason=str(fault))
+                    said_lost = True
+            await self._clock.sleep(retry_s)
+            retry_s = min(retry_s * 2, LAST_RETRY_S)
+
+    def _take(self, message: str | bytes) -> None:
+        if isinstance(message, bytes):
+            for viewer in tuple(self._viewers):
+                viewer.send_frame(message)
+            return
+        try:
+            parsed = json.loads(message)
+            kind = str(parsed["type"])
+        except (ValueError, KeyError, TypeError):
+            return
+        if kind == "consultation":
+            self._on_consultation(parsed)
+        if kind not in SHOWN:
+            return
+        self._remember(kind, parsed, message)
+        for viewer in tuple(self._viewers):
+            viewer.send_message(message)
+
+    def _remember(self, kind: str, parsed: dict[str, Any], message: str) -> None:
+        if kind == "encounter":
+            self._readings.clear()  # another person is served: nothing of the one before may be shown
+        if kind in REMEMBERED:
+            self._states[f"{kind}/{parsed.get('device', '')}"] = message
+        elif kind == "reading":
+            self._readings[str(parsed.get("kind") or parsed.get("reading_type") or parsed.get("device"))] = message

@@ -1,0 +1,181 @@
+"""One WebRTC leg of a consultation: to a specialist's browser, or to the van's own touchscreen.
+
+The page always makes the offer: video lines in the order room, ultrasound, then optionally a line of its own camera
+(or, on the touchscreen, the specialist's face); one audio line; the specialist's page also opens the data channels
+"live" and "vitals". All candidates are in the descriptions, nothing trickles.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCSessionDescription,
+)
+from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationError
+from aiortc.mediastreams import MediaStreamError
+from aiortc.sdp import SessionDescription
+
+from devices.errors import AskPerson
+from telemedicine.live_data import DataViewer
+from telemedicine.media import aiortc_patches
+from telemedicine.media.audio import Line
+from telemedicine.media.encoder import Encoder, PacketTrack
+from telemedicine.settings import IceServer
+
+MOST_VIDEO_LINES = 3
+CONNECT_WITHIN_S = 20.0
+_MDNS_CANDIDATE = re.compile(r"^a=candidate:\S+ \d+ \S+ \d+ \S+\.local .*\r?\n", re.MULTILINE)
+_END_OF_CANDIDATES = re.compile(r"^a=end-of-candidates\r?\n", re.MULTILINE)
+
+
+class OfferRefused(AskPerson):
+    """The offer cannot be answered; ``str()`` says what the page has to change."""
+
+    code = "offer_refused"
+
+
+class Leg:
+    """One peer connection; ``answer`` once, then it lives until ``close`` or until the other side is gone."""
+
+    def __init__(
+        self,
+        name: str,
+        encoders: Sequence[Encoder | None],
+        line: Line,
+        data: DataViewer | None,
+        ice_servers: Sequence[IceServer],
+        on_state: Callable[[Leg, str], None],
+    ) -> None:
+        """
+        :param encoders: what the video lines show, in their order; None for a feed that is not configured
+        :param on_state: called with the connection's state: connecting, connected, disconnected, failed, closed
+        """
+        self.name = name
+        self._encoders = list(encoders)
+        self._line = line
+        self._data = data
+        self._on_state = on_state
+        self._ice_servers = ice_servers
+        self._pc = self._connection()
+        self._tracks: list[PacketTrack] = []
+        self._video: list[tuple[RTCRtpSender, Encoder]] = []
+        self._drains: set[asyncio.Task[None]] = set()
+        self._closing: asyncio.Task[None] | None = None
+        self.state = "new"
+
+    async def answer(self, offer_sdp: str) -> str:
+        """The answer with all candidates.
+
+        :raises OfferRefused: not SDP, too many video lines, or no H.264
+        """
+        try:
+            description = SessionDescription.parse(offer_sdp)
+            lines = [media for media in description.media if media.kind == "video"]
+        except (ValueError, AssertionError, IndexError, KeyError, TypeError, AttributeError) as fault:
+            await self.close()
+            raise OfferRefused(f"the offer is not a session description: {fault}") from None
+        if len(lines) > MOST_VIDEO_LINES:
+            await self.close()
+            raise OfferRefused(f"an offer has at most {MOST_VIDEO_LINES} video lines, this one has {len(lines)}")
+        for index, media in enumerate(lines):
+            wanted = media.direction in ("recvonly", "sendrecv")
+            self._add_video(self._encoders[index] if wanted and index < len(self._encoders) else None)
+        if any(media.kind == "audio" for media in description.media):
+            self._pc.addTrack(self._line)
+        try:
+            await self._pc.setRemoteDescription(RTCSessionDescription(without_mdns(offer_sdp), "offer"))
+            await self._pc.setLocalDescription(await self._pc.createAnswer())
+        except (OperationError, InvalidAccessError, InvalidStateError, ValueError, AssertionError) as fault:
+            await self.close()
+            raise OfferRefused(f"the offer cannot be answered; the page must offer H.264 video: {fault}") from None
+        asyncio.get_running_loop().call_later(CONNECT_WITHIN_S, self._give_up)
+        return str(self._pc.localDescription.sdp)
+
+    def estimated_bit_rate(self) -> int | None:
+        """What the other side believes it can receive, bit/s for all video together; None before it said."""
+        rates = [aiortc_patches.estimated_bit_rate(sender) for sender, _ in self._video]
+        return max((rate for rate in rates if rate is not None), default=None)
+
+    async def close(self) -> None:
+        """Close the connection and release every track; again is harmless."""
+        for task in self._drains:
+            task.cancel()
+        for track in self._tracks:
+            track.stop()
+        self._line.stop()
+        if self._data is not None:
+            self._data.close()
+        await self._pc.close()
+
+    def _connection(self) -> RTCPeerConnection:
+        servers = [
+            RTCIceServer(urls=server.urls, username=server.username or None, credential=server.credential or None)
+            for server in self._ice_servers
+        ]
+        pc = RTCPeerConnection(RTCConfiguration(iceServers=servers))
+        pc.on("track", self._take_track)
+        pc.on("datachannel", self._take_channel)
+        pc.on("connectionstatechange", self._state_changed)
+        return pc
+
+    def _add_video(self, encoder: Encoder | None) -> None:
+        if encoder is None:
+            transceiver = self._pc.addTransceiver("video", direction="recvonly")
+        else:
+            track = encoder.subscribe()
+            self._tracks.append(track)
+            transceiver = self._pc.addTransceiver(track, direction="sendonly")
+            aiortc_patches.route_key_frame_requests(transceiver.sender, encoder.request_key_frame)
+            aiortc_patches.show_at_once(transceiver.sender)
+            self._video.append((transceiver.sender, encoder))
+        codecs = RTCRtpSender.getCapabilities("video").codecs
+        transceiver.setCodecPreferences([codec for codec in codecs if codec.mimeType in ("video/H264", "video/rtx")])
+
+    def _take_track(self, track: MediaStreamTrack) -> None:
+        if track.kind == "audio":
+            self._line.hear(track)
+        else:  # pictures nobody has asked for must still be read, or aiortc keeps them all
+            task = asyncio.get_running_loop().create_task(_drain(track))
+            self._drains.add(task)
+            task.add_done_callback(self._drains.discard)
+
+    def _take_channel(self, channel: RTCDataChannel) -> None:
+        if self._data is None:
+            channel.close()
+        else:
+            self._data.attach(channel)
+
+    def _state_changed(self) -> None:
+        self.state = self._pc.connectionState
+        self._on_state(self, self.state)
+
+    def _give_up(self) -> None:
+        if self.state in ("new", "connecting"):
+            self._closing = asyncio.get_running_loop().create_task(self.close())
+
+
+async def _drain(track: MediaStreamTrack) -> None:
+    while True:
+        try:
+            await track.recv()
+        except MediaStreamError:
+            return
+
+
+def without_mdns(sdp: str) -> str:
+    """The offer without candidates that hide behind an mDNS name.
+
+    A browser that has no camera permission names its addresses "<uuid>.local". It reaches our candidates in any case
+    and we learn its address from its first check, so nothing is resolved; and as that check may come later, the offer
+    must not say that there are no more candidates.
+    """
+    return _END_OF_CANDIDATES.sub("", _MDNS_CANDIDATE.sub("", sdp))

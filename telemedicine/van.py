@@ -1,0 +1,381 @@
+"""The van's side of a consultation: what the vehicle's journal says is told to the exchange, what specialists ask is
+proposed to the vehicle, and each viewer gets one WebRTC leg.
+
+No state of its own survives: after a crash everything is asked from the vehicle again, so this process may be killed
+at any moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from devices.clock import Clock
+from devices.events import emit
+from sync.keys import VehicleKey
+from telemedicine.consultation import LIVE, OPEN, Event, State, WrongMoment, next_state
+from telemedicine.live_data import LiveData
+from telemedicine.media.audio import AudioBridge
+from telemedicine.media.encoder import Encoder
+from telemedicine.media.sources import Source
+from telemedicine.peer import Leg, OfferRefused
+from telemedicine.settings import FEED_ORDER, ConsultationSettings, FeedName
+from telemedicine.signalling_client import SignallingClient
+from telemedicine.vehicle_client import VehicleAway, VehicleClient, VehicleRefused
+from telemedicine.wire import (
+    INVITATION,
+    Accept,
+    Answer,
+    Case,
+    Cases,
+    Decline,
+    Fault,
+    FromExchange,
+    HangUp,
+    Invitation,
+    Offer,
+    OpinionSigned,
+    OpinionStored,
+    Refused,
+    Specialist,
+    invitation_bytes,
+)
+
+LOOK_EVERY_S = 5.0
+"""The vehicle tells every change on its live feed; this is only the net below."""
+RATES_EVERY_S = 1.0
+KIOSK = "kiosk"
+SHARES: dict[FeedName, float] = {"ultrasound": 0.6, "room": 0.4}
+"""How two feeds divide what a viewer can receive: the ultrasound goes before faces."""
+
+
+class Van:
+    def __init__(
+        self, settings: ConsultationSettings, key: VehicleKey, clock: Clock, jitter: Callable[[], float]
+    ) -> None:
+        """:param jitter: 0 <= x < 1, for back-off"""
+        self._settings = settings
+        self._key = key
+        self._clock = clock
+        self._vehicle = VehicleClient(settings.vehicle_socket)
+        self._live_data = LiveData(self._vehicle, clock, self._consultation_told)
+        self._signalling = SignallingClient(
+            settings.exchange.url, key, clock, jitter, self._joined, self._from_exchange
+        )
+        self._encoders: dict[FeedName, Encoder] = {
+            feed.name: Encoder(
+                Source(feed.name, feed.source, clock),
+                feed.width,
+                feed.height,
+                feed.frame_rate_hz,
+                feed.bit_rate_bit_s,
+                clock,
+            )
+            for feed in settings.feeds
+        }
+        self._bridge = AudioBridge(clock)
+        self._legs: dict[str, Leg] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._look_now = asyncio.Event()
+        self._told: dict[str, Any] = {}
+        """The vehicle's last live message about a consultation: it may know more than the summary does."""
+        self._case: Case | None = None
+        self._case_sent: Case | None = None
+        self._specialist: Specialist | None = None
+        self._none_told = False
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._live_data.run())
+                group.create_task(self._signalling.run())
+                group.create_task(self._follow_vehicle())
+                group.create_task(self._follow_rates())
+        finally:
+            for leg in list(self._legs.values()):
+                await leg.close()
+            for encoder in self._encoders.values():
+                encoder.close()
+            await self._vehicle.close()
+
+    # what the touchscreen's server asks
+
+    async def kiosk_answer(self, sdp: str) -> str:
+        """The answer to the touchscreen's own offer; an older leg of the touchscreen is closed.
+
+        :raises OfferRefused: says what the page has to change
+        """
+        return await self._answer(KIOSK, sdp, with_data=False)
+
+    async def hang_up(self) -> None:
+        """End the live session for everybody; the opinion is still due.
+
+        :raises VehicleAway: the vehicle does not answer; the legs are closed all the same
+        """
+        for name in list(self._legs):
+            await self._close_leg(name)
+        if self._case is not None and self._case.state in LIVE:
+            await self._propose(self._case.invitation.consultation, Event.ENDED, "")
+
+    def status(self) -> dict[str, Any]:
+        case = self._case
+        return {
+            "exchange": "joined" if self._signalling.joined else "lost",
+            "consultation": case.invitation.consultation if case is not None else None,
+            "state": str(case.state) if case is not None else None,
+            "specialist": self._specialist.model_dump() if self._specialist is not None else None,
+            "viewers": sorted(name for name, leg in self._legs.items() if leg.state == "connected"),
+            "vehicle_feed": "up" if self._live_data.connected else "down",
+            "feeds": {name: self._feed_status(name) for name in self._encoders},
+        }
+
+    def _feed_status(self, name: FeedName) -> dict[str, Any]:
+        encoder = self._encoders[name]
+        source = encoder.source
+        return {
+            "open": source.state in ("live", "black", "frozen"),
+            "state": str(source.state),
+            "fps": round(source.frame_rate_hz, 1),
+            "viewers": encoder.viewers,
+        }
+
+    # what the vehicle says
+
+    def _joined(self) -> None:
+        self._case_sent, self._none_told = None, False
+        self._look_now.set()
+
+    def _consultation_told(self, message: dict[str, Any]) -> None:
+        if message:
+            self._told = message
+        self._look_now.set()
+
+    async def _follow_vehicle(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._look_now.wait(), LOOK_EVERY_S)
+            self._look_now.clear()
+            try:
+                await self._look()
+            except VehicleAway:
+                continue  # the live feed has said so already; what runs goes on
+            except VehicleRefused as refusal:
+                emit("signalling_refused", who="vehicle", reason=str(refusal))
+
+    async def _look(self) -> None:
+        view = await self._vehicle.consultation()
+        if view is None or State(view["state"]) not in OPEN:
+            await self._nothing_open(view)
+            return
+        if self._case is None or self._case.invitation.consultation != view["consultation"]:
+            self._specialist = None
+        case = self._case = self._as_case(view)
+        if case.state not in LIVE:
+            await self._close_specialists()
+        if not self._signalling.joined:
+            return
+        if case != self._case_sent and await self._signalling.send(case):
+            await self._signalling.send(Cases(consultations=[case.invitation.consultation]))
+            self._case_sent, self._none_told = case, False
+        if case.state == State.REQUESTED and self._case_sent == case:
+            await self._propose(case.invitation.consultation, Event.INVITED, "")
+        elif case.state == State.CONNECTED and not self._specialist_connected():
+            await self._propose(case.invitation.consultation, Event.INTERRUPTED, "", "link lost")
+
+    async def _nothing_open(self, view: dict[str, Any] | None) -> None:
+        await self._close_specialists()
+        last, self._case = self._case, None
+        if last is not None and self._told.get("consultation") == last.invitation.consultation:
+            view = view or self._told
+        if last is not None and view is not None and State(view.get("state", last.state)) not in OPEN:
+            ended = last.model_copy(update={"state": State(view["state"]), "decision": self._decision(view)})
+            await self._signalling.send(ended)
+        if not self._none_told and await self._signalling.send(Cases(consultations=[])):
+            self._none_told, self._case_sent = True, None
+
+    def _as_case(self, view: dict[str, Any]) -> Case:
+        summary = dict(view.get("summary") or {})
+        consultation, urgency = str(view["consultation"]), str(view.get("urgency") or "")
+        requested_at = str(view.get("requested_at") or summary.get("requested_at") or "")
+        origin = self._key.name
+        signed = invitation_bytes(consultation, origin, urgency, requested_at, summary)
+        invitation = Invitation(
+            consultation=consultation,
+            origin=origin,
+            urgency=urgency,
+            requested_at=requested_at,
+            summary=summary,
+            signature=base64.b64encode(self._key.sign_for(INVITATION, signed)).decode(),
+        )
+        state = State(view["state"])
+        specialist = None if state in (State.REQUESTED, State.INVITED, State.DECLINED) else self._specialist
+        return Case(invitation=invitation, state=state, specialist=specialist, decision=self._decision(view))
+
+    def _decision(self, view: dict[str, Any]) -> dict[str, Any] | None:
+        decision = view.get("decision") or (view.get("summary") or {}).get("decision")
+        return dict(decision) if isinstance(decision, dict) else None
+
+    # what the exchange says
+
+    async def _from_exchange(self, message: FromExchange) -> None:
+        try:
+            match message:
+                case Accept():
+                    await self._accept(message)
+                case Decline():
+                    who = message.specialist.id
+                    await self._propose(message.consultation, Event.DECLINED, who, message.reason)
+                case Offer():
+                    await self._offer(message)
+                case HangUp():
+                    await self._close_leg(message.specialist.id)
+                    await self._propose(message.consultation, Event.ENDED, message.specialist.id)
+                case OpinionSigned():
+                    await self._opinion(message)
+                case Fault():
+                    emit("signalling_refused", who="exchange", reason=message.message)
+        except VehicleAway:
+            await self._refuse(message, "the vehicle's own computer is restarting; try again in a moment")
+        except (VehicleRefused, OfferRefused, WrongMoment) as refusal:
+            await self._refuse(message, str(refusal))
+
+    async def _accept(self, message: Accept) -> None:
+        case = self._expect(message.consultation)
+        if self._specialist is not None and self._specialist.id != message.specialist.id:
+            raise WrongMoment("another specialist has accepted already")
+        next_state(case.state, Event.ACCEPTED)
+        before, self._specialist = self._specialist, message.specialist
+        try:
+            await self._propose(message.consultation, Event.ACCEPTED, message.specialist.id)
+        except (VehicleAway, VehicleRefused):
+            self._specialist = before
+            raise
+
+    async def _offer(self, message: Offer) -> None:
+        case = self._expect(message.consultation)
+        if case.state not in LIVE:
+            raise WrongMoment(f"the consultation is {case.state}; there is no live session now")
+        if self._specialist is None:  # this process has restarted; the exchange knows who accepted
+            self._specialist = message.specialist
+            self._look_now.set()
+        if self._specialist.id != message.specialist.id:
+            raise WrongMoment("another specialist has accepted this consultation")
+        sdp = await self._answer(message.specialist.id, message.sdp, with_data=True)
+        await self._signalling.send(
+            Answer(
+                consultation=message.consultation,
+                specialist=message.specialist.id,
+                session=message.session,
+                sdp=sdp,
+            )
+        )
+
+    async def _opinion(self, message: OpinionSigned) -> None:
+        await self._vehicle.opinion(message.signed)
+        emit("opinion_received", consultation=message.signed.consultation)
+        await self._signalling.send(
+            OpinionStored(consultation=message.signed.consultation, signature=message.signed.signature)
+        )
+        self._look_now.set()
+
+    def _expect(self, consultation: str) -> Case:
+        if self._case is None or self._case.invitation.consultation != consultation:
+            raise WrongMoment("this consultation is not open in the van any more")
+        return self._case
+
+    async def _propose(self, consultation: str, event: Event, who: str, reason: str = "") -> None:
+        await self._vehicle.event(consultation, event, who, reason)
+        self._look_now.set()
+
+    async def _refuse(self, message: FromExchange, reason: str) -> None:
+        if isinstance(message, Accept | Decline | Offer | HangUp):
+            consultation, session = message.consultation, getattr(message, "session", None)
+        elif isinstance(message, OpinionSigned):
+            consultation, session = message.signed.consultation, None
+        else:
+            return
+        await self._signalling.send(
+            Refused(
+                consultation=consultation,
+                specialist=message.specialist.id,
+                session=session,
+                about=message.type,
+                reason=reason[:400],
+            )
+        )
+
+    # legs
+
+    async def _answer(self, viewer: str, sdp: str, with_data: bool) -> str:
+        leg = Leg(
+            viewer,
+            [self._encoders.get(name) for name in FEED_ORDER],
+            self._bridge.join(viewer),
+            self._live_data.join() if with_data else None,
+            self._settings.ice_servers,
+            self._leg_state,
+        )
+        answer = await leg.answer(sdp)
+        older, self._legs[viewer] = self._legs.get(viewer), leg
+        if older is not None:
+            self._later(older.close())
+        return answer
+
+    def _leg_state(self, leg: Leg, state: str) -> None:
+        if self._legs.get(leg.name) is not leg:
+            return
+        consultation = self._case.invitation.consultation if self._case is not None else ""
+        if state == "connected":
+            emit("viewer_connected", consultation=consultation, viewer=leg.name)
+            if leg.name != KIOSK and self._case is not None:
+                self._later(self._propose_quietly(consultation, Event.CONNECTED, leg.name))
+        elif state in ("disconnected", "failed", "closed"):
+            emit("viewer_lost", consultation=consultation, viewer=leg.name)
+            if state != "disconnected":
+                del self._legs[leg.name]
+                self._later(leg.close())
+            if leg.name != KIOSK and self._case is not None and self._case.state == State.CONNECTED:
+                self._later(self._propose_quietly(consultation, Event.INTERRUPTED, leg.name, "link lost"))
+
+    async def _propose_quietly(self, consultation: str, event: Event, who: str, reason: str = "") -> None:
+        """A change of the media's state: when it comes at the wrong moment, the journal's state is the right one."""
+        with contextlib.suppress(VehicleAway, VehicleRefused):
+            await self._propose(consultation, event, who, reason)
+
+    def _specialist_connected(self) -> bool:
+        return any(
+            name != KIOSK and leg.state in ("connected", "connecting", "new") for name, leg in self._legs.items()
+        )
+
+    async def _close_specialists(self) -> None:
+        for name in [name for name in self._legs if name != KIOSK]:
+            await self._close_leg(name)
+
+    async def _close_leg(self, name: str) -> None:
+        leg = self._legs.pop(name, None)
+        if leg is not None:
+            await leg.close()
+
+    def _later(self, work: Any) -> None:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def _follow_rates(self) -> None:
+        """Every second: no feed faster than its slowest viewer can take, and the feeds' state to every page."""
+        last: dict[str, Any] = {}
+        while True:
+            await self._clock.sleep(RATES_EVERY_S)
+            for name, encoder in self._encoders.items():
+                shares = [leg.estimated_bit_rate() for leg in self._legs.values() if leg.state == "connected"]
+                slowest = min((rate for rate in shares if rate is not None), default=None)
+                if slowest is not None:
+                    encoder.aim_at(int(slowest * (SHARES[name] if len(self._encoders) > 1 else 1.0)))
+            feeds: dict[str, Any] = {name: self._feed_status(name) for name in self._encoders}
+            if feeds != last:
+                self._live_data.tell({"type": "feeds", "feeds": feeds})
+                last = feeds

@@ -51,7 +51,8 @@ class MarkedFramer:
         self._excess = 0
 
     def reset(self) -> None:
-        """Forget the half frame: the link was opened anew."""
+        """Drop the half frame: the link is given up, or opened anew."""
+        self._counters.dropped_bytes += len(self._held) + self._excess
         self._held, self._excess = b"", 0
 
     def feed(self, chunk: bytes) -> Iterator[Frame | Spoiled]:
@@ -67,8 +68,9 @@ class MarkedFramer:
     def flush(self) -> Iterator[Frame]:
         """The line is silent: what is held is given out if it is exactly one frame."""
         if self._held and not self._excess and self._is_frame(self._held):
-            yield from (got for got in (self._judge(self._held),) if isinstance(got, Frame))
-            self.reset()
+            frame, self._held = self._held, b""
+            self._counters.frames += 1
+            yield Frame(frame)
 
     def _is_frame(self, piece: bytes) -> bool:
         return piece[0] & 0x80 == self._mark and len(piece) == self._lengths.get(piece[0])
@@ -96,6 +98,8 @@ class XorFramer:
         self._held = bytearray()
 
     def reset(self) -> None:
+        """Drop the half frame: the link is given up, or opened anew, or the answer stayed out."""
+        self._counters.dropped_bytes += len(self._held)
         self._held.clear()
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
@@ -154,6 +158,11 @@ class LineFramer:
         self._overlong = False
 
     def reset(self) -> None:
+        """Drop the half line: the link is given up, or opened anew."""
+        self._counters.dropped_bytes += len(self._held)
+        self._clear()
+
+    def _clear(self) -> None:
         self._held.clear()
         self._overlong = False
 
@@ -163,7 +172,7 @@ class LineFramer:
         for end in ends:
             self._hold(end)
             line, overlong = bytes(self._held), self._overlong
-            self.reset()
+            self._clear()
             at = line.rfind(self._start)
             if overlong or at < 0:
                 self._drop(len(line) + 1)

@@ -86,6 +86,7 @@ class Driver:
         return Output(writes=[Write(HELLO), Write(CHANNELS_ON, after_s=PAUSE_S), Write(START, after_s=PAUSE_S)])
 
     def close(self) -> Output:
+        self._framer.reset()
         return Output(writes=[Write(STOP)])
 
     def feed(self, chunk: bytes, channel: str = "") -> Output:

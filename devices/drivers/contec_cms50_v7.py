@@ -127,6 +127,7 @@ class Driver:
         return Output(writes=[Write(STOP_STORED), Write(STOP, after_s=0.05), Write(START, after_s=0.05)])
 
     def close(self) -> Output:
+        self._framer.reset()
         output = Output(writes=[Write(STOP)])
         self._withdraw(output.events)
         return output

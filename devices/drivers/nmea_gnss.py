@@ -49,6 +49,14 @@ class Driver:
         self._lines = LineFramer(b"$", LONGEST_LINE, self.counters)
         self._begin()
 
+    def _begin(self) -> None:
+        self._second = _Second()
+        self._usual: frozenset[str] = frozenset()
+        self._gsa_no_fix = False
+        self._silent_s = 0.0
+        self._told_time: time | None = None
+        self._told_sensor: Sensor | None = None
+
     def open(self) -> Output:
         self._lines.reset()
         self._begin()
@@ -56,6 +64,7 @@ class Driver:
 
     def close(self) -> Output:
         """Without a receiver the last fix is no position any more."""
+        self._lines.reset()
         output = Output()
         if self._told_sensor == Sensor.OK:
             self._told_sensor = None
@@ -74,14 +83,6 @@ class Driver:
         if self._silent_s >= SILENCE_ENDS_SECOND_S:
             self._end_second(output.events)
         return output
-
-    def _begin(self) -> None:
-        self._second = _Second()
-        self._usual: frozenset[str] = frozenset()
-        self._gsa_no_fix = False
-        self._silent_s = 0.0
-        self._told_time: time | None = None
-        self._told_sensor: Sensor | None = None
 
     def _take(self, line: str, events: list[Event]) -> None:
         try:

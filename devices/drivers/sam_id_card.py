@@ -81,6 +81,7 @@ class Driver:
         return Output(writes=[self._ask(STATUS)])
 
     def close(self) -> Output:
+        self._framer.reset()
         return Output()
 
     def feed(self, chunk: bytes, channel: str = "") -> Output:

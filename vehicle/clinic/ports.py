@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from devices.readings import Stamped
 from sync.records import Draft
 
 
@@ -28,6 +29,18 @@ class Live(Protocol):
     """``vehicle.live.LiveHub``."""
 
     def send(self, message: dict[str, Any]) -> None: ...
+
+
+class Soon(Protocol):
+    """``vehicle.commits.Commits``: for callbacks that nobody awaits."""
+
+    def soon(self, *drafts: Draft, then: Callable[[], None] | None = None) -> None: ...
+
+
+class Listenable(Protocol):
+    """``vehicle.feed.Feed``, as far as the clinic listens."""
+
+    def on(self, topic: str, listener: Callable[[Stamped], None], name: str = "") -> object: ...
 
 
 class VisitNow(Protocol):

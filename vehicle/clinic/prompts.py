@@ -7,7 +7,8 @@ and the patient, words the results, and writes every new result as an entry with
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -159,13 +160,24 @@ class Prompts:
         results = self._results(self.inputs(encounter))
         return [self._prompt(result, language or self._language) for result in sorted(results, key=_urgency)]
 
-    def inputs(self, encounter: str, also: Iterable[str] = ()) -> dict[str, object]:
-        """What is known for the rules: patient, place, answers, confirmed readings, and those of ``also``."""
-        return _with_meal(self._known(encounter, also))
+    def inputs(self, encounter: str) -> dict[str, object]:
+        """What is known for the rules: patient, place, answers and confirmed readings, the newest of each."""
+        return _with_meal(self._known(encounter))
 
-    def _known(self, encounter: str, also: Iterable[str] = ()) -> dict[str, object]:
+    def inputs_with(self, encounter: str, type_: str, stored: Mapping[str, object]) -> dict[str, object]:
+        """The same with one more reading, which is about to be confirmed."""
+        return _with_meal(self._known(encounter) | rule_inputs(type_, stored))
+
+    def possible(self, field: str | None) -> tuple[float, float]:
+        """Least and most that a rule input can plausibly be; anything from 0 up where no rule has a range."""
+        kind = self._rules.fields.get(field or "")
+        if kind is None or kind.low is None or kind.high is None:
+            return 0.0, math.inf
+        return kind.low, kind.high
+
+    def _known(self, encounter: str) -> dict[str, object]:
         known = self._facts(encounter)
-        rows = self._readings(encounter, also)
+        rows = self._readings(encounter)
         for type_ in ("temperature", "glucose", "pulse_oximetry", "blood_pressure"):  # the cuff's pulse counts last
             for row in rows:
                 if row["type"] == type_:
@@ -320,14 +332,12 @@ class Prompts:
             known["pregnant"] = False
         return known
 
-    def _readings(self, encounter: str, also: Iterable[str]) -> list[dict[str, Any]]:
-        extra = set(also)
-        rows = self._store.read(
-            "SELECT reading, type, values_json, confirmed_at FROM readings "
-            "WHERE encounter = ? AND type != ? AND rejected_at IS NULL ORDER BY taken_at, reading",
+    def _readings(self, encounter: str) -> list[dict[str, Any]]:
+        return self._store.read(
+            "SELECT type, values_json FROM readings WHERE encounter = ? AND type != ? "
+            "AND confirmed_at IS NOT NULL AND rejected_at IS NULL ORDER BY taken_at, reading",
             (encounter, ANSWERS),
         )
-        return [row for row in rows if row["confirmed_at"] or row["reading"] in extra]
 
     # answers
 

@@ -6,8 +6,9 @@ from the journal's access log, so that a restart does not forget it. Names are n
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -83,6 +84,8 @@ class Staff:
         self._clock = clock
         self._hasher = hasher or PasswordHasher()
         self._signed_in = self._last_signed_in()
+        self.listeners: list[Callable[[Person], None]] = []
+        """Told who signed in."""
 
     def all(self) -> list[Person]:
         """Everybody in the settings, in their order."""
@@ -99,28 +102,30 @@ class Staff:
         """Who signed in last and did not sign out: the person whose hand a device's reading or card comes to."""
         return self._signed_in
 
-    def sign_in(self, person_id: str, pin: str) -> Person:
-        """Check the PIN and note the sign-in. Takes as long as one argon2 check (about 50 ms).
+    async def sign_in(self, person_id: str, pin: str) -> Person:
+        """Check the PIN (argon2, about 50 ms, in a thread of its own) and note the sign-in.
 
         :raises WrongPin: says how many tries are left
         :raises LockedOut: five failures in a row, less than five minutes ago
         """
-        person = self._check(person_id, pin, "sign_in", "sign_in_refused")
+        person = await self._check(person_id, pin, "sign_in", "sign_in_refused")
         self._signed_in = person
         emit("signed_in", person=person.id)
+        for listener in self.listeners:
+            listener(person)
         return person
 
-    def sign_out(self, person_id: str) -> None:
+    async def sign_out(self, person_id: str) -> None:
         if self._signed_in is not None and self._signed_in.id == person_id:
             self._signed_in = None
-        self._note("sign_out", person_id, by=person_id)
+        await self._note("sign_out", person_id, by=person_id)
 
-    def check_pin(self, person_id: str, pin: str) -> Person:
+    async def check_pin(self, person_id: str, pin: str) -> Person:
         """The same check before a signature: who is already signed in proves again that it is them.
 
         :raises WrongPin, LockedOut: as ``sign_in``; failures count together
         """
-        return self._check(person_id, pin, "pin_accepted", "pin_refused")
+        return await self._check(person_id, pin, "pin_accepted", "pin_refused")
 
     def locked_until(self, person_id: str) -> datetime | None:
         """When the lock of this person ends; None when there is none."""
@@ -132,17 +137,17 @@ class Staff:
         # A clock that was set back must not lengthen the lock for ever.
         return until if abs(self._clock.now() - failed_at) < timedelta(seconds=LOCK_S) else None
 
-    def _check(self, person_id: str, pin: str, accepted: str, refused: str) -> Person:
+    async def _check(self, person_id: str, pin: str, accepted: str, refused: str) -> Person:
         until = self.locked_until(person_id)
         if until is not None:
             emit("sign_in_refused", level=logging.WARNING, person=person_id, reason="locked")
             raise LockedOut("too many wrong PINs in a row: wait, or let another person sign in", until=until)
         person = self._people.get(person_id)
-        if person is None or not self._fits(self._hashes[person_id], pin):
-            self._note(refused, person_id if person else "unknown")
+        if person is None or not await asyncio.to_thread(self._fits, self._hashes[person_id], pin):
+            await self._note(refused, person_id if person else "unknown")
             emit("sign_in_refused", level=logging.WARNING, person=person_id if person else "unknown", reason="pin")
             raise WrongPin("the PIN does not fit", tries_left=self._tries_left(person_id))
-        self._note(accepted, person_id, by=person_id)
+        await self._note(accepted, person_id, by=person_id)
         return person
 
     def _fits(self, pin_hash: str, pin: str) -> bool:
@@ -173,5 +178,5 @@ class Staff:
         )
         return self._people.get(rows[0]["what"]) if rows and rows[0]["action"] == "sign_in" else None
 
-    def _note(self, action: str, person_id: str, by: str | None = None) -> None:
-        self._store.commit_now(Draft("access/1", {"action": action, "what": person_id}, by=by))
+    async def _note(self, action: str, person_id: str, by: str | None = None) -> None:
+        await self._store.commit(Draft("access/1", {"action": action, "what": person_id}, by=by))

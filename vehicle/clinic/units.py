@@ -71,7 +71,7 @@ def stored_values(reading: Measured) -> dict[str, Json]:
         if reading.meal:
             values["meal"] = reading.meal
         if reading.range is not GlucoseRange.IN_RANGE:
-            values["beyond_range"] = str(reading.range)
+            values["range"] = str(reading.range)
     return values
 
 

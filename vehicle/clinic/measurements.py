@@ -1,0 +1,388 @@
+"""Readings on their way from a device to a person.
+
+A reading is durable before it is shown. It belongs to nobody until somebody taps "it is this person's"; what arrives
+while nobody is served is held until it is assigned or rejected. Grades come from the screening rules, never from here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from devices.clock import Clock
+from devices.errors import AskPerson
+from devices.readings import (
+    BloodPressure,
+    DeviceState,
+    Glucose,
+    Link,
+    PulseOximetry,
+    Stamped,
+    Temperature,
+)
+from sync.canonical import Json
+from sync.records import Draft
+from vehicle.clinic.encounters import Encounters, EncounterView
+from vehicle.clinic.instruments import Instrument
+from vehicle.clinic.ports import Ids, Journal, Listenable, Live, Soon, Visits
+from vehicle.clinic.prompts import NoEncounter, Prompts
+from vehicle.clinic.settling import Settling
+from vehicle.clinic.tiles import Critical, Held, Tile, Tiles
+from vehicle.clinic.units import (
+    MEALS,
+    QUANTITIES,
+    REQUIRED,
+    Measured,
+    stored_numbers,
+    stored_values,
+)
+from vehicle.clinic.views import plain
+
+ACTIONS = ("repeated", "told", "referred", "consulted", "refused")
+"""What can be done about a red value."""
+
+
+class ReadingUnknown(AskPerson):
+    """No such reading, or it was rejected: the page is old, look again."""
+
+    code = "reading_unknown"
+
+
+class ReadingTaken(AskPerson):
+    """The reading was confirmed for another person."""
+
+    code = "reading_taken"
+
+
+class Implausible(AskPerson):
+    """A typed number cannot be right; ``facts["field"]`` says which, ``low`` and ``high`` what is possible."""
+
+    code = "value_implausible"
+
+
+class NothingLive(AskPerson):
+    """No finger is in the oximeter."""
+
+    code = "nothing_live"
+
+
+class ActionMissing(AskPerson):
+    """A red value needs to be referred, consulted or refused, or repeated and no longer red."""
+
+    code = "critical_unanswered"
+
+
+class Measurements:
+    def __init__(
+        self,
+        store: Journal,
+        ids: Ids,
+        clock: Clock,
+        live: Live,
+        commits: Soon,
+        encounters: Encounters,
+        prompts: Prompts,
+        visits: Visits,
+        instruments: Sequence[Instrument],
+    ) -> None:
+        self._store = store
+        self._ids = ids
+        self._clock = clock
+        self._live = live
+        self._commits = commits
+        self._encounters = encounters
+        self._prompts = prompts
+        self._visits = visits
+        self._settling = Settling()
+        self._tiles = Tiles(store, clock, encounters, prompts, instruments, self._settling)
+        self._oximeter: Stamped | None = None
+        """The last event of the oximeter whose numbers are live."""
+        self._on_the_way: set[tuple[str, str]] = set()
+        """(device, mark) of readings that are not durable yet."""
+        encounters.unanswered = self._unanswered
+        encounters.listeners.append(self._on_encounter)
+
+    def listen(self, feed: Listenable) -> None:
+        """From now on every reading of the feed is committed, and device states are known to the tiles."""
+        for topic in ("blood_pressure", "glucose", "temperature"):
+            feed.on(topic, self.on_reading, "measurements")
+        feed.on("pulse_oximetry", self.on_oximetry, "measurements")
+        feed.on("device", self._on_device, "measurements")
+
+    # from the feed
+
+    def on_reading(self, stamped: Stamped) -> None:
+        """Commit one reading of a cuff, a meter or a thermometer; a repeat from the device's memory is left out."""
+        reading = stamped.event
+        if not isinstance(reading, BloodPressure | Glucose | Temperature):
+            return
+        mark = _mark(reading)
+        if not stored_values(reading) or self._have(stamped.device, mark, reading):
+            return
+        self._take(stamped, reading, mark)
+
+    def on_oximetry(self, stamped: Stamped) -> None:
+        """Follow the live numbers; commit the value once it stands still."""
+        reading = stamped.event
+        if not isinstance(reading, PulseOximetry):
+            return
+        self._oximeter = stamped
+        self._tiles.oximeter = stamped.device
+        settled = self._settling.feed(stamped.received_mono_s, reading)
+        if settled is not None:
+            self._take(replace(stamped, event=settled), settled, None)
+        else:
+            self._tell("live" if reading.spo2_percent is not None else "withdrawn", reading.kind, None)
+
+    def _on_device(self, stamped: Stamped) -> None:
+        state = stamped.event
+        if not isinstance(state, DeviceState):
+            return
+        if stamped.device == self._tiles.oximeter and state.link in (Link.LOST, Link.ABSENT):
+            self._settling.finger_left()
+        for type_ in self._tiles.device_changed(stamped.device, state):
+            self._tell("device", type_, None)
+
+    def _on_encounter(self, served: EncounterView | None) -> None:
+        self._settling.another_person()
+
+    # what is
+
+    def tiles(self, language: str | None = None) -> list[Tile]:
+        """One tile per type, of the person being served; without one, only what is live and what devices do."""
+        return self._tiles.all(language)
+
+    def holding(self) -> list[Held]:
+        """Readings of the last day that nobody took: arrived while nobody was served, or overtaken by a newer one."""
+        return self._tiles.holding()
+
+    def critical(self, language: str | None = None) -> list[Critical]:
+        """Red values of the person being served that are not dealt with; the page may not be left before."""
+        return self._tiles.critical(language)
+
+    def last_sequence(self, device: str) -> int | None:
+        """The highest record number of this device's memory that is in the journal: it is asked for newer ones only."""
+        found = self._store.read("SELECT max(sequence) AS last FROM readings WHERE device = ?", (device,))[0]["last"]
+        return None if found is None else int(found)
+
+    # what is done
+
+    async def confirm(self, reading: str, by: str) -> Tile:
+        """It is the served person's: evaluates the rules, everything in one commit. Twice is once.
+
+        :raises NoEncounter: nobody is being served
+        :raises ReadingUnknown, ReadingTaken: with nothing written
+        """
+        served = self._served()
+        row = self._row(reading)
+        if row["confirmed_at"]:
+            if row["encounter"] != served.encounter:
+                raise ReadingTaken("this value was confirmed for another person: measure again", reading=reading)
+            return self._tiles.of(row["type"])
+        patient = served.patient.patient
+        known = self._prompts.inputs_with(served.encounter, row["type"], json.loads(row["values_json"]))
+        await self._store.commit(
+            Draft("reading_confirmed/1", {"reading": reading, "patient": patient}, by, served.visit, served.encounter),
+            *self._prompts.results_to_record(served.encounter, patient, served.visit, known, by),
+        )
+        return self._changed("confirmed", row["type"], reading, served.encounter)
+
+    async def assign(self, reading: str, by: str) -> Tile:
+        """Take a held reading for the person being served; the same as ``confirm``."""
+        return await self.confirm(reading, by)
+
+    async def reject(self, reading: str, reason: str, by: str) -> Tile:
+        """Not usable or somebody else's: kept in the journal, no longer shown. Also for one confirmed by mistake.
+
+        :param reason: a word: repeat, wrong_person, artefact, device, test
+        :raises ReadingUnknown: no such reading, or rejected before
+        """
+        row = self._row(reading)
+        served = self._encounters.current()
+        await self._store.commit(
+            Draft("reading_rejected/1", {"reading": reading, "reason": reason}, by, row["visit"], row["encounter"])
+        )
+        if served is not None and row["confirmed_at"] and row["encounter"] == served.encounter:
+            await self._reconsider(served, by)
+        return self._changed("rejected", row["type"], reading, served.encounter if served else None)
+
+    async def by_hand(self, type_: str, values: Mapping[str, object], by: str) -> Tile:
+        """A value typed for the person being served: confirmed by the typing, marked by hand for ever.
+
+        :param values: numbers by the names of ``vehicle.clinic.units``; glucose may have ``meal``
+        :raises Implausible: a number is missing, outside what is possible, or diastolic is not below systolic
+        :raises NoEncounter: nobody is being served
+        """
+        served = self._served()
+        stored = self._typed(type_, values)
+        reading, patient = self._ids.new("reading"), served.patient.patient
+        fields: dict[str, Json] = {
+            "reading": reading,
+            "patient": patient,
+            "device": "hand",
+            "driver": "hand",
+            "type": type_,
+            "values": stored,
+            "by_hand": True,
+        }
+        known = self._prompts.inputs_with(served.encounter, type_, stored)
+        await self._store.commit(
+            Draft("reading/1", fields, by, served.visit, served.encounter),
+            Draft("reading_confirmed/1", {"reading": reading, "patient": patient}, by, served.visit, served.encounter),
+            *self._prompts.results_to_record(served.encounter, patient, served.visit, known, by),
+        )
+        return self._changed("confirmed", type_, reading, served.encounter)
+
+    async def keep_spo2(self, by: str) -> Tile:
+        """Take the live number now, without waiting for ten quiet seconds.
+
+        :raises NothingLive: no finger is in the oximeter
+        """
+        live = self._settling.live(self._clock.monotonic_s())
+        kept = self._settling.take() if live is not None else None
+        if kept is None or self._oximeter is None:
+            raise NothingLive("put a finger into the oximeter and wait for a number")
+        draft, reading = self._draft(replace(self._oximeter, event=kept, received_at=self._clock.now()), kept, None, by)
+        await self._store.commit(draft)
+        return self._changed("arrived", kept.kind, reading, None)
+
+    async def acknowledge(self, reading: str, actions: Iterable[str], by: str) -> list[Critical]:
+        """Note what was done about a red value; returns what is still open.
+
+        :raises ActionMissing: no action, or one that is not in ``ACTIONS``
+        :raises ReadingUnknown: no such reading
+        """
+        chosen = [action for action in ACTIONS if action in set(actions)]
+        if not chosen:
+            raise ActionMissing("choose what was done: " + ", ".join(ACTIONS))
+        row = self._row(reading)
+        await self._store.commit(
+            *(
+                Draft("access/1", {"action": f"critical_{action}", "what": reading}, by, row["visit"], row["encounter"])
+                for action in chosen
+            )
+        )
+        self._tell("acknowledged", row["type"], reading)
+        return self._tiles.critical()
+
+    # taking
+
+    def _take(self, stamped: Stamped, reading: Measured, mark: str | None) -> None:
+        draft, name = self._draft(stamped, reading, getattr(reading, "sequence", None), None)
+        key = (stamped.device, mark) if mark is not None else None
+        if key is not None:
+            self._on_the_way.add(key)
+
+        def durable() -> None:
+            if key is not None:
+                self._on_the_way.discard(key)
+            self._tell("arrived", reading.kind, name)
+
+        self._commits.soon(draft, then=durable)
+
+    def _draft(self, stamped: Stamped, reading: Measured, sequence: int | None, by: str | None) -> tuple[Draft, str]:
+        served, visit = self._encounters.current(), self._visits.current()
+        name = self._ids.new("reading")
+        fields: dict[str, Json] = {
+            "reading": name,
+            "device": stamped.device,
+            "driver": stamped.driver,
+            "type": reading.kind,
+            "values": stored_values(reading),
+            "by_hand": False,
+        }
+        if reading.device_said_at is not None:
+            fields["device_said_at"] = reading.device_said_at
+        if sequence is not None:
+            fields["sequence"] = sequence
+        encounter = served.encounter if served else None
+        return Draft("reading/1", fields, by, visit.visit if visit else None, encounter, stamped.received_at), name
+
+    def _have(self, device: str, mark: str | None, reading: Measured) -> bool:
+        """Whether the device has told this reading before: same record number, or same device time and same values."""
+        if mark is None:
+            return False
+        if (device, mark) in self._on_the_way:
+            return True
+        sequence = getattr(reading, "sequence", None)
+        if sequence is not None:
+            sql, params = "sequence = ?", (sequence,)
+            return bool(
+                self._store.read(f"SELECT 1 FROM readings WHERE device = ? AND {sql} LIMIT 1", (device, *params))
+            )
+        rows = self._store.read(
+            "SELECT values_json FROM readings WHERE device = ? AND device_said_at = ?", (device, reading.device_said_at)
+        )
+        return any(json.loads(row["values_json"]) == stored_values(reading) for row in rows)
+
+    def _typed(self, type_: str, values: Mapping[str, object]) -> dict[str, Json]:
+        numbers: dict[str, float | int | None] = {}
+        for quantity in QUANTITIES.get(type_, ()):
+            given = values.get(quantity.name)
+            if given is None and quantity.name not in REQUIRED[type_]:
+                continue
+            low, high = self._prompts.possible(quantity.rule_input)
+            number = given if isinstance(given, int | float) and not isinstance(given, bool) else None
+            if number is None or not low <= number <= high:
+                raise Implausible(
+                    f"{quantity.name}: type a number from {low:g} to {high:g}", field=quantity.name, low=low, high=high
+                )
+            numbers[quantity.name] = number
+        if not numbers:
+            raise Implausible(f"{type_!r} cannot be typed in", field=type_)
+        systolic, diastolic = numbers.get("systolic_mmhg"), numbers.get("diastolic_mmhg")
+        if systolic is not None and diastolic is not None and diastolic >= systolic:
+            raise Implausible(
+                "diastolic pressure must be below systolic: compare with the display", field="diastolic_mmhg"
+            )
+        stored = stored_numbers(type_, numbers)
+        meal = values.get("meal")
+        if type_ == "glucose" and meal in MEALS:
+            stored["meal"] = str(meal)
+        return stored
+
+    # reading the tables
+
+    def _served(self) -> EncounterView:
+        served = self._encounters.current()
+        if served is None:
+            raise NoEncounter("nobody is being served: swipe a card or choose a person first")
+        return served
+
+    def _row(self, reading: str) -> dict[str, Any]:
+        rows = self._store.read("SELECT * FROM readings WHERE reading = ? AND rejected_at IS NULL", (reading,))
+        if not rows:
+            raise ReadingUnknown("this value is not there any more: look again", reading=reading)
+        return rows[0]
+
+    def _unanswered(self) -> list[str]:
+        return [red.reading for red in self._tiles.critical()]
+
+    # showing
+
+    async def _reconsider(self, served: EncounterView, by: str) -> None:
+        known = self._prompts.inputs(served.encounter)
+        drafts = self._prompts.results_to_record(served.encounter, served.patient.patient, served.visit, known, by)
+        await self._store.commit(*drafts)
+
+    def _changed(self, state: str, type_: str, reading: str, encounter: str | None) -> Tile:
+        tile = self._tell(state, type_, reading)
+        if encounter is not None and state != "arrived":
+            self._prompts.announce(encounter)
+        return tile
+
+    def _tell(self, state: str, type_: str, reading: str | None) -> Tile:
+        tile = self._tiles.of(type_)
+        message = {"type": "reading", "live": state == "live", "state": state, "kind": type_, "reading": reading}
+        self._live.send({**message, "tile": plain(tile)})
+        return tile
+
+
+def _mark(reading: Measured) -> str | None:
+    """By what a device's repeat of a stored reading is known; None when the device gives nothing to know it by."""
+    sequence = getattr(reading, "sequence", None)
+    if sequence is not None:
+        return f"#{sequence}"
+    return None if reading.device_said_at is None else f"@{reading.device_said_at} {stored_values(reading)}"

@@ -132,7 +132,7 @@ class Recordings:
         try:
             return self.path(sha256).stat().st_size
         except FileNotFoundError:
-            raise RecordingMissing(f"recording {sha256} is not on this PC") from None
+            raise RecordingMissing(f"recording {sha256} is in the journal but its file is not on this PC") from None
 
     def read(self, sha256: str, first: int = 0, count: int | None = None) -> bytes:
         """``count`` bytes from ``first``, all that follow when None.
@@ -144,7 +144,7 @@ class Recordings:
                 file.seek(first)
                 return file.read(-1 if count is None else count)
         except FileNotFoundError:
-            raise RecordingMissing(f"recording {sha256} is not on this PC") from None
+            raise RecordingMissing(f"recording {sha256} is in the journal but its file is not on this PC") from None
 
     def intact(self, sha256: str) -> bool:
         """Whether the file is there and still has the bytes that its name says."""

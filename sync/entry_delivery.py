@@ -1,0 +1,129 @@
+"""Lane 0: the journal's entries to the county, by C2SP tlog-mirror.
+
+Sign a checkpoint, have the county take it, send the entries up to it in whole packages, get the receipt. Whatever is
+interrupted goes on where the county says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from devices.events import emit
+from sync import wire
+from sync.county_client import CountyAhead, CountyClient, CountyUnreachable, RecordRefused
+from sync.notes import Note
+from sync.receipts import Receipts
+from sync.store import Store
+
+MOST_BATCH_ENTRIES = 512
+MOST_BATCH_BYTES = 256 * 1024
+"""Before compression; a single package may be larger when the county already holds its checkpoint."""
+MOST_DETOURS = 8
+"""Answers in a row that only point elsewhere, before it is left for later."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    """What we know of the county.
+
+    ``size``: of its pending checkpoint; ``taken``: that checkpoint is ours. ``next_entry``: the first that it lacks;
+    None when it must be asked, by an empty upload.
+    """
+
+    size: int
+    next_entry: int | None
+    taken: bool = False
+    ticket: bytes = b""
+
+
+class EntryDelivery:
+    def __init__(self, store: Store, county: CountyClient, receipts: Receipts) -> None:
+        self._store, self._county, self._receipts = store, county, receipts
+        self._upload: _Upload | None = None
+        self.sent_bytes = 0
+
+    async def deliver(self) -> int:
+        """Deliver all entries there are; returns how many the county newly gave a receipt for.
+
+        :raises CountyUnreachable: try again later; progress is kept.
+        :raises RecordRefused: park it.
+        """
+        before = await asyncio.to_thread(self._store.delivered_size)
+        detours, delivered = 0, before
+        while delivered < self._store.size():
+            upload = self._upload or _Upload(delivered, delivered)
+            progress = (upload.next_entry or 0, delivered)
+            try:
+                self._upload = await self._step(upload)
+            except RecordRefused:
+                self._upload = None
+                raise
+            delivered = await asyncio.to_thread(self._store.delivered_size)
+            detours = 0 if (self._upload.next_entry or 0, delivered) > progress else detours + 1
+            if detours > MOST_DETOURS:
+                self._upload = None
+                raise CountyUnreachable("the county keeps pointing elsewhere")
+        if delivered > before:
+            emit("batch_delivered", first=before, count=delivered - before)
+        return delivered - before
+
+    async def _step(self, upload: _Upload) -> _Upload:
+        """One checkpoint or one batch."""
+        if upload.size > self._store.size():
+            raise CountyAhead(
+                f"the county has {upload.size} entries of this log, this PC only {self._store.size()}: an older copy"
+                " of the disk? Keep both and call the county"
+            )
+        if not upload.taken or upload.size <= await asyncio.to_thread(self._store.delivered_size):
+            return await self._add_checkpoint(upload)
+        return await self._add_entries(upload)
+
+    async def _add_checkpoint(self, upload: _Upload) -> _Upload:
+        asked, size = await asyncio.to_thread(self._checkpoint, upload)
+        conflict = await self._county.add_checkpoint(asked)
+        if conflict is None:
+            return _Upload(size, upload.next_entry, True, upload.ticket)
+        return _Upload(conflict.size, None)
+
+    async def _add_entries(self, upload: _Upload) -> _Upload:
+        body, checkpoint = await asyncio.to_thread(self._batch, upload)
+        answer = await self._county.add_entries(body)
+        self.sent_bytes += len(body)
+        if isinstance(answer, wire.MirrorInfo):
+            return _Upload(answer.size, min(answer.next_entry, answer.size), answer.size == upload.size, answer.ticket)
+        await asyncio.to_thread(self._receipts.accept, checkpoint, answer)
+        return _Upload(upload.size, upload.size, True)
+
+    def _checkpoint(self, upload: _Upload) -> tuple[wire.AddCheckpoint, int]:
+        size = max(upload.size, self._plan(upload.size if upload.next_entry is None else upload.next_entry))
+        proof = tuple(self._store.consistency_proof(upload.size, size))
+        return wire.AddCheckpoint(upload.size, proof, self._store.checkpoint_at(size)), size
+
+    def _plan(self, next_entry: int) -> int:
+        """Up to where to sign: all entries, or fewer when the first package alone would be too large to interrupt."""
+        end = min(self._store.size(), next_entry - next_entry % wire.PACKAGE_ENTRIES + wire.PACKAGE_ENTRIES)
+        total = 0
+        for place, size in self._sizes(next_entry, end):
+            total += size
+            if total > MOST_BATCH_BYTES:
+                return max(place, next_entry + 1)
+        return self._store.size()
+
+    def _batch(self, upload: _Upload) -> tuple[bytes, Note]:
+        packages: list[wire.Package] = []
+        total = 0
+        first = upload.size if upload.next_entry is None else upload.next_entry
+        for start, end in wire.package_ranges(first, upload.size):
+            total += sum(size for _, size in self._sizes(start, end))
+            if packages and (total > MOST_BATCH_BYTES or end - packages[0].first > MOST_BATCH_ENTRIES):
+                break
+            packages.append(wire.build_package(start, end, upload.size, self._store.read_subtree, self._store.entries))
+        head = wire.AddEntriesHead(self._store.origin, first, upload.size, upload.ticket)
+        return wire.add_entries_body(head, packages), self._store.checkpoint_at(upload.size)
+
+    def _sizes(self, start: int, end: int) -> list[tuple[int, int]]:
+        found = self._store.read(
+            "SELECT n, coalesce(length(body), 0) AS size FROM entries WHERE n >= ? AND n < ?", (start, end)
+        )
+        return [(row["n"], row["size"]) for row in found]

@@ -1,0 +1,61 @@
+"""What the tests of the record share: a vehicle's key, a clock that stands still, a store in a fresh folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from devices.clock import Clock, SimulatedClock
+from sync.notes import SeedSigner
+from sync.records import Draft
+from sync.store import Store
+
+ORIGIN = "van-07.qingyu.example"
+START = datetime(2026, 3, 2, 0, 30, tzinfo=UTC)
+
+OpenStore = Callable[..., Store]
+
+
+@pytest.fixture
+def clock() -> SimulatedClock:
+    return SimulatedClock(START)
+
+
+@pytest.fixture
+def signer() -> SeedSigner:
+    return SeedSigner(ORIGIN, b"v" * 32)
+
+
+@pytest.fixture
+def open_store(tmp_path: Path, signer: SeedSigner, clock: SimulatedClock) -> Iterator[OpenStore]:
+    """Opens ``tmp_path/van``; closes at the end what is still open."""
+    opened: list[Store] = []
+
+    def open_it(folder: Path | None = None, clock: Clock = clock, **options: bool) -> Store:
+        store = Store.open(folder or tmp_path / "van", ORIGIN, signer, clock, vehicle="van-07", **options)
+        opened.append(store)
+        return store
+
+    yield open_it
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(open_store: OpenStore) -> Store:
+    return open_store()
+
+
+def reading(number: int, **more: str) -> Draft:
+    """A blood-pressure reading named by ``number``."""
+    fields = {"device": "cuff-1", "driver": "bluetooth_blood_pressure", "type": "blood_pressure", "by_hand": False}
+    values = {"systolic_mmhg": 120 + number % 60, "diastolic_mmhg": 80, "pulse_bpm": 70}
+    return Draft("reading/1", {"reading": f"reading-{number}", "values": values, **fields, **more}, by="zhou.min")
+
+
+def recording(sha256: str, size: int, what: str = "ecg") -> Draft:
+    fields = {"sha256": sha256, "bytes": size, "media_type": "application/octet-stream", "what": what}
+    return Draft("recording/1", {**fields, "started_at": "2026-03-02T00:30:00.000Z", "duration_ms": 0, "facts": {}})

@@ -13,6 +13,7 @@ import asyncio
 import fractions
 import threading
 from collections import deque
+from typing import TypeAlias
 
 import av
 import cv2
@@ -25,7 +26,7 @@ from av.video.frame import PictureType
 from devices.clock import Clock
 from telemedicine.media.sources import Image, Source
 
-VideoPacket = av.Packet[av.VideoStream]
+VideoPacket: TypeAlias = "av.Packet[av.VideoStream]"
 RTP_TIME_BASE = fractions.Fraction(1, 90_000)
 QUEUE_S = 0.25
 """A viewer's queue in seconds of pictures; more is never kept."""

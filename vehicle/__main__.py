@@ -34,6 +34,14 @@ GOODBYE_WITHIN_S = 3
 class _Server(uvicorn.Server):
     """uvicorn on sockets of ours; signals belong to the process, which has more to stop than a web server."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -82,9 +90,8 @@ async def serve(settings: VehicleSettings) -> None:
             await vehicle.stop()
 
 
-async def _announce_ready(vehicle: Vehicle, server: uvicorn.Server, clock: SystemClock, began_s: float) -> None:
-    while not server.started:
-        await asyncio.sleep(0.005)
+async def _announce_ready(vehicle: Vehicle, server: _Server, clock: SystemClock, began_s: float) -> None:
+    await server.listening.wait()
     await vehicle.start()
     emit("service_started", service="vehicle", seconds=round(clock.monotonic_s() - began_s, 3))
     notify(READY)

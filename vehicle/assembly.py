@@ -6,28 +6,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from devices import catalog
 from devices.clock import Clock, SystemClock
-from devices.errors import AskPerson
 from devices.session import DeviceSession, open_sessions
 from sync.areas import Village, VillagesRefused, read_villages
+from sync.county_client import CountyClient
 from sync.identifiers import Identifiers
 from sync.keys import VehicleKey
 from sync.recordings import Recordings
 from sync.sealing import Sealer
 from sync.store import Store
-from sync.uploader import CountyClient, Uploader
+from sync.uploader import Uploader
 from vehicle.announce import Announcer
 from vehicle.clinic.encounters import Encounters
+from vehicle.clinic.instruments import instruments
 from vehicle.clinic.measurements import Measurements
 from vehicle.clinic.people import People
 from vehicle.clinic.prompts import Prompts
+from vehicle.clinic.screening import shipped_rules
 from vehicle.clinic.staff import Staff
 from vehicle.commits import Commits
 from vehicle.consultation_process import ConsultationProcess
@@ -36,7 +41,8 @@ from vehicle.device_events import DeviceEvents
 from vehicle.disk import Disk
 from vehicle.feed import Feed
 from vehicle.health import VERSIONS, Health
-from vehicle.link.tcp_info import TcpWatch
+from vehicle.link.no_county import NoCounty
+from vehicle.link.tcp_info import MeasuringTransport
 from vehicle.link.uplink import Uplink
 from vehicle.live import LiveHub
 from vehicle.patrol.position import Patrol
@@ -49,61 +55,245 @@ from vehicle.supervisor import Supervisor
 from vehicle.time_source import TimeSource
 
 if TYPE_CHECKING:
+    import httpx
+
     from devices.links.bluetooth_link import BluetoothHub
 
 
-@dataclass(slots=True)
-class Vehicle:
-    """Everything of one vehicle, by the names the screens use."""
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What holds the record of this vehicle."""
 
-    settings: VehicleSettings
-    clock: Clock
-    random_bytes: Callable[[int], bytes]
-    feed: Feed
-    live: LiveHub
+    key: VehicleKey
+    sealer: Sealer
     store: Store
     recordings: Recordings
-    key: VehicleKey
-    ids: Identifiers
-    commits: Commits
-    uploader: Uploader
-    staff: Staff
-    patrol: Patrol
-    visits: Visits
-    people: People
-    encounters: Encounters
-    measurements: Measurements
-    screening: Prompts
-    ecg: EcgRecorder
-    consultations: Consultations
-    device_events: DeviceEvents
-    time_source: TimeSource
-    disk: Disk
-    uplink: Uplink
-    consultation_process: ConsultationProcess
-    supervisor: Supervisor
-    health: Health
-    status_teller: StatusTeller
-    announcer: Announcer
-    sessions: list[DeviceSession]
-    hub: BluetoothHub | None
+
+
+class Vehicle:
+    """Everything of one vehicle, by the names the screens use; made by ``assemble``."""
+
+    def __init__(
+        self,
+        settings: VehicleSettings,
+        clock: Clock,
+        random_bytes: Callable[[int], bytes],
+        record: Record,
+        sessions: bool,
+        port: int | None,
+        transport: httpx.AsyncBaseTransport | None,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.random_bytes = random_bytes
+        self.key, self.store, self.recordings = record.key, record.store, record.recordings
+        self.ids = Identifiers(clock, random_bytes)
+        self.commits = Commits(self.store, clock, at_once=not sessions)
+        self.feed = Feed()
+        self.live = LiveHub()
+        self.live.listen(self.feed)
+        self.sessions: list[DeviceSession] = []
+        self._hub: BluetoothHub | None = None
+        self._with_sessions = sessions
+        self._stopped = False
+        self._deliver(transport)
+        self._follow_position()
+        self._serve_people(record.sealer)
+        self._record_ecg()
+        self._look_after(port)
+
+    # put together ---------------------------------------------------------------------------------------------------
+
+    def _deliver(self, transport: httpx.AsyncBaseTransport | None) -> None:
+        county = self.settings.county
+        measuring = MeasuringTransport(trust_env=False) if transport is None and county.url else None
+        self.county: CountyClient | None = None
+        self.uploader: Uploader | NoCounty = NoCounty(self.store, self.clock)
+        if county.url:
+            self.county = CountyClient(county.url, county.key, self.key, self.clock, transport or measuring)
+            self.uploader = Uploader(self.store, self.recordings, self.county, self.clock)
+        self.uplink = Uplink(self.uploader.status, self.clock, measuring)
+
+    def _follow_position(self) -> None:
+        settings = self.settings
+        self.villages, self._villages_fault = _villages(settings.patrol.villages)
+        self.staff = Staff(settings.staff, self.store, self.clock)
+        self.patrol = Patrol(self.villages, self.commits, self.clock)
+        self.visits = Visits(
+            record=self.store,
+            commits=self.commits,
+            ids=self.ids,
+            patrol=self.patrol,
+            clock=self.clock,
+            known=self.villages,
+            staff=self.staff.all,
+            send=self.live.send,
+            required_s=settings.patrol.required_dwell_minutes * 60.0,
+        )
+        self.visits.restore()
+        self.time_source = TimeSource(self.clock, self.commits, self._time_source_changed)
+        self.device_events = DeviceEvents(self.commits, self.clock)
+        self.feed.on("position", self.patrol.on_stamped, "patrol")
+        self.feed.on("position", self.time_source.on_stamped, "time source")
+        self.feed.on("device", self.device_events.on_stamped, "device events")
+
+    def _serve_people(self, sealer: Sealer) -> None:
+        store, ids, clock, live, settings = self.store, self.ids, self.clock, self.live, self.settings
+        self.people = People(store, ids, clock, sealer)
+        self.encounters = Encounters(store, ids, clock, live, self.people, self.staff, self.visits)
+        self.encounters.listen(self.feed)
+        self.screening = Prompts(store, ids, clock, live, shipped_rules(), settings.clinic, settings.language)
+        on_board = instruments(settings.devices, catalog.about)
+        self.measurements = Measurements(
+            store, ids, clock, live, self.commits, self.encounters, self.screening, self.visits, on_board
+        )
+        self.measurements.listen(self.feed)
+        self.consultations = Consultations(self)
+        self.visits.before_end = self.encounters.close
+        self.visits.closed_listeners.append(self._nobody_is_served)
+
+    def _record_ecg(self) -> None:
+        self.ecg = EcgRecorder(self.recordings, self.store, self.clock, self._served, self._tell_recording)
+        self.ecg.recover()
+        self.feed.on("ecg", self.ecg.on_samples, "ecg recorder")
+
+    def _look_after(self, port: int | None) -> None:
+        settings = self.settings
+        self.disk = Disk(settings.data, self.clock)
+        self.consultation_process = ConsultationProcess(settings.consultation.socket, self.clock)
+        self.supervisor = Supervisor(self.clock)
+        self.health = Health(
+            clock=self.clock,
+            language=settings.language,
+            devices=settings.devices,
+            device_events=self.device_events,
+            feed=self.feed,
+            patrol=self.patrol,
+            uplink=self.uplink,
+            delivery=self.uploader.status,
+            disk=self.disk,
+            time_source=self.time_source,
+            commits=self.commits,
+            supervisor=self.supervisor,
+            consultation=self.consultation_process,
+            has_county=bool(settings.county.url),
+            villages_fault=self._villages_fault,
+        )
+        self.status_teller = StatusTeller(self.health.status, self.live.send, self.visits.tell, self.clock)
+        self.announcer = Announcer(settings, settings.touchscreen.port if port is None else port)
+
+    # run ------------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Start the services of ``vehicle.services``; the feed begins to flow."""
+        """Open the device sessions and start the services of ``vehicle.services``; the feed begins to flow."""
+        if self._with_sessions:
+            self._hub = _bluetooth_hub(self.settings, self.clock)
+            devices = self.settings.devices
+            self.sessions = open_sessions(
+                devices, self.feed.publish, self.clock, self._hub, self.measurements.last_sequence
+            )
         self.supervisor.start(rows(self))
 
     async def stop(self) -> None:
         """Stop what runs, write what still waits, close the journal. May be called twice, and without ``start``."""
+        if self._stopped:
+            return
+        self._stopped = True
         await self.ecg.stop()
         await self.supervisor.stop()
-        if self.hub is not None:
-            await self.hub.close()
+        if self._hub is not None:
+            await self._hub.stop()
+        await self.encounters.settle()
         self.patrol.flush()
         await self.commits.settle()
-        await self.uploader.close()
+        if self.county is not None:
+            await self.county.aclose()
         self.store.close()
 
-    def close(self) -> None:
-        """``stop`` for simulated time, without an event loop."""
-        self.patrol.flush()
-        self.store.close()
+    # between the parts ----------------------------------------------------------------------------------------------
+
+    def _served(self) -> Served:
+        visit, encounter = self.visits.current(), self.encounters.current()
+        return Served(
+            visit=visit.visit if visit is not None else None,
+            encounter=encounter.encounter if encounter is not None else None,
+            patient=encounter.patient.patient if encounter is not None else None,
+        )
+
+    def _nobody_is_served(self, visit: str) -> None:
+        """A visit that closed by itself took its encounter with it; whoever showed it hears of it."""
+        for listener in self.encounters.listeners:
+            listener(None)
+        self.live.send({"type": "encounter", "encounter": None, "queue": [], "offered": None})
+
+    def _tell_recording(self, progress: Progress | None) -> None:
+        self.live.send({"type": "ecg_recording", "recording": None if progress is None else asdict(progress)})
+
+    def _time_source_changed(self, source: str) -> None:
+        self.store.set_time_source(source)
+        self.live.send({"type": "clock", "source": source})
+
+
+def assemble(
+    settings: VehicleSettings,
+    clock: Clock | None = None,
+    random_bytes: Callable[[int], bytes] = os.urandom,
+    sessions: bool = True,
+    *,
+    port: int | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> Vehicle:
+    """Open the record of this vehicle and put everything together.
+
+    :param sessions: False: no device is opened and entries are written in the caller's turn (simulated time)
+    :param port: the touchscreen's port as bound, when the settings say 0
+    :param transport: instead of the network, for a county in the same process
+    :raises AskPerson: key missing, journal in use or unreadable, a driver that does not exist ...
+    """
+    clock = clock or SystemClock()
+    for device in settings.devices:
+        catalog.about(device.driver)
+    record = _open_record(settings, clock, random_bytes)
+    with contextlib.ExitStack() as undo:
+        undo.callback(record.store.close)
+        vehicle = Vehicle(settings, clock, random_bytes, record, sessions, port, transport)
+        undo.pop_all()
+    return vehicle
+
+
+def _open_record(settings: VehicleSettings, clock: Clock, random_bytes: Callable[[int], bytes]) -> Record:
+    identity, keys = settings.vehicle, settings.data / "keys"
+    key = VehicleKey.load_or_create(keys / "journal.key", identity.origin, random_bytes)
+    sealer = Sealer.load_or_create(keys / "field.key", random_bytes)
+    store = Store.open(
+        settings.data,
+        identity.origin,
+        key,
+        clock,
+        random_bytes,
+        vehicle=identity.id,
+        practice=settings.practice,
+        software=f"xunzhen {VERSIONS['xunzhen']}",
+    )
+    return Record(key, sealer, store, Recordings(settings.data / "recordings"))
+
+
+def _villages(path: Path) -> tuple[tuple[Village, ...], str | None]:
+    """The villages, and the code of the fault when there are none: people are served all the same."""
+    try:
+        return read_villages(json.loads(path.read_text(encoding="utf-8"))), None
+    except (OSError, ValueError) as fault:
+        logging.getLogger(__name__).warning("%s: %s", path, fault)
+        return (), "no_villages"
+    except VillagesRefused as refusal:
+        logging.getLogger(__name__).warning("%s: %s", path, refusal)
+        return (), refusal.code
+
+
+def _bluetooth_hub(settings: VehicleSettings, clock: Clock) -> BluetoothHub | None:
+    """The radio, when a device needs it; imported only then, it is not cheap."""
+    if not any(device.link == "bluetooth" for device in settings.devices):
+        return None
+    from devices.links.bluetooth_link import BluetoothHub
+
+    return BluetoothHub(clock)

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from devices.clock import Clock
 from devices.readings import DeviceState, Link, Stamped
+from sync.canonical import Json
 from sync.records import Draft
 from vehicle.commits import Commits
 
@@ -83,7 +84,7 @@ class DeviceEvents:
 
 
 def _draft(name: str, device: Device, event: str) -> Draft:
-    facts: dict[str, object] = dict(device.state.counters)
+    facts: dict[str, Json] = dict(device.state.counters)
     if device.state.fault is not None:
         facts["code"] = device.state.fault
     return Draft("device_event/1", {"device": name, "driver": device.driver, "event": event, "facts": facts})

@@ -19,6 +19,7 @@ from devices.driver import SerialLine
 from devices.readings import DeviceState, Link
 from devices.session import DeviceSettings
 from sync.records import format_time
+from sync.uploader import UplinkStatus
 from vehicle.commits import Commits
 from vehicle.consultation_process import ConsultationProcess
 from vehicle.device_events import Device, DeviceEvents
@@ -46,8 +47,8 @@ class Fault:
 @dataclass(slots=True)
 class Health:
     """
-    :param delivery: the uploader's status
-    :param waiting: what the county has no receipt for (``entries``, ``bytes``, ``oldest_at``, ``recordings``)
+    :param delivery: the uploader's status: online, since, last receipt, parked, and what waits for a receipt
+    :param villages_fault: why there is no list of villages, as a code
     """
 
     clock: Clock
@@ -57,19 +58,20 @@ class Health:
     feed: Feed
     patrol: Patrol
     uplink: Uplink
-    delivery: Callable[[], Any | None]
-    waiting: Callable[[], Any]
+    delivery: Callable[[], UplinkStatus]
     disk: Disk
     time_source: TimeSource
     commits: Commits
     supervisor: Supervisor
     consultation: ConsultationProcess
     has_county: bool
+    villages_fault: str | None = None
     _since: dict[Fault, datetime] = field(default_factory=dict)
 
     def status(self, language: str | None = None) -> dict[str, Any]:
         """Everything the status page shows; JSON-serialisable, times as in the journal, words in ``language``."""
-        waiting, delivery = self.waiting(), self.delivery()
+        delivery = self.delivery()
+        waiting = delivery.waiting
         link = asdict(self.uplink.view())
         link["since"] = _time(link["since"])
         return {
@@ -83,8 +85,8 @@ class Health:
                 "recordings": waiting.recordings,
             },
             "county": {
-                "last_receipt_at": _time(delivery.last_receipt_at) if delivery is not None else None,
-                "parked": [str(parked) for parked in delivery.parked] if delivery is not None else [],
+                "last_receipt_at": _time(delivery.last_receipt_at),
+                "parked": [{"what": parked.what, "reason": parked.reason} for parked in delivery.parked],
             },
             "disk": {**asdict(self.disk.space), "level": str(self.disk.level)},
             "clock": {"source": self.time_source.source, "offset_ms": self.time_source.offset_ms},
@@ -106,6 +108,8 @@ class Health:
     def _found(self) -> Iterator[Fault]:
         if self.commits.fault is not None:
             yield Fault(self.commits.fault, "journal")
+        if self.villages_fault is not None:
+            yield Fault(self.villages_fault)
         if self.disk.level is not Level.OK:
             yield Fault(str(self.disk.level))
         yield from (Fault("service_failed", job.name) for job in self.supervisor.failed)
@@ -154,15 +158,11 @@ class Health:
             yield Fault("county_not_set")
             return
         delivery = self.delivery()
-        if delivery is None:
-            return
         if delivery.parked:
             yield Fault("upload_parked")
-        since = delivery.since
-        if not delivery.online and since is not None:
-            offline_s = (self.clock.now() - since).total_seconds()
-            if offline_s > OFFLINE_IS_A_FAULT_AFTER_S:
-                yield Fault("county_unreachable")
+        offline_s = (self.clock.now() - delivery.since).total_seconds()
+        if not delivery.online and offline_s > OFFLINE_IS_A_FAULT_AFTER_S:
+            yield Fault("county_unreachable")
 
     # in words -------------------------------------------------------------------------------------------------------
 

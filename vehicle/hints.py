@@ -1,7 +1,7 @@
 """Every code that a person may meet, with what it is, why it happens and what to do next, in words.
 
-The words stand in ``sync/web/texts/<language>/hints.toml``: ``[hints.<code>] title, cause, next_step``. A test walks all
-error classes that ask a person or retry and refuses a code without words.
+The words stand in ``sync/web/texts/<language>/hints.toml``: ``[hints.<code>] title, cause, next_step``. A test walks
+all error classes that ask a person or retry and refuses a code without words.
 """
 
 from __future__ import annotations

@@ -8,10 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from devices.session import DeviceSettings
 from pydantic import Field, model_validator
 
+from devices.session import DeviceSettings
 from sync.settings_file import Settings, read_settings
+from vehicle.clinic.settings import ClinicSettings
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 """An identifier that may stand in file names, journal entries and log lines."""
@@ -65,6 +66,7 @@ class VehicleSettings(Settings):
     touchscreen: TouchscreenSettings = TouchscreenSettings()
     patrol: PatrolSettings = PatrolSettings()
     consultation: ConsultationSettings = ConsultationSettings()
+    clinic: ClinicSettings = ClinicSettings()
     staff: tuple[StaffSettings, ...] = ()
     devices: tuple[DeviceSettings, ...] = ()
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import socket
 import struct
 from dataclasses import dataclass
-from typing import Any
+
+import httpx
 
 _FLAGS = 7
 """Bit 0: delivery_rate_app_limited. Offsets in struct tcp_info of linux/tcp.h; the structure only grows at its end."""
@@ -51,18 +52,22 @@ def read_tcp_info(raw: bytes) -> TcpInfo | None:
     )
 
 
-class TcpWatch:
-    """Keeps the newest values of an ``httpx`` client: give ``hook`` to its response hooks."""
+class MeasuringTransport(httpx.AsyncHTTPTransport):
+    """The network as ``httpx`` uses it, noting after each response what TCP knows of its connection.
 
-    def __init__(self) -> None:
-        self.rtt_ms: float | None = None
-        self.delivery_mbit_s: float | None = None
+    :ivar rtt_ms: the newest round-trip time, None before the first
+    :ivar delivery_mbit_s: the newest rate that the network let through, None before the first
+    """
 
-    async def hook(self, response: Any) -> None:
-        """Read the connection a response came over."""
+    rtt_ms: float | None = None
+    delivery_mbit_s: float | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
         stream = response.extensions.get("network_stream")
         connection = stream.get_extra_info("socket") if stream is not None else None
         info = tcp_info(connection) if connection is not None else None
         if info is not None:
             self.rtt_ms = info.rtt_ms or self.rtt_ms
             self.delivery_mbit_s = info.delivery_mbit_s or self.delivery_mbit_s
+        return response

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Protocol
 
 from devices.clock import Clock
+from sync.uploader import UplinkStatus
 from vehicle.link.network_interface import Interface, counted_bytes, default_interface
-from vehicle.link.tcp_info import TcpWatch
 
 LOOK_EVERY_S = 5.0
 
@@ -20,7 +20,7 @@ class UplinkView:
     measure, so the way down is not known. ``sending`` and ``receiving`` are what flowed in the last 5 s."""
 
     online: bool
-    since: datetime | None
+    since: datetime
     kind: str
     """"mobile", "wifi", "ethernet", "other" or "none"."""
     rtt_ms: float | None = None
@@ -30,16 +30,32 @@ class UplinkView:
     receiving_mbit_s: float | None = None
 
 
+class Measured(Protocol):
+    """What ``MeasuringTransport`` has noted."""
+
+    rtt_ms: float | None
+    delivery_mbit_s: float | None
+
+
+@dataclass(slots=True)
+class Unmeasured:
+    """Where no connection is watched."""
+
+    rtt_ms: float | None = None
+    delivery_mbit_s: float | None = None
+
+
 class Uplink:
     """
-    :param delivery: the uploader's status (``online``, ``since``), None while there is no county
+    :param delivery: the uploader's status
+    :param measured: what is noted of its connections
     """
 
     def __init__(
         self,
-        delivery: Callable[[], Any | None],
+        delivery: Callable[[], UplinkStatus],
         clock: Clock,
-        watch: TcpWatch | None = None,
+        measured: Measured | None = None,
         find: Callable[[], Interface | None] = default_interface,
         count: Callable[[str], tuple[int, int] | None] = counted_bytes,
     ) -> None:
@@ -47,7 +63,7 @@ class Uplink:
         self._clock = clock
         self._find = find
         self._count = count
-        self.watch = watch or TcpWatch()
+        self._measured: Measured = measured or Unmeasured()
         self._interface: Interface | None = None
         self._counted: tuple[str, float, int, int] | None = None
         self._mbit_s: tuple[float, float] | None = None
@@ -70,11 +86,11 @@ class Uplink:
         delivery = self._delivery()
         sending_mbit_s, receiving_mbit_s = self._mbit_s or (None, None)
         return UplinkView(
-            online=delivery is not None and bool(delivery.online),
-            since=delivery.since if delivery is not None else None,
+            online=delivery.online,
+            since=delivery.since,
             kind=self._interface.kind if self._interface else "none",
-            rtt_ms=self.watch.rtt_ms,
-            up_mbit_s=self.watch.delivery_mbit_s,
+            rtt_ms=self._measured.rtt_ms,
+            up_mbit_s=self._measured.delivery_mbit_s,
             sending_mbit_s=sending_mbit_s,
             receiving_mbit_s=receiving_mbit_s,
         )

@@ -7,7 +7,7 @@ and the track. A visit that was forgotten is closed when the vehicle has left th
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from devices.clock import Clock
 from devices.errors import AskPerson
 from devices.events import emit
 from sync.areas import Village
+from sync.canonical import Json
 from sync.presence import Arrived, Fix, Left, fixes_of_track
 from sync.records import Draft, format_time, parse_time
 from vehicle.clinic.staff import Person
@@ -101,6 +102,8 @@ class Visits:
     staff: Callable[[], Sequence[Person]]
     send: Callable[[dict[str, Any]], None]
     required_s: float
+    before_end: Callable[[str], Awaitable[None]] | None = None
+    """Awaited with who ends the visit; closes the encounter, or refuses because a red value is not dealt with."""
     closed_listeners: list[Callable[[str], None]] = field(default_factory=list)
     """Called with the visit's id once its closing is durable."""
     _open: _Open | None = None
@@ -169,7 +172,7 @@ class Visits:
         await self.record.commit(*self._opening(visit, by, "position" if here else "person"))
         self._open = visit
         emit("visit_opened/1", visit=visit.visit, village=visit.village)
-        self._tell()
+        self.tell()
         view = self.current()
         assert view is not None
         return view
@@ -178,12 +181,15 @@ class Visits:
         """Close the open visit; durable when it returns.
 
         :raises NoVisitOpen: nothing to close
+        :raises AskPerson: what ``before_end`` refuses; the visit stays open
         """
         visit = self._open
         if visit is None or visit.closing:
             raise NoVisitOpen("no visit is open")
         visit.closing = True
         try:
+            if self.before_end is not None:
+                await self.before_end(by)
             self.patrol.flush()
             departed_at, dwell_s = self.clock.now(), self._dwell_s(visit)
             drafts = self._closing(visit, dwell_s, self._arrived_at(visit), departed_at, by)
@@ -198,11 +204,11 @@ class Visits:
         counted_before_s, self._counted_before_s = self._counted_before_s, 0.0
         visit = self._open
         if visit is None or visit.closing or visit.opened_at > change.at:
-            self._tell()
+            self.tell()
         elif isinstance(change, Arrived):
             if visit.village != change.village.code:  # opened by a person, never confirmed by position
                 self._close_forgotten(visit, 0.0, visit.arrived_at, change.at)
-            self._tell()
+            self.tell()
         elif visit.village == change.village.code:
             arrived_at = self._from_stay(change.stay.arrived_at)
             self._close_forgotten(visit, max(0.0, change.stay.dwell_s - counted_before_s), arrived_at, change.at)
@@ -227,7 +233,7 @@ class Visits:
     # how ------------------------------------------------------------------------------------------------------------
 
     def _opening(self, visit: _Open, by: str, proposed_by: str) -> list[Draft]:
-        fields = {
+        fields: dict[str, Json] = {
             "visit_id": visit.visit,
             "village": visit.village,
             "village_name": visit.village_name,
@@ -254,7 +260,7 @@ class Visits:
             )
             for row in still_open
         ]
-        fields = {
+        fields: dict[str, Json] = {
             "visit_id": visit.visit,
             "arrived_at": format_time(arrived_at),
             "departed_at": format_time(departed_at),
@@ -275,9 +281,9 @@ class Visits:
         emit("visit_closed/1", visit=visit.visit, dwell_s=int(dwell_s))
         for listener in self.closed_listeners:
             listener(visit.visit)
-        self._tell()
+        self.tell()
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
         view = self.current()
         self.send({"type": "visit", "visit": None if view is None else visit_message(view)})
 
@@ -332,7 +338,7 @@ class Visits:
         return [fix for row in rows for fix in fixes_of_track(json.loads(row["points_json"]))]
 
 
-def _duty(person: Person) -> dict[str, str]:
+def _duty(person: Person) -> dict[str, Json]:
     return {"person": person.id, "role": person.role, "name": person.name}
 
 

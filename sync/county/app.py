@@ -1,0 +1,142 @@
+"""The county server as one ASGI application: ``create_county`` puts the parts together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import format_datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from argon2 import PasswordHasher
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from devices.clock import Clock, SystemClock
+from devices.events import emit
+from sync.county.accounts import Accounts
+from sync.county.audit import Audit
+from sync.county.blobs import Blobs
+from sync.county.database import Database
+from sync.county.fleet import Fleet
+from sync.county.intake import RefusedRequest
+from sync.county.intake import router as intake_router
+from sync.county.interpretation import Interpreter
+from sync.county.mirror import Mirror
+from sync.county.month_table import MonthTables
+from sync.county.pages import refusal_page
+from sync.county.pages import router as page_router
+from sync.county.registry import Registry
+from sync.county.schema import metadata
+from sync.county.settings import CountySettings
+from sync.county.vehicle_requests import identify
+from sync.county.visits import Visits
+from sync.keys import VehicleKey
+from sync.notes import ED25519_COSIGNATURE, VerifierKey
+from sync.secret_file import create_secret, read_secret
+from sync.web.access import guarded_app
+from sync.web.pages import Pages
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class County:
+    """Everything the county's routes work with. ``verifier_key``: under which its receipts verify."""
+
+    settings: CountySettings
+    clock: Clock
+    database: Database
+    accounts: Accounts
+    fleet: Fleet
+    registry: Registry
+    mirror: Mirror
+    blobs: Blobs
+    interpreter: Interpreter
+    visits: Visits
+    coverage: MonthTables
+    audit: Audit
+    pages: Pages
+    verifier_key: VerifierKey
+
+    def close(self) -> None:
+        self.database.close()
+
+
+def open_county(
+    settings: CountySettings,
+    clock: Clock | None = None,
+    random_bytes: Callable[[int], bytes] = os.urandom,
+    hasher: PasswordHasher | None = None,
+) -> County:
+    """The county without its routes: for the command line and for tests. Makes folder, tables and keys when missing."""
+    clock = clock or SystemClock()
+    settings.data.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.database_url, metadata)
+    cosigner = VehicleKey.load_or_create(settings.key_file, settings.origin, random_bytes, ED25519_COSIGNATURE)
+    registry = Registry(database, clock)
+    mirror = Mirror(database, cosigner, clock)
+    fleet = Fleet(database, clock)
+    visits = Visits(database, registry, clock)
+    return County(
+        settings=settings,
+        clock=clock,
+        database=database,
+        accounts=Accounts(database, clock, random_bytes, hasher),
+        fleet=fleet,
+        registry=registry,
+        mirror=mirror,
+        blobs=Blobs(settings.data / "recordings", database, clock, settings.largest_recording_bytes),
+        interpreter=Interpreter(database, mirror, clock),
+        visits=visits,
+        coverage=MonthTables(database, registry, fleet, visits, clock),
+        audit=Audit(database, clock),
+        pages=Pages(HERE / "templates", settings.language),
+        verifier_key=cosigner.verifier_key(),
+    )
+
+
+def create_county(
+    settings: CountySettings,
+    clock: Clock | None = None,
+    random_bytes: Callable[[int], bytes] = os.urandom,
+    hasher: PasswordHasher | None = None,
+) -> FastAPI:
+    """The application; ``app.state.county`` is its ``County``. What was stored and not yet read is read first."""
+    county = open_county(settings, clock, random_bytes, hasher)
+    county.interpreter.catch_up_all()
+    secret = _session_secret(settings.secret_file, random_bytes)
+    app = guarded_app(f"巡诊 {settings.name}", identify, secret, settings.secure_cookies)
+    app.state.county = county
+    app.include_router(intake_router)
+    app.include_router(page_router)
+    county.pages.mount(app, HERE / "static")
+    app.add_exception_handler(HTTPException, _answer_refusal)
+    app.add_exception_handler(RefusedRequest, _answer_refusal)
+    return app
+
+
+def _session_secret(path: Path, random_bytes: Callable[[int], bytes]) -> str:
+    if not path.exists():
+        create_secret(path, random_bytes(32).hex() + "\n")
+    return read_secret(path)
+
+
+async def _answer_refusal(request: Request, fault: Exception) -> Response:
+    """A page for people, JSON for programs; logged. 401 carries our clock, so that a vehicle can correct its stamp."""
+    county: County = request.app.state.county
+    status = fault.status_code if isinstance(fault, HTTPException) else getattr(fault, "status", 500)
+    reason = getattr(request.state, "refusal", None) or getattr(fault, "detail", None) or str(fault)
+    emit("request_refused", path=request.url.path[:200], reason=f"{status} {reason}"[:300])
+    if "text/html" in request.headers.get("accept", "") and request.method == "GET":
+        if status == 401:
+            target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            return RedirectResponse(f"/sign-in?next={quote(target)}", 303)
+        return refusal_page(request, status, str(reason))
+    headers = dict(getattr(fault, "headers", None) or {})
+    if status == 401:
+        headers["Date"] = format_datetime(county.clock.now(), usegmt=True)
+    return JSONResponse({"detail": reason}, status, headers)

@@ -1,0 +1,198 @@
+"""Routes for vehicles: journals by C2SP tlog-mirror, recordings by resumable upload; and what witnesses may read.
+
+Every request of a vehicle is signed with its journal key. What is refused changes nothing and is logged with a reason.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from devices.events import emit
+from sync import wire
+from sync.county.mirror import Refused, Taken
+from sync.county.vehicle_requests import body_of
+from sync.notes import VerifierKey
+from sync.web.access import PUBLIC, roles
+
+if TYPE_CHECKING:
+    from sync.county.app import County
+
+MOST_UNPACKED_BYTES = 64 * 1024 * 1024
+"""Of one add-entries body after decompression."""
+
+router = APIRouter()
+
+
+@router.post("/log/{origin}/add-checkpoint")
+@roles("vehicle")
+async def add_checkpoint(request: Request, origin: str) -> Response:
+    county, key = _of(request, origin)
+    try:
+        asked = wire.AddCheckpoint.parse(_unpacked(request))
+        await run_in_threadpool(county.mirror.add_checkpoint, key, asked)
+    except wire.Malformed as fault:
+        return _refused(request, Refused(400, str(fault)))
+    except Refused as refusal:
+        emit("checkpoint_refused", origin=origin, reason=refusal.reason)
+        return _refused(request, refusal)
+    return Response(status_code=200, media_type=wire.TEXT)
+
+
+@router.post("/log/{origin}/add-entries")
+@roles("vehicle")
+async def add_entries(request: Request, origin: str) -> Response:
+    county, _ = _of(request, origin)
+    try:
+        asked = await run_in_threadpool(lambda: wire.AddEntries.parse(_unpacked(request)))
+        taken: Taken = await run_in_threadpool(county.mirror.add_entries, origin, asked)
+    except wire.Malformed as fault:
+        return _refused(request, Refused(400, str(fault)))
+    except Refused as refusal:
+        return _refused(request, refusal)
+    then = BackgroundTask(county.interpreter.catch_up, origin)
+    headers = {"Accept-Encoding": wire.ACCEPTED_ENCODINGS}
+    if taken.receipt is None:
+        info = bytes(taken.info)
+        return Response(info, 202, headers, media_type=wire.MIRROR_INFO_TYPE, background=then)
+    return Response(wire.signature_lines(taken.receipt), 200, headers, media_type=wire.TEXT, background=then)
+
+
+@router.get("/log/{origin}/checkpoint")
+@roles(PUBLIC)
+async def checkpoint(request: Request, origin: str) -> Response:
+    """The newest cosigned checkpoint: sizes and hashes only, so witnesses may read it."""
+    county: County = request.app.state.county
+    note = await run_in_threadpool(county.mirror.checkpoint, origin)
+    if note is None:
+        return _refused(request, Refused(404, "no cosigned checkpoint of this log"))
+    return Response(note, media_type=wire.TEXT)
+
+
+@router.get("/log/{origin}/tile/entries/{path:path}")
+@roles("vehicle", "auditor")
+async def entry_bundle(request: Request, origin: str, path: str) -> Response:
+    """Entries hold personal data: for the vehicle they came from, and for the auditor, on record."""
+    county: County = request.app.state.county
+    caller = request.state.caller
+    if caller.role == "vehicle":
+        _of(request, origin)
+    else:
+        county.audit.note(caller.id, "read_entries", f"{origin} {path}")
+    return await _tile(request, origin, f"tile/entries/{path}")
+
+
+@router.get("/log/{origin}/tile/{path:path}")
+@roles(PUBLIC)
+async def hash_tile(request: Request, origin: str, path: str) -> Response:
+    if path.startswith("entries/"):
+        return _refused(request, Refused(404, "no such tile"))
+    return await _tile(request, origin, f"tile/{path}")
+
+
+async def _tile(request: Request, origin: str, path: str) -> Response:
+    county: County = request.app.state.county
+    try:
+        tile = wire.Tile.parse(path)
+    except wire.Malformed as fault:
+        return _refused(request, Refused(404, str(fault)))
+    body = await run_in_threadpool(county.mirror.tile, origin, tile)
+    if body is None:
+        return _refused(request, Refused(404, "the log has no such tile yet"))
+    return Response(body, media_type=wire.OCTETS)
+
+
+# recordings -----------------------------------------------------------------------------------------------------------
+
+
+@router.head("/recordings/{sha256}")
+@roles("vehicle")
+async def recording_state(request: Request, sha256: str) -> Response:
+    county: County = request.app.state.county
+    if not wire.is_sha256(sha256):
+        return _refused(request, Refused(400, "a recording is named by its SHA-256 in lowercase hex"))
+    state = await run_in_threadpool(county.blobs.state, request.state.caller.id, sha256)
+    if state is None:
+        return Response(status_code=404, headers={wire.UPLOAD_OFFSET: "0", wire.UPLOAD_COMPLETE: wire.boolean(False)})
+    return Response(status_code=204, headers=_upload_headers(state.offset, state.complete))
+
+
+@router.put("/recordings/{sha256}")
+@roles("vehicle")
+async def put_recording(request: Request, sha256: str) -> Response:
+    return await _append(request, sha256)
+
+
+@router.patch("/recordings/{sha256}")
+@roles("vehicle")
+async def patch_recording(request: Request, sha256: str) -> Response:
+    return await _append(request, sha256)
+
+
+async def _append(request: Request, sha256: str) -> Response:
+    county: County = request.app.state.county
+    origin = request.state.caller.id
+    try:
+        if not wire.is_sha256(sha256):
+            raise Refused(400, "a recording is named by its SHA-256 in lowercase hex")
+        offset = wire.decimal(request.headers.get(wire.UPLOAD_OFFSET, "0"))
+        said_length = request.headers.get(wire.UPLOAD_LENGTH)
+        length = wire.decimal(said_length) if said_length is not None else None
+        complete = _boolean(request.headers.get(wire.UPLOAD_COMPLETE, wire.boolean(True)))
+        body = body_of(request)
+        state = await run_in_threadpool(county.blobs.append, origin, sha256, offset, body, complete, length)
+    except wire.Malformed as fault:
+        return _refused(request, Refused(400, str(fault)))
+    except Refused as refusal:
+        answer = _refused(request, refusal)
+        if refusal.size is not None:
+            answer.headers.update(_upload_headers(refusal.size, False))
+        return answer
+    return Response(status_code=201 if state.complete else 204, headers=_upload_headers(state.offset, state.complete))
+
+
+def _upload_headers(offset: int, complete: bool) -> dict[str, str]:
+    return {wire.UPLOAD_OFFSET: str(offset), wire.UPLOAD_COMPLETE: wire.boolean(complete)}
+
+
+def _boolean(text: str) -> bool:
+    if text not in ("?0", "?1"):
+        raise wire.Malformed(f"{wire.UPLOAD_COMPLETE} must be ?0 or ?1")
+    return text == "?1"
+
+
+# helpers of all routes ------------------------------------------------------------------------------------------------
+
+
+def _of(request: Request, origin: str) -> tuple[County, VerifierKey]:
+    """The county and the calling vehicle's key, when it speaks of its own log."""
+    county: County = request.app.state.county
+    caller = request.state.caller
+    key = county.fleet.verifier(caller.id)
+    if caller.id != origin or key is None:
+        raise RefusedRequest(403, f"{caller.id} may not write the log of {origin[:100]}")
+    return county, key
+
+
+class RefusedRequest(Refused):
+    """A refusal that the application answers."""
+
+
+def _unpacked(request: Request) -> bytes:
+    """:raises wire.Malformed: unknown encoding or too large"""
+    encoding = request.headers.get("content-encoding", "identity")
+    return wire.decompress(body_of(request), encoding, MOST_UNPACKED_BYTES)
+
+
+def _refused(request: Request, refusal: Refused) -> Response:
+    emit("request_refused", path=request.url.path[:200], reason=refusal.reason[:300])
+    if refusal.info is not None:
+        headers = {"Accept-Encoding": wire.ACCEPTED_ENCODINGS}
+        return Response(bytes(refusal.info), refusal.status, headers, media_type=wire.MIRROR_INFO_TYPE)
+    if refusal.size is not None and request.url.path.endswith("/add-checkpoint"):
+        return Response(wire.size_body(refusal.size), refusal.status, media_type=wire.SIZE_TYPE)
+    return Response(refusal.reason + "\n", refusal.status, media_type=wire.TEXT)

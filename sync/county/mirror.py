@@ -1,0 +1,296 @@
+"""Copies of the vehicles' journals: C2SP tlog-mirror over the database.
+
+A checkpoint is taken when it extends the last one; entries are taken when they are proven to belong to it; the county
+cosigns only after the entries are durable. Nothing here reads what an entry says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from devices.clock import Clock
+from devices.errors import XunzhenError
+from devices.events import emit
+from sync.county.database import Database
+from sync.county.schema import checkpoints, entries, logs, refused_checkpoints, subtrees
+from sync.merkle import EMPTY_ROOT, Frontier, ReadSubtree, leaf_hash, verify_consistency
+from sync.notes import Checkpoint, Note, NoteRefused, Signature, Signer, VerifierKey, cosign
+from sync.wire import AddCheckpoint, AddEntries, MirrorInfo, Package, Tile, pack_entries
+
+MOST_EXCESS_ENTRIES = 8192
+MOST_REFUSED_KEPT = 1000
+
+
+class Refused(XunzhenError):
+    """A delivery that is not taken; the state is as before.
+
+    :ivar status: HTTP status as in C2SP tlog-witness and tlog-mirror
+    :ivar size: of the last checkpoint, with a 409 to add-checkpoint
+    :ivar info: where to go on, with a 409 to add-entries
+    """
+
+    code = "refused"
+
+    def __init__(self, status: int, reason: str, size: int | None = None, info: MirrorInfo | None = None) -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.size, self.info = status, reason, size, info
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Outcome of add-entries.
+
+    :ivar receipt: cosignature lines once everything up to the checkpoint is stored; None when entries are still missing
+    """
+
+    stored: int
+    info: MirrorInfo
+    receipt: tuple[Signature, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Log:
+    pending_size: int = 0
+    next_entry: int = 0
+    mirror_size: int = 0
+
+
+class Mirror:
+    """:param cosigner: the county's key, of type 0x04"""
+
+    def __init__(self, database: Database, cosigner: Signer, clock: Clock) -> None:
+        self._database = database
+        self._cosigner = cosigner
+        self._clock = clock
+
+    # add-checkpoint ------------------------------------------------------------------------------------------------
+
+    def add_checkpoint(self, key: VerifierKey, request: AddCheckpoint) -> int:
+        """Take a newer checkpoint of the log ``key.name``; returns its size. Not cosigned yet.
+
+        :raises Refused: 400, 403, 409 or 422 as in tlog-witness; a signed one that is no extension is kept as evidence
+        """
+        try:
+            checkpoint = Checkpoint.parse(request.checkpoint.text)
+            if checkpoint.origin != key.name:
+                raise Refused(400, f"the checkpoint is of {checkpoint.origin[:100]}, sent to {key.name}")
+        except NoteRefused as fault:
+            raise Refused(400, str(fault)) from None
+        try:
+            request.checkpoint.verified_by([key])
+        except NoteRefused as fault:
+            raise Refused(403, str(fault)) from None
+        if request.old_size > checkpoint.size:
+            raise Refused(400, f"old size {request.old_size} is above the checkpoint's {checkpoint.size}")
+        if checkpoint.size == 0 and checkpoint.root != EMPTY_ROOT:
+            raise Refused(422, "an empty log has the root of the empty tree")
+        try:
+            self._extend(checkpoint, request)
+        except Refused as refusal:
+            if refusal.status == 422:
+                self._keep_refused(key.name, request.checkpoint, refusal.reason)
+            raise
+        emit("checkpoint_accepted", origin=key.name, size=checkpoint.size)
+        return checkpoint.size
+
+    def _extend(self, checkpoint: Checkpoint, request: AddCheckpoint) -> None:
+        origin = checkpoint.origin
+        with self._database.write() as connection:
+            size = _log(connection, origin).pending_size
+            if request.old_size != size:
+                raise Refused(409, f"the county has size {size}, not {request.old_size}", size=size)
+            root = self._root(connection, origin, size)
+            if size == checkpoint.size and root != checkpoint.root:
+                raise Refused(422, f"another root for the same size {size}: the journal was rewritten")
+            if not verify_consistency(size, root, checkpoint.size, checkpoint.root, request.proof):
+                raise Refused(422, f"size {checkpoint.size} is not proven to extend size {size}")
+            now = self._clock.now()
+            row = {"origin": origin, "size": checkpoint.size, "root": checkpoint.root}
+            row |= {"note": bytes(request.checkpoint), "accepted_at": now}
+            if size < checkpoint.size or not self._known(connection, origin, size):
+                connection.execute(insert(checkpoints).values(row))
+            log = {"origin": origin, "pending_size": checkpoint.size, "last_seen_at": now}
+            if connection.execute(update(logs).where(logs.c.origin == origin).values(log)).rowcount == 0:
+                connection.execute(insert(logs).values({**log, "next_entry": 0, "mirror_size": 0}))
+
+    def _known(self, connection: Connection, origin: str, size: int) -> bool:
+        return connection.execute(_checkpoint(origin, size)).first() is not None
+
+    def _root(self, connection: Connection, origin: str, size: int) -> bytes:
+        row = connection.execute(_checkpoint(origin, size)).first()
+        return row.root if row is not None else EMPTY_ROOT
+
+    def _keep_refused(self, origin: str, note: Note, reason: str) -> None:
+        """Once each; bounded, so that a vehicle that repeats itself does not fill the disk."""
+        body = bytes(note)
+        digest = sha256(body).hexdigest()
+        with self._database.write() as connection:
+            of_origin = select(refused_checkpoints.c.digest).where(refused_checkpoints.c.origin == origin)
+            kept = connection.execute(of_origin).scalars().all()
+            if digest in kept or len(kept) >= MOST_REFUSED_KEPT:
+                return
+            row = {"origin": origin, "at": self._clock.now(), "reason": reason[:200], "digest": digest, "note": body}
+            connection.execute(insert(refused_checkpoints).values(row))
+
+    # add-entries ---------------------------------------------------------------------------------------------------
+
+    def add_entries(self, origin: str, request: AddEntries) -> Taken:
+        """Store the entries that are proven to belong to the checkpoint ``upload_end``, then cosign it when complete.
+
+        :raises Refused: 400, 409 or 422 as in tlog-mirror; what was proven before a bad package stays stored
+        """
+        head = request.head
+        log, root = self._checked(origin, request)
+        if not request.packages and head.upload_start < head.upload_end:
+            raise Refused(400, "no whole entry package arrived")
+        good = self._proven(origin, request.packages, head.upload_end, root)
+        stored = self._store(origin, good, log.next_entry)
+        log = self.log(origin)
+        if len(good) < len(request.packages):
+            raise Refused(422, f"entries from {request.packages[len(good)].first} on are not proven")
+        info = MirrorInfo(head.upload_end, log.next_entry)
+        if log.next_entry < head.upload_end:
+            return Taken(stored, info, None)
+        return Taken(stored, info, self._cosign(origin, head.upload_end))
+
+    def _checked(self, origin: str, request: AddEntries) -> tuple[_Log, bytes]:
+        head = request.head
+        if head.origin != origin:
+            raise Refused(404, f"the entries are of {head.origin[:100]}, sent to {origin}")
+        with self._database.read() as connection:
+            log = _log(connection, origin)
+            found = connection.execute(_checkpoint(origin, head.upload_end)).first()
+        if log.pending_size == 0 and found is None:
+            raise Refused(422, "no checkpoint was added yet: send add-checkpoint first")
+        info = MirrorInfo(log.pending_size, log.next_entry)
+        if found is None:
+            raise Refused(409, f"no checkpoint of size {head.upload_end} is known", info=info)
+        if head.upload_end < log.mirror_size:
+            raise Refused(409, f"{log.mirror_size} entries are stored and cosigned already", info=info)
+        if head.upload_start > log.next_entry:
+            raise Refused(409, f"entries from {log.next_entry} on are missing", info=info)
+        if min(head.upload_end, log.next_entry) - head.upload_start > MOST_EXCESS_ENTRIES:
+            raise Refused(409, "far too many of these entries are stored already", info=info)
+        return log, found.root
+
+    def _proven(self, origin: str, packages: Sequence[Package], size: int, root: bytes) -> list[Package]:
+        """The packages up to the first that is not proven."""
+        good: list[Package] = []
+        for package in packages:
+            earlier = [] if good else self.leaves(origin, package.rounded_start, package.first)
+            if not package.proves(earlier, size, root):
+                break
+            good.append(package)
+        return good
+
+    def _store(self, origin: str, packages: Sequence[Package], next_entry: int) -> int:
+        """Durable when it returns; entries that are there already are skipped."""
+        bodies = [(package.first + place, body) for package in packages for place, body in enumerate(package.entries)]
+        if not bodies or bodies[-1][0] < next_entry:
+            return 0
+        with self._database.write() as connection:
+            next_entry = _log(connection, origin).next_entry
+            frontier = Frontier.read(next_entry, self._reader(connection, origin))
+            rows, above = [], []
+            for n, body in bodies[max(0, next_entry - bodies[0][0]) :]:
+                leaf = leaf_hash(body)
+                rows.append({"origin": origin, "n": n, "leaf": leaf, "body": body})
+                above += [
+                    {"origin": origin, "level": level, "place": place, "hash": hashed}
+                    for level, place, hashed in frontier.append(leaf)
+                ]
+            if not rows:
+                return 0
+            connection.execute(insert(entries), rows)
+            if above:
+                connection.execute(insert(subtrees), above)
+            stored = {"next_entry": next_entry + len(rows), "last_seen_at": self._clock.now()}
+            connection.execute(update(logs).where(logs.c.origin == origin).values(stored))
+        emit("entries_stored", origin=origin, first=next_entry, count=len(rows))
+        return len(rows)
+
+    def _cosign(self, origin: str, size: int) -> tuple[Signature, ...]:
+        """Cosign the checkpoint of ``size``, whose entries are all stored; asked again, the same line again."""
+        with self._database.write() as connection:
+            row = connection.execute(_checkpoint(origin, size)).one()
+            note = Note.parse(row.note)
+            if row.cosigned_at is None:
+                now = self._clock.now()
+                note = note.signed_also([cosign(note.text, self._cosigner, now)])
+                at = (checkpoints.c.origin == origin) & (checkpoints.c.size == size)
+                connection.execute(update(checkpoints).where(at).values(note=bytes(note), cosigned_at=now))
+                newer = (logs.c.origin == origin) & (logs.c.mirror_size <= size)
+                connection.execute(update(logs).where(newer).values(mirror_size=size, cosigned_at=now))
+        key = self._cosigner.verifier_key()
+        return tuple(signature for signature in note.signatures if key.verifies(note.text, signature))
+
+    # reading -------------------------------------------------------------------------------------------------------
+
+    def log(self, origin: str) -> _Log:
+        with self._database.read() as connection:
+            return _log(connection, origin)
+
+    def checkpoint(self, origin: str) -> bytes | None:
+        """The newest cosigned checkpoint as a signed note."""
+        newest = (
+            select(checkpoints.c.note)
+            .where(checkpoints.c.origin == origin, checkpoints.c.cosigned_at.is_not(None))
+            .order_by(checkpoints.c.size.desc())
+            .limit(1)
+        )
+        row = self._database.row(newest)
+        return row["note"] if row else None
+
+    def leaves(self, origin: str, first: int, end: int) -> list[bytes]:
+        if first >= end:
+            return []
+        found = select(entries.c.leaf).where(*_range(origin, first, end)).order_by(entries.c.n)
+        return [row["leaf"] for row in self._database.rows(found)]
+
+    def bodies(self, origin: str, first: int, end: int) -> list[tuple[int, bytes]]:
+        """(place, bytes) of entries in [first, end), in order."""
+        found = select(entries.c.n, entries.c.body).where(*_range(origin, first, end)).order_by(entries.c.n)
+        return [(row["n"], row["body"]) for row in self._database.rows(found)]
+
+    def tile(self, origin: str, tile: Tile) -> bytes | None:
+        """The bytes of a tile of the cosigned tree; None when the tree has no such tile."""
+        if not tile.within(self.log(origin).mirror_size):
+            return None
+        if tile.level < 0:
+            first = tile.index * 256
+            return pack_entries([body for _, body in self.bodies(origin, first, first + tile.width)])
+        if tile.level == 0:
+            return b"".join(self.leaves(origin, tile.index * 256, tile.index * 256 + tile.width))
+        with self._database.read() as connection:
+            return tile.hashes(self._reader(connection, origin))
+
+    def _reader(self, connection: Connection, origin: str) -> ReadSubtree:
+        def read(level: int, place: int) -> bytes:
+            if level == 0:
+                query: Any = select(entries.c.leaf).where(entries.c.origin == origin, entries.c.n == place)
+            else:
+                at = (subtrees.c.origin == origin) & (subtrees.c.level == level) & (subtrees.c.place == place)
+                query = select(subtrees.c.hash).where(at)
+            hashed: bytes = connection.execute(query).scalar_one()
+            return hashed
+
+        return read
+
+
+def _log(connection: Connection, origin: str) -> _Log:
+    columns = (logs.c.pending_size, logs.c.next_entry, logs.c.mirror_size)
+    row = connection.execute(select(*columns).where(logs.c.origin == origin)).first()
+    return _Log(*row) if row is not None else _Log()
+
+
+def _checkpoint(origin: str, size: int) -> Any:
+    return select(checkpoints).where(checkpoints.c.origin == origin, checkpoints.c.size == size)
+
+
+def _range(origin: str, first: int, end: int) -> tuple[Any, ...]:
+    return entries.c.origin == origin, entries.c.n >= first, entries.c.n < end

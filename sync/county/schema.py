@@ -1,0 +1,213 @@
+"""The county's tables: what vehicles delivered, word for word; what was read out of it; and the county's own books.
+
+Projection tables are those of ``sync.projection`` with a column ``origin`` before the key; they may be dropped and
+made again from ``entries`` at any time.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+from sync import projection
+from sync.records import format_time, parse_time
+
+metadata = MetaData()
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """Aware UTC datetime as text with milliseconds, as entries write it; sorts and compares as text."""
+
+    impl = String(24)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
+        return None if value is None else format_time(value)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else parse_time(value)
+
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("name", String(60), nullable=False),
+    Column("role", String(20), nullable=False),
+    Column("password_hash", String(200), nullable=False),
+    Column("stamp", String(40), nullable=False),
+    Column("public_key", String(200)),
+    Column("failures", Integer, nullable=False),
+    Column("locked_until", UtcTime),
+    Column("disabled", Boolean, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+)
+
+vehicles = Table(
+    "vehicles",
+    metadata,
+    Column("origin", String(100), primary_key=True),
+    Column("vkey", String(300), nullable=False),
+    Column("vehicle", String(100), nullable=False),
+    Column("plate", String(40), nullable=False),
+    Column("enrolled_at", UtcTime, nullable=False),
+    Column("revoked_at", UtcTime),
+)
+
+registry = Table(
+    "registry",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", String(20), nullable=False, index=True),
+    Column("at", UtcTime, nullable=False),
+    Column("by", String(40), nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("account", String(100), nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("what", String(300), nullable=False),
+    Column("outcome", String(20), nullable=False),
+)
+
+# the mirror ----------------------------------------------------------------------------------------------------------
+
+logs = Table(
+    "logs",
+    metadata,
+    Column("origin", String(100), ForeignKey("vehicles.origin"), primary_key=True),
+    Column("pending_size", BigInteger, nullable=False),
+    Column("next_entry", BigInteger, nullable=False),
+    Column("mirror_size", BigInteger, nullable=False),
+    Column("last_seen_at", UtcTime),
+    Column("cosigned_at", UtcTime),
+    Column("interpreted", BigInteger, nullable=False, default=0),
+    Column("last_entry_at", String(24)),
+    Column("practice", Boolean, nullable=False, default=False),
+)
+"""``pending_size``: of the newest accepted checkpoint; ``next_entry``: entries stored; ``mirror_size``: cosigned."""
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("origin", String(100), ForeignKey("vehicles.origin"), primary_key=True),
+    Column("size", BigInteger, primary_key=True),
+    Column("root", LargeBinary(32), nullable=False),
+    Column("note", LargeBinary, nullable=False),
+    Column("accepted_at", UtcTime, nullable=False),
+    Column("cosigned_at", UtcTime),
+)
+"""Every accepted checkpoint; ``note`` carries the county's cosignature once ``cosigned_at`` is set. Never updated to
+another root: a log that is not an extension is refused."""
+
+refused_checkpoints = Table(
+    "refused_checkpoints",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("origin", String(100), nullable=False, index=True),
+    Column("at", UtcTime, nullable=False),
+    Column("reason", String(200), nullable=False),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("note", LargeBinary, nullable=False),
+)
+"""Signed by the vehicle and not an extension of what it signed before: evidence."""
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("origin", String(100), primary_key=True),
+    Column("n", BigInteger, primary_key=True),
+    Column("leaf", LargeBinary(32), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+subtrees = Table(
+    "subtrees",
+    metadata,
+    Column("origin", String(100), primary_key=True),
+    Column("level", Integer, primary_key=True),
+    Column("place", BigInteger, primary_key=True),
+    Column("hash", LargeBinary(32), nullable=False),
+)
+"""Hashes of complete subtrees above the leaves."""
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("origin", String(100), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("stored_at", UtcTime, nullable=False),
+)
+"""Complete recordings."""
+
+# what was read out of the entries ------------------------------------------------------------------------------------
+
+entry_facts = Table(
+    "entry_facts",
+    metadata,
+    Column("origin", String(100), primary_key=True),
+    Column("n", BigInteger, primary_key=True),
+    Column("kind", String(40), nullable=False),
+    Column("at", String(24), nullable=False),
+    Column("boot", Integer, nullable=False),
+    Column("visit", String(60)),
+    Index("entry_facts_by_visit", "origin", "visit"),
+    Index("entry_facts_by_kind", "origin", "kind", "n"),
+)
+
+set_aside = Table(
+    "set_aside",
+    metadata,
+    Column("origin", String(100), primary_key=True),
+    Column("n", BigInteger, primary_key=True),
+    Column("reason", String(300), nullable=False),
+    Column("at", UtcTime, nullable=False),
+)
+
+day_stays = Table(
+    "day_stays",
+    metadata,
+    Column("origin", String(100), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("villages_version", Integer, nullable=False),
+    Column("stays", Text, nullable=False),
+)
+"""Stays that began on a local day, worked out from track points; dropped when a later track touches the day."""
+
+
+def _projected(name: str, shape: projection.Table) -> Table:
+    types = {"text": Text, "integer": BigInteger}
+    columns = [Column("origin", String(100), primary_key=True)]
+    columns += [
+        Column(column, String(100) if column in shape.key and kind == "text" else types[kind](), primary_key=True)
+        if column in shape.key
+        else Column(column, types[kind]())
+        for column, kind in shape.columns.items()
+    ]
+    indexes = [Index(f"{name}_by_{column}", "origin", column) for column in shape.index]
+    return Table(name, metadata, *columns, *indexes)
+
+
+projected: dict[str, Table] = {name: _projected(name, shape) for name, shape in projection.TABLES.items()}

@@ -1,0 +1,54 @@
+"""Settings of the county server (``county.toml``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from sync.settings_file import Settings, read_settings
+
+
+class CountySettings(Settings):
+    """:ivar data: folder of database, recordings and keys; relative paths belong to the settings file's folder.
+    :ivar origin: name under which the county cosigns, e.g. "county.qingxi.example"
+    :ivar database: SQLAlchemy URL; empty means SQLite inside ``data``
+    :ivar session_secret_file: empty means ``data/keys/session.secret``, made on first start
+    :ivar secure_cookies: False only on loopback without TLS
+    """
+
+    name: str = Field(min_length=1, max_length=40)
+    data: Path
+    origin: str = Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")
+    host: str = "127.0.0.1"
+    port: int = Field(default=8500, ge=0, le=65535)
+    language: str = Field(default="zh", pattern="^(zh|en)$")
+    database: str = ""
+    session_secret_file: Path | None = None
+    secure_cookies: bool = False
+    largest_recording_bytes: int = Field(default=2 * 1024**3, ge=1024)
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{self.data / 'county.db'}"
+
+    @property
+    def key_file(self) -> Path:
+        return self.data / "keys" / "county.key"
+
+    @property
+    def secret_file(self) -> Path:
+        return self.session_secret_file or self.data / "keys" / "session.secret"
+
+
+def read_county_settings(path: Path) -> CountySettings:
+    """Read ``path``; relative paths inside it are taken from its folder.
+
+    :raises sync.settings_file.SettingsRefused: with file, key and remedy
+    """
+    settings = read_settings(path, CountySettings)
+    folder = path.resolve().parent
+    placed = {"data": folder / settings.data}
+    if settings.session_secret_file is not None:
+        placed["session_secret_file"] = folder / settings.session_secret_file
+    return settings.model_copy(update=placed)

@@ -1,0 +1,94 @@
+"""The case of one encounter in the form a specialist reads: values with grades, prompts, trends, recordings."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from vehicle.clinic.people import People
+from vehicle.clinic.ports import Journal
+from vehicle.clinic.prompts import ANSWERS, Prompts
+from vehicle.clinic.units import TYPES, UNITS, shown_values
+
+MOST_TREND_POINTS = 40
+
+
+class CaseNotes:
+    def __init__(self, store: Journal, people: People, prompts: Prompts) -> None:
+        self._store = store
+        self._people = people
+        self._prompts = prompts
+
+    def of(self, encounter: str, patient: str, language: str | None = None) -> dict[str, Any]:
+        """``readings``, ``prompts``, ``trends`` and ``recordings`` of an encounter, JSON-able.
+
+        A reading: type, values, unit, grade, grade_word, result, at, device, by_hand. A trend point: type, values, at;
+        earlier confirmed values of the same person, oldest first.
+        """
+        return {
+            "readings": self._readings(encounter, language),
+            "prompts": self._asked(encounter, language),
+            "trends": self._trends(encounter, patient),
+            "recordings": self._recordings(encounter),
+        }
+
+    def _readings(self, encounter: str, language: str | None) -> list[dict[str, Any]]:
+        told = []
+        for row in self._store.read(
+            "SELECT * FROM readings WHERE encounter = ? AND type != ? AND confirmed_at IS NOT NULL "
+            "AND rejected_at IS NULL ORDER BY taken_at, reading",
+            (encounter, ANSWERS),
+        ):
+            stored = json.loads(row["values_json"])
+            grade = self._prompts.grade(encounter, row["type"], stored, language)
+            told.append(
+                {
+                    "type": row["type"],
+                    "values": shown_values(stored),
+                    "unit": UNITS.get(row["type"], ""),
+                    "grade": grade.grade,
+                    "grade_word": grade.word,
+                    "result": grade.text,
+                    "at": row["taken_at"],
+                    "device": row["device"],
+                    "by_hand": bool(row["by_hand"]),
+                }
+            )
+        return told
+
+    def _asked(self, encounter: str, language: str | None) -> list[dict[str, Any]]:
+        if not encounter:
+            return []
+        return [
+            {
+                "rule": prompt.rule,
+                "title": prompt.title,
+                "result": prompt.result,
+                "grade": prompt.grade,
+                "grade_word": prompt.grade_word,
+                "advice": prompt.advice,
+                "source": [source.title for source in prompt.source],
+                "disclaimer": prompt.disclaimer,
+            }
+            for prompt in self._prompts.prompts(encounter, language)
+        ]
+
+    def _trends(self, encounter: str, patient: str) -> list[dict[str, Any]]:
+        who = [patient, *self._people.get(patient).linked]
+        rows = self._store.read(
+            f"SELECT type, values_json, taken_at FROM readings WHERE patient IN ({','.join('?' * len(who))}) "
+            "AND encounter != ? AND confirmed_at IS NOT NULL AND rejected_at IS NULL ORDER BY taken_at DESC LIMIT ?",
+            (*who, encounter, MOST_TREND_POINTS),
+        )
+        return [
+            {"type": row["type"], "values": shown_values(json.loads(row["values_json"])), "at": row["taken_at"]}
+            for row in reversed(rows)
+            if row["type"] in TYPES
+        ]
+
+    def _recordings(self, encounter: str) -> list[dict[str, Any]]:
+        return self._store.read(
+            "SELECT sha256, what, started_at, duration_ms FROM recordings WHERE encounter = ? AND what = 'ecg' "
+            "ORDER BY started_at",
+            (encounter,),
+        )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from devices import catalog
-from devices.capture import CaptureWriter, Head, RecordingLink, read_capture, run_through
+from devices.capture import CaptureWriter, Head, RecordingLink, read_capture, run_through, settled
 from devices.clock import Clock, SystemClock
 from devices.discovery import serial_ports
 from devices.driver import About, DriverContract, GattUse
@@ -25,9 +25,6 @@ from devices.links.link import DeviceLink
 from devices.links.serial_link import SerialLink
 from devices.readings import IdentityCard, Samples, Stamped
 from devices.session import DeviceSession, DeviceSettings
-
-SETTLING_TICKS, TICK_S = 12, 0.1
-"""After the last byte of ``decode`` 1.2 s pass for the driver: held frames and seconds are told."""
 
 
 class HexRefused(AskPerson):
@@ -101,9 +98,7 @@ def _decode(wanted: argparse.Namespace) -> None:
     events = list(driver.open().events)
     for channel, chunk in chunks:
         events += driver.feed(chunk, channel).events
-    for _ in range(SETTLING_TICKS):
-        events += driver.tick(TICK_S).events
-    for event in events:
+    for event in events + settled(driver):
         _print(event_json(event))
     driver.close()
     _print({"counters": driver.counters.as_dict()})

@@ -21,6 +21,8 @@ from devices.links.link import DeviceLink, SessionEnded
 from devices.readings import Event
 
 TICK_S = 0.1
+SETTLING_TICKS = 12
+"""After the last byte 1.2 s pass for the driver: held frames and seconds are told."""
 
 
 class CaptureUnreadable(AskPerson):
@@ -110,7 +112,12 @@ def run_through(driver: DriverContract, capture: Capture) -> list[Event]:
             events += driver.tick(TICK_S).events
         if (chunk := step.received) is not None:
             events += driver.feed(chunk, step.channel).events
-    return events
+    return events + settled(driver)
+
+
+def settled(driver: DriverContract) -> list[Event]:
+    """What a driver still has to say when nothing more comes."""
+    return [event for _ in range(SETTLING_TICKS) for event in driver.tick(TICK_S).events]
 
 
 class CaptureWriter:

@@ -1,0 +1,47 @@
+"""The captures beside the tests and what was agreed about them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from devices.event_json import event_json
+from devices.readings import DeviceState, Event, Samples
+
+CAPTURES = Path(__file__).parents[1] / "captures"
+
+
+def captures_of(driver_id: str) -> list[Path]:
+    return sorted((CAPTURES / driver_id).glob("*.capture.jsonl"))
+
+
+def agreed(capture: Path) -> dict[str, Any]:
+    beside = capture.with_name(capture.name.replace(".capture.jsonl", ".readings.json"))
+    told: dict[str, Any] = json.loads(beside.read_text(encoding="utf-8"))
+    return told
+
+
+def as_agreed(events: Iterable[Event], streams: Iterable[str]) -> dict[str, Any]:
+    """Events in the form of a ``.readings.json``: counters left out, floats to nine digits, waves by their hash."""
+    events = list(events)
+    return {
+        "events": [_plain(event) for event in events if not isinstance(event, Samples)],
+        "samples": {stream: _wave(events, stream) for stream in streams},
+    }
+
+
+def _plain(event: Event) -> dict[str, Any]:
+    said = event_json(event)
+    if isinstance(event, DeviceState):
+        del said["counters"]
+    return {name: round(value, 9) if isinstance(value, float) else value for name, value in said.items()}
+
+
+def _wave(events: list[Event], stream: str) -> dict[str, Any]:
+    counts = np.concatenate([event.counts for event in events if isinstance(event, Samples) and event.stream == stream])
+    return {"n": len(counts), "sha256": hashlib.sha256(counts.astype("<i2").tobytes()).hexdigest()}

@@ -74,7 +74,7 @@ class Patrol:
             self.flush()  # the wall clock was set back: an entry's steps only go forward
         self.last_fix = fix
         self._pending.append(fix)
-        if (fix.at - self._pending[0].at).total_seconds() >= ENTRY_EVERY_S - POINT_EVERY_S / 2:
+        if (fix.at - self._pending[0].at).total_seconds() >= ENTRY_EVERY_S - POINT_EVERY_S - 0.5:
             self.flush()
         for change in self.presence.feed(fix):
             self._tell(change)

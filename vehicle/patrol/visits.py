@@ -171,7 +171,7 @@ class Visits:
         visit.arrived_at = self._arrived_at(visit)
         await self.record.commit(*self._opening(visit, by, "position" if here else "person"))
         self._open = visit
-        emit("visit_opened/1", visit=visit.visit, village=visit.village)
+        emit("visit_opened", visit=visit.visit, village=visit.village)
         self.tell()
         view = self.current()
         assert view is not None
@@ -278,7 +278,7 @@ class Visits:
         self._counted_before_s = stay.dwell_s if stay is not None and stay.village_code == visit.village else 0.0
         self._earlier_until = departed_at
         self._open = None
-        emit("visit_closed/1", visit=visit.visit, dwell_s=int(dwell_s))
+        emit("visit_closed", visit=visit.visit, dwell_s=int(dwell_s))
         for listener in self.closed_listeners:
             listener(visit.visit)
         self.tell()
@@ -327,7 +327,7 @@ class Visits:
         return int(self.record.read(f"select count(*) as n from {table} where visit = ?", (visit,))[0]["n"])
 
     def _from_row(self, row: dict[str, Any]) -> _Open:
-        duty = self.record.read("select person, role, name from duty where visit = ?", (row["visit"],))
+        duty = self.record.read("select person, role, name from duty where visit = ? order by rowid", (row["visit"],))
         crew = [Person(id=one["person"], name=one["name"], role=one["role"]) for one in duty]
         opened_at = parse_time(row["opened_at"])
         arrived_at = parse_time(row["arrived_at"]) if row["arrived_at"] else opened_at

@@ -1,0 +1,261 @@
+"""The recorder never drops: what came is stored, what did not come is a gap, a crash leaves a recording."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from devices.clock import SimulatedClock
+from devices.readings import Samples, Stamped
+from sync import ecg_file
+from sync.recordings import Recordings
+from sync.store import Store
+from vehicle.recorder import AlreadyRecording, EcgNotSending, EcgRecorder, Progress, Served
+
+RATE_HZ = 500
+N = 25
+CHANNELS = ("I", "II", "V1")
+
+
+class Sender:
+    """An ECG device that sends 20 chunks a second in simulated time."""
+
+    def __init__(self, clock: SimulatedClock, hear: Callable[[Stamped], None]) -> None:
+        self.clock, self.hear = clock, hear
+        self.segment, self.index = 1, 0
+        self.sent: list[np.ndarray] = []
+
+    def chunk(self) -> Stamped:
+        ramp = np.arange(self.index, self.index + N, dtype=np.int64)
+        counts = np.stack([(ramp * k) % 3000 for k in (1, 2, 3)], axis=1).astype(np.int16)
+        samples = Samples("ecg", CHANNELS, float(RATE_HZ), self.segment, self.index, counts, 1.25, "uV")
+        return Stamped("ecg-1", "contec_8000g", self.clock.now(), self.clock.monotonic_s(), samples)
+
+    async def send(self, seconds: float) -> None:
+        for _ in range(round(seconds * RATE_HZ / N)):
+            self.clock.advance(N / RATE_HZ)
+            stamped = self.chunk()
+            self.sent.append(stamped.event.counts)
+            self.hear(stamped)
+            self.index += N
+            await asyncio.sleep(0)
+
+    def lose(self, samples: int) -> None:
+        self.clock.advance(samples / RATE_HZ)
+        self.index += samples
+
+    def reconnect(self, away_s: float) -> None:
+        self.clock.advance(away_s)
+        self.segment += 1
+        self.index = 0
+
+
+class Bench:
+    def __init__(self, folder: Path, store: Store, clock: SimulatedClock) -> None:
+        self.store, self.recordings = store, Recordings(folder / "recordings")
+        self.told: list[Progress | None] = []
+        self.recorder = EcgRecorder(
+            self.recordings, store, clock, lambda: Served("visit-1", "encounter-1", "patient-1"), self.told.append
+        )
+        self.sender = Sender(clock, self.recorder.on_samples)
+
+    async def begin(self, seconds: float) -> asyncio.Task:
+        await self.sender.send(0.1)
+        self.sender.sent.clear()
+        task = asyncio.create_task(self.recorder.record(seconds, by="zhou.min"))
+        await asyncio.sleep(0)
+        return task
+
+    def row(self) -> dict:
+        [row] = self.store.read("select * from recordings")
+        return row
+
+    def file(self, sha256: str):
+        return ecg_file.read(self.recordings.read(sha256))
+
+
+@pytest.fixture
+def bench(tmp_path: Path, store: Store, clock: SimulatedClock) -> Bench:
+    return Bench(tmp_path, store, clock)
+
+
+async def test_ten_seconds_are_the_very_samples_that_were_sent(bench: Bench) -> None:
+    task = await bench.begin(10)
+    await bench.sender.send(11)
+    view = await task
+    header, counts = bench.file(view.sha256)
+    assert header.channels == CHANNELS
+    assert np.array_equal(counts, np.concatenate(bench.sender.sent)[:5000])
+    assert (view.duration_ms, view.interrupted, view.gaps) == (10_000, False, 0)
+    row = bench.row()
+    assert (row["sha256"], row["patient"], row["encounter"], row["device"]) == (
+        view.sha256, "patient-1", "encounter-1", "ecg-1",
+    )  # fmt: skip
+    assert bench.recorder.recordings_of("patient-1") == [view]
+    assert bench.recorder.recordings_of("someone else") == []
+    assert list(bench.recordings.partials()) == []
+
+
+async def test_a_length_that_is_no_whole_number_of_chunks_is_cut_to_the_sample(bench: Bench) -> None:
+    task = await bench.begin(1.01)
+    await bench.sender.send(2)
+    view = await task
+    assert len(bench.file(view.sha256)[1]) == 505
+
+
+async def test_lost_samples_are_a_gap_with_its_indices(bench: Bench) -> None:
+    task = await bench.begin(10)
+    await bench.sender.send(4)
+    first_lost = bench.sender.index
+    bench.sender.lose(250)
+    await bench.sender.send(7)
+    view = await task
+    header, counts = bench.file(view.sha256)
+    assert header.missing == 250
+    assert len(counts) == 4750
+    assert view.gaps == 1
+    assert json.loads(bench.row()["facts_json"])["gaps"] == [{"segment": 1, "first_index": first_lost, "count": 250}]
+    assert not view.interrupted
+
+
+async def test_unplugging_and_replugging_gives_two_segments(bench: Bench) -> None:
+    task = await bench.begin(10)
+    await bench.sender.send(4)
+    bench.sender.reconnect(2.0)
+    await bench.sender.send(5)
+    view = await task
+    header, _ = bench.file(view.sha256)
+    assert [(piece.segment, piece.first_index) for piece in header.pieces] == [(1, 50), (2, 0)]
+    assert view.interrupted
+    assert view.duration_ms == pytest.approx(8000, abs=100)
+
+
+async def test_a_device_that_falls_silent_ends_it_early_and_keeps_what_came(bench: Bench, clock: SimulatedClock) -> None:
+    task = await bench.begin(10)
+    await bench.sender.send(3)
+    clock.advance(20)
+    bench.recorder.tick()
+    view = await task
+    assert view.interrupted
+    assert view.duration_ms == 3000
+    assert np.array_equal(bench.file(view.sha256)[1], np.concatenate(bench.sender.sent))
+
+
+async def test_nothing_is_written_when_nothing_comes(bench: Bench, clock: SimulatedClock) -> None:
+    with pytest.raises(EcgNotSending):
+        await bench.recorder.record(10, by="zhou.min")
+    task = await bench.begin(10)
+    clock.advance(20)
+    bench.recorder.tick()
+    with pytest.raises(EcgNotSending):
+        await task
+    assert bench.store.read("select * from recordings") == []
+    assert list(bench.recordings.partials()) == []
+
+
+async def test_one_at_a_time(bench: Bench) -> None:
+    task = await bench.begin(2)
+    with pytest.raises(AlreadyRecording):
+        await bench.recorder.record(2)
+    await bench.sender.send(3)
+    await task
+    assert bench.recorder.recording is None
+
+
+async def test_every_five_seconds_reach_the_disk(bench: Bench) -> None:
+    task = await bench.begin(20)
+    await bench.sender.send(12)
+    while bench.recorder.recording.kept_s < 9.9:
+        await asyncio.sleep(0.005)
+    [partial] = bench.recordings.partials()
+    assert len(partial.read()) > 10 * RATE_HZ * len(CHANNELS) * 2
+    await bench.sender.send(9)
+    await task
+    assert bench.told[-1] is None
+
+
+async def test_a_page_that_goes_away_does_not_end_the_recording(bench: Bench) -> None:
+    task = await bench.begin(2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await bench.sender.send(3)
+    await bench.recorder.stop()
+    while not bench.store.read("select * from recordings"):
+        await asyncio.sleep(0.005)
+    assert bench.row()["duration_ms"] == 2000
+
+
+async def test_stopping_the_vehicle_stores_what_has_come(bench: Bench) -> None:
+    task = await bench.begin(10)
+    await bench.sender.send(3)
+    await bench.recorder.stop()
+    view = await task
+    assert view.interrupted
+    assert view.duration_ms == 3000
+
+
+@pytest.mark.parametrize("torn_bytes", [0, 1, 37])
+async def test_a_crash_leaves_a_recording_that_says_so(
+    tmp_path: Path, store: Store, clock: SimulatedClock, torn_bytes: int
+) -> None:
+    bench = Bench(tmp_path, store, clock)
+    task = await bench.begin(10)
+    await bench.sender.send(6)
+    [partial] = bench.recordings.partials()
+    raw = partial.read()
+    task.cancel()
+    crashed = tmp_path / "after"
+    folder = crashed / "recordings"
+    left = Recordings(folder).begin("x", partial.path.stem, {**partial.facts, "media_type": partial.facts["media_type"]})
+    (folder / "tmp" / f"{partial.path.stem}.json").write_text(json.dumps(partial.facts))
+    left.append(raw[: len(raw) - torn_bytes])
+    again = Bench(crashed, store, clock)
+    [view] = again.recorder.recover()
+    whole = 6 * RATE_HZ - (N if torn_bytes else 0)
+    assert view.interrupted
+    assert view.duration_ms == whole * 2
+    assert np.array_equal(again.file(view.sha256)[1], np.concatenate(bench.sender.sent)[:whole])
+    row = again.row()
+    assert (row["patient"], row["visit"]) == ("patient-1", "visit-1")
+    assert json.loads(row["facts_json"])["interrupted"] is True
+    assert again.recorder.recover() == []
+    await bench.recorder.stop()
+
+
+async def test_a_crash_between_file_and_tidying_up_stores_nothing_twice(bench: Bench) -> None:
+    task = await bench.begin(2)
+    await bench.sender.send(1)
+    [partial] = bench.recordings.partials()
+    facts = dict(partial.facts)
+    await bench.sender.send(2)
+    view = await task
+    left = bench.recordings.begin("x", "ecg-again", {})
+    left.path.with_suffix(".json").write_text(json.dumps(facts))
+    from vehicle.recorder import _block, pack_samples
+
+    samples = Samples("ecg", CHANNELS, 500.0, 1, 50, bench.file(view.sha256)[1], 1.25, "uV")
+    for first in range(0, 1000, N):
+        piece = Samples("ecg", CHANNELS, 500.0, 1, 50 + first, samples.counts[first : first + N], 1.25, "uV")
+        left.append(_block(pack_samples("ecg-1", piece)))
+    size = bench.store.size()
+    bench.recorder.recover()
+    assert bench.store.size() == size
+
+
+def test_leftovers_of_others_are_not_touched(bench: Bench) -> None:
+    bench.recordings.begin("video/mp4", "clip-1", {"what": "clip"}).append(b"abc")
+    bench.recordings.begin("video/mp4", "clip-2").append(b"abc")
+    assert bench.recorder.recover() == []
+    assert len(list(bench.recordings.partials())) == 2
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 601])
+async def test_lengths_out_of_bounds_are_refused(bench: Bench, seconds: float) -> None:
+    with pytest.raises(ValueError, match="at most 600"):
+        await bench.recorder.record(seconds)

@@ -1,0 +1,284 @@
+"""Visits and tracks: opened and closed by a tap, followed by position, rebuilt after a restart, never forgotten."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from devices.clock import SimulatedClock
+from devices.errors import AskPerson
+from devices.readings import Position
+from sync.areas import Village
+from sync.identifiers import Identifiers
+from sync.presence import fixes_of_track, stays
+from sync.records import Draft, read_entry
+from sync.store import Store
+from tests.vehicle.conftest import FAR, MORNING, NEAR, ROAD, at_place, counting_bytes, open_store
+from vehicle.clinic.staff import Person
+from vehicle.commits import Commits
+from vehicle.patrol.position import Patrol
+from vehicle.patrol.visits import CrewMissing, NoVisitOpen, UnknownVillage, VisitAlreadyOpen, Visits
+
+STAFF = [Person("zhou.min", "周敏", "village_doctor"), Person("zhao.hai", "赵海", "driver")]
+NEAR_CODE, FAR_CODE = "510199201201", "510199201202"
+
+
+@dataclass
+class Van:
+    """Patrol and visits over a real store, in simulated time."""
+
+    store: Store
+    clock: SimulatedClock
+    villages: tuple[Village, ...]
+    sent: list[dict] = field(default_factory=list)
+    at: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        commits = Commits(self.store, self.clock, at_once=True)
+        self.patrol = Patrol(self.villages, commits, self.clock)
+        self.visits = Visits(
+            record=self.store,
+            commits=commits,
+            ids=Identifiers(self.clock, counting_bytes(9)),
+            patrol=self.patrol,
+            clock=self.clock,
+            known=self.villages,
+            staff=lambda: STAFF,
+            send=self.sent.append,
+            required_s=240 * 60.0,
+        )
+        self.visits.restore()
+
+    def stand(self, place: tuple[float, float], minutes: float, every_s: float = 10.0) -> None:
+        """Stand there; coming from elsewhere takes two minutes before, in a tunnel."""
+        if self.at != place and self.at is not None:
+            self.clock.advance(120)
+        self.at = place
+        for _ in range(round(minutes * 60 / every_s)):
+            self.clock.advance(every_s)
+            self.patrol.on_position(at_place(place), self.clock.now())
+
+    def kinds(self) -> list[str]:
+        return [self.entry(n).kind for n in range(self.store.size())]
+
+    def entry(self, n: int):
+        return read_entry(self.store.entries(n, 1)[0], n)
+
+    def entries(self, kind: str) -> list:
+        found = (self.entry(n) for n in range(self.store.size()))
+        return [entry for entry in found if entry.kind == kind]
+
+
+@pytest.fixture
+def van(store: Store, clock: SimulatedClock, villages: tuple[Village, ...]) -> Van:
+    return Van(store, clock, villages)
+
+
+async def test_a_whole_visit(van: Van) -> None:
+    van.stand(ROAD, 10)
+    van.stand(NEAR, 5)
+    assert van.visits.proposed().name == "王家村"
+    opened = await van.visits.start(NEAR_CODE, ["zhou.min", "zhao.hai"], by="zhou.min")
+    assert opened.arrived_at == MORNING + timedelta(minutes=12, seconds=10)
+    van.stand(NEAR, 240)
+    view = van.visits.current()
+    assert view.dwell_s == pytest.approx(245 * 60, abs=15)
+    assert view.required_s == 240 * 60
+    assert view.here
+    assert [person.id for person in view.crew] == ["zhou.min", "zhao.hai"]
+    await van.visits.end(by="zhou.min")
+    assert van.visits.current() is None
+    [entry] = van.entries("visit_opened/1")
+    assert entry.fields["proposed_by"] == "position"
+    [entry] = van.entries("visit_closed/1")
+    assert entry.by == "zhou.min"
+    assert entry.fields["dwell_s"] == pytest.approx(245 * 60, abs=15)
+    [row] = van.store.read("select * from visits")
+    assert row["closed_at"] is not None
+    assert {row["person"] for row in van.store.read("select person from duty where off_at is not null")} == {
+        "zhou.min", "zhao.hai",
+    }  # fmt: skip
+    assert van.sent[-1] == {"type": "visit", "visit": None}
+
+
+async def test_the_county_sees_the_same_stay_in_the_track(van: Van) -> None:
+    van.stand(ROAD, 7)
+    van.stand(NEAR, 30, every_s=1.0)
+    await van.visits.start(NEAR_CODE, ["zhou.min"], by="zhou.min")
+    van.stand(NEAR, 30, every_s=1.0)
+    before = van.visits.current()
+    await van.visits.end(by="zhou.min")
+    rows = van.store.read("select points_json from tracks order by n")
+    fixes = [fix for row in rows for fix in fixes_of_track(json.loads(row["points_json"]))]
+    [stay] = stays(fixes, van.villages)
+    assert stay.dwell_s == before.dwell_s
+    assert stay.arrived_at == before.arrived_at
+
+
+async def test_track_entries_every_five_minutes_with_a_point_every_ten_seconds(van: Van) -> None:
+    van.stand(NEAR, 20, every_s=1.0)
+    van.patrol.flush()
+    tracks = van.entries("track/1")
+    points = [len(fixes_of_track(entry.fields)) for entry in tracks]
+    assert points[:3] == [30, 30, 30]
+    assert sum(points) == 120
+
+
+def test_without_a_position_there_is_a_hole_and_no_entry(van: Van) -> None:
+    for _ in range(400):
+        van.clock.advance(1)
+        van.patrol.on_position(Position(None, None, None, 0), van.clock.now())
+    van.patrol.flush()
+    assert van.entries("track/1") == []
+    assert not van.patrol.has_fix
+
+
+def test_points_are_written_even_when_the_receiver_falls_silent(van: Van) -> None:
+    van.stand(NEAR, 1)
+    van.clock.advance(290)
+    van.patrol.tick()
+    assert len(van.entries("track/1")) == 1
+
+
+def test_a_clock_set_back_begins_a_new_entry(van: Van) -> None:
+    van.stand(NEAR, 1)
+    van.clock.set_wall(van.clock.now() - timedelta(hours=1))
+    van.stand(NEAR, 1)
+    van.patrol.flush()
+    for entry in van.entries("track/1"):
+        assert all(step[0] >= 0 for step in entry.fields["steps"])
+    assert len(van.entries("track/1")) == 2
+
+
+async def test_opened_by_a_person_where_the_position_says_otherwise(van: Van) -> None:
+    van.stand(FAR, 5)
+    view = await van.visits.start(NEAR_CODE, ["zhou.min"], by="zhou.min")
+    van.stand(FAR, 5)
+    assert van.entries("visit_opened/1")[0].fields["proposed_by"] == "person"
+    view = van.visits.current()
+    assert view.dwell_s == 0
+    assert not view.here
+
+
+async def test_opened_before_the_arrival_is_confirmed_counts_as_proposed_by_position(van: Van) -> None:
+    van.stand(ROAD, 5)
+    van.stand(NEAR, 0.5)
+    assert van.patrol.presence.village is None
+    await van.visits.start(NEAR_CODE, ["zhou.min"], by="zhou.min")
+    assert van.entries("visit_opened/1")[0].fields["proposed_by"] == "position"
+    van.stand(NEAR, 10)
+    assert van.visits.current().arrived_at == MORNING + timedelta(minutes=7, seconds=10)
+
+
+async def test_a_forgotten_visit_is_closed_when_the_van_has_left(van: Van) -> None:
+    van.stand(NEAR, 30)
+    view = await van.visits.start(NEAR_CODE, ["zhou.min"], by="zhou.min")
+    van.store.commit_now(
+        Draft("encounter/1", {"encounter_id": "e1", "patient": "p1", "purpose": ""}, visit=view.visit, encounter="e1")
+    )
+    left_at = van.clock.now() + timedelta(minutes=2, seconds=10)
+    van.stand(ROAD, 5)
+    assert van.visits.current() is None
+    [closed] = van.entries("visit_closed/1")
+    assert closed.by is None
+    assert closed.fields["departed_at"] == left_at.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    assert closed.fields["dwell_s"] == pytest.approx(30 * 60, abs=25)
+    assert closed.fields["encounters"] == 1
+    assert [entry.fields["what"] for entry in van.entries("access/1")] == [view.visit]
+    assert van.store.read("select closed_at from encounters")[0]["closed_at"] is not None
+
+
+async def test_a_visit_never_confirmed_is_closed_when_the_van_arrives_elsewhere(van: Van) -> None:
+    van.stand(ROAD, 5)
+    await van.visits.start(NEAR_CODE, ["zhou.min"], by="zhou.min")
+    van.stand(ROAD, 5)
+    assert van.visits.current() is not None
+    van.stand(FAR, 5)
+    assert van.visits.current() is None
+    assert van.entries("visit_closed/1")[0].fields["dwell_s"] == 0
+
+
+async def test_a_second_visit_in_one_stay_counts_only_its_own_time(van: Van) -> None:
+    van.stand(NEAR, 60)
+    await van.visits.start(NEAR_CODE, ["zhou.min"], by="zhou.min")
+    van.stand(NEAR, 60)
+    await van.visits.end(by="zhou.min")
+    ended_at = van.clock.now()
+    van.stand(NEAR, 30)
+    view = await van.visits.start(NEAR_CODE, ["zhou.min"], by="zhou.min")
+    assert view.arrived_at == ended_at
+    van.stand(NEAR, 30)
+    assert van.visits.current().dwell_s == pytest.approx(60 * 60, abs=15)
+
+
+@pytest.mark.parametrize("second_visit", [False, True])
+async def test_an_open_visit_survives_a_crash(
+    tmp_path: Path, clock: SimulatedClock, villages: tuple[Village, ...], second_visit: bool
+) -> None:
+    """A crash: nothing is flushed or closed in good order; only what the store has acknowledged is there."""
+    van = Van(open_store(tmp_path, clock), clock, villages)
+    van.stand(NEAR, 60)
+    if second_visit:
+        await van.visits.start(NEAR_CODE, ["zhou.min"], by="zhou.min")
+        van.stand(NEAR, 45)
+        await van.visits.end(by="zhou.min")
+    opened = await van.visits.start(NEAR_CODE, ["zhou.min", "zhao.hai"], by="zhou.min")
+    van.stand(NEAR, 62)
+    before = van.visits.current()
+    van.store.close()
+    clock.advance(30)
+    again = Van(open_store(tmp_path, clock), clock, villages)
+    try:
+        after = again.visits.current()
+        assert after.visit == opened.visit
+        assert after.crew == before.crew
+        assert abs((after.arrived_at - before.arrived_at).total_seconds()) <= 60  # a few points are lost at most
+        assert before.dwell_s - 300 <= after.dwell_s <= before.dwell_s
+        again.stand(NEAR, 10)
+        assert again.visits.current().dwell_s == pytest.approx(before.dwell_s + 630, abs=60)
+        await again.visits.end(by="zhou.min")
+    finally:
+        again.store.close()
+
+
+async def test_what_is_refused_changes_nothing(van: Van) -> None:
+    size = van.store.size()
+    with pytest.raises(NoVisitOpen):
+        await van.visits.end(by="zhou.min")
+    with pytest.raises(UnknownVillage):
+        await van.visits.start("000000000000", ["zhou.min"], by="zhou.min")
+    with pytest.raises(CrewMissing):
+        await van.visits.start(NEAR_CODE, [], by="zhou.min")
+    with pytest.raises(CrewMissing):
+        await van.visits.start(NEAR_CODE, ["nobody"], by="zhou.min")
+    assert van.store.size() == size
+    await van.visits.start(NEAR_CODE, ["zhou.min"], by="zhou.min")
+    with pytest.raises(VisitAlreadyOpen):
+        await van.visits.start(FAR_CODE, ["zhou.min"], by="zhou.min")
+
+
+async def test_who_must_be_dealt_with_first_keeps_the_visit_open(van: Van) -> None:
+    async def refuse(by: str) -> None:
+        raise AskPerson("a red value is not dealt with")
+
+    van.visits.before_end = refuse
+    await van.visits.start(NEAR_CODE, ["zhou.min"], by="zhou.min")
+    with pytest.raises(AskPerson, match="red value"):
+        await van.visits.end(by="zhou.min")
+    assert van.visits.current() is not None
+    van.visits.before_end = None
+    await van.visits.end(by="zhou.min")
+
+
+def test_a_month_of_track_takes_seconds(van: Van) -> None:
+    """About 10,000 points: one van's week; bounded generously for a busy machine."""
+    import time
+
+    began_s = time.monotonic()
+    van.stand(NEAR, 60 * 28)
+    assert time.monotonic() - began_s < 30
+    assert len(van.entries("track/1")) == 336

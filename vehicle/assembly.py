@@ -27,6 +27,7 @@ from sync.sealing import Sealer
 from sync.store import Store
 from sync.uploader import Uploader
 from vehicle.announce import Announcer
+from vehicle.clinic.case import CaseNotes
 from vehicle.clinic.encounters import Encounters
 from vehicle.clinic.instruments import instruments
 from vehicle.clinic.measurements import Measurements
@@ -73,6 +74,35 @@ class Record:
 class Vehicle:
     """Everything of one vehicle, by the names the screens use; made by ``assemble``."""
 
+    settings: VehicleSettings
+    # the record and its delivery
+    store: Store
+    recordings: Recordings
+    county: CountyClient | None
+    uploader: Uploader | NoCounty
+    uplink: Uplink
+    # where the vehicle is
+    villages: tuple[Village, ...]
+    patrol: Patrol
+    visits: Visits
+    time_source: TimeSource
+    # whom it serves
+    staff: Staff
+    people: People
+    encounters: Encounters
+    screening: Prompts
+    measurements: Measurements
+    consultations: Consultations
+    ecg: EcgRecorder
+    # what looks after it
+    device_events: DeviceEvents
+    disk: Disk
+    consultation_process: ConsultationProcess
+    supervisor: Supervisor
+    health: Health
+    status_teller: StatusTeller
+    announcer: Announcer
+
     def __init__(
         self,
         settings: VehicleSettings,
@@ -107,8 +137,8 @@ class Vehicle:
     def _deliver(self, transport: httpx.AsyncBaseTransport | None) -> None:
         county = self.settings.county
         measuring = MeasuringTransport(trust_env=False) if transport is None and county.url else None
-        self.county: CountyClient | None = None
-        self.uploader: Uploader | NoCounty = NoCounty(self.store, self.clock)
+        self.county = None
+        self.uploader = NoCounty(self.store, self.clock)
         if county.url:
             self.county = CountyClient(county.url, county.key, self.key, self.clock, transport or measuring)
             self.uploader = Uploader(self.store, self.recordings, self.county, self.clock)
@@ -148,7 +178,19 @@ class Vehicle:
             store, ids, clock, live, self.commits, self.encounters, self.screening, self.visits, on_board
         )
         self.measurements.listen(self.feed)
-        self.consultations = Consultations(self)
+        self.consultations = Consultations(
+            store,
+            ids,
+            clock,
+            live,
+            self.recordings,
+            self.people,
+            self.encounters,
+            self.staff,
+            CaseNotes(store, self.people, self.screening),
+            settings.vehicle.origin,
+            settings.language,
+        )
         self.visits.before_end = self.encounters.close
         self.visits.closed_listeners.append(self._nobody_is_served)
 

@@ -1,0 +1,226 @@
+"""Clock, devices, disk, services, commits from callbacks: what keeps an eye on the van."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from devices.clock import SimulatedClock
+from devices.errors import AskPerson
+from devices.readings import DeviceState, Link, Stamped
+from sync.records import Draft, read_entry
+from sync.store import Store
+from tests.vehicle.conftest import NEAR, at_place
+from vehicle.commits import Commits
+from vehicle.device_events import DeviceEvents
+from vehicle.disk import Disk, Level, Space
+from vehicle.supervisor import RESTARTS, Running, Supervisor
+from vehicle.time_source import TimeSource
+
+
+def entries(store: Store, kind: str) -> list:
+    found = (read_entry(body) for body in store.entries(0, store.size()))
+    return [entry for entry in found if entry.kind == kind]
+
+
+# clock ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def time_source(store: Store, clock: SimulatedClock, tmp_path: Path) -> TimeSource:
+    return TimeSource(clock, Commits(store, clock, at_once=True), store.set_time_source, tmp_path / "synchronized")
+
+
+def fix(clock: SimulatedClock, gnss_ahead_s: float) -> Stamped:
+    position = at_place(NEAR, gnss_at=clock.now() + timedelta(seconds=gnss_ahead_s))
+    return Stamped("gnss-1", "nmea_gnss", clock.now(), clock.monotonic_s(), position)
+
+
+def test_gnss_counts_while_it_agrees_and_is_heard(time_source: TimeSource, clock: SimulatedClock, store: Store) -> None:
+    assert time_source.source == "rtc"
+    time_source.on_stamped(fix(clock, -0.4))
+    assert (time_source.source, time_source.offset_ms) == ("gnss", -400)
+    store.commit_now(Draft("access/1", {"action": "x", "what": "y"}))
+    assert entries(store, "access/1")[0].at_source == "gnss"
+    clock.advance(61)
+    time_source.tick()
+    assert time_source.source == "rtc"
+    time_source.on_stamped(fix(clock, 2.5))
+    assert (time_source.source, time_source.offset_ms) == ("rtc", 2500)
+
+
+def test_a_synchronised_system_clock_is_said_to_be(time_source: TimeSource, tmp_path: Path) -> None:
+    (tmp_path / "synchronized").touch()
+    assert time_source.source == "ntp"
+
+
+@pytest.mark.parametrize("step_s", [-3600, 5, 86400])
+def test_a_stepped_clock_is_an_entry(
+    time_source: TimeSource, clock: SimulatedClock, store: Store, step_s: float
+) -> None:
+    clock.advance(100)
+    time_source.tick()
+    clock.set_wall(clock.now() + timedelta(seconds=step_s))
+    time_source.tick()
+    time_source.tick()
+    [entry] = entries(store, "clock/1")
+    assert entry.fields == {"seconds_ms": step_s * 1000, "source": "rtc"}
+
+
+def test_a_drift_below_two_seconds_is_none(time_source: TimeSource, clock: SimulatedClock, store: Store) -> None:
+    clock.set_wall(clock.now() + timedelta(seconds=1.5))
+    time_source.tick()
+    assert entries(store, "clock/1") == []
+
+
+# devices --------------------------------------------------------------------------------------------------------------
+
+
+class Plug:
+    def __init__(self, store: Store, clock: SimulatedClock) -> None:
+        self.clock = clock
+        self.events = DeviceEvents(Commits(store, clock, at_once=True), clock)
+
+    def say(self, link: Link, fault: str | None = None, for_s: float = 0.0) -> None:
+        state = DeviceState(link, fault=fault, counters={"frames": 7})
+        self.events.on_stamped(Stamped("ecg-1", "contec_8000g", self.clock.now(), self.clock.monotonic_s(), state))
+        while for_s > 0:
+            self.clock.advance(1)
+            self.events.tick()
+            for_s -= 1
+
+
+def test_coming_going_and_failing_are_entries_once(store: Store, clock: SimulatedClock) -> None:
+    plug = Plug(store, clock)
+    for _ in range(5):
+        plug.say(Link.CONNECTED, for_s=4)
+    plug.say(Link.CONNECTED, fault="device_unreadable", for_s=4)
+    plug.say(Link.LOST, for_s=4)
+    plug.say(Link.CONNECTED, for_s=4)
+    found = [entry.fields for entry in entries(store, "device_event/1")]
+    assert [entry["event"] for entry in found] == ["attached", "fault", "lost", "attached"]
+    assert found[1]["facts"]["code"] == "device_unreadable"
+    assert all(entry["device"] == "ecg-1" for entry in found)
+
+
+def test_a_loose_plug_does_not_fill_the_journal(store: Store, clock: SimulatedClock) -> None:
+    plug = Plug(store, clock)
+    for _ in range(50):
+        plug.say(Link.CONNECTED, for_s=1)
+        plug.say(Link.LOST, for_s=1)
+    assert entries(store, "device_event/1") == []
+    plug.say(Link.CONNECTED, for_s=4)
+    assert len(entries(store, "device_event/1")) == 1
+
+
+# disk -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("used_percent", "level", "takes_clips"),
+    [(0, Level.OK, True), (69, Level.OK, True), (70, Level.WARN, True), (85, Level.EVICT, True),
+     (94, Level.EVICT, True), (95, Level.FULL, False), (100, Level.FULL, False)],
+)  # fmt: skip
+def test_disk_levels(clock: SimulatedClock, used_percent: int, level: Level, takes_clips: bool) -> None:
+    disk = Disk(Path("/"), clock, look=lambda folder: Space(100 - used_percent, 100))
+    disk.tick()
+    assert disk.level is level
+    assert disk.takes_clips is takes_clips
+
+
+def test_the_real_volume_is_read(tmp_path: Path, clock: SimulatedClock) -> None:
+    space = Disk(tmp_path, clock).space
+    assert 0 < space.free_bytes <= space.total_bytes
+
+
+# services -------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_failing_service_is_restarted_three_times_then_shown(clock: SimulatedClock) -> None:
+    supervisor = Supervisor(clock)
+    starts, healthy = [], asyncio.Event()
+
+    async def failing() -> None:
+        starts.append(clock.monotonic_s())
+        raise RuntimeError("a bug")
+
+    async def steady() -> None:
+        await healthy.wait()
+
+    supervisor.start([("failing", lambda: failing()), ("steady", lambda: steady())])
+    while not supervisor.failed:
+        await asyncio.sleep(0)
+    assert len(starts) == 1 + RESTARTS
+    [job] = supervisor.failed
+    assert (job.name, job.reason) == ("failing", "RuntimeError: a bug")
+    assert [other.state for other in supervisor.jobs if other is not job] == [Running.UP]
+    await supervisor.stop()
+
+
+async def test_failures_far_apart_are_forgiven(clock: SimulatedClock) -> None:
+    supervisor = Supervisor(clock)
+    done = asyncio.Event()
+    runs = []
+
+    async def sometimes() -> None:
+        runs.append(1)
+        clock.advance(400)
+        if len(runs) == 20:
+            done.set()
+            return
+        raise OSError("now and then")
+
+    supervisor.start([("sometimes", lambda: sometimes())])
+    await asyncio.wait_for(done.wait(), 10)
+    await asyncio.sleep(0)
+    assert supervisor.failed == []
+    assert supervisor.jobs[0].state is Running.ENDED
+    await supervisor.stop()
+
+
+# commits from callbacks -----------------------------------------------------------------------------------------------
+
+
+class Flaky:
+    """A journal whose disk is full for the first tries."""
+
+    def __init__(self, refusals: int) -> None:
+        self.refusals = refusals
+        self.written: list[str] = []
+
+    async def commit(self, *drafts: Draft) -> list:
+        await asyncio.sleep(0)
+        if self.refusals:
+            self.refusals -= 1
+            raise AskPerson("disk full")
+        self.written += [str(draft.fields["what"]) for draft in drafts]
+        return []
+
+    def commit_now(self, *drafts: Draft) -> list:
+        raise AssertionError("not in a running service")
+
+
+async def test_nothing_is_lost_or_overtaken_while_the_disk_is_full(clock: SimulatedClock) -> None:
+    journal, durable = Flaky(refusals=3), []
+    commits = Commits(journal, clock, at_once=False)
+    for n in range(10):
+        commits.soon(Draft("access/1", {"action": "a", "what": str(n)}), then=lambda n=n: durable.append(n))
+    assert durable == []
+    assert await commits.settle()
+    assert journal.written == [str(n) for n in range(10)]
+    assert durable == list(range(10))
+    assert commits.fault is None
+
+
+async def test_what_keeps_the_journal_from_writing_is_shown(clock: SimulatedClock) -> None:
+    journal = Flaky(refusals=10**9)
+    commits = Commits(journal, clock, at_once=False)
+    commits.soon(Draft("access/1", {"action": "a", "what": "x"}))
+    assert not await commits.settle(patience_s=0.05)
+    assert commits.fault == "ask_person"
+    assert commits.waiting == 1
+    journal.refusals = 0
+    assert await commits.settle()

@@ -1,0 +1,156 @@
+"""Writes what a new demo needs: settings files, keys, county accounts, enrolment. Running it again changes nothing
+but the settings, which follow the options of the command line."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from argparse import Namespace
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from argon2 import PasswordHasher
+
+from devices.clock import SystemClock
+from sync.county.app import County, open_county
+from sync.county.settings import read_county_settings
+from sync.keys import VehicleKey
+from xunzhen.demo import clips
+from xunzhen.demo.home import ADMINISTRATOR, COUNTY_NAME, CREWS, LIVE_VAN, PLATES, SPECIALIST, Home
+
+DEVICES = (
+    ("ecg-1", "contec_8000g", "ecg"),
+    ("oximeter-1", "contec_cms50_v7", "oximeter"),
+    ("card-1", "sam_id_card", "card"),
+    ("gnss-1", "nmea_gnss", "gnss"),
+)
+BLUETOOTH = (("cuff-1", "bluetooth_blood_pressure"), ("glucose-1", "bluetooth_glucose"))
+
+
+def prepare(home: Home, chosen: Namespace) -> None:
+    """Make the folder ready to start."""
+    for folder in (home.run, home.devices, home.clips, home.county_data):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_toml(home.county_settings, county_settings(home))
+    county = open_county(read_county_settings(home.county_settings), SystemClock())
+    try:
+        enrol_everybody(home, county)
+        county_key = str(county.verifier_key)
+    finally:
+        county.close()
+    county_port = chosen.uplink_port or home.ports.county
+    for vehicle in CREWS:
+        write_toml(home.vehicle_settings(vehicle), vehicle_settings(home, vehicle, county_key, county_port, chosen))
+    clips.render_clips(home.clips)
+    write_toml(home.consultation_settings, consultation_settings(home, county_port, chosen))
+
+
+def enrol_everybody(home: Home, county: County) -> None:
+    for person in (SPECIALIST, ADMINISTRATOR):
+        if county.accounts.get(person.id) is None:
+            county.accounts.add(person.id, person.name, person.role, person.secret)
+    for vehicle in CREWS:
+        key = VehicleKey.load_or_create(key_file(home, vehicle), home.origin(vehicle))
+        county.fleet.enrol(home.origin(vehicle), str(key.verifier_key()), vehicle, PLATES[vehicle])
+    if not county.registry.villages():
+        county.registry.import_villages(json.loads(home.township.read_text(encoding="utf-8")), by=ADMINISTRATOR.id)
+
+
+def key_file(home: Home, vehicle: str) -> Path:
+    return home.vehicle_data(vehicle) / "keys" / "journal.key"
+
+
+def county_settings(home: Home) -> dict[str, Any]:
+    return {
+        "name": COUNTY_NAME,
+        "data": str(home.county_data),
+        "origin": "county.qingyu.example",
+        "host": "127.0.0.1",
+        "port": home.ports.county,
+    }
+
+
+def vehicle_settings(home: Home, vehicle: str, county_key: str, county_port: int, chosen: Namespace) -> dict[str, Any]:
+    hasher = PasswordHasher()
+    live = vehicle == LIVE_VAN
+    known_hashes = _pin_hashes(home.vehicle_settings(vehicle))
+    devices: list[dict[str, Any]] = []
+    if live:
+        devices = [
+            {"name": name, "driver": driver, "link": "serial", "port": str(home.devices / port)}
+            for name, driver, port in DEVICES
+        ]
+        if not chosen.no_bluetooth:
+            devices += [{"name": name, "driver": driver, "link": "bluetooth"} for name, driver in BLUETOOTH]
+    return {
+        "language": "zh",
+        "practice": True,
+        "data": str(home.vehicle_data(vehicle)),
+        "vehicle": {
+            "id": vehicle,
+            "plate": PLATES[vehicle],
+            "origin": home.origin(vehicle),
+            "county_name": COUNTY_NAME,
+        },
+        "county": {"url": f"http://127.0.0.1:{county_port}", "key": county_key},
+        "touchscreen": {"port": home.ports.touchscreen, "socket": str(home.vehicle_socket)},
+        "patrol": {"villages": str(home.township)},
+        "consultation": {"socket": str(home.consultation_socket)},
+        "staff": [
+            {
+                "id": person.id,
+                "name": person.name,
+                "role": person.role,
+                "pin_hash": known_hashes.get(person.id) or hasher.hash(person.secret),
+            }
+            for person in CREWS[vehicle]
+        ],
+        "devices": devices,
+    }
+
+
+def consultation_settings(home: Home, county_port: int, chosen: Namespace) -> dict[str, Any]:
+    return {
+        "socket": str(home.consultation_socket),
+        "vehicle_socket": str(home.vehicle_socket),
+        "exchange": {"url": f"ws://127.0.0.1:{county_port}/exchange/van"},
+        "identity": {"origin": home.origin(LIVE_VAN), "key": str(key_file(home, LIVE_VAN))},
+        "feeds": [
+            {"name": "room", "source": _source(chosen.room) or str(home.clips / "room.mp4")},
+            {"name": "ultrasound", "source": _source(chosen.ultrasound) or str(home.clips / "ultrasound.mp4")},
+        ],
+    }
+
+
+def _source(given: str) -> str:
+    """A file given relative to where the command was typed, made absolute; devices and URLs as they are."""
+    return str(Path(given).resolve()) if given and Path(given).exists() else given
+
+
+def _pin_hashes(settings: Path) -> dict[str, str]:
+    """Hashes already in the settings file: hashing anew at every start would cost half a second."""
+    if not settings.exists():
+        return {}
+    staff = tomllib.loads(settings.read_text(encoding="utf-8")).get("staff", [])
+    return {person["id"]: person["pin_hash"] for person in staff}
+
+
+def write_toml(file: Path, tables: Mapping[str, Any]) -> None:
+    """Scalars first, then tables, then arrays of tables: all the demo's settings need of TOML."""
+    lines = [f"{key} = {_toml(plain)}" for key, plain in tables.items() if not _is_table(plain)]
+    for key, table in tables.items():
+        if isinstance(table, Mapping):
+            lines += ["", f"[{key}]", *(f"{name} = {_toml(plain)}" for name, plain in table.items())]
+        elif _is_table(table):
+            for row in table:
+                lines += ["", f"[[{key}]]", *(f"{name} = {_toml(plain)}" for name, plain in row.items())]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _is_table(entry: Any) -> bool:
+    return isinstance(entry, Mapping) or (isinstance(entry, Iterable) and not isinstance(entry, str))
+
+
+def _toml(plain: str | int | bool) -> str:
+    return json.dumps(plain, ensure_ascii=False)  # a TOML basic string, integer or boolean is written as in JSON

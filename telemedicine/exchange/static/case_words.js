@@ -1,0 +1,92 @@
+// A case in words: who, why, since when. Shared by the lists and the session.
+
+import { has, t } from './frame.js';
+
+const FIELDS = ['chief_complaint', 'history', 'findings', 'preliminary', 'question'];
+
+/** @typedef {import('./exchange_socket.js').Case} Case */
+
+/** @param {Case} c */
+export const patientName = (c) => String(c.summary.patient?.name ?? '');
+
+/** Sex, age and where from. @param {Case} c */
+export function patientFacts(c) {
+  const { sex, age, address, village } = c.summary.patient ?? {};
+  const who = [has(`sex_${sex}`) ? t(`sex_${sex}`) : '', age === null || age === undefined ? '' : t('years', { age })].filter(Boolean).join(' ');
+  return [who, address || village || placeOf(c)].filter(Boolean).join(t('list_comma'));
+}
+
+/** @param {Case} c */
+function placeOf(c) {
+  const village = c.summary.village;
+  return typeof village === 'object' && village ? village.name ?? village.village_name : village;
+}
+
+/** The five fields and who asks: [label, text]. @param {Case} c @returns {[string, string][]} */
+export function caseFields(c) {
+  const fields = c.summary.fields ?? c.summary;
+  /** @type {[string, string][]} */
+  const rows = [];
+  if (c.summary.patient?.allergies) rows.push([t('case_allergies'), String(c.summary.patient.allergies)]);
+  for (const name of FIELDS) if (fields[name]) rows.push([t(`case_${name}`), String(fields[name])]);
+  const doctor = c.summary.doctor;
+  const asked = typeof doctor === 'object' && doctor ? doctor.name : doctor;
+  if (asked) rows.push([t('case_invited_by'), [asked, t('case_consent')].join(t('list_comma'))]);
+  return rows;
+}
+
+/** @param {Element} list a <dl> @param {[string, string][]} rows */
+export function fillList(list, rows) {
+  list.replaceChildren(...rows.flatMap(([label, text]) => [element('dt', label), element('dd', text)]));
+}
+
+/** @param {string} urgency */
+export const urgencyWord = (urgency) => (has(`urgency_${urgency}`) ? t(`urgency_${urgency}`) : urgency);
+
+/** Local time of an ISO instant, hours and minutes; empty when it is none. @param {string | undefined} at */
+export function clockTime(at) {
+  const date = new Date(at ?? '');
+  if (Number.isNaN(date.getTime())) return '';
+  return date.toLocaleTimeString(document.documentElement.lang, { hour: '2-digit', minute: '2-digit', hour12: false });
+}
+
+/** @param {string} tag @param {string} text */
+export function element(tag, text) {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  return made;
+}
+
+/**
+ * One card of a list, kept in place when it is already there.
+ * @param {HTMLElement} list @param {HTMLTemplateElement} template @param {Case} c @returns {HTMLElement}
+ */
+export function card(list, template, c) {
+  let item = [...list.children].find((child) => child instanceof HTMLElement && child.dataset.consultation === c.consultation);
+  if (!(item instanceof HTMLElement)) {
+    const made = template.content.firstElementChild?.cloneNode(true);
+    if (!(made instanceof HTMLElement)) throw new Error('empty template');
+    made.dataset.consultation = c.consultation;
+    list.append(made);
+    item = made;
+  }
+  const card = /** @type {HTMLElement} */ (item);
+  put(card, 'portrait', patientName(c).slice(0, 1));
+  put(card, 'name', patientName(c));
+  put(card, 'facts', patientFacts(c));
+  put(card, 'urgency', urgencyWord(c.urgency));
+  put(card, 'van', t(c.van_online ? 'van_online' : 'van_offline'));
+  put(card, 'when', clockTime(c.requested_at));
+  put(card, 'state', t(`state_${c.state}`));
+  const fields = card.querySelector('[data-part="fields"]');
+  if (fields) fillList(fields, caseFields(c));
+  return card;
+}
+
+/** @param {HTMLElement} card @param {string} part @param {string} text */
+export function put(card, part, text) {
+  const place = card.querySelector(`[data-part="${part}"]`);
+  if (!(place instanceof HTMLElement)) return;
+  place.textContent = text;
+  place.hidden = !text;
+}

@@ -1,0 +1,71 @@
+// The page's line to the exchange: JSON messages by type, comes back by itself.
+
+const FIRST_PAUSE_MS = 500, LAST_PAUSE_MS = 8000;
+
+/** @typedef {{ consultation: string, state: string, origin: string, urgency: string, requested_at: string, summary: any,
+ *   specialist: string | null, van_online: boolean, opinion: { in_journal: boolean, content: any } | null,
+ *   decision: { decision: string, plan?: string, by_name?: string } | null }} Case */
+
+export class ExchangeSocket {
+  constructor() {
+    /** @type {Map<string, ((message: any) => void)[]>} */
+    this.listeners = new Map();
+    /** @type {WebSocket | null} */
+    this.socket = null;
+    this.pauseMs = FIRST_PAUSE_MS;
+    this.online = false;
+    this.aheadMs = 0;                          // the server's clock less ours
+  }
+
+  /** @param {string} type "line" tells { online } @param {(message: any) => void} callback */
+  on(type, callback) {
+    this.listeners.set(type, [...(this.listeners.get(type) ?? []), callback]);
+    return this;
+  }
+
+  /** @param {object} message @returns {boolean} false while the line is down */
+  send(message) {
+    if (this.socket?.readyState !== WebSocket.OPEN) return false;
+    this.socket.send(JSON.stringify(message));
+    return true;
+  }
+
+  /** The time by the server's clock: what is signed must not depend on this computer's. */
+  now() { return new Date(Date.now() + this.aheadMs); }
+
+  start() {
+    const address = new URL('/exchange/specialist', location.href);
+    address.protocol = address.protocol.replace('http', 'ws');
+    const socket = new WebSocket(address.href);
+    this.socket = socket;
+    socket.onmessage = ({ data }) => {
+      const message = JSON.parse(data);
+      if (message.type === 'welcome') {
+        this.pauseMs = FIRST_PAUSE_MS;
+        this.online = true;
+        this.aheadMs = Date.parse(message.now) - Date.now();
+        this.#tell('line', { online: true });
+      }
+      this.#tell(message.type, message);
+    };
+    socket.onclose = () => {
+      this.online = false;
+      this.#tell('line', { online: false });
+      setTimeout(() => this.#again(), this.pauseMs * (.75 + Math.random() / 2));
+      this.pauseMs = Math.min(LAST_PAUSE_MS, this.pauseMs * 2);
+    };
+    return this;
+  }
+
+  /** A session that has ended sends to the sign-in page; a network that is away is tried again. */
+  async #again() {
+    try {
+      const answer = await fetch('/specialist', { headers: { accept: 'application/json' }, redirect: 'manual' });
+      if (answer.status === 401 || answer.type === 'opaqueredirect') { location.reload(); return; }
+    } catch { /* no network: the next attempt will say */ }
+    this.start();
+  }
+
+  /** @param {string} type @param {any} message */
+  #tell(type, message) { for (const callback of this.listeners.get(type) ?? []) callback(message); }
+}

@@ -1,0 +1,72 @@
+// What every page of the specialist shows: counts in the bar, the way back into a session, the line to the exchange.
+
+import { ExchangeSocket } from './exchange_socket.js';
+
+const TO_SIGN = new Set(['accepted', 'connected', 'interrupted', 'ended']);
+const LIVE = new Set(['accepted', 'connected', 'interrupted']);
+
+const texts = JSON.parse(document.getElementById('texts')?.textContent ?? '{}');
+
+/** @param {string} key @param {Record<string, string | number>} [facts] @returns {string} */
+export function t(key, facts = {}) {
+  return (texts[key] ?? key).replace(/\{(\w+)\}/g, (/** @type {string} */ _, /** @type {string} */ name) => String(facts[name] ?? ''));
+}
+
+/** @param {string} key */
+export const has = (key) => key in texts;
+
+/** @param {string} id @returns {HTMLElement} */
+export function byId(id) {
+  const element = document.getElementById(id);
+  if (!element) throw new Error(`no element #${id}`);
+  return element;
+}
+
+/** @type {{ id: string, name: string, title: string, institution: string }} */
+export const me = JSON.parse(document.body.dataset.specialist ?? '{}');
+
+/** @param {import('./exchange_socket.js').Case} c */
+export const isInvitation = (c) => c.state === 'invited' && c.specialist === null;
+/** @param {import('./exchange_socket.js').Case} c */
+export const isToSign = (c) => c.specialist === me.id && TO_SIGN.has(c.state) && !c.opinion;
+/** @param {import('./exchange_socket.js').Case} c */
+export const isLive = (c) => c.specialist === me.id && LIVE.has(c.state);
+/** @param {string} consultation */
+export const sessionPath = (consultation) => `/specialist/consultations/${encodeURIComponent(consultation)}`;
+
+/** The cases this specialist may see, newest state of each; calls `changed` after every message. */
+export class Cases {
+  /** @param {(cases: Map<string, import('./exchange_socket.js').Case>) => void} changed */
+  constructor(changed) {
+    /** @type {Map<string, import('./exchange_socket.js').Case>} */
+    this.all = new Map();
+    this.changed = changed;
+    this.socket = new ExchangeSocket()
+      .on('welcome', ({ cases }) => { this.all = new Map(cases.map((/** @type {any} */ c) => [c.consultation, c])); this.#tell(); })
+      .on('case', ({ case: c }) => { this.all.set(c.consultation, c); this.#tell(); })
+      .on('gone', ({ consultation }) => { this.all.delete(consultation); this.#tell(); })
+      .on('line', ({ online }) => { byId('line-lost').hidden = online; });
+  }
+
+  start() { this.socket.start(); return this; }
+
+  #tell() {
+    const cases = [...this.all.values()];
+    count('invitations', cases.filter(isInvitation).length);
+    count('to_sign', cases.filter(isToSign).length);
+    const live = cases.find(isLive), link = document.querySelector('[data-nav="session"]');
+    if (link instanceof HTMLAnchorElement) {
+      link.hidden = !live && document.body.dataset.page !== 'session';
+      if (live) link.href = sessionPath(live.consultation);
+    }
+    this.changed(this.all);
+  }
+}
+
+/** @param {string} name @param {number} n */
+function count(name, n) {
+  const shown = document.querySelector(`[data-count="${name}"]`);
+  if (shown) shown.textContent = n ? String(n) : '';
+}
+
+if (document.querySelector('[data-testid="consultation-over"]')) new Cases(() => {}).start();

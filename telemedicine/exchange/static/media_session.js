@@ -1,0 +1,183 @@
+// The media of one session: offer, answer, and coming back. The van's side never has to be set up again by a person.
+//
+//   const media = new MediaSession({ send, store });       send(session, sdp): hands an offer to the exchange
+//   media.on('state' | 'message' | 'backfilled' | 'lost', callback)
+//   media.wanted = true;                                   connects now and whenever it breaks
+//   media.take(session, sdp); media.refused(session);      what came back
+
+import { decodeSamples } from '/shared/live_feed.js';
+
+const ANSWER_WITHIN_MS = 8000, CONNECT_WITHIN_MS = 12000, SILENT_FOR_MS = 2500;
+const FIRST_PAUSE_MS = 400, LAST_PAUSE_MS = 5000;
+const FEEDS = ['room', 'ultrasound'];
+
+export class MediaSession {
+  #wanted = false;
+
+  /** @param {{ send: (session: string, sdp: string) => boolean, store: import('/shared/live_feed.js').SampleStore }} options */
+  constructor({ send, store }) {
+    this.send = send;
+    this.store = store;
+    /** @type {Map<string, ((message: any) => void)[]>} */
+    this.listeners = new Map();
+    /** @type {RTCPeerConnection | null} */
+    this.pc = null;
+    /** @type {RTCDataChannel | null} */
+    this.vitals = null;
+    /** @type {MediaStreamTrack | null} */
+    this.microphone = null;
+    this.session = '';
+    this.state = 'idle';                       // idle, connecting, connected, restoring
+    this.lostAt = 0;
+    this.pauseMs = FIRST_PAUSE_MS;
+    this.timer = 0;
+    this.muted = false;
+  }
+
+  get wanted() { return this.#wanted; }
+
+  set wanted(wanted) {
+    if (wanted === this.#wanted) return;
+    this.#wanted = wanted;
+    if (wanted) this.#connect(); else { clearTimeout(this.timer); this.#drop(); this.#become('idle'); }
+  }
+
+  /** @param {string} type @param {(message: any) => void} callback */
+  on(type, callback) { this.listeners.set(type, [...(this.listeners.get(type) ?? []), callback]); return this; }
+
+  /** @param {boolean} muted */
+  mute(muted) { this.muted = muted; if (this.microphone) this.microphone.enabled = !muted; }
+
+  /** Ask for the microphone once; without it we listen only. @returns {Promise<boolean>} */
+  async openMicrophone() {
+    try {
+      const stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: true, noiseSuppression: true } });
+      this.microphone = stream.getAudioTracks()[0] ?? null;
+      this.mute(this.muted);
+    } catch { this.microphone = null; }
+    return this.microphone !== null;
+  }
+
+  /** @param {string} session @param {string} sdp */
+  async take(session, sdp) {
+    if (session !== this.session || this.pc?.signalingState !== 'have-local-offer') return;
+    await this.pc.setRemoteDescription({ type: 'answer', sdp });
+    this.#within(CONNECT_WITHIN_MS);
+  }
+
+  /** The van could not answer this attempt. @param {string | undefined} session */
+  refused(session) { if (session === this.session && this.state !== 'connected') this.#again(); }
+
+  /** Try at once, e.g. because the van is back. */
+  hurry() {
+    if (!this.#wanted || this.state === 'connected' || this.pc?.connectionState === 'connecting') return;
+    this.pauseMs = FIRST_PAUSE_MS;
+    this.#again(0);
+  }
+
+  async #connect() {
+    this.#drop();
+    this.#become(this.lostAt ? 'restoring' : 'connecting');
+    const pc = new RTCPeerConnection({ iceServers: [], bundlePolicy: 'max-bundle' });
+    this.pc = pc;
+    this.session = crypto.getRandomValues(new Uint32Array(3)).join('-');
+    const live = pc.createDataChannel('live', { ordered: false, maxRetransmits: 0 });
+    this.#follow(live);
+    this.vitals = pc.createDataChannel('vitals');
+    this.#follow(this.vitals);
+    for (const _ of FEEDS) preferH264(pc.addTransceiver('video', { direction: 'recvonly' }));
+    pc.addTransceiver(this.microphone ?? 'audio', { direction: this.microphone ? 'sendrecv' : 'recvonly' });
+    pc.ontrack = ({ track, transceiver }) => this.#show(pc, track, transceiver);
+    pc.onconnectionstatechange = () => this.#changed(pc);
+    this.#within(ANSWER_WITHIN_MS);
+    try {
+      await pc.setLocalDescription();
+      await gathered(pc);
+    } catch { return; }                        // closed meanwhile: another attempt is under way
+    if (pc !== this.pc) return;
+    if (!this.send(this.session, pc.localDescription?.sdp ?? '')) this.#again();
+  }
+
+  /** @param {RTCDataChannel} channel */
+  #follow(channel) {
+    channel.binaryType = 'arraybuffer';
+    channel.onmessage = ({ data }) => {
+      if (typeof data === 'string') { this.#tell('message', JSON.parse(data)); return; }
+      const frame = decodeSamples(data);
+      const ring = this.store.push(frame);
+      if (channel.label === 'vitals') this.#tell('backfilled', frame); else this.#tell('samples', ring);
+    };
+  }
+
+  /** @param {RTCPeerConnection} pc @param {MediaStreamTrack} track @param {RTCRtpTransceiver} transceiver */
+  #show(pc, track, transceiver) {
+    if (pc !== this.pc) return;
+    const place = track.kind === 'audio'
+      ? document.getElementById('voice')
+      : document.querySelector(`video[data-feed="${FEEDS[pc.getTransceivers().filter((x) => x.receiver.track.kind === 'video').indexOf(transceiver)]}"]`);
+    if (place instanceof HTMLMediaElement) { place.srcObject = new MediaStream([track]); place.play().catch(() => {}); }
+  }
+
+  /** @param {RTCPeerConnection} pc */
+  #changed(pc) {
+    if (pc !== this.pc) return;
+    if (pc.connectionState === 'connected') {
+      clearTimeout(this.timer);
+      this.pauseMs = FIRST_PAUSE_MS;
+      if (this.lostAt) this.#tell('lost', { at: new Date(this.lostAt), seconds: (Date.now() - this.lostAt) / 1000 });
+      this.lostAt = 0;
+      this.#become('connected');
+    } else if (pc.connectionState === 'disconnected') {
+      this.lostAt ||= Date.now();
+      this.#become('restoring');
+      this.#within(SILENT_FOR_MS);
+    } else if (pc.connectionState === 'failed') {
+      this.lostAt ||= Date.now();
+      this.#again();
+    }
+  }
+
+  /** A new attempt unless we are connected by then. @param {number} ms */
+  #within(ms) {
+    clearTimeout(this.timer);
+    this.timer = window.setTimeout(() => { if (this.state !== 'connected') this.#again(); }, ms);
+  }
+
+  /** @param {number} [pauseMs] */
+  #again(pauseMs = this.pauseMs) {
+    if (!this.#wanted) return;
+    clearTimeout(this.timer);
+    this.#become(this.lostAt ? 'restoring' : 'connecting');
+    this.timer = window.setTimeout(() => this.#connect(), pauseMs);
+    this.pauseMs = Math.min(LAST_PAUSE_MS, this.pauseMs * 2);
+  }
+
+  #drop() {
+    const pc = this.pc;
+    this.pc = null;
+    this.vitals = null;
+    if (pc) { pc.onconnectionstatechange = null; pc.ontrack = null; pc.close(); }
+  }
+
+  /** @param {string} state */
+  #become(state) { if (state !== this.state) { this.state = state; this.#tell('state', state); } }
+
+  /** @param {string} type @param {any} message */
+  #tell(type, message) { for (const callback of this.listeners.get(type) ?? []) callback(message); }
+}
+
+/** H.264 only: that is what the van encodes once for everybody. @param {RTCRtpTransceiver} transceiver */
+function preferH264(transceiver) {
+  const codecs = RTCRtpReceiver.getCapabilities('video')?.codecs ?? [];
+  transceiver.setCodecPreferences(codecs.filter((codec) => /\/(h264|rtx)$/i.test(codec.mimeType)));
+}
+
+/** All candidates are in the offer; none come later. @param {RTCPeerConnection} pc @returns {Promise<void>} */
+function gathered(pc) {
+  return new Promise((resolve) => {
+    const done = () => { if (pc.iceGatheringState === 'complete' || pc.signalingState === 'closed') resolve(); };
+    pc.addEventListener('icegatheringstatechange', done);
+    setTimeout(resolve, 2000);
+    done();
+  });
+}

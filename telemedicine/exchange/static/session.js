@@ -1,0 +1,156 @@
+// One consultation: media, live data, summary, opinion. A reload comes back here and goes on.
+
+import { EcgStrip } from '/shared/ecg_strip.js';
+import { SampleStore, exposeSamples } from '/shared/live_feed.js';
+import { Cases, byId, t } from './frame.js';
+import { LinkQuality } from './link_quality.js';
+import { MediaSession } from './media_session.js';
+import { OpinionForm } from './opinion_form.js';
+import { showLive, showSummary } from './summary_view.js';
+
+const LIVE = new Set(['accepted', 'connected', 'interrupted', 'opinion_signed']);
+const consultation = document.querySelector('main')?.dataset.consultation ?? '';
+const store = new SampleStore();
+exposeSamples(store);
+
+const cases = new Cases((all) => { const c = all.get(consultation); if (c) update(c); });
+const media = new MediaSession({ store, send: (session, sdp) => cases.socket.send({ type: 'offer', consultation, session, sdp }) });
+const quality = new LinkQuality(media);
+const opinion = new OpinionForm({ consultation, socket: cases.socket, current: () => cases.all.get(consultation) });
+const rhythm = new EcgStrip(byId('rhythm'), { layout: 'II', calibration: false, labels: false });
+/** @type {EcgStrip | null} */
+let sheet = null;
+/** @type {number | null} */
+let connectedAt = null;
+let hungUp = false;
+
+/** @param {import('./exchange_socket.js').Case} c */
+function update(c) {
+  byId('state').textContent = t(`state_${c.state}`);
+  document.body.dataset.state = c.state;
+  showSummary(c);
+  opinion.update(c);
+  quality.vanOnline = c.van_online;
+  quality.ended = hungUp || !LIVE.has(c.state);
+  media.wanted = LIVE.has(c.state) && !hungUp && ready;
+  if (c.van_online) media.hurry();
+  byId('hang-up').hidden = !LIVE.has(c.state) || hungUp;
+  quality.show();
+}
+
+// the exchange ------------------------------------------------------------------------------------------------------
+
+cases.socket
+  .on('answer', ({ session, sdp }) => void media.take(session, sdp))
+  .on('refused', ({ consultation: name, about, session, reason }) => {
+    if (name !== consultation) return;
+    if (about === 'offer') media.refused(session); else opinion.refused(reason);
+  })
+  .on('error', ({ message }) => { opinion.refused(message); media.refused(media.session); });
+
+// live data ---------------------------------------------------------------------------------------------------------
+
+rhythm.live(store);
+media.on('samples', () => { byId('ecg-note').hidden = true; });
+media.on('message', (message) => {
+  if (message.type === 'reading') showLive(message);
+  else if (message.type === 'device') leadsOff(message);
+  else if (message.type === 'gap') fillIn(message);
+  else if (message.type === 'feeds') feedStates(message.feeds);
+});
+media.on('state', (state) => {
+  document.body.dataset.media = state;
+  if (state === 'connected') connectedAt ??= Date.now();
+});
+
+/** @param {any} message */
+function leadsOff(message) {
+  if (!Array.isArray(message.leads_off) || !String(message.device).startsWith('ecg')) return;
+  rhythm.setLeadsOff(message.leads_off);
+  sheet?.setLeadsOff(message.leads_off);
+}
+
+/** What was left out on the way is asked for once, from the van's own memory. @param {any} gap */
+function fillIn(gap) {
+  if (gap.stream !== 'ecg' || media.vitals?.readyState !== 'open') return;
+  const { device, segment, first_index: first, count } = gap;
+  media.vitals.send(JSON.stringify({ type: 'backfill', device, segment, first, count }));
+}
+
+/** @param {Record<string, { state: string, fps: number }>} feeds */
+function feedStates(feeds) {
+  for (const name of ['room', 'ultrasound']) {
+    const caption = document.querySelector(`[data-caption="${name}"]`), feed = feeds[name];
+    if (!caption) continue;
+    const fault = feed && { lost: 'feed_lost', black: 'feed_black', frozen: 'feed_frozen' }[feed.state];
+    caption.textContent = fault ? t(fault) : t(`feed_${name}`);
+    caption.toggleAttribute('data-fault', Boolean(fault));
+  }
+}
+
+// what is looked at -------------------------------------------------------------------------------------------------
+
+/** @param {string} view */
+function look(view) {
+  const stage = byId('stage');
+  stage.dataset.view = view;
+  for (const tab of document.querySelectorAll('[data-view][role="tab"]')) tab.setAttribute('aria-selected', String(/** @type {HTMLElement} */ (tab).dataset.view === view));
+  let inset = 0;
+  for (const slot of /** @type {NodeListOf<HTMLElement>} */ (stage.querySelectorAll('[data-slot]'))) {
+    const main = slot.dataset.slot === view;
+    delete slot.dataset.inset;
+    slot.toggleAttribute('data-shown', main);
+    if (!main && slot.dataset.slot !== 'ecg') slot.dataset.inset = String(inset += 1);
+  }
+  if (view === 'ecg') { sheet ??= new EcgStrip(byId('sheet'), { layout: '3x4+1', offWord: t('paper_off') }).live(store); }
+  freeze(false);
+}
+
+/** @param {boolean} on */
+function freeze(on) {
+  byId('freeze').setAttribute('aria-pressed', String(on));
+  rhythm.freeze(on);
+  sheet?.freeze(on);
+  for (const slot of document.querySelectorAll('[data-slot]')) {
+    const video = slot.querySelector('video'), still = slot.querySelector('canvas.still');
+    if (!video || !(still instanceof HTMLCanvasElement)) continue;
+    if (on && video.videoWidth) {
+      still.width = video.videoWidth;
+      still.height = video.videoHeight;
+      still.getContext('2d')?.drawImage(video, 0, 0);
+    }
+    still.hidden = !on || !video.videoWidth;
+  }
+}
+
+for (const tab of document.querySelectorAll('[role="tab"]')) tab.addEventListener('click', () => look(/** @type {HTMLElement} */ (tab).dataset.view ?? 'ultrasound'));
+byId('freeze').addEventListener('click', () => freeze(byId('freeze').getAttribute('aria-pressed') !== 'true'));
+byId('full').addEventListener('click', () => { if (document.fullscreenElement) void document.exitFullscreen(); else void byId('stage').requestFullscreen(); });
+byId('mute').addEventListener('click', () => {
+  const muted = byId('mute').getAttribute('aria-pressed') !== 'true';
+  byId('mute').setAttribute('aria-pressed', String(muted));
+  media.mute(muted);
+});
+byId('hang-up').addEventListener('click', () => {
+  hungUp = true;
+  cases.socket.send({ type: 'hang_up', consultation });
+  const c = cases.all.get(consultation);
+  if (c) update(c);
+});
+
+setInterval(() => {
+  if (connectedAt === null) return;
+  const s = Math.floor((Date.now() - connectedAt) / 1000);
+  byId('clock').textContent = `${Math.floor(s / 60)}:${String(s % 60).padStart(2, '0')}`;
+}, 500);
+
+// first the microphone, so that the first offer already carries it ---------------------------------------------------
+
+let ready = false;
+look('ultrasound');
+cases.start();
+void media.openMicrophone().then(() => {
+  ready = true;
+  const c = cases.all.get(consultation);
+  if (c) update(c);
+});

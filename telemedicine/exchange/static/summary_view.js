@@ -1,0 +1,70 @@
+// Left column of a session: who, why, what was measured, what the oximeter says now.
+
+import { caseFields, clockTime, element, fillList, patientFacts, patientName } from './case_words.js';
+import { byId, has, t } from './frame.js';
+
+const SVG = 'http://www.w3.org/2000/svg';
+
+/** @param {import('./exchange_socket.js').Case} c */
+export function showSummary(c) {
+  byId('portrait').textContent = patientName(c).slice(0, 1);
+  byId('name').textContent = patientName(c);
+  byId('facts').textContent = patientFacts(c);
+  fillList(byId('fields'), caseFields(c));
+  const readings = /** @type {any[]} */ (c.summary.readings ?? []);
+  byId('readings').replaceChildren(...readings.map(row));
+  byId('readings-none').hidden = readings.length > 0;
+  byId('readings-from').textContent = clockTime(readings[0]?.at ?? readings[0]?.taken_at);
+}
+
+/** The live numbers of the oximeter. @param {any} message a "reading" of the live feed */
+export function showLive(message) {
+  if (message.kind !== 'pulse_oximetry') return;
+  const { spo2_percent: spo2, pulse_bpm: pulse } = message.values ?? {};
+  byId('live-spo2').textContent = spo2 ?? '–';
+  byId('live-pulse').textContent = pulse ?? '–';
+  byId('live-device').textContent = message.device ?? '';
+}
+
+/** @param {any} reading */
+function row(reading) {
+  const type = reading.type ?? reading.kind;
+  const tr = document.createElement('tr');
+  tr.dataset.reading = type;
+  const value = element('td', '');
+  value.className = 'num';
+  value.append(element('b', valueText(type, reading)));
+  if (has(`unit_${type}`)) { const unit = element('span', t(`unit_${type}`)); unit.className = 'unit'; value.append(unit); }
+  const graded = element('td', '');
+  graded.className = 'num';
+  graded.append(grade(reading.grade ?? 'none', reading.grade_word || t('grade_none')));
+  tr.append(element('td', has(`reading_${type}`) ? t(`reading_${type}`) : String(reading.title ?? type)), value, graded);
+  return tr;
+}
+
+/** @param {string} type @param {any} reading */
+function valueText(type, reading) {
+  const v = reading.values ?? {};
+  const scaled = (/** @type {string} */ name, /** @type {number} */ digits) => (v[name] !== undefined ? v[name] : v[`${name}_e2`] !== undefined ? (v[`${name}_e2`] / 100).toFixed(digits) : undefined);
+  switch (type) {
+    case 'blood_pressure': return `${v.systolic_mmhg ?? '–'}/${v.diastolic_mmhg ?? '–'}`;
+    case 'glucose': return String(scaled('glucose_mmol_l', 1) ?? '–');
+    case 'temperature': return String(scaled('temperature_c', 1) ?? '–');
+    case 'spo2': case 'pulse_oximetry': return String(v.spo2_percent ?? '–');
+    default: return String(reading.text ?? Object.values(v)[0] ?? '–');
+  }
+}
+
+/** Shape, word and colour, always the three together. @param {string} grade @param {string} word */
+function grade(grade, word) {
+  const mark = document.createElement('span');
+  mark.className = 'grade';
+  mark.dataset.grade = grade;
+  const svg = document.createElementNS(SVG, 'svg'), use = document.createElementNS(SVG, 'use');
+  svg.setAttribute('viewBox', '0 0 24 24');
+  svg.setAttribute('aria-hidden', 'true');
+  use.setAttribute('href', `#g-${grade}`);
+  svg.append(use);
+  mark.append(svg, word);
+  return mark;
+}

@@ -1,0 +1,143 @@
+"""The specialist's pages in real Chromium, against the real exchange and media process and a small fake vehicle."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "telemedicine"))
+
+from consultation_stage import PASSWORD, Stage, consultation_stage, ecg_count, until
+
+from telemedicine.consultation import State
+from xunzhen.demo.clips import COUNTER_BITS, COUNTER_CORNER_PX, COUNTER_SQUARE_PX, render_clips
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+]
+READ_COUNTER = """([feed, left, top, square, bits]) => {
+  const video = document.querySelector(`video[data-feed="${feed}"]`);
+  if (!video?.videoWidth) return -1;
+  const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight), paper = canvas.getContext('2d');
+  paper.drawImage(video, 0, 0);
+  let number = 0;
+  for (let bit = 0; bit < bits; bit += 1) {
+    const [r] = paper.getImageData(left + bit * square + square / 2, top + square / 2, 1, 1).data;
+    if (r > 127) number |= 1 << bit;
+  }
+  return number;
+}"""
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return render_clips(tmp_path_factory.mktemp("clips"))
+
+
+@pytest.fixture
+async def stage(tmp_path: Path, clips: dict[str, Path]) -> AsyncIterator[Stage]:
+    async with consultation_stage(tmp_path, clips) as ready:
+        yield ready
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    if not CHROMIUM.exists():
+        pytest.skip("skipped: no /usr/bin/chromium")
+    async with async_playwright() as playwright:
+        running = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield running
+        await running.close()
+
+
+@contextlib.asynccontextmanager
+async def signed_in(browser: Browser, stage: Stage, query: str = "", **options: Any) -> AsyncIterator[Page]:
+    context = await browser.new_context(base_url=stage.url, viewport={"width": 1440, "height": 900}, **options)
+    page = await context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda fault: faults.append(str(fault)))
+    await page.goto(f"/test/sign-in?as=shen.ruochuan&to=/specialist{query}")
+    yield page
+    await context.close()
+    assert not faults, faults
+
+
+async def counter(page: Page, feed: str) -> int:
+    left, top = COUNTER_CORNER_PX
+    return int(await page.evaluate(READ_COUNTER, [feed, left, top, COUNTER_SQUARE_PX, COUNTER_BITS]))
+
+
+async def moves(page: Page, feed: str) -> bool:
+    """The frame counter in the picture takes several values within a while."""
+    seen = set()
+    for _ in range(100):
+        seen.add(await counter(page, feed))
+        if len(seen - {-1}) >= 4:
+            return True
+        await asyncio.sleep(0.1)
+    return False
+
+
+async def enter_session(stage: Stage, page: Page) -> None:
+    stage.vehicle.request()
+    await page.get_by_test_id("accept-invitation").click(timeout=20_000)
+    await page.wait_for_url("**/specialist/consultations/consultation-1", timeout=20_000)
+    await page.wait_for_function("document.body.dataset.media === 'connected'", timeout=30_000)
+
+
+async def test_a_whole_consultation(stage: Stage, browser: Browser) -> None:
+    async with signed_in(browser, stage) as page:
+        await page.get_by_text("现在没有邀请").wait_for()
+        await enter_session(stage, page)
+        assert await moves(page, "ultrasound")
+        assert await moves(page, "room")
+        await until(lambda: stage.vehicle.state == State.CONNECTED)
+
+        await page.wait_for_function("(window.xunzhen.samples('ecg')?.counts.length ?? 0) > 1000", timeout=20_000)
+        got = await page.evaluate("window.xunzhen.samples('ecg')")
+        first = got["first_index"]
+        wrong = [
+            index
+            for index, row in enumerate(got["counts"])
+            if row != [ecg_count(first + index, channel) for channel in range(8)]
+        ]
+        assert wrong == [], "the very samples that the device sent"
+
+        voice = "document.getElementById('voice').srcObject?.getAudioTracks()[0]?.readyState"
+        assert await page.evaluate(voice) == "live"
+        await until(lambda: any(line.received_frames > 20 for line in stage.van._bridge._lines))
+
+        await page.get_by_test_id("template-cystic_echinococcosis").click()
+        await page.get_by_text("CE2", exact=True).click()
+        await page.get_by_test_id("opinion-findings").fill("肝右叶囊性占位约 46×39 mm")
+        await page.reload()
+        await page.wait_for_function("document.body.dataset.media === 'connected'", timeout=30_000)
+        assert await moves(page, "ultrasound"), "a reload comes back into the session"
+        assert await page.get_by_test_id("opinion-findings").input_value() == "肝右叶囊性占位约 46×39 mm"
+
+        await page.get_by_test_id("sign-password").fill("not-the-password")
+        await page.get_by_test_id("sign-opinion").click()
+        await page.get_by_text("密码不对").wait_for()
+        assert not stage.vehicle.opinions
+        await page.get_by_test_id("sign-password").fill(PASSWORD)
+        await page.get_by_test_id("sign-opinion").click()
+        await page.get_by_text("已签名，已写入车上日志").wait_for(timeout=20_000)
+        assert '"classification":"CE2"' in stage.vehicle.opinions[0].signed_text
+        await page.get_by_text("等村医决定").wait_for()
+        stage.vehicle.decide("accept_partly", "先在村里观察一周")
+        await page.get_by_text("先在村里观察一周").wait_for(timeout=20_000)

@@ -99,11 +99,11 @@ def read(data: bytes) -> tuple[Header, Counts]:
     if size > _LARGEST_COUNTS:
         raise EcgFileUnreadable("the header claims more samples than an ECG file may hold")
     try:
-        unpacked = zstandard.ZstdDecompressor().decompress(rest, max_output_size=max(size, 1))
+        if zstandard.frame_content_size(rest) != size:
+            raise EcgFileUnreadable(f"the samples do not have the {size} bytes that the header says")
+        unpacked = zstandard.ZstdDecompressor().decompress(rest)
     except zstandard.ZstdError as fault:
         raise EcgFileUnreadable(f"the samples are damaged: {fault}") from None
-    if len(unpacked) != size:
-        raise EcgFileUnreadable(f"{len(unpacked)} bytes of samples where the header says {size}")
     return header, _join_bytes(unpacked, shape)
 
 

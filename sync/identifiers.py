@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 from devices.clock import Clock
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -23,7 +25,7 @@ class Identifiers:
     def new(self, what: str) -> str:
         """:param what: "visit", "patient", "encounter", "reading" ... in front of the name."""
         with self._lock:
-            milliseconds = int(self._clock.now().timestamp() * 1000)
+            milliseconds = (self._clock.now() - _EPOCH) // timedelta(milliseconds=1)
             number = (milliseconds << 80) | int.from_bytes(self._random_bytes(10), "big")
             if number >> 80 <= self._last >> 80:
                 number = self._last + 1

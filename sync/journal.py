@@ -174,7 +174,7 @@ class Journal:
         if last is None:
             return Frontier()
         n, leaf, body = last
-        if body is not None and leaf_hash(body) != leaf:
+        if body is not None and (not isinstance(body, bytes) or leaf_hash(body) != leaf):
             raise unreadable(self._path, f"entry {n} does not fit its hash")
         return Frontier.read(n + 1, self._subtree)
 

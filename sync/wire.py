@@ -42,6 +42,7 @@ UPLOAD_LENGTH = "Upload-Length"
 UPLOAD_COMPLETE = "Upload-Complete"
 """Resumable uploads: ``?1`` or ``?0`` (RFC 8941 booleans)."""
 
+_LARGEST_WINDOW_BYTES = 8 * 1024 * 1024
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -396,7 +397,11 @@ def decompress(body: bytes, encoding: str, at_most_bytes: int) -> bytes:
             case "gzip":
                 unpacked = zlib.decompressobj(31).decompress(body, at_most_bytes + 1)
             case "zstd":
-                unpacked = zstandard.ZstdDecompressor().stream_reader(body).read(at_most_bytes + 1)
+                unpacked = (
+                    zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW_BYTES)
+                    .stream_reader(body)
+                    .read(at_most_bytes + 1)
+                )
             case other:
                 raise Malformed(f"content encoding {other[:30]!r} is not known; use zstd, gzip or identity")
     except (zlib.error, zstandard.ZstdError) as fault:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from devices.clock import Clock, SimulatedClock
-from sync.notes import SeedSigner
+from sync.notes import ED25519_COSIGNATURE, SeedSigner
 from sync.records import Draft
 from sync.store import Store
 
@@ -59,3 +59,8 @@ def reading(number: int, **more: str) -> Draft:
 def recording(sha256: str, size: int, what: str = "ecg") -> Draft:
     fields = {"sha256": sha256, "bytes": size, "media_type": "application/octet-stream", "what": what}
     return Draft("recording/1", {**fields, "started_at": "2026-03-02T00:30:00.000Z", "duration_ms": 0, "facts": {}})
+
+
+@pytest.fixture
+def county_cosigner() -> SeedSigner:
+    return SeedSigner("county.example", b"c" * 32, ED25519_COSIGNATURE)

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from devices.session import DeviceSettings
+from sync.notes import NoteRefused, VerifierKey
 from sync.settings_file import Settings, read_settings
 from vehicle.clinic.settings import ClinicSettings
 
@@ -31,6 +32,15 @@ class CountySettings(Settings):
     """Empty: no county yet; everything is kept and waits."""
     key: str = ""
     """The county's cosigner key as a C2SP verifier key; without it no receipt can be checked."""
+
+    @model_validator(mode="after")
+    def _receipts_can_be_checked(self) -> CountySettings:
+        if self.url:
+            try:
+                VerifierKey.parse(self.key)
+            except NoteRefused as refusal:
+                raise ValueError(f"key: {refusal}; ask the county for its verifier key") from None
+        return self
 
 
 class TouchscreenSettings(Settings):

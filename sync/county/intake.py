@@ -183,8 +183,10 @@ class RefusedRequest(Refused):
 
 
 def _unpacked(request: Request) -> bytes:
-    """:raises wire.Malformed: unknown encoding or too large"""
-    encoding = request.headers.get("content-encoding", "identity")
+    """:raises Refused: 415 for an unknown encoding. :raises wire.Malformed: not decodable or too large"""
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity", "gzip", "zstd"):
+        raise Refused(415, f"content encoding {encoding[:30]!r} is not known; use zstd or gzip")
     return wire.decompress(body_of(request), encoding, MOST_UNPACKED_BYTES)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from devices.clock import Clock
 from sync.areas import Village
-from sync.county.database import Database
+from sync.county.database import Database, Row
 from sync.county.fleet import Fleet
 from sync.county.registry import Registry, Waiver
 from sync.county.schema import logs
@@ -20,7 +20,8 @@ from sync.coverage import MonthState, MonthVerdict, Rules, VisitState, VisitVerd
 from sync.presence import LOCAL, local_day
 from sync.records import parse_time
 
-NOT_SYNCED_AFTER = timedelta(hours=24)
+NOT_SYNCED_AFTER = timedelta(hours=72)
+"""A van that stands switched off over a weekend is not behind."""
 WARN_ZERO_FROM_DAY = 15
 WARN_SHORT_FROM_DAY = 25
 _BEST_FIRST = ("counted", "open", "review", "short", "not_counted", "merged")
@@ -61,7 +62,7 @@ class SilentVehicle:
 
     origin: str
     vehicle: str
-    last_entry_at: datetime | None
+    heard_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +176,16 @@ class MonthTables:
             log = heard.get(vehicle.origin)
             if vehicle.revoked_at is not None or (log is None and practice) or (log and log["practice"] != practice):
                 continue
-            last = parse_time(log["last_entry_at"]) if log and log["last_entry_at"] else None
+            last = _heard_of(log) if log else None
             if vehicle.enrolled_at < due and (last is None or last < due):
                 found.append(SilentVehicle(vehicle.origin, vehicle.vehicle, last))
         return found
+
+
+def _heard_of(log: Row) -> datetime | None:
+    """The later of what the vehicle last told and when it last called."""
+    told = parse_time(log["last_entry_at"]) if log["last_entry_at"] else None
+    return max((moment for moment in (told, log["last_seen_at"]) if moment is not None), default=None)
 
 
 def _end(month: date) -> datetime:

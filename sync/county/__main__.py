@@ -1,0 +1,113 @@
+"""``python -m sync.county --settings county.toml <command>``: accounts, enrolment, villages, rules, waivers, rebuild."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from devices.errors import AskPerson
+from sync.county.accounts import ROLES
+from sync.county.app import County, open_county
+from sync.county.settings import read_county_settings
+from sync.keys import fingerprint
+
+BY = "command-line"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 when done, 1 when refused with the reason on stderr."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        county = open_county(read_county_settings(chosen.settings))
+    except AskPerson as refusal:
+        print(refusal, file=sys.stderr)
+        return 1
+    try:
+        print(_do(county, chosen))
+    except (AskPerson, OSError, json.JSONDecodeError) as refusal:
+        print(refusal, file=sys.stderr)
+        return 1
+    finally:
+        county.close()
+    return 0
+
+
+def _do(county: County, chosen: argparse.Namespace) -> str:
+    match chosen.command:
+        case "add-account":
+            account = county.accounts.add(chosen.id, chosen.name, chosen.role, _password(chosen))
+            said = f"account {account.id} ({account.role})"
+        case "set-password":
+            county.accounts.set_password(chosen.id, _password(chosen))
+            said = f"new password for {chosen.id}; its sessions are over"
+        case "disable-account":
+            county.accounts.disable(chosen.id)
+            said = f"account {chosen.id} is disabled"
+        case "enrol":
+            vehicle = county.fleet.enrol(chosen.origin, chosen.vkey, chosen.vehicle, chosen.plate)
+            key = county.fleet.verifier(vehicle.origin)
+            said = f"{vehicle.origin} is enrolled; compare with the vehicle: {fingerprint(key) if key else ''}"
+        case "revoke":
+            county.fleet.revoke(chosen.origin)
+            said = f"the key of {chosen.origin} is revoked"
+        case "import-villages":
+            villages = county.registry.import_villages(json.loads(chosen.file.read_text(encoding="utf-8")), BY)
+            said = f"{len(villages)} villages"
+        case "set-rules":
+            rules = county.registry.set_rules(json.loads(chosen.rules), BY)
+            said = f"rules version {rules.version}"
+        case "waive":
+            waiver = county.registry.waive(chosen.village, chosen.month, chosen.reason, BY)
+            said = f"{waiver.village} is excused for {waiver.month:%Y-%m}"
+        case "rebuild":
+            said = f"{county.interpreter.rebuild()} entries read again"
+        case _:
+            return str(county.verifier_key)
+    county.audit.note(BY, chosen.command.replace("-", "_"), said)
+    return said
+
+
+def _password(chosen: argparse.Namespace) -> str:
+    if chosen.password_stdin:
+        return sys.stdin.readline().rstrip("\n")
+    return getpass.getpass("password: ")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m sync.county", description=__doc__)
+    parser.add_argument("--settings", type=Path, required=True, help="county.toml")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    add = commands.add_parser("add-account", help="a person who may sign in")
+    add.add_argument("id")
+    add.add_argument("name")
+    add.add_argument("role", choices=ROLES)
+    new_password = commands.add_parser("set-password", help="a new password; lifts a lock, ends all sessions")
+    new_password.add_argument("id")
+    for asks in (add, new_password):
+        asks.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
+    commands.add_parser("disable-account", help="the person has left").add_argument("id")
+
+    enrol = commands.add_parser("enrol", help="trust a vehicle's key")
+    enrol.add_argument("origin")
+    enrol.add_argument("vkey", help="the line that the vehicle shows: name+id+key")
+    enrol.add_argument("--vehicle", default="", help="short id, else the first part of the origin")
+    enrol.add_argument("--plate", default="")
+    commands.add_parser("revoke", help="take nothing more from a vehicle's key").add_argument("origin")
+
+    commands.add_parser("import-villages", help="a new list of villages as GeoJSON").add_argument("file", type=Path)
+    commands.add_parser("set-rules", help="a new version of the rules").add_argument("rules", help="JSON object")
+    waive = commands.add_parser("waive", help="excuse a village for a month")
+    for name in ("village", "month", "reason"):
+        waive.add_argument(name)
+    commands.add_parser("rebuild", help="read all stored entries into the tables again")
+    commands.add_parser("show-key", help="the county's cosigner key, for the vehicles' settings")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""Real Chromium for the page tests: one browser a session, a helper that judges a page."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+playwright_api = pytest.importorskip("playwright.sync_api", reason="skipped: playwright is not installed")
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "sync"))
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+Complaints = Callable[[Any], list[str]]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium of the distribution."""
+    if not CHROMIUM.exists():
+        pytest.skip(f"skipped: no {CHROMIUM}")
+    with playwright_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="session")
+def complaints() -> Complaints:
+    """``complaints(page)``: what is wrong with a page as it stands; empty means clean (see page_check.js)."""
+    script = (HERE / "page_check.js").read_text(encoding="utf-8")
+
+    def judge(page: Any) -> list[str]:
+        page.evaluate("document.fonts.ready")
+        found: list[str] = page.evaluate(script)
+        return found
+
+    return judge

@@ -56,7 +56,8 @@ class Agent(ServiceInterface):
         address = self._expected(device)
         self._asking = asyncio.ensure_future(self._ask_passkey(address))
         try:
-            passkey = await asyncio.wait_for(self._asking, PASSKEY_LIMIT_S)
+            async with asyncio.timeout(PASSKEY_LIMIT_S):
+                passkey = await self._asking
         except (TimeoutError, asyncio.CancelledError):
             passkey = None
         finally:
@@ -109,7 +110,8 @@ class BluezBus:
         """
         self._lost = asyncio.get_running_loop().create_future()
         self._bus = MessageBus(bus_type=BusType.SYSTEM)
-        await asyncio.wait_for(self._bus.connect(), CALL_LIMIT_S)
+        async with asyncio.timeout(CALL_LIMIT_S):
+            await self._bus.connect()
         self._bus.add_message_handler(self._on_message)
         for rule in (
             "type='signal',sender='org.bluez',path_namespace='/org/bluez',member='PropertiesChanged'",
@@ -130,7 +132,8 @@ class BluezBus:
         if bus is not None:
             bus.disconnect()
             with suppress(*BUS_ERRORS):
-                await asyncio.wait_for(bus.wait_for_disconnect(), CALL_LIMIT_S)  # type: ignore[no-untyped-call]
+                async with asyncio.timeout(CALL_LIMIT_S):
+                    await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
 
     async def lost(self) -> str:
         """Wait until the bus, bluetoothd or an adapter goes away; return which, in words."""
@@ -179,7 +182,8 @@ class BluezBus:
         message = Message(
             destination=service, path=path, interface=interface, member=member, signature=signature, body=list(body)
         )
-        answer = await asyncio.wait_for(self._bus.call(message), CALL_LIMIT_S)
+        async with asyncio.timeout(CALL_LIMIT_S):
+            answer = await self._bus.call(message)
         if answer is None or answer.message_type is MessageType.ERROR:
             raise DBusError((answer and answer.error_name) or BLUEZ, str(answer and answer.body))
         return unpack_variants(answer.body[0]) if answer.body else None

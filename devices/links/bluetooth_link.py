@@ -165,13 +165,15 @@ class BluetoothHub:
                 service_uuids=services,
                 bluez=BlueZScannerArgs(filters=BlueZDiscoveryFilters(DuplicateData=True)),
             )
-            await asyncio.wait_for(scanner.start(), self.limits.call_s)
+            async with asyncio.timeout(self.limits.call_s):
+                await scanner.start()
         try:
             self._available()
             await self._until_deaf(bluez)
         finally:
             with suppress(*TRANSIENT):
-                await asyncio.wait_for(scanner.stop(), self.limits.call_s)
+                async with asyncio.timeout(self.limits.call_s):
+                    await scanner.stop()
 
     async def _until_deaf(self, bluez: BluezBus) -> None:
         lost = asyncio.ensure_future(bluez.lost())
@@ -279,7 +281,8 @@ class BluetoothLink:
                 raise SessionEnded(f"{self._name}: let go after {self._hub.limits.idle_s:g} s of silence")
             self._news.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), rest_s)
+                async with asyncio.timeout(rest_s):
+                    await self._news.wait()
         return self._values.popleft()
 
     async def write(self, write: Write) -> None:
@@ -289,10 +292,8 @@ class BluetoothLink:
             raise LinkLost(f"{self._name}: not connected")
         self._active_s = self._hub.clock.monotonic_s()
         try:
-            await asyncio.wait_for(
-                self._client.write_gatt_char(full_uuid(write.channel), write.payload, response=True),
-                self._hub.limits.pair_s,  # bluetoothd may have to pair first
-            )
+            async with asyncio.timeout(self._hub.limits.pair_s):  # bluetoothd may have to pair first
+                await self._client.write_gatt_char(full_uuid(write.channel), write.payload, response=True)
         except TRANSIENT as reason:
             self._note_refused_pairing(reason)
             raise self._ended or LinkLost(f"{self._name}: {reason}") from reason
@@ -302,7 +303,8 @@ class BluetoothLink:
         try:
             if client is not None:
                 with suppress(*TRANSIENT):
-                    await asyncio.wait_for(client.disconnect(), self._hub.limits.call_s)
+                    async with asyncio.timeout(self._hub.limits.call_s):
+                        await client.disconnect()
         finally:
             if self._place:
                 self._hub.release(self._place)
@@ -336,8 +338,8 @@ class BluetoothLink:
                 if characteristic is None and name == characteristics[0]:
                     raise BleakError(f"characteristic {name} is missing: the list of services is stale")
                 if characteristic is not None:
-                    start = client.start_notify(characteristic, self._listener(client, name))
-                    await asyncio.wait_for(start, self._hub.limits.pair_s)
+                    async with asyncio.timeout(self._hub.limits.pair_s):
+                        await client.start_notify(characteristic, self._listener(client, name))
         except TRANSIENT:
             if not self._values:
                 raise
@@ -346,7 +348,8 @@ class BluetoothLink:
         """What can be read is read; what cannot is left out."""
         for name in characteristics:
             try:
-                value = await asyncio.wait_for(self._read_one(client, device, name), self._hub.limits.call_s)
+                async with asyncio.timeout(self._hub.limits.call_s):
+                    value = await self._read_one(client, device, name)
             except TRANSIENT:
                 return
             if value is not None:

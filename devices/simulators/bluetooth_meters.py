@@ -7,6 +7,7 @@ the cuff advertises after a measurement, indicates the result once it is subscri
 from __future__ import annotations
 
 import asyncio
+import logging
 import struct
 import tempfile
 from dataclasses import dataclass
@@ -276,6 +277,7 @@ class BluetoothMeters:
 
         :raises DbusDaemonMissing: dbus-daemon is not installed; the message names the package.
         """
+        logging.getLogger("bumble").setLevel(logging.ERROR)  # it tells every ATT packet that came late
         address = await self.bluez.start()
         for meter in self._meters.values():
             await meter.switch_on()

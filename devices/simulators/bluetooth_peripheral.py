@@ -49,18 +49,21 @@ class Peripheral:
             sc=True, mitm=passkey is not None, bonding=True, delegate=delegate
         )
         self._powered = False
+        self._advertising = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def advertise(self) -> None:
-        if not self._powered:
-            await self._device.power_on()
-            self._powered = True
-        if self.connection is None and not self._device.is_advertising:
-            await self._device.start_advertising(auto_restart=False)
+        async with self._advertising:
+            if not self._powered:
+                await self._device.power_on()
+                self._powered = True
+            if self.connection is None and not self._device.is_advertising:
+                await self._device.start_advertising(auto_restart=False)
 
     async def quiet(self) -> None:
-        if self._powered and self._device.is_advertising:
-            await self._device.stop_advertising()
+        async with self._advertising:
+            if self._powered and self._device.is_advertising:
+                await self._device.stop_advertising()
 
     async def hang_up(self) -> None:
         if self.connection is not None:

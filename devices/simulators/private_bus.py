@@ -22,6 +22,9 @@ from devices.errors import AskPerson
 PROPERTIES = "org.freedesktop.DBus.Properties"
 OBJECT_MANAGER = "org.freedesktop.DBus.ObjectManager"
 
+MAX_SOCKET_PATH_BYTES = 107
+"""sun_path of unix(7) without its closing zero."""
+
 CONFIGURATION = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
@@ -37,6 +40,10 @@ class DbusDaemonMissing(AskPerson):
     code = "dbus_daemon_missing"
 
 
+class FolderTooLong(AskPerson):
+    code = "folder_too_long"
+
+
 class PrivateBus:
     """One dbus-daemon with its socket in ``folder``; may be killed and started again at the same address."""
 
@@ -49,10 +56,13 @@ class PrivateBus:
         """Return when the bus takes connections.
 
         :raises DbusDaemonMissing: the program is not on this machine; the message names the package.
+        :raises FolderTooLong: the kernel takes no socket of that name.
         """
         program = shutil.which("dbus-daemon")
         if program is None:
             raise DbusDaemonMissing("dbus-daemon is not installed (package dbus)")
+        if len(str(self._folder / "bus").encode()) > MAX_SOCKET_PATH_BYTES:
+            raise FolderTooLong(f"{self._folder}: too long for a socket in it; choose a shorter path")
         (self._folder / "bus").unlink(missing_ok=True)
         configuration = self._folder / "bus.conf"
         configuration.write_text(CONFIGURATION.format(socket=escape(str(self._folder / "bus"))), encoding="utf-8")

@@ -129,7 +129,8 @@ class RemoteDevice:
         try:
             async with self._bluez.connecting:
                 try:
-                    connection = await asyncio.wait_for(central.connect(self.address, timeout=None), CONNECT_LIMIT_S)
+                    async with asyncio.timeout(CONNECT_LIMIT_S):
+                        connection = await central.connect(self.address, timeout=None)
                 except (TimeoutError, asyncio.CancelledError):
                     await central.cancel_connection()  # type: ignore[no-untyped-call]
                     raise

@@ -1,4 +1,4 @@
-"""``python -m vehicle.pin``: asks for a PIN twice and prints its hash for the settings file. The PIN is shown nowhere."""
+"""``python -m vehicle.pin``: asks for a PIN twice and prints its hash for the settings. The PIN is shown nowhere."""
 
 from __future__ import annotations
 

@@ -135,7 +135,9 @@ async def test_unplugging_and_replugging_gives_two_segments(bench: Bench) -> Non
     assert view.duration_ms == pytest.approx(8000, abs=100)
 
 
-async def test_a_device_that_falls_silent_ends_it_early_and_keeps_what_came(bench: Bench, clock: SimulatedClock) -> None:
+async def test_a_device_that_falls_silent_ends_it_early_and_keeps_what_came(
+    bench: Bench, clock: SimulatedClock
+) -> None:
     task = await bench.begin(10)
     await bench.sender.send(3)
     clock.advance(20)
@@ -212,7 +214,9 @@ async def test_a_crash_leaves_a_recording_that_says_so(
     task.cancel()
     crashed = tmp_path / "after"
     folder = crashed / "recordings"
-    left = Recordings(folder).begin("x", partial.path.stem, {**partial.facts, "media_type": partial.facts["media_type"]})
+    left = Recordings(folder).begin(
+        "x", partial.path.stem, {**partial.facts, "media_type": partial.facts["media_type"]}
+    )
     (folder / "tmp" / f"{partial.path.stem}.json").write_text(json.dumps(partial.facts))
     left.append(raw[: len(raw) - torn_bytes])
     again = Bench(crashed, store, clock)

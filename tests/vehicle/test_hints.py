@@ -1,0 +1,67 @@
+"""Every code that can reach a person has words in both languages."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import pytest
+
+from devices.errors import AskPerson, Park, Retry, XunzhenError
+from sync.web.catalog import LANGUAGES, texts
+from vehicle.disk import Level
+from vehicle.hints import hint
+
+PACKAGES = ("devices", "sync", "vehicle")
+NOT_ON_THE_VAN = ("sync.county", "vehicle.touchscreen", "devices.simulators", "devices.capture")
+"""The county has its own words; the touchscreen's own refusals stand in its catalog; bench tools speak on the terminal."""
+GENERIC = {"unknown", "retry", "ask_person", "drop_frame", "park"}
+
+
+def every_error() -> dict[str, type[XunzhenError]]:
+    for name in PACKAGES:
+        package = importlib.import_module(name)
+        for module in pkgutil.walk_packages(package.__path__, f"{name}."):
+            if not module.name.startswith(NOT_ON_THE_VAN) and not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+    found, waiting = {}, [AskPerson, Retry, Park]
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        if (
+            kind.code not in GENERIC
+            and kind.__module__.startswith(PACKAGES)
+            and not kind.__module__.startswith(NOT_ON_THE_VAN)
+        ):
+            found[kind.code] = kind
+    return found
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_error_of_the_van_has_words(language: str) -> None:
+    t = texts(language)
+    told = ("hints.{}.title", "touch.ask.{}.title", "touch.ask.{}.cause", "clinic.ask.{}.title")
+    silent = [code for code in every_error() if not any(form.format(code) in t for form in told)]
+    assert sorted(silent) == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_fault_that_health_can_find_has_words(language: str) -> None:
+    codes = {str(level) for level in Level if level is not Level.OK} | {
+        "service_failed", "listener_failed", "device_lost", "stream_silent", "no_position", "county_not_set",
+        "county_unreachable", "upload_parked", "clock_wrong", "consultation_down", "no_villages", "villages_refused",
+        "bluetooth_off",
+    }  # fmt: skip
+    for code in codes:
+        words = hint(code, language)
+        assert words.title
+        assert words.title != hint("unknown", language).title.replace("unknown", code), code
+
+
+def test_both_languages_have_the_same_hints() -> None:
+    zh, en = ({key for key in texts(language)._flat if key.startswith("hints.")} for language in ("zh", "en"))
+    assert zh == en
+
+
+def test_an_unknown_code_is_named() -> None:
+    assert "flux_capacitor" in hint("flux_capacitor", "en").title

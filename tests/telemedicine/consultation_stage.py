@@ -194,8 +194,8 @@ class FakeVehicle:
                 while True:
                     item = await queue.get()
                     await (feed.send_text(item) if isinstance(item, str) else feed.send_bytes(item))
-            except (WebSocketDisconnect, RuntimeError):
-                pass
+            except (WebSocketDisconnect, RuntimeError, asyncio.CancelledError):
+                pass  # the reader or this server is going away
             finally:
                 self.readers.discard(queue)
 
@@ -288,15 +288,20 @@ def render_test_clip(file: Path, shade: int) -> Path:
     return file
 
 
-def consultation_settings(folder: Path, port: int, clips: dict[str, Path]) -> ConsultationSettings:
+def consultation_settings(
+    folder: Path, port: int, clips: dict[str, Path], size: tuple[int, int]
+) -> ConsultationSettings:
+    width, height = size
     return ConsultationSettings(
         socket=folder / "consultation.sock",
         vehicle_socket=folder / "vehicle.sock",
         exchange=ExchangeSettings(url=f"ws://127.0.0.1:{port}/exchange/van"),
         identity=IdentitySettings(origin=ORIGIN, key=folder / "van.key"),
         feeds=[
-            FeedSettings(name="room", source=str(clips["room"]), width=320, height=240, frame_rate_hz=15),
-            FeedSettings(name="ultrasound", source=str(clips["ultrasound"]), width=320, height=240, frame_rate_hz=20),
+            FeedSettings(name="room", source=str(clips["room"]), width=width, height=height, frame_rate_hz=15),
+            FeedSettings(
+                name="ultrasound", source=str(clips["ultrasound"]), width=width, height=height, frame_rate_hz=20
+            ),
         ],
     )
 
@@ -322,6 +327,7 @@ async def consultation_stage(folder: Path, clips: dict[str, Path] | None = None)
     aiortc_patches.apply()
     key = VehicleKey.load_or_create(folder / "van.key", ORIGIN)
     vehicle = FakeVehicle()
+    size = (640, 480) if clips else (320, 240)
     clips = clips or {
         "room": render_test_clip(folder / "room.mp4", 60),
         "ultrasound": render_test_clip(folder / "ultrasound.mp4", 20),
@@ -329,7 +335,7 @@ async def consultation_stage(folder: Path, clips: dict[str, Path] | None = None)
     listener = tcp_listener()
     port = listener.getsockname()[1]
     app, exchange = exchange_app(folder, key)
-    settings = consultation_settings(folder, port, clips)
+    settings = consultation_settings(folder, port, clips, size)
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(serving(vehicle.app(), unix_listener(settings.vehicle_socket)))
         await stack.enter_async_context(serving(app, listener))

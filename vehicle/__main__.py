@@ -1,146 +1,26 @@
-"""``python -m vehicle --settings FILE``: the vehicle process.
+"""``python -m vehicle --settings FILE``: the vehicle process; ``vehicle.process`` says what it does.
 
-One event loop holds everything: device sessions, services, and the touchscreen application on a TCP port (loopback
-unless configured otherwise) and on a Unix socket (mode 0660) for the consultation process. SIGTERM and SIGINT end it
-cleanly. The log is JSON lines on stderr.
+This file only makes the start quick: the first page is to be there within 2 s of a power cut's end.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import contextlib
-import os
-import socket
+import gc
+import importlib
 import sys
-from collections.abc import Iterator
-from pathlib import Path
-
-import uvicorn
-from fastapi import FastAPI
-
-from devices.clock import SystemClock
-from devices.errors import AskPerson
-from devices.events import emit
-from sync.service import READY, beat, log_to_stderr, notify, stop_on_signals
-from vehicle.assembly import Vehicle, assemble
-from vehicle.settings import VehicleSettings, read_vehicle_settings
-from vehicle.touchscreen.app import create_touchscreen
-
-GOODBYE_WITHIN_S = 3
-"""How long open pages may take to hang up before they are cut off."""
-
-
-class _Server(uvicorn.Server):
-    """uvicorn on sockets of ours; signals belong to the process, which has more to stop than a web server."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-class PortTaken(AskPerson):
-    code = "port_taken"
 
 
 def main() -> int:
-    """Exit code 0 after a clean stop, 2 when settings, keys or ports need a person."""
-    options = argparse.ArgumentParser(prog="python -m vehicle", description=__doc__)
-    options.add_argument("--settings", type=Path, required=True, help="TOML file, see systemd/vehicle.example.toml")
-    arguments = options.parse_args()
-    log_to_stderr("vehicle")
-    try:
-        asyncio.run(serve(read_vehicle_settings(arguments.settings)))
-    except AskPerson as refusal:
-        emit("service_refused", service="vehicle", code=refusal.code, reason=str(refusal))
-        return 2
-    return 0
-
-
-async def serve(settings: VehicleSettings) -> None:
-    """Run the vehicle of ``settings`` until a signal comes.
-
-    :raises AskPerson: it cannot start: port taken, key missing, journal in use ...
-    """
-    clock = SystemClock()
-    began_s = clock.monotonic_s()
-    with _listening(settings) as sockets:
-        vehicle = assemble(settings, clock, port=sockets[0].getsockname()[1])
-        try:
-            server = _server(create_touchscreen(vehicle))
-            pages = asyncio.create_task(server.serve(sockets=sockets), name="touchscreen")
-
-            def stop() -> None:
-                server.should_exit = True
-
-            stop_on_signals(stop)
-            heart = asyncio.create_task(_announce_ready(vehicle, server, clock, began_s), name="heartbeat")
-            await pages
-            heart.cancel()
-            emit("service_stopping", service="vehicle")
-        finally:
-            await vehicle.stop()
-
-
-async def _announce_ready(vehicle: Vehicle, server: _Server, clock: SystemClock, began_s: float) -> None:
-    await server.listening.wait()
-    await vehicle.start()
-    emit("service_started", service="vehicle", seconds=round(clock.monotonic_s() - began_s, 3))
-    notify(READY)
-    await beat(lambda: vehicle.commits.fault is None, clock)
-
-
-def _server(app: FastAPI) -> _Server:
-    return _Server(
-        uvicorn.Config(
-            app,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=GOODBYE_WITHIN_S,
-            ws="websockets-sansio",
-            ws_max_size=64 * 1024,
-            ws_max_queue=16,
-        )
-    )
-
-
-@contextlib.contextmanager
-def _listening(settings: VehicleSettings) -> Iterator[list[socket.socket]]:
-    """The TCP socket and the Unix socket; the latter's file is replaced, and removed at the end."""
-    screen = settings.touchscreen
-    page = socket.socket(socket.AF_INET6 if ":" in screen.host else socket.AF_INET, socket.SOCK_STREAM)
-    page.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        try:
-            page.bind((screen.host, screen.port))
-        except OSError as fault:
-            raise PortTaken(
-                f"{screen.host}:{screen.port} cannot be used ({fault.strerror}): end the other program that uses it, "
-                "or set another [touchscreen] port"
-            ) from fault
-        screen.socket.parent.mkdir(parents=True, exist_ok=True)
-        screen.socket.unlink(missing_ok=True)
-        before = os.umask(0o117)  # 0660 from the first moment: a chmod afterwards would leave a gap
-        try:
-            local.bind(str(screen.socket))
-        finally:
-            os.umask(before)
-        yield [page, local]
-    finally:
-        page.close()
-        local.close()
-        screen.socket.unlink(missing_ok=True)
+    """Import the program without what it does not need, then run it."""
+    # httpx loads its command line (rich, pygments) when these happen to be installed: a tenth of our start for nothing.
+    sys.modules["httpx._main"] = None  # type: ignore[assignment]
+    # What importing makes stays for ever: looking through it for garbage, again and again, is wasted time.
+    gc.disable()
+    process = importlib.import_module("vehicle.process")
+    gc.freeze()
+    gc.enable()
+    code: int = process.main()
+    return code
 
 
 if __name__ == "__main__":

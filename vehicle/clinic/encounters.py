@@ -39,6 +39,9 @@ class CriticalOpen(AskPerson):
 class SignedIn(Protocol):
     """The part of ``Staff`` that is asked here."""
 
+    @property
+    def listeners(self) -> list[Callable[[Person], None]]: ...
+
     def signed_in(self) -> Person | None: ...
 
 
@@ -82,8 +85,9 @@ class Encounters:
         """Told whom the van now serves, before the screens are."""
 
     def listen(self, feed: Listenable) -> None:
-        """From now on a card on the reader registers, opens, queues or offers."""
+        """From now on a card on the reader registers, opens, queues or offers; before a sign-in it waits for one."""
         feed.on("identity_card", self._on_card, "encounters")
+        self._staff.listeners.append(self._on_sign_in)
 
     # what is
 
@@ -174,6 +178,7 @@ class Encounters:
         self._people.get(patient)
         if all(waiting != patient for _, waiting, _ in self._waiting()):
             await self._store.commit(Draft("access/1", {"action": "queued", "what": patient}, by=by, visit=visit.visit))
+            self._queue = None
             self._tell(self.current())
         return self.queue()
 
@@ -210,13 +215,6 @@ class Encounters:
         self._tell(served)
         return None
 
-    async def signed_in(self) -> None:
-        """Somebody signed in: a card that was laid down before is dealt with now."""
-        person = self._staff.signed_in()
-        card, self._card = self._card, None
-        if card is not None and person is not None:
-            await self.card(card, person.id)
-
     async def settle(self) -> None:
         """Wait until the cards laid down so far are dealt with."""
         await self._turns.settle()
@@ -233,6 +231,11 @@ class Encounters:
             self._live.send({"type": "card", "state": "offered", "reason": "signed_out", "patient": None})
             return
         self._turns.soon(lambda: self.card(card, person.id))
+
+    def _on_sign_in(self, person: Person) -> None:
+        card, self._card = self._card, None
+        if card is not None:
+            self._turns.soon(lambda: self.card(card, person.id))
 
     def _refused(self, refusal: XunzhenError) -> None:
         self._live.send({"type": "card", "state": "refused", "code": refusal.code})

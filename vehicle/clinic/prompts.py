@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -190,9 +190,11 @@ class Prompts:
         """The most severe answer of the rules that may grade a reading of this type, from this reading alone."""
         facts = self._facts(encounter) if encounter else self._site()
         known = _with_meal(facts | rule_inputs(type_, stored))
-        allowed = TILE_RULES.get(type_, ())
-        results = [result for result in self._results(known) if result.rule in allowed]
+        results = self._results(known, TILE_RULES.get(type_, ()))
         t = texts(language or self._language)
+        if stored.get("range") in ("low", "high"):
+            word = "below" if stored["range"] == "low" else "above"
+            return Grade(None, "none", t("clinic.grade.none"), t(f"clinic.result.{word}_range"), "", "")
         if not results:
             return Grade(None, "none", t("clinic.grade.none"), "", "", "")
         worst = min(results, key=_urgency)
@@ -361,7 +363,8 @@ class Prompts:
 
     # rules
 
-    def _results(self, known: Inputs) -> list[Result]:
+    def _results(self, known: Inputs, only: Sequence[str] | None = None) -> list[Result]:
+        """The answers of the rules in force (of ``only``, when given) whose occasion has come."""
         answered: dict[str, Result] = {}
 
         def answer(rule: str) -> Result:
@@ -370,7 +373,7 @@ class Prompts:
             return answered[rule]
 
         results = []
-        for rule in self._in_force:
+        for rule in self._in_force if only is None else [rule for rule in only if rule in self._in_force]:
             occasion = OCCASIONS[rule]
             if not any(known.get(name) is not None for name in occasion.lead):
                 continue

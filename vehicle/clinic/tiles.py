@@ -121,13 +121,20 @@ class Tiles:
 
     def all(self, language: str | None = None) -> list[Tile]:
         """One tile per type, of the person being served; without one, only what is live and what devices do."""
+        return self._tiles(TYPES, language)
+
+    def of(self, type_: str) -> Tile:
+        """The tile of one type."""
+        return self._tiles((type_,), None)[0]
+
+    def _tiles(self, types: Sequence[str], language: str | None) -> list[Tile]:
         served = self._encounters.current()
         rows: dict[str, dict[str, Any]] = {}
         before: dict[str, Previous] = {}
         if served is not None:
             rows = {row["type"]: row for row in self._rows(served.encounter)}
             before = self._previous(served)
-        return [self._tile(type_, served, rows.get(type_), before.get(type_), language) for type_ in TYPES]
+        return [self._tile(type_, served, rows.get(type_), before.get(type_), language) for type_ in types]
 
     def holding(self) -> list[Held]:
         """Readings of the last day that nobody took: arrived while nobody was served, or overtaken by a newer one."""
@@ -167,10 +174,6 @@ class Tiles:
                     )
                 )
         return found
-
-    def of(self, type_: str) -> Tile:
-        """The tile of one type."""
-        return next(tile for tile in self.all() if tile.type == type_)
 
     def _rows(self, encounter: str) -> list[dict[str, Any]]:
         return self._store.read(

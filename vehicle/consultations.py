@@ -334,7 +334,8 @@ class Consultations:
         async with self._one_at_a_time:
             row = self._row(consultation)
             if row["opinion_json"]:
-                if json.loads(row["opinion_json"])["signed_text"] == signed.signed_text:
+                kept = json.loads(row["opinion_json"])
+                if (kept["signed_text"], kept["public_key"]) == (signed.signed_text, signed.public_key):
                     return self.get(consultation)
                 raise OpinionRefused(
                     "an opinion on this consultation is already signed; a second one needs a new request"

@@ -75,7 +75,7 @@ def open_database(path: Path) -> Database:
             db.execute(f"PRAGMA application_id={APPLICATION_ID}")
         elif _pragma(db, "application_id") != APPLICATION_ID:
             raise JournalUnreadable(f"{path}: a database of another program; move it away or correct the data folder")
-        for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=OFF", "busy_timeout=5000"):
+        for setting in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=4000", "busy_timeout=5000"):
             db.execute(f"PRAGMA {setting}").fetchall()
         if _pragma(db, "journal_mode") != "wal" or _pragma(db, "synchronous") != 2:
             raise JournalUnreadable(f"{path}: this disk does not support WAL; put the data folder on a local disk")

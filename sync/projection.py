@@ -6,11 +6,11 @@ does not: they may be dropped and made again at any time. The county adds a colu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from sync.canonical import dumps
+from sync.canonical import encode
 from sync.records import Entry, format_time
 
 Value: TypeAlias = "str | int"
@@ -65,7 +65,7 @@ TABLES: dict[str, Table] = {
         "reading",
         "encounter visit patient device driver type values_json taken_at device_said_at sequence:integer confirmed_at "
         "confirmed_by rejected_at rejected_reason by_hand:integer",
-        index="patient encounter visit device",
+        index="patient encounter visit",
     ),
     "recordings": _table(
         "sha256",
@@ -175,6 +175,10 @@ RULES: dict[str, tuple[Rule, ...]] = {
 }
 
 
+Said = Mapping[str, object]
+_Read = Callable[[Said], object]
+
+
 def rows(entry: Entry) -> list[Upsert]:
     """The rows that ``entry`` writes, in order. An entry of an unknown kind writes none.
 
@@ -187,75 +191,87 @@ def rows(entry: Entry) -> list[Upsert]:
 
 
 def _by_rules(entry: Entry) -> Iterator[Upsert]:
-    said = {**{f"@{name}": value for name, value in _common(entry).items()}, **entry.fields}
-    for rule in RULES.get(entry.kind, ()):
-        upsert = _upsert(rule, said)
+    rules = _COMPILED.get(entry.kind)
+    if not rules:
+        return
+    said = {**_common(entry), **entry.fields}
+    for rule in rules:
+        upsert = rule.upsert(said)
         if upsert:
             yield upsert
 
 
 def _by_lists(entry: Entry) -> Iterator[Upsert]:
     """Rows per person on duty, and the close of a consultation: what the table of rules can't say."""
-    at = format_time(entry.at)
+    fields = entry.fields
     if entry.kind == "visit_opened/1":
-        for member in entry.fields["crew"]:
-            key: dict[str, Value] = {"visit": entry.fields["visit_id"], "person": str(member["person"])}
-            role, name = str(member.get("role", "")), str(member.get("name", ""))
-            yield Upsert("duty", key, {"role": role, "name": name, "on_at": at})
+        for member in fields["crew"]:
+            key: dict[str, Value] = {"visit": fields["visit_id"], "person": member["person"]}
+            who = {"role": member["role"], "name": member["name"]}
+            yield Upsert("duty", key, {**who, "on_at": format_time(entry.at)})
     elif entry.kind == "duty/1":
-        key = {"visit": entry.fields.get("visit_id") or entry.visit or "", "person": entry.fields["person"]}
-        columns: dict[str, Value] = {"role": entry.fields["role"], "name": entry.fields["name"]}
-        yield Upsert("duty", key, {**columns, ("on_at" if entry.fields["on"] else "off_at"): at})
-    elif entry.kind == "consultation_changed/1" and entry.fields["state"] == "closed":
-        yield Upsert("consultations", {"consultation": entry.fields["consultation"]}, {"closed_at": at})
+        key = {"visit": fields.get("visit_id") or entry.visit or "", "person": fields["person"]}
+        who = {"role": fields["role"], "name": fields["name"]}
+        yield Upsert("duty", key, {**who, ("on_at" if fields["on"] else "off_at"): format_time(entry.at)})
+    elif entry.kind == "consultation_changed/1" and fields["state"] == "closed":
+        yield Upsert("consultations", {"consultation": fields["consultation"]}, {"closed_at": format_time(entry.at)})
 
 
 def _corrected(entry: Entry) -> Iterator[Upsert]:
-    for rule in RULES.get(str(entry.fields.get("corrects_kind")), ()):
-        upsert = _upsert(rule, entry.fields["fields"])
+    for rule in _COMPILED.get(str(entry.fields.get("corrects_kind")), ()):
+        upsert = rule.upsert(entry.fields["fields"])
         if upsert and upsert.columns:
             yield upsert
 
 
 def _common(entry: Entry) -> dict[str, object]:
     return {
-        "n": entry.n,
-        "at": format_time(entry.at),
-        "by": entry.by,
-        "visit": entry.visit,
-        "encounter": entry.encounter,
-        "practice": entry.practice,
+        "@n": entry.n,
+        "@at": format_time(entry.at),
+        "@by": entry.by,
+        "@visit": entry.visit,
+        "@encounter": entry.encounter,
+        "@practice": entry.practice,
     }
 
 
-def _upsert(rule: Rule, said: Mapping[str, object]) -> Upsert | None:
-    found: dict[str, Value] = {}
-    for column, source in rule.columns.items():
-        value = _value(source, said)
-        if isinstance(value, _PYTHON_TYPES[TABLES[rule.table].columns[column]]):
-            found[column] = value
-    key = TABLES[rule.table].key
-    if not all(name in found for name in key):
-        return None
-    return Upsert(
-        rule.table,
-        {name: found[name] for name in key},
-        {name: value for name, value in found.items() if name not in key},
-    )
+class _CompiledRule:
+    """A ``Rule`` with its sources read once instead of at every entry."""
+
+    def __init__(self, rule: Rule) -> None:
+        table = TABLES[rule.table]
+        self._table = rule.table
+        sources = {
+            column: (_read(source), _PYTHON_TYPES[table.columns[column]]) for column, source in rule.columns.items()
+        }
+        self._key = [(name, *sources[name]) for name in table.key]
+        self._columns = [(name, *found) for name, found in sources.items() if name not in table.key]
+
+    def upsert(self, said: Said) -> Upsert | None:
+        """The row, None when ``said`` does not have its key."""
+        key = {name: value for name, read, wanted in self._key if isinstance(value := read(said), wanted)}
+        if len(key) < len(self._key):
+            return None
+        columns = {name: value for name, read, wanted in self._columns if isinstance(value := read(said), wanted)}
+        return Upsert(self._table, key, columns)
 
 
-def _value(source: str, said: Mapping[str, object]) -> Value | None:
+def _read(source: str) -> _Read:
+    """What a source of ``Rule`` reads."""
     if source.startswith("="):
-        return source[1:] if "@at" in said else None
+        return lambda said: source[1:] if "@at" in said else None
     if source == "json:*":
-        return dumps({name: value for name, value in said.items() if not name.startswith("@")}).decode()  # type: ignore[misc]
+        return lambda said: _json({name: value for name, value in said.items() if not name.startswith("@")})
+    name, _, inner = source.removeprefix("json:").partition("/")
     if source.startswith("json:"):
-        value = said.get(source[5:])
-        return None if value is None else dumps(value).decode()  # type: ignore[arg-type]
-    name, _, inner = source.partition("/")
-    value = said.get(name)
+        return lambda said: None if said.get(name) is None else _json(said[name])
     if inner:
-        value = value.get(inner) if isinstance(value, Mapping) else None
-    if isinstance(value, bool):
-        return int(value)
-    return value if isinstance(value, str | int) else None
+        return lambda said: found.get(inner) if isinstance(found := said.get(name), Mapping) else None
+    return lambda said: int(found) if isinstance(found := said.get(name), bool) else found
+
+
+def _json(value: object) -> str:
+    return encode(value).decode()
+
+
+_COMPILED = {kind: tuple(_CompiledRule(rule) for rule in rules_of_kind) for kind, rules_of_kind in RULES.items()}

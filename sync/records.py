@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sync.canonical import Json, NotCanonical, dumps, loads
+from sync.canonical import Json, NotCanonical, check, encode, loads
 from sync.merkle import leaf_hash
 
 LARGEST_BODY_BYTES = 60_000
@@ -224,7 +224,7 @@ class Draft:
     at: datetime | None = None
 
     def check(self) -> Kind:
-        """:raises DraftRefused: unknown kind, missing, unknown or mistyped field, float, null, too large."""
+        """:raises DraftRefused: unknown kind, missing, unknown or mistyped field, float or null."""
         kind = KINDS.get(self.kind)
         if kind is None:
             raise DraftRefused(f"kind {self.kind!r} is not in the table of sync/records.py")
@@ -235,11 +235,9 @@ class Draft:
         if faults:
             raise DraftRefused(f"{self.kind}: " + "; ".join(faults))
         try:
-            size = len(dumps(dict(self.fields)))
+            check(dict(self.fields))
         except NotCanonical as fault:
             raise DraftRefused(f"{self.kind}: {fault}") from None
-        if size > LARGEST_BODY_BYTES - 1000:
-            raise DraftRefused(f"{self.kind}: {size} bytes; store what is large as a recording and name its SHA-256")
         return kind
 
 
@@ -284,7 +282,7 @@ class Stamp:
 def write_entry(draft: Draft, stamp: Stamp) -> Entry:
     """The entry of a checked draft.
 
-    :raises DraftRefused: the body is larger than ``LARGEST_BODY_BYTES``.
+    :raises DraftRefused: the body is larger than ``LARGEST_BODY_BYTES``, or text has a lone surrogate.
     """
     said: dict[str, Any] = dict(draft.fields)
     said |= {"kind": draft.kind, "n": stamp.n, "at": format_time(stamp.at), "at_source": stamp.at_source}
@@ -295,13 +293,16 @@ def write_entry(draft: Draft, stamp: Stamp) -> Entry:
         said["salt"] = stamp.salt.hex()
     if stamp.practice:
         said["practice"] = True
-    body = dumps(said)
+    try:
+        body = encode(said)
+    except NotCanonical as fault:
+        raise DraftRefused(f"{draft.kind}: {fault}") from None
     if len(body) > LARGEST_BODY_BYTES:
-        raise DraftRefused(f"{draft.kind}: an entry of {len(body)} bytes is too large")
+        raise DraftRefused(f"{draft.kind}: {len(body)} bytes; store what is large as a recording and name its SHA-256")
     return Entry(
         stamp.n,
         draft.kind,
-        parse_time(said["at"]),
+        stamp.at.astimezone(UTC).replace(microsecond=stamp.at.microsecond // 1000 * 1000),
         stamp.at_source,
         stamp.boot,
         stamp.mono_ms,

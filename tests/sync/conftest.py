@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from devices.clock import Clock, SimulatedClock
+from sync.canonical import Json
 from sync.notes import ED25519_COSIGNATURE, SeedSigner
 from sync.records import Draft
 from sync.store import Store
@@ -34,8 +35,8 @@ def open_store(tmp_path: Path, signer: SeedSigner, clock: SimulatedClock) -> Ite
     """Opens ``tmp_path/van``; closes at the end what is still open."""
     opened: list[Store] = []
 
-    def open_it(folder: Path | None = None, clock: Clock = clock, **options: bool) -> Store:
-        store = Store.open(folder or tmp_path / "van", ORIGIN, signer, clock, vehicle="van-07", **options)
+    def open_it(folder: Path | None = None, clock: Clock = clock, practice: bool = False) -> Store:
+        store = Store.open(folder or tmp_path / "van", ORIGIN, signer, clock, vehicle="van-07", practice=practice)
         opened.append(store)
         return store
 
@@ -51,13 +52,18 @@ def store(open_store: OpenStore) -> Store:
 
 def reading(number: int, **more: str) -> Draft:
     """A blood-pressure reading named by ``number``."""
-    fields = {"device": "cuff-1", "driver": "bluetooth_blood_pressure", "type": "blood_pressure", "by_hand": False}
+    fields: dict[str, Json] = {
+        "device": "cuff-1",
+        "driver": "bluetooth_blood_pressure",
+        "type": "blood_pressure",
+        "by_hand": False,
+    }
     values = {"systolic_mmhg": 120 + number % 60, "diastolic_mmhg": 80, "pulse_bpm": 70}
     return Draft("reading/1", {"reading": f"reading-{number}", "values": values, **fields, **more}, by="zhou.min")
 
 
 def recording(sha256: str, size: int, what: str = "ecg") -> Draft:
-    fields = {"sha256": sha256, "bytes": size, "media_type": "application/octet-stream", "what": what}
+    fields: dict[str, Json] = {"sha256": sha256, "bytes": size, "media_type": "application/octet-stream", "what": what}
     return Draft("recording/1", {**fields, "started_at": "2026-03-02T00:30:00.000Z", "duration_ms": 0, "facts": {}})
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.canonical import LARGEST_INTEGER, NotCanonical, dumps, loads
+from sync.canonical import LARGEST_INTEGER, Json, NotCanonical, dumps, loads
 
 ASCII = st.text(st.characters(max_codepoint=127), max_size=8)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -40,7 +40,7 @@ def test_any_other_writing_is_refused(value: dict[str, object]) -> None:
 
 def test_rfc_8785_strings() -> None:
     """RFC 8785 section 3.2.2.2, shortened to what the subset has."""
-    said = {"string": '\u20ac$\u000f\nA\'B"\\\\"/', "b": True, "a": [56, -1]}
+    said: dict[str, Json] = {"string": '\u20ac$\u000f\nA\'B"\\\\"/', "b": True, "a": [56, -1]}
     assert dumps(said) == b'{"a":[56,-1],"b":true,"string":"\xe2\x82\xac$\\u000f\\nA\'B\\"\\\\\\\\\\"/"}'
 
 

@@ -18,7 +18,7 @@ from sync.recordings import RecordingMissing, Recordings
 LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 
 
-def chunk(counts: np.ndarray, first: int = 0, segment: int = 1) -> Samples:  # type: ignore[type-arg]
+def chunk(counts: np.ndarray, first: int = 0, segment: int = 1) -> Samples:
     return Samples("ecg", LEADS[: counts.shape[1]], 500.0, segment, first, counts, 1.25, "uV")
 
 
@@ -82,7 +82,7 @@ def test_missing_and_damaged_recordings_are_noticed(tmp_path: Path) -> None:
 
 @settings(deadline=None)
 @given(arrays(np.int16, st.tuples(st.integers(1, 300), st.integers(1, 8))), st.integers(1, 50))
-def test_ecg_is_read_back_bit_by_bit(counts: np.ndarray, step: int) -> None:  # type: ignore[type-arg]
+def test_ecg_is_read_back_bit_by_bit(counts: np.ndarray, step: int) -> None:
     chunks = [chunk(counts[first : first + step], first) for first in range(0, len(counts), step)]
     header, found = ecg_file.read(ecg_file.write(chunks))
     assert np.array_equal(found, counts)

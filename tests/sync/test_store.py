@@ -146,7 +146,7 @@ def test_rebuild_makes_the_same_tables_from_the_journal_alone(open_store: OpenSt
     store = open_store()
     crew = [{"person": "zhou.min", "role": "village_doctor", "name": "周敏"}]
     visit = {"visit_id": "visit-1", "village": "510999100201", "village_name": "柳溪村", "township": "白果镇"}
-    opened = {"proposed_by": "position", "crew": crew, "arrived_at": "2026-03-02T00:30:00.000Z"}
+    opened: dict[str, Any] = {"proposed_by": "position", "crew": crew, "arrived_at": "2026-03-02T00:30:00.000Z"}
     store.commit_now(
         Draft("visit_opened/1", {**visit, **opened}, by="zhou.min"),
         Draft("patient/1", {"patient": "p-1", "name": "张桂英", "sex": "female", "source": "manual", "phone": "1"}),

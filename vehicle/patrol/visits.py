@@ -294,7 +294,7 @@ class Visits:
             raise CrewMissing(f"{unknown[0]} is not on the list of staff")
         if not crew_ids:
             raise CrewMissing("choose who is on duty: at least one person")
-        return [people[person] for person in dict.fromkeys(crew_ids)]
+        return [person for person in people.values() if person.id in crew_ids]
 
     def _is_here(self, visit: _Open) -> bool:
         village = self.patrol.presence.village
@@ -327,8 +327,10 @@ class Visits:
         return int(self.record.read(f"select count(*) as n from {table} where visit = ?", (visit,))[0]["n"])
 
     def _from_row(self, row: dict[str, Any]) -> _Open:
-        duty = self.record.read("select person, role, name from duty where visit = ? order by rowid", (row["visit"],))
+        duty = self.record.read("select person, role, name from duty where visit = ?", (row["visit"],))
         crew = [Person(id=one["person"], name=one["name"], role=one["role"]) for one in duty]
+        order = [person.id for person in self.staff()]
+        crew.sort(key=lambda person: order.index(person.id) if person.id in order else len(order))
         opened_at = parse_time(row["opened_at"])
         arrived_at = parse_time(row["arrived_at"]) if row["arrived_at"] else opened_at
         return _Open(row["visit"], row["village"], row["village_name"], row["township"], opened_at, arrived_at, crew)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -29,11 +30,9 @@ class VehicleKey(SeedSigner):
         """
         if not path.exists():
             seed = random_bytes(32)
-            key = cls(origin, seed, algorithm)
-            create_secret(
-                path, f"{_PREFIX}{origin}+{key.verifier_key().key_id.hex()}+{b64(bytes([algorithm]) + seed)}\n"
-            )
-            return key
+            identifier = cls(origin, seed, algorithm).verifier_key().key_id.hex()
+            with suppress(FileExistsError):  # another process was first: its key it is
+                create_secret(path, f"{_PREFIX}{origin}+{identifier}+{b64(bytes([algorithm]) + seed)}\n")
         key = cls._parse(read_secret(path), path)
         if key.name != origin or key.verifier_key().algorithm != algorithm:
             raise KeyMissing(

@@ -11,6 +11,7 @@ import binascii
 import hmac
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -46,9 +47,8 @@ class Sealer:
     def load_or_create(cls, path: Path, random_bytes: Callable[[int], bytes] = os.urandom) -> Sealer:
         """:raises KeyMissing: the file is there but damaged."""
         if not path.exists():
-            secret = random_bytes(32)
-            create_secret(path, b64(secret) + "\n")
-            return cls(secret, random_bytes)
+            with suppress(FileExistsError):  # another process was first: its key it is
+                create_secret(path, b64(random_bytes(32)) + "\n")
         try:
             return cls(unb64(read_secret(path)), random_bytes)
         except (NoteRefused, ValueError) as fault:

@@ -1,0 +1,87 @@
+"""The touchscreen of the van: one guarded application, one file of routes per page.
+
+The same application answers on a TCP port of the loopback (the kiosk browser) and on a Unix socket (the consultation
+process); over the socket the caller has the role ``local``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from devices.errors import AskPerson, Park
+from sync.web.access import PUBLIC, guarded_app, roles
+from sync.web.pages import HEADERS, Pages
+from vehicle.touchscreen import consult, ecg, live, local_api, measure, people, screening, sign_in, status, today
+from vehicle.touchscreen.frame import FOLDER, Screen, back, referring_path
+from vehicle.touchscreen.sessions import BACKGROUND, Sessions, over_unix_socket, session_secret
+
+if TYPE_CHECKING:
+    from vehicle.assembly import Vehicle
+
+PAGES = (sign_in, today, people, measure, ecg, screening, consult, status)
+
+
+def create_touchscreen(vehicle: Vehicle) -> FastAPI:
+    """The application over a vehicle's services; opens nothing by itself."""
+    random_bytes = vehicle.random_bytes
+    sessions = Sessions(vehicle.staff.all, vehicle.clock, random_bytes)
+    secret = session_secret(vehicle.settings.data / "keys", random_bytes)
+    app = guarded_app("Xunzhen touchscreen", sessions.identify, secret, secure_cookies=False)
+    screen = Screen(vehicle)
+    app.state.vehicle, app.state.screen, app.state.sessions = vehicle, screen, sessions
+    screen.pages.globals["as_time"] = status.as_time
+    for page in PAGES:
+        app.include_router(page.routes(screen))
+    app.include_router(live.routes(vehicle))
+    app.include_router(local_api.routes(vehicle))
+    Pages.mount(app, FOLDER / "static")
+    _answer_errors(app, screen)
+
+    @app.get("/health")
+    @roles(PUBLIC)
+    async def health() -> JSONResponse:
+        """Liveness for supervisors; says nothing about people."""
+        return JSONResponse({"status": "ok"}, headers=HEADERS)
+
+    return app
+
+
+def _answer_errors(app: FastAPI, screen: Screen) -> None:
+    @app.exception_handler(AskPerson)
+    async def ask(request: Request, error: Exception) -> Response:
+        """What a person has to do: beside the form it came from, or as JSON for scripts and other processes."""
+        assert isinstance(error, AskPerson)
+        told = screen.explain(request, error)
+        if wants_json(request) or over_unix_socket(request.scope):
+            return JSONResponse(told, status_code=409, headers=HEADERS)
+        screen.say(request, told["title"] or told["cause"], told["next_step"] or told["cause"], "ask")
+        return back(referring_path(request, "/today"))
+
+    @app.exception_handler(Park)
+    async def parked(request: Request, error: Exception) -> Response:
+        """Something that will not be taken, now or later (an opinion whose signature does not hold)."""
+        assert isinstance(error, Park)
+        return JSONResponse({**screen.explain(request, error), "detail": str(error)}, status_code=422, headers=HEADERS)
+
+    @app.exception_handler(HTTPException)
+    async def refuse(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if wants_json(request) or BACKGROUND in request.headers or request.scope["path"].startswith("/api"):
+            return JSONResponse({"detail": error.detail}, status_code=error.status_code, headers=HEADERS)
+        caller = getattr(request.state, "caller", None)
+        if error.status_code == 401 or caller is None:
+            return back("/sign-in")
+        t = screen.texts(request)
+        title = (
+            t(f"touch.refused.{error.status_code}") if f"touch.refused.{error.status_code}" in t else str(error.detail)
+        )
+        return screen.page(request, "refused.html", "", {"title": title}, error.status_code)
+
+
+def wants_json(request: Request) -> bool:
+    return "application/json" in request.headers.get("accept", "")

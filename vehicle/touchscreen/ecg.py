@@ -1,0 +1,98 @@
+"""ECG: live on paper, recordings of 10 s, stored recordings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from fastapi import APIRouter
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from devices.errors import AskPerson
+from devices.readings import INVALID_COUNT, Samples
+from devices.wire import pack_samples
+from sync import ecg_file
+from sync.web.access import roles
+from sync.web.pages import HEADERS
+from vehicle.touchscreen.frame import Screen
+from vehicle.touchscreen.sessions import CLINICAL
+
+if TYPE_CHECKING:
+    from vehicle.assembly import Vehicle
+
+RECORD_SECONDS = 10
+
+
+def routes(screen: Screen) -> APIRouter:
+    router = APIRouter()
+    vehicle = screen.vehicle
+
+    @router.get("/ecg")
+    @roles(*CLINICAL)
+    async def live(request: Request) -> Response:
+        served = vehicle.encounters.current()
+        recordings = vehicle.ecg.recordings_of(served.patient.patient) if served else []
+        context = {"recordings": recordings, "ecg_device": device(request), "seconds": RECORD_SECONDS}
+        return screen.page(request, "ecg.html", "measure", context)
+
+    @router.post("/ecg/record")
+    @roles(*CLINICAL)
+    async def record(request: Request) -> Response:
+        """Records from now on; answers when the recording is in the journal. JSON for the page's script."""
+        try:
+            made = await vehicle.ecg.record(seconds=RECORD_SECONDS, by=request.state.caller.id)
+        except AskPerson as refused:
+            return JSONResponse(screen.explain(request, refused), status_code=409, headers=HEADERS)
+        return JSONResponse({"sha256": made.sha256, "duration_ms": made.duration_ms}, headers=HEADERS)
+
+    @router.get("/ecg/recordings/{sha256}")
+    @roles(*CLINICAL)
+    async def stored(request: Request, sha256: str) -> Response:
+        row = recording(sha256)
+        patient = vehicle.people.get(row["patient"]) if row["patient"] else None
+        return screen.page(request, "ecg_stored.html", "measure", {"recording": row, "patient": patient})
+
+    @router.get("/ecg/recordings/{sha256}/samples")
+    @roles(*CLINICAL)
+    async def samples(request: Request, sha256: str) -> Response:
+        """The whole recording as one binary samples frame; rows that were never received are INVALID_COUNT."""
+        row = recording(sha256)
+        frame = await asyncio.to_thread(_frame_of, vehicle, row)
+        return Response(frame, media_type="application/octet-stream", headers=HEADERS)
+
+    def recording(sha256: str) -> dict[str, Any]:
+        rows = vehicle.store.read("SELECT * FROM recordings WHERE sha256 = ? AND what = 'ecg'", (sha256,))
+        if not rows:
+            raise HTTPException(404, "no such recording")
+        return dict(rows[0])
+
+    def device(request: Request) -> Any:
+        devices = vehicle.health.status(screen.texts(request).language)["devices"]
+        return next((one for one in devices if one["driver"] in screen.ecg_drivers), None)
+
+    return router
+
+
+def _frame_of(vehicle: Vehicle, row: Mapping[str, Any]) -> bytes:
+    """The stored file as one frame; recordings of several segments follow each other with a gap of one sample."""
+    data = vehicle.recordings.read(row["sha256"])
+    header, _ = ecg_file.read(data)
+    gap = np.full((1, len(header.channels)), INVALID_COUNT, dtype=np.int16)
+    parts = [part for counts in ecg_file.read_with_gaps(data) for part in (gap, counts)][1:]
+    return pack_samples(
+        str(row["device"] or ""),
+        Samples(
+            stream="ecg",
+            channels=header.channels,
+            sample_rate_hz=header.sample_rate_hz,
+            segment=0,
+            first_index=0,
+            counts=np.concatenate(parts),
+            resolution=header.resolution_uv,
+            unit="uV",
+        ),
+    )

@@ -1,0 +1,61 @@
+"""The live feed as a WebSocket: what the touchscreen draws and what the consultation process forwards."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from sync.web.access import roles
+from vehicle.live import LiveReader
+from vehicle.touchscreen.sessions import CREW, LOCAL
+
+if TYPE_CHECKING:
+    from vehicle.assembly import Vehicle
+
+DRIVER_SEES = {"device", "status", "visit", "clock"}
+"""Nothing about people reaches a driver's page."""
+
+
+def routes(vehicle: Vehicle) -> APIRouter:
+    router = APIRouter()
+
+    @router.websocket("/live")
+    @roles(*CREW, LOCAL)
+    async def live(socket: WebSocket) -> None:
+        """Text frames: JSON by ``type``. Binary frames: samples of ``?streams=ecg,pleth``, see devices/wire.py."""
+        driver = socket.state.caller.role == "driver"
+        asked = socket.query_params.get("streams", "")
+        streams = () if driver else [stream for stream in asked.split(",") if stream]
+        await socket.accept()
+        with vehicle.live.subscribe(streams) as reader:
+            gone = asyncio.create_task(_until_gone(socket, reader))
+            try:
+                await _forward(socket, reader, driver)
+            finally:
+                gone.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await gone
+
+    return router
+
+
+async def _forward(socket: WebSocket, reader: LiveReader, driver: bool) -> None:
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+        async for item in reader:
+            if isinstance(item, bytes):
+                await socket.send_bytes(item)
+            elif not driver or json.loads(item)["type"] in DRIVER_SEES:
+                await socket.send_text(item)
+
+
+async def _until_gone(socket: WebSocket, reader: LiveReader) -> None:
+    """Closes the reader when the other end has gone; what it says is not read."""
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+        while True:
+            await socket.receive_text()
+    reader.close()

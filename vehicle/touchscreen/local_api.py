@@ -1,0 +1,124 @@
+"""The vehicle's own API for its second process and for technicians: JSON over the Unix socket, role ``local``."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from devices.readings import INVALID_COUNT, Samples, Stamped
+from devices.wire import pack_samples
+from sync.web.access import roles
+from telemedicine.opinion import SignedOpinion
+from vehicle.touchscreen.sessions import LOCAL
+
+if TYPE_CHECKING:
+    from vehicle.assembly import Vehicle
+
+KEPT_SECONDS = 60.0
+
+
+class ConsultationEvent(BaseModel):
+    """A step the consultation process or the exchange proposes (telemedicine/consultation.py names them)."""
+
+    event: str = Field(max_length=40)
+    who: str = Field(default="", max_length=120)
+    reason: str = Field(default="", max_length=400)
+
+
+class RecentSamples:
+    """The last minute of every device's waveform, for readers that join late."""
+
+    def __init__(self) -> None:
+        self._chunks: dict[str, deque[Samples]] = {}
+
+    def push(self, stamped: Stamped) -> None:
+        samples = stamped.event
+        if not isinstance(samples, Samples):
+            return
+        chunks = self._chunks.setdefault(stamped.device, deque())
+        if chunks and (chunks[-1].segment, chunks[-1].channels) != (samples.segment, samples.channels):
+            chunks.clear()
+        chunks.append(samples)
+        while samples.last_index - chunks[0].last_index > KEPT_SECONDS * samples.sample_rate_hz:
+            chunks.popleft()
+
+    def take(self, device: str, segment: int, first: int, count: int) -> Samples | None:
+        """Samples [first, first + count), INVALID_COUNT where nothing came; None: nothing is kept of that segment."""
+        chunks = self._chunks.get(device)
+        if not chunks or chunks[0].segment != segment:
+            return None
+        model = chunks[-1]
+        counts = np.full((count, len(model.channels)), INVALID_COUNT, dtype=np.int16)
+        for chunk in chunks:
+            start, stop = max(first, chunk.first_index), min(first + count, chunk.last_index + 1)
+            if start < stop:
+                counts[start - first : stop - first] = chunk.counts[
+                    start - chunk.first_index : stop - chunk.first_index
+                ]
+        return Samples(
+            model.stream, model.channels, model.sample_rate_hz, segment, first, counts, model.resolution, model.unit
+        )
+
+
+def routes(vehicle: Vehicle) -> APIRouter:
+    router = APIRouter(prefix="/api")
+    recent = RecentSamples()
+    for stream in ("ecg", "pleth"):
+        vehicle.feed.on(stream, recent.push, "recent samples")
+
+    @router.get("/consultation")
+    @roles(LOCAL)
+    async def consultation() -> Response:
+        """The open consultation with the summary for the specialist; 204 when there is none."""
+        current = vehicle.consultations.current()
+        if current is None:
+            return Response(status_code=204)
+        return JSONResponse(
+            {
+                "consultation": current.consultation,
+                "state": str(current.state),
+                "urgency": current.urgency,
+                "summary": vehicle.consultations.summary(current.consultation),
+            }
+        )
+
+    @router.post("/consultation/{consultation}/event")
+    @roles(LOCAL)
+    async def event(consultation: str, step: ConsultationEvent) -> JSONResponse:
+        view = await vehicle.consultations.change(consultation, step.event, step.who, step.reason)
+        return JSONResponse({"consultation": consultation, "state": str(view.state)})
+
+    @router.post("/consultation/{consultation}/opinion")
+    @roles(LOCAL)
+    async def opinion(consultation: str, signed: SignedOpinion) -> JSONResponse:
+        """A signed opinion; verified before it is kept, and kept once however often it comes."""
+        if signed.consultation != consultation:
+            raise HTTPException(422, "the opinion is for another consultation")
+        view = await vehicle.consultations.receive_opinion(consultation, signed)
+        return JSONResponse({"consultation": consultation, "state": str(view.state)})
+
+    @router.get("/status")
+    @roles(LOCAL)
+    async def status() -> JSONResponse:
+        return JSONResponse(vehicle.health.status())
+
+    @router.get("/samples")
+    @roles(LOCAL)
+    async def samples(
+        device: str = Query(max_length=63),
+        segment: int = Query(ge=0),
+        first: int = Query(ge=0),
+        count: int = Query(ge=1, le=60_000),
+    ) -> Response:
+        kept = recent.take(device, segment, first, count)
+        if kept is None:
+            raise HTTPException(404, "nothing is kept of that device and segment")
+        return Response(pack_samples(device, kept), media_type="application/octet-stream")
+
+    return router

@@ -1,0 +1,216 @@
+"""Measure: tiles that fill by themselves, one tap to confirm, hand entry, and what a red value asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Query
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from devices.errors import AskPerson
+from sync.web.access import roles
+from sync.web.catalog import Texts
+from vehicle.clinic.measurements import ACTIONS
+from vehicle.clinic.prompts import Ladder
+from vehicle.clinic.tiles import Tile
+from vehicle.clinic.units import REQUIRED
+from vehicle.touchscreen import wording
+from vehicle.touchscreen.frame import Screen, back
+from vehicle.touchscreen.sessions import CLINICAL
+
+ICONS = {"blood_pressure": "bp", "glucose": "drop", "pulse_oximetry": "spo2", "temperature": "temp"}
+CRITICAL_ICONS = {"repeated": "again", "told": "people", "referred": "van", "consulted": "consult", "refused": "pen"}
+HAND: dict[str, tuple[str, ...]] = {
+    "blood_pressure": ("systolic_mmhg", "diastolic_mmhg", "pulse_bpm"),
+    "glucose": ("glucose_mmol_l",),
+    "pulse_oximetry": ("spo2_percent", "pulse_bpm"),
+    "temperature": ("temperature_c",),
+}
+"""Fields of a hand entry; what is plausible is said by the service."""
+LADDER_VALUES = {
+    "sbp": "systolic_mmhg",
+    "dbp": "diastolic_mmhg",
+    "fpg": "glucose_mmol_l",
+    "spo2": "spo2_percent",
+    "temp": "temperature_c",
+}
+
+
+class HandEntryDiffers(ValueError):
+    """The two times a number was typed do not agree, or one is no number; its text is the field."""
+
+
+def routes(screen: Screen) -> APIRouter:
+    router = APIRouter()
+    vehicle = screen.vehicle
+
+    @router.get("/measure")
+    @roles(*CLINICAL)
+    async def measure(request: Request, focus: str = Query("", max_length=40)) -> Response:
+        language = screen.texts(request).language
+        served = vehicle.encounters.current()
+        tiles = {tile.type: tile for tile in vehicle.measurements.tiles(language)}
+        chosen = in_focus(list(tiles.values()), focus)
+        held = vehicle.measurements.holding()
+        critical = vehicle.measurements.critical(language)
+        prompts = vehicle.screening.prompts(served.encounter, language) if served else []
+        context = {
+            "tiles": [tile for kind, tile in tiles.items() if kind != chosen],
+            "focus": tiles.get(chosen),
+            "held": [reading for reading in held if reading.type == chosen],
+            "held_types": {reading.type for reading in held},
+            "icons": ICONS,
+            "ladders": _ladders(vehicle.screening.ladders(chosen, language), tiles[chosen]) if chosen else [],
+            "critical": critical[0] if critical else None,
+            "critical_actions": CRITICAL_ICONS,
+            "ecg_device": _ecg_device(screen, language),
+            "prompt_count": sum(1 for prompt in prompts if prompt.level),
+        }
+        return screen.page(request, "measure.html", "measure", context)
+
+    @router.post("/measure/{reading}/confirm")
+    @roles(*CLINICAL)
+    async def confirm(request: Request, reading: str) -> Response:
+        tile = await vehicle.measurements.confirm(reading, request.state.caller.id)
+        return back(f"/measure?focus={tile.type}")
+
+    @router.post("/measure/{reading}/reject")
+    @roles(*CLINICAL)
+    async def reject(request: Request, reading: str, reason: str = Form("repeat", max_length=40)) -> Response:
+        tile = await vehicle.measurements.reject(reading, reason, request.state.caller.id)
+        return back(f"/measure?focus={tile.type}")
+
+    @router.post("/measure/spo2/keep")
+    @roles(*CLINICAL)
+    async def keep(request: Request) -> Response:
+        await vehicle.measurements.keep_spo2(request.state.caller.id)
+        return back("/measure?focus=pulse_oximetry")
+
+    @router.get("/measure/by-hand/{kind}")
+    @roles(*CLINICAL)
+    async def by_hand_form(request: Request, kind: str) -> Response:
+        return _hand_page(request, kind, {})
+
+    @router.post("/measure/by-hand/{kind}")
+    @roles(*CLINICAL)
+    async def by_hand(request: Request, kind: str) -> Response:
+        told = {name: str(entry).strip() for name, entry in (await request.form()).items()}
+        try:
+            if kind not in HAND:
+                raise HTTPException(404, "no such measurement")
+            await vehicle.measurements.by_hand(kind, hand_values(kind, told), request.state.caller.id)
+        except HandEntryDiffers as differs:
+            t = screen.texts(request)
+            what = t(f"touch.hand.field.{differs}")
+            refused = {"title": t("touch.hand.differs", what=what), "next_step": t("touch.hand.differs_hint")}
+            return _hand_page(request, kind, told, refused)
+        except AskPerson as implausible:
+            explained = screen.explain(request, implausible)
+            return _hand_page(request, kind, told, _which(implausible, explained, request))
+        return back(f"/measure?focus={kind}")
+
+    @router.post("/measure/{reading}/critical")
+    @roles(*CLINICAL)
+    async def critical(request: Request, reading: str, action: Annotated[list[str] | None, Form()] = None) -> Response:
+        """What was done about a red value, in the journal before the page is let go."""
+        chosen = [step for step in action or () if step in ACTIONS]
+        await vehicle.measurements.acknowledge(reading, chosen, request.state.caller.id)
+        return back("/consult" if "consulted" in chosen else "/measure")
+
+    def _hand_page(
+        request: Request, kind: str, told: Mapping[str, str], refused: dict[str, str] | None = None
+    ) -> Response:
+        if kind not in HAND:
+            raise HTTPException(404, "no such measurement")
+        optional = set(HAND[kind]) - set(REQUIRED[kind])
+        context = {
+            "kind": kind, "fields": HAND[kind], "told": told, "refused": refused, "icons": ICONS, "optional": optional
+        }  # fmt: skip
+        return screen.page(request, "by_hand.html", "measure", context, 422 if refused else 200)
+
+    def _which(refused: AskPerson, told: dict[str, str], request: Request) -> dict[str, str]:
+        """The refusal with the field and its bounds named."""
+        t: Texts = screen.texts(request)
+        field = str(refused.facts.get("field", ""))
+        if f"touch.hand.field.{field}" in t:
+            bounds = (refused.facts.get("low"), refused.facts.get("high"))
+            text = t(f"touch.hand.field.{field}")
+            told = {**told, "title": f"{text}: {told['title']}"}
+            if None not in bounds:
+                told["next_step"] = t("touch.hand.possible", low=f"{bounds[0]:g}", high=f"{bounds[1]:g}")
+        return told
+
+    return router
+
+
+def hand_values(kind: str, told: Mapping[str, str]) -> dict[str, object]:
+    """Numbers of a hand entry, each typed twice (field and ``<field>_again``); empty ones are left out.
+
+    :raises HandEntryDiffers: names the field: no number, or the two do not agree
+    """
+    values: dict[str, object] = {}
+    for name in HAND.get(kind, ()):
+        first, second = told.get(name, ""), told.get(f"{name}_again", "")
+        if not first and not second:
+            continue
+        try:
+            number, again = float(first), float(second)
+        except ValueError:
+            raise HandEntryDiffers(name) from None
+        if number != again:
+            raise HandEntryDiffers(name)
+        values[name] = int(number) if number.is_integer() else number
+    return values
+
+
+def in_focus(tiles: Sequence[Tile], asked: str) -> str:
+    """The tile that is large: the asked one unless another waits for a tap, else the newest that arrived."""
+    kinds = [tile.type for tile in tiles]
+    arrived = [tile for tile in tiles if tile.state == "arrived"]
+    if any(tile.type == asked for tile in arrived) or (asked in kinds and not arrived):
+        return asked
+    if arrived:
+        return max(arrived, key=lambda tile: str(tile.at)).type
+    return kinds[0] if kinds else ""
+
+
+def _ladders(ladders: Sequence[Ladder], tile: Tile) -> list[dict[str, Any]]:
+    """What to draw: the levels from low to high, the bounds between them, where the value stands (0..1)."""
+    rows = []
+    for ladder in ladders:
+        cuts = [bound for bound, _ in ladder.steps[1:]]
+        number = wording.measured(tile.values, LADDER_VALUES.get(ladder.field, ladder.field))
+        if number is None or not cuts:
+            continue
+        rows.append(
+            {
+                "label": ladder.label,
+                "levels": [level for _, level in ladder.steps],
+                "cuts": [f"{cut:g}" for cut in cuts],
+                "needle": needle(number, cuts),
+                "number": f"{number:g}",
+            }
+        )
+    return rows
+
+
+def needle(number: float, cuts: Sequence[float]) -> float:
+    """Place of a number on a ladder of equally wide steps, 0..1; the outer steps are as wide as their neighbours."""
+    first = cuts[1] - cuts[0] if len(cuts) > 1 else max(abs(cuts[0]) * 0.1, 1.0)
+    last = cuts[-1] - cuts[-2] if len(cuts) > 1 else first
+    bounds = [cuts[0] - first, *cuts, cuts[-1] + last]
+    steps = len(bounds) - 1
+    for k, (low, high) in enumerate(pairwise(bounds)):
+        if number < high:
+            return (k + max(0.0, (number - low) / (high - low))) / steps
+    return 1.0
+
+
+def _ecg_device(screen: Screen, language: str) -> Any:
+    """The status row of the ECG device, None where the van has none."""
+    devices = screen.vehicle.health.status(language)["devices"]
+    return next((device for device in devices if device["driver"] in screen.ecg_drivers), None)

@@ -1,0 +1,32 @@
+// The consultation in session: pictures, voice, and a new page when the state asks for another one.
+
+import { feed, words } from './frame.js';
+import { stayJoined } from './media.js';
+
+const say = words();
+const session = document.querySelector('[data-media]');
+const shownState = document.getElementById('opinion')?.dataset.state ?? '';
+const SESSION = new Set(['accepted', 'connected', 'interrupted']);
+
+if (session) {
+  const media = stayJoined(true, say);
+  const mute = document.getElementById('mute');
+  mute?.addEventListener('click', () => {
+    const muted = mute.getAttribute('aria-pressed') !== 'true';
+    const track = media()?.microphone;
+    if (track) track.enabled = !muted;
+    mute.setAttribute('aria-pressed', String(muted));
+    const text = mute.querySelector('span');
+    if (text) text.textContent = muted ? say.unmute : say.mute;
+  });
+  document.getElementById('swap-feeds')?.addEventListener('click', () => {
+    const large = document.querySelector('.shown video'), small = document.querySelector('.self video');
+    if (large && small) { const place = document.createElement('i'); large.replaceWith(place); small.replaceWith(large); place.replaceWith(small); }
+    for (const video of document.querySelectorAll('video')) video.play().catch(() => {});
+  });
+}
+
+feed.on('consultation', (message) => {
+  const state = message.state ?? message.consultation?.state;
+  if (state && SESSION.has(state) !== SESSION.has(shownState) && !document.querySelector('dialog[open]')) location.reload();
+});

@@ -1,0 +1,55 @@
+// What the live and the stored ECG page share: layout, caliper, the word about the scale.
+
+import { EcgStrip } from '/shared/ecg_strip.js';
+import { calibrated } from '/shared/scale.js';
+
+/** @param {EcgStrip} strip @param {Record<string, string>} words */
+export function layoutButtons(strip, words) {
+  const buttons = [...document.querySelectorAll('button[data-layout]')];
+  for (const button of buttons) {
+    if (!(button instanceof HTMLElement)) continue;
+    button.addEventListener('click', () => {
+      strip.setLayout(button.dataset.layout ?? '3x4+1');
+      for (const other of buttons) other.setAttribute('aria-pressed', String(other === button));
+    });
+  }
+  const said = document.getElementById('scale-said');
+  if (said) said.textContent = calibrated() ? words.calibrated : words.uncalibrated;
+}
+
+/**
+ * Two taps on the paper measure time and voltage between them.
+ * @param {EcgStrip} strip @param {Record<string, string>} words
+ */
+export function caliper(strip, words) {
+  const button = document.getElementById('caliper'), said = document.getElementById('caliper-said');
+  const mark = document.createElement('span');
+  mark.className = 'caliper';
+  mark.hidden = true;
+  strip.host.append(mark);
+  /** @type {{ x: number, y: number } | null} */
+  let first = null;
+  const on = () => button?.getAttribute('aria-pressed') === 'true';
+  button?.addEventListener('click', () => {
+    button.setAttribute('aria-pressed', String(!on()));
+    first = null;
+    mark.hidden = true;
+    if (said) said.textContent = on() ? words.caliper_first : '';
+  });
+  strip.host.addEventListener('pointerdown', (event) => {
+    if (!on() || !said) return;
+    const box = strip.host.getBoundingClientRect(), point = { x: event.clientX - box.left, y: event.clientY - box.top };
+    if (!first) {
+      first = point;
+      Object.assign(mark.style, { left: `${point.x}px`, top: `${point.y}px`, width: '0', height: '0' });
+      mark.hidden = false;
+      said.textContent = words.caliper_second;
+      return;
+    }
+    const [dx, dy] = [Math.abs(point.x - first.x), Math.abs(point.y - first.y)];
+    Object.assign(mark.style, { left: `${Math.min(point.x, first.x)}px`, top: `${Math.min(point.y, first.y)}px`, width: `${dx}px`, height: `${dy}px` });
+    const ms = (dx / strip.mm / 25) * 1000, mv = dy / strip.mm / 10;
+    said.textContent = `${Math.round(ms)} ms  ${mv.toFixed(2)} mV${ms > 200 ? `  ${Math.round(60_000 / ms)} ${words.per_minute}` : ''}`;
+    first = null;
+  });
+}

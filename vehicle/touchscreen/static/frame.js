@@ -1,0 +1,166 @@
+// Every page of the touchscreen: clocks that run, parts that renew themselves when the van says something new,
+// dialogs, the idle lock, and the line to the van.
+
+import { LiveFeed, SampleStore, exposeSamples } from '/shared/live_feed.js';
+import { calibrated } from '/shared/scale.js';
+
+const IDLE_LOCK_MS = 10 * 60_000;
+const SOON_MS = 120, QUIETLY_MS = 2000;
+/** Messages that come all the time: their parts are renewed at leisure. */
+const FREQUENT = new Set(['device', 'status', 'clock', 'link']);
+
+export const store = new SampleStore();
+exposeSamples(store);
+const streams = document.body.dataset.page === 'measure' ? '?streams=ecg,pleth' : '';
+export const feed = new LiveFeed(`/live${streams}`, { store });
+
+/**
+ * The words a page hands to its script.
+ * @returns {Record<string, string>}
+ */
+export function words() {
+  const place = document.getElementById('words');
+  return place?.textContent ? JSON.parse(place.textContent) : {};
+}
+
+// --- renewal ------------------------------------------------------------------------------------------------------
+
+/** @type {Set<string>} */
+let wanted = new Set();
+let timer = 0, timerAt = Infinity, renewing = false;
+
+/**
+ * Parts that live on this kind of message will be fetched again and exchanged where they differ.
+ * @param {string} kind
+ */
+export function renew(kind) {
+  if (!document.querySelector(`[data-live~="${kind}"]`)) return;
+  wanted.add(kind);
+  const at = performance.now() + (FREQUENT.has(kind) ? QUIETLY_MS : SOON_MS);
+  if (at >= timerAt) return;
+  clearTimeout(timer);
+  timerAt = at;
+  timer = window.setTimeout(exchange, at - performance.now());
+}
+
+async function exchange() {
+  timerAt = Infinity;
+  if (renewing) { timerAt = performance.now() + SOON_MS; timer = window.setTimeout(exchange, SOON_MS); return; }
+  const kinds = wanted;
+  wanted = new Set();
+  renewing = true;
+  try {
+    const answer = await fetch(location.href, { headers: { 'X-Background': '1' } });
+    if (answer.status === 401) { location.assign('/sign-in'); return; }
+    if (!answer.ok) return;
+    const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+    for (const part of document.querySelectorAll('[data-live][id]')) {
+      const lives = (part.getAttribute('data-live') ?? '').split(' ');
+      if (lives.some((kind) => kinds.has(kind))) swap(part, page.getElementById(part.id));
+    }
+    document.dispatchEvent(new CustomEvent('renewed'));
+  } catch { /* the van restarts; the feed says when it is back */ } finally { renewing = false; }
+}
+
+/**
+ * Exchange a part, unless nothing changed or a finger or a cursor is in it. What is drawn by scripts stays.
+ * @param {Element} part @param {Element | null} fresh
+ */
+function swap(part, fresh) {
+  if (!fresh || part.querySelector(':active, input:focus, textarea:focus, dialog[open]')) return;
+  const kept = [...part.querySelectorAll('[data-keep][id]')];
+  const before = part.cloneNode(true);
+  if (before instanceof Element) for (const node of before.querySelectorAll('[data-keep]')) node.replaceChildren();
+  if (before.isEqualNode(fresh)) return;
+  for (const node of kept) fresh.querySelector(`#${node.id}`)?.replaceWith(node);
+  part.replaceChildren(...fresh.childNodes);
+  for (const { name, value } of [...fresh.attributes]) part.setAttribute(name, value);
+  for (const name of part.getAttributeNames()) if (!fresh.hasAttribute(name)) part.removeAttribute(name);
+  openModals();
+}
+
+// --- clocks -------------------------------------------------------------------------------------------------------
+
+const began = performance.now(), serverMs = Date.now();
+setInterval(() => {
+  const now = new Date(serverMs + performance.now() - began);
+  const local = new Date(now.getTime() + 8 * 3600_000);           // legal time of China; the panel's zone may differ
+  const text = `${String(local.getUTCHours()).padStart(2, '0')}:${String(local.getUTCMinutes()).padStart(2, '0')}`;
+  for (const clock of document.querySelectorAll('[data-clock]')) if (clock.textContent !== text) clock.textContent = text;
+}, 5000);
+
+// --- dialogs ------------------------------------------------------------------------------------------------------
+
+function openModals() {
+  for (const dialog of document.querySelectorAll('dialog[data-modal]:not([open])')) {
+    if (!(dialog instanceof HTMLDialogElement)) continue;
+    dialog.addEventListener('cancel', (event) => event.preventDefault());
+    dialog.showModal();
+  }
+}
+
+document.addEventListener('click', (event) => {
+  if (!(event.target instanceof Element)) return;
+  const opener = event.target.closest('[data-open]');
+  if (opener instanceof HTMLElement) {
+    const dialog = document.getElementById(opener.dataset.open ?? '');
+    if (dialog instanceof HTMLDialogElement) dialog.showModal();
+  }
+  if (event.target.closest('[data-dismiss]')) event.target.closest('dialog')?.close();
+  if (event.target.closest('[data-close]')) event.target.closest('.flash')?.remove();
+});
+
+document.addEventListener('submit', (event) => {                   // one tap is one tap
+  const form = event.target;
+  if (!(form instanceof HTMLFormElement) || event.defaultPrevented) return;
+  if (form.dataset.sent) { event.preventDefault(); return; }
+  form.dataset.sent = '1';
+  setTimeout(() => { delete form.dataset.sent; }, 3000);
+});
+
+for (const flash of document.querySelectorAll('.flash[data-kind="done"]')) setTimeout(() => flash.remove(), 6000);
+
+// --- idle lock ----------------------------------------------------------------------------------------------------
+
+let touchedMs = performance.now();
+for (const kind of ['pointerdown', 'keydown']) document.addEventListener(kind, () => { touchedMs = performance.now(); }, { capture: true, passive: true });
+setInterval(() => {
+  const inSession = document.querySelector('[data-media]');
+  if (performance.now() - touchedMs > IDLE_LOCK_MS && !inSession) document.querySelector('form[action="/lock"]')?.querySelector('button')?.click();
+}, 5000);
+
+// --- the line to the van ------------------------------------------------------------------------------------------
+
+for (const kind of ['reading', 'visit', 'encounter', 'prompts', 'consultation', 'status', 'clock']) {
+  feed.on(kind, (message) => { if (!(kind === 'reading' && message.live)) renew(kind); });
+}
+
+feed.on('device', (message) => {
+  const dot = document.querySelector(`.dots [data-device="${CSS.escape(message.device)}"]`);
+  if (!(dot instanceof HTMLElement)) return;
+  const state = ['absent', 'lost'].includes(message.link) ? 'missing'
+    : ['connecting', 'degraded'].includes(message.link) || ['lead_off', 'searching'].includes(message.sensor) ? 'busy' : '';
+  const shape = `${message.link} ${message.sensor} ${message.leads_off}`;
+  if (state) dot.dataset.state = state; else delete dot.dataset.state;
+  if (dot.dataset.shape !== undefined && dot.dataset.shape !== shape) renew('device');
+  dot.dataset.shape = shape;
+});
+
+let away = 0;
+feed.on('link', ({ online, code }) => {
+  if (code === 4401) { location.assign('/sign-in'); return; }
+  clearTimeout(away);
+  const notice = document.getElementById('offline');
+  if (!notice) return;
+  if (online) {
+    if (!notice.hidden) for (const kind of ['reading', 'visit', 'encounter', 'prompts', 'consultation', 'status']) renew(kind);
+    notice.hidden = true;
+  } else away = window.setTimeout(() => { notice.hidden = false; }, 1500);
+});
+
+const scale = calibrated();
+if (scale) document.documentElement.style.setProperty('--px-per-mm', String(scale));
+openModals();
+feed.start();
+window.addEventListener('pagehide', () => feed.stop());
+window.addEventListener('pageshow', (event) => { if (event.persisted) location.reload(); });

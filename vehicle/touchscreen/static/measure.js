@@ -1,0 +1,40 @@
+// Measure: live numbers and waves. Values that arrive renew their tile through frame.js.
+
+import { EcgStrip } from '/shared/ecg_strip.js';
+import { PlethStrip } from '/shared/pleth_strip.js';
+import { feed, store } from './frame.js';
+
+const pleth = document.getElementById('pleth');
+if (pleth instanceof HTMLCanvasElement) new PlethStrip(pleth).live(store);
+
+/** @type {HTMLElement | null} */
+let drawn = null;
+function miniature() {
+  const place = document.getElementById('mini-ecg');
+  if (!place || place === drawn) return;
+  drawn = place;
+  new EcgStrip(place, { layout: 'II', calibration: false, labels: false, pxPerMm: 3, maxSeconds: 30 }).live(store);
+}
+miniature();
+document.addEventListener('renewed', miniature);
+document.addEventListener('renewed', () => {
+  const canvas = document.getElementById('pleth');
+  if (canvas instanceof HTMLCanvasElement && canvas !== pleth && !canvas.dataset.drawn) { canvas.dataset.drawn = '1'; new PlethStrip(canvas).live(store); }
+});
+
+feed.on('reading', (message) => {
+  if (!message.live || message.kind !== 'pulse_oximetry') return;
+  const { spo2_percent: spo2, pulse_bpm: pulse } = message.values;
+  for (const [name, number] of [['pulse_oximetry', spo2], ['pulse_bpm', pulse]]) {
+    for (const place of document.querySelectorAll(`[data-live-value="${name}"]`)) {
+      const text = number === null || number === undefined ? '–' : String(Math.round(number));
+      if (place.textContent !== text) place.textContent = text;
+    }
+  }
+});
+
+document.addEventListener('change', ({ target }) => {                 // a red value: the closing step opens the door
+  const dialog = target instanceof Element ? target.closest('dialog') : null;
+  const leave = dialog?.querySelector('[data-needs-closing]');
+  if (leave instanceof HTMLButtonElement) leave.disabled = !dialog?.querySelector('input[data-closing="1"]:checked');
+});

@@ -1,0 +1,4 @@
+import { words } from './frame.js';
+import { stayJoined } from './media.js';
+
+stayJoined(false, words());

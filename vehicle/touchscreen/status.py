@@ -1,0 +1,60 @@
+"""Status: faults first, each with cause and next step, then everything else; and the screen's own settings."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sync.web.access import roles
+from vehicle.touchscreen.frame import Screen, back
+from vehicle.touchscreen.sessions import CREW
+
+DEVICE_ICONS = (
+    ("contec_8000", "ecg"),
+    ("cms50", "spo2"),
+    ("glucose", "drop"),
+    ("blood_pressure", "bp"),
+    ("id_card", "card"),
+    ("gnss", "pin"),
+)
+
+
+def routes(screen: Screen) -> APIRouter:
+    router = APIRouter()
+    vehicle = screen.vehicle
+
+    @router.get("/status")
+    @roles(*CREW)
+    async def status(request: Request) -> Response:
+        return screen.page(
+            request, "status.html", "status", {"device_icon": device_icon, "vehicle_id": vehicle.settings.vehicle.id}
+        )
+
+    @router.post("/status/upload")
+    @roles(*CREW)
+    async def upload(request: Request) -> Response:
+        """Wake the uploader; it says itself how it went."""
+        vehicle.uploader.nudge()
+        t = screen.texts(request)
+        screen.say(request, t("touch.status.nudged"), t("touch.status.nudged_hint"))
+        return back("/status")
+
+    @router.get("/status/screen")
+    @roles(*CREW)
+    async def panel(request: Request) -> Response:
+        return screen.page(request, "panel.html", "status")
+
+    return router
+
+
+def device_icon(driver: str) -> str:
+    return next((icon for part, icon in DEVICE_ICONS if part in driver), "chip")
+
+
+def as_time(at: Any) -> datetime:
+    """ISO text or datetime to datetime, for templates that count."""
+    return at if isinstance(at, datetime) else datetime.fromisoformat(str(at))

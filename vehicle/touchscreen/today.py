@@ -1,0 +1,54 @@
+"""Today: the visit from its first tap to its last, its progress, and who waits."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sync.web.access import roles
+from vehicle.touchscreen.frame import Screen, back
+from vehicle.touchscreen.sessions import CLINICAL, CREW
+
+
+def routes(screen: Screen) -> APIRouter:
+    router = APIRouter()
+    vehicle = screen.vehicle
+
+    @router.get("/today")
+    @roles(*CREW)
+    async def today(request: Request) -> Response:
+        clinical = request.state.caller.role in CLINICAL
+        proposed = vehicle.visits.proposed()
+        villages = sorted(vehicle.visits.villages(), key=lambda village: (village.township, village.name))
+        context = {
+            "proposed": proposed,
+            "villages": villages,
+            "people": list(vehicle.staff.all()),
+            "queue": vehicle.encounters.queue() if clinical else [],
+            "clinical": clinical,
+        }
+        return screen.page(request, "today.html", "today", context)
+
+    @router.post("/visit/start")
+    @roles(*CREW)
+    async def start(
+        request: Request, village: str = Form(), crew: Annotated[list[str] | None, Form()] = None
+    ) -> Response:
+        me = request.state.caller.id
+        await vehicle.visits.start(village, list(dict.fromkeys([me, *(crew or ())])), me)
+        return back("/today")
+
+    @router.post("/visit/end")
+    @roles(*CREW)
+    async def end(request: Request) -> Response:
+        visit = vehicle.visits.current()
+        await vehicle.visits.end(request.state.caller.id)
+        if visit is not None:
+            t = screen.texts(request)
+            screen.say(request, t("touch.today.ended", village=visit.village_name), t("touch.today.ended_hint"))
+        return back("/today")
+
+    return router

@@ -41,12 +41,14 @@ from telemedicine.wire import (
     OpinionStored,
     Refused,
     Specialist,
+    StateChanged,
     invitation_bytes,
 )
 
 LOOK_EVERY_S = 5.0
 """The vehicle tells every change on its live feed; this is only the net below."""
 RATES_EVERY_S = 1.0
+NEWS_BOUND = 20
 KIOSK = "kiosk"
 SHARES: dict[FeedName, float] = {"ultrasound": 0.6, "room": 0.4}
 """How two feeds divide what a viewer can receive: the ultrasound goes before faces."""
@@ -80,8 +82,9 @@ class Van:
         self._legs: dict[str, Leg] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._look_now = asyncio.Event()
-        self._told: dict[str, Any] = {}
-        """The vehicle's last live message about a consultation: it may know more than the summary does."""
+        self._news: dict[str, StateChanged] = {}
+        """The vehicle's last live message about each consultation; told again whenever the exchange is joined."""
+        self._news_sent: dict[str, StateChanged] = {}
         self._case: Case | None = None
         self._case_sent: Case | None = None
         self._specialist: Specialist | None = None
@@ -147,11 +150,25 @@ class Van:
 
     def _joined(self) -> None:
         self._case_sent, self._none_told = None, False
+        self._news_sent.clear()
         self._look_now.set()
 
     def _consultation_told(self, message: dict[str, Any]) -> None:
-        if message:
-            self._told = message
+        """The vehicle's live message, {} when its feed is back."""
+        try:
+            decision = message.get("decision")
+            news = StateChanged(
+                consultation=message["consultation"],
+                state=message["state"],
+                decision=decision if isinstance(decision, dict) else None,
+            )
+        except (KeyError, ValueError):
+            pass  # no news of one consultation; look for ourselves
+        else:
+            self._news.pop(news.consultation, None)
+            self._news[news.consultation] = news
+            for oldest in list(self._news)[:-NEWS_BOUND]:
+                del self._news[oldest]
         self._look_now.set()
 
     async def _follow_vehicle(self) -> None:
@@ -169,7 +186,7 @@ class Van:
     async def _look(self) -> None:
         view = await self._vehicle.consultation()
         if view is None or State(view["state"]) not in OPEN:
-            await self._nothing_open(view)
+            await self._nothing_open()
             return
         if self._case is None or self._case.invitation.consultation != view["consultation"]:
             self._specialist = None
@@ -181,21 +198,24 @@ class Van:
         if case != self._case_sent and await self._signalling.send(case):
             await self._signalling.send(Cases(consultations=[case.invitation.consultation]))
             self._case_sent, self._none_told = case, False
+        await self._tell_news(case.invitation.consultation)
         if case.state == State.REQUESTED and self._case_sent == case:
             await self._propose(case.invitation.consultation, Event.INVITED, "")
         elif case.state == State.CONNECTED and not self._specialist_connected():
             await self._propose(case.invitation.consultation, Event.INTERRUPTED, "", "link lost")
 
-    async def _nothing_open(self, view: dict[str, Any] | None) -> None:
+    async def _nothing_open(self) -> None:
         await self._close_specialists()
-        last, self._case = self._case, None
-        if last is not None and self._told.get("consultation") == last.invitation.consultation:
-            view = view or self._told
-        if last is not None and view is not None and State(view.get("state", last.state)) not in OPEN:
-            ended = last.model_copy(update={"state": State(view["state"]), "decision": self._decision(view)})
-            await self._signalling.send(ended)
+        self._case = None
+        await self._tell_news("")
         if not self._none_told and await self._signalling.send(Cases(consultations=[])):
             self._none_told, self._case_sent = True, None
+
+    async def _tell_news(self, current: str) -> None:
+        """Tell what became of consultations other than the current one; that one is told whole."""
+        for name, news in list(self._news.items()):
+            if name != current and self._news_sent.get(name) != news and await self._signalling.send(news):
+                self._news_sent[name] = news
 
     def _as_case(self, view: dict[str, Any]) -> Case:
         summary = dict(view.get("summary") or {})
@@ -227,13 +247,12 @@ class Van:
                 case Accept():
                     await self._accept(message)
                 case Decline():
-                    who = message.specialist.id
-                    await self._propose(message.consultation, Event.DECLINED, who, message.reason)
+                    await self._propose(message.consultation, Event.DECLINED, _who(message.specialist), message.reason)
                 case Offer():
                     await self._offer(message)
                 case HangUp():
                     await self._close_leg(message.specialist.id)
-                    await self._propose(message.consultation, Event.ENDED, message.specialist.id)
+                    await self._propose(message.consultation, Event.ENDED, _who(message.specialist))
                 case OpinionSigned():
                     await self._opinion(message)
                 case Fault():
@@ -250,7 +269,7 @@ class Van:
         next_state(case.state, Event.ACCEPTED)
         before, self._specialist = self._specialist, message.specialist
         try:
-            await self._propose(message.consultation, Event.ACCEPTED, message.specialist.id)
+            await self._propose(message.consultation, Event.ACCEPTED, _who(message.specialist))
         except (VehicleAway, VehicleRefused):
             self._specialist = before
             raise
@@ -379,3 +398,8 @@ class Van:
             if feeds != last:
                 self._live_data.tell({"type": "feeds", "feeds": feeds})
                 last = feeds
+
+
+def _who(specialist: Specialist) -> str:
+    """As the journal and the touchscreen name the specialist: the name for people, the account for certain."""
+    return f"{specialist.name} ({specialist.id})" if specialist.name else specialist.id

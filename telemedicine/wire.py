@@ -83,8 +83,18 @@ class Case(Message):
     decision: dict[str, Any] | None = None
 
 
+class StateChanged(Message):
+    """A consultation that is no longer the current one went on: its opinion came, it was closed or cancelled."""
+
+    type: Literal["state"] = "state"
+    consultation: Identifier
+    state: State
+    decision: dict[str, Any] | None = None
+
+
 class Cases(Message):
-    """All open consultations of this van: what is not named is over."""
+    """The consultations in the van that somebody is waiting on or talking in. Of the others only those stay open whose
+    opinion or decision is still due."""
 
     type: Literal["cases"] = "cases"
     consultations: Annotated[list[Identifier], Field(max_length=100)]
@@ -201,7 +211,7 @@ class PageOpinion(Message):
     signed: SignedOpinion
 
 
-FromVan = Case | Cases | Answer | Refused | OpinionStored | Fault
+FromVan = Case | Cases | StateChanged | Answer | Refused | OpinionStored | Fault
 FromExchange = Challenge | Welcome | Accept | Decline | Offer | HangUp | OpinionSigned | Fault
 FromPage = PageAccept | PageDecline | PageOffer | PageHangUp | PageOpinion
 

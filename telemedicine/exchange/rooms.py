@@ -41,12 +41,14 @@ from telemedicine.wire import (
     PageOpinion,
     Refused,
     Specialist,
+    StateChanged,
     invitation_bytes,
 )
 
 MOST_CASES_OF_A_VAN = 50
-MOST_ENDED_CASES = 100
-OVER = frozenset(State) - OPEN
+MOST_DONE_CASES = 200
+PAPERWORK = (frozenset(State) - OPEN) | {State.ENDED, State.OPINION_SIGNED}
+"""States without a live session to come: over, or only opinion or decision due. They wait for their own news."""
 PASSWORD_HOLDS_S = 300.0
 """How long a confirmed password allows signing with the key it was confirmed for."""
 
@@ -104,8 +106,17 @@ class Rooms:
                 self._take_case(origin, message)
             case Cases():
                 for name in [name for name, case in self._cases.items() if case.invitation.origin == origin]:
-                    if name not in message.consultations:
-                        self._end(name)
+                    if name not in message.consultations and self._cases[name].state not in PAPERWORK:
+                        self._forget(name)
+            case StateChanged() if message.consultation not in self._cases:
+                pass  # ended before it was ever told here
+            case StateChanged():
+                case = self._own_case(origin, message.consultation)
+                self._cases[message.consultation] = case = case.model_copy(
+                    update={"state": message.state, "decision": message.decision or case.decision}
+                )
+                self._store.put_case(case)
+                self._tell(message.consultation)
             case Answer() | Refused():
                 self._own_case(origin, message.consultation)
                 if isinstance(message, Refused) and message.about == "accept":
@@ -137,6 +148,7 @@ class Rooms:
             self._asked.pop(invitation.consultation, None)
         self._cases[invitation.consultation] = case
         self._store.put_case(case)
+        self._forget_oldest()
         self._tell(invitation.consultation)
 
     def _signature_holds(self, invitation: Invitation) -> bool:
@@ -304,24 +316,22 @@ class Rooms:
             self._tell(consultation)
 
     def _open_cases_of(self, origin: str) -> int:
-        return sum(case.invitation.origin == origin and case.state not in OVER for case in self._cases.values())
+        return sum(case.invitation.origin == origin and case.state not in PAPERWORK for case in self._cases.values())
 
-    def _end(self, consultation: str) -> None:
-        """The van no longer has it open. What was closed in order stays to be read until the exchange restarts."""
+    def _forget(self, consultation: str) -> None:
+        del self._cases[consultation]
         self._asked.pop(consultation, None)
         self._declined.pop(consultation, None)
         self._store.drop_case(consultation)
-        if self._cases[consultation].state in OVER:
-            self._drop_oldest_ended()
-            return
-        del self._cases[consultation]
+        gone = _json({"type": "gone", "consultation": consultation})
         for page in tuple(self._pages):
-            page.link.send(_json({"type": "gone", "consultation": consultation}))
+            page.link.send(gone)
 
-    def _drop_oldest_ended(self) -> None:
-        ended = [name for name, case in self._cases.items() if case.state in OVER]
-        for name in ended[:-MOST_ENDED_CASES]:
-            del self._cases[name]
+    def _forget_oldest(self) -> None:
+        """What is over, or long since ended, does not stay for ever; the journals have it."""
+        done = [name for name, case in self._cases.items() if case.state in PAPERWORK]
+        for name in done[:-MOST_DONE_CASES]:
+            self._forget(name)
 
 
 def _json(message: dict[str, Any]) -> str:

@@ -178,7 +178,7 @@ async def accepted(stage: Stage, page: SpecialistPage) -> None:
 async def test_pictures_voice_and_the_very_samples_reach_the_specialist(stage: Stage) -> None:
     async with specialist(stage) as page:
         await accepted(stage, page)
-        assert stage.vehicle.events == [("invited", "", ""), ("accepted", "shen.ruochuan", "")]
+        assert stage.vehicle.events == [("invited", "", ""), ("accepted", "沈若川 (shen.ruochuan)", "")]
         viewer, kiosk = Viewer(), Viewer(data=False, tone_hz=880)
         await kiosk.take(await stage.van.kiosk_answer(await kiosk.offer()))
         await page.connect_media(viewer)
@@ -289,7 +289,7 @@ async def test_declining_names_the_reason(stage: Stage) -> None:
         await until(lambda: page.state() == "invited")
         await page.send(type="decline", consultation="consultation-1", reason="手术中，请找何平")
         await until(lambda: stage.vehicle.state == State.DECLINED)
-        assert stage.vehicle.events[-1] == ("declined", "shen.ruochuan", "手术中，请找何平")
+        assert stage.vehicle.events[-1] == ("declined", "沈若川 (shen.ruochuan)", "手术中，请找何平")
 
 
 async def test_second_specialist_is_told_that_it_is_taken(stage: Stage) -> None:

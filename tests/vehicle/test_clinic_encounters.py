@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -35,6 +37,14 @@ async def test_one_person_at_a_time(world: World) -> None:
     await world.encounters.close(DOCTOR)
     assert world.encounters.current() is None
     assert world.kinds().count("encounter_closed/1") == 2
+
+
+async def test_two_taps_and_two_cards_are_one_person_and_one_encounter(world: World) -> None:
+    await world.arrive()
+    one, two = await asyncio.gather(*(world.people.from_card(card(), DOCTOR) for _ in range(2)))
+    assert one.patient == two.patient
+    await asyncio.gather(*(world.encounters.open(one.patient, DOCTOR) for _ in range(4)))
+    assert world.kinds().count("encounter/1") == 1
 
 
 async def test_nobody_is_served_without_a_visit(world: World) -> None:
@@ -131,8 +141,6 @@ async def test_a_card_without_a_visit_is_offered(world: World) -> None:
 
 
 async def test_a_card_with_a_wrong_number_is_told_not_stored(world: World) -> None:
-    from dataclasses import replace
-
     await world.staff.sign_in(DOCTOR, PINS[DOCTOR])
     await world.arrive()
     world.publish(replace(card(), id_number="510727195804170420"), "reader-1")

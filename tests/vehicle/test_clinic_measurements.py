@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -113,6 +114,22 @@ async def test_an_overtaken_value_is_held_not_lost(world: World) -> None:
     second = world.cuff(150, 92)
     assert world.tile("blood_pressure").reading == second
     assert [held.reading for held in world.measurements.holding()] == [first]
+
+
+async def test_the_old_memory_of_a_meter_is_put_aside_at_once(world: World) -> None:
+    for number in range(20):
+        world.meter(5.0 + number / 10, sequence=number)
+    assert len(world.measurements.holding()) == 20
+    assert await world.measurements.put_aside("test", DOCTOR) == 20
+    assert world.measurements.holding() == []
+    assert world.measurements.last_sequence("meter-1") == 19
+
+
+async def test_two_taps_are_one_confirmation(world: World) -> None:
+    await world.serve()
+    reading = world.cuff(150, 90)
+    await asyncio.gather(*(world.measurements.confirm(reading, DOCTOR) for _ in range(4)))
+    assert world.kinds().count("reading_confirmed/1") == 1
 
 
 async def test_a_value_is_never_two_peoples(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,27 @@ def test_leaving_an_input_out_never_makes_it_milder(rule: str, case: dict[str, A
         if part.level is not None and part.level < (full.level or 0):
             assert part.incomplete, f"without {name}: {part.code}"
             assert name in part.missing
+
+
+@pytest.mark.parametrize("rule", list(BOUNDARIES))
+def test_what_is_certain_stays_when_more_becomes_known(rule: str) -> None:
+    """Any part of the inputs: a certain answer from it is the answer from all of them."""
+    certain = 0
+    for case in BOUNDARIES[rule]:
+        whole = RULES.evaluate(rule, case["in"])
+        names = list(case["in"])
+        for chosen in _parts(names):
+            part = RULES.evaluate(rule, {name: case["in"][name] for name in chosen})
+            if part.level is not None and not part.incomplete and whole.code not in ("INVALID", "NOT_APPLICABLE"):
+                certain += 1
+                assert part.code == whole.code, chosen
+    assert certain > 0
+
+
+def _parts(names: list[str]) -> list[tuple[str, ...]]:
+    """Every subset of up to eight names; of more, those that leave out at most two."""
+    smallest = 0 if len(names) <= 8 else len(names) - 2
+    return [part for size in range(smallest, len(names) + 1) for part in combinations(names, size)]
 
 
 def test_urgent_needs_no_further_question() -> None:

@@ -7,6 +7,7 @@ somebody is served the person is put in the queue and offered, never mixed up.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -79,6 +80,8 @@ class Encounters:
         self._turns = Turns("cards", self._refused)
         self._queue: tuple[str, list[tuple[int, str, datetime]]] | None = None
         """(visit, its queue) as last read; None after a change."""
+        self._changing = asyncio.Lock()
+        """Two taps, or a tap and a card, must not open two encounters."""
         self.unanswered: Callable[[], list[str]] = list
         """Readings of the person being served that are red and not dealt with; set by ``Measurements``."""
         self.listeners: list[Callable[[EncounterView | None], None]] = []
@@ -128,43 +131,45 @@ class Encounters:
         :raises CriticalOpen: a red value of the person before is not dealt with
         :raises NobodyFound: no such person
         """
-        visit = self._visits.current()
-        if visit is None:
-            raise NoVisit("start the visit first, then serve people")
-        view = self._people.get(patient)
-        before = self.current()
-        if before is not None and before.patient.patient == patient:
+        async with self._changing:
+            visit = self._visits.current()
+            if visit is None:
+                raise NoVisit("start the visit first, then serve people")
+            view = self._people.get(patient)
+            before = self.current()
+            if before is not None and before.patient.patient == patient:
+                self._withdraw_offer(patient)
+                return before
+            drafts = self._closing(before, by)
+            if any(waiting == patient for _, waiting, _ in self._waiting()):
+                drafts.append(Draft("access/1", {"action": "unqueued", "what": patient}, by=by, visit=visit.visit))
+            encounter = self._ids.new("encounter")
+            fields = {"encounter_id": encounter, "patient": patient, "purpose": purpose}
+            drafts.append(Draft("encounter/1", fields, by=by, visit=visit.visit, encounter=encounter))
+            await self._store.commit(*drafts)
+            self._queue = None
+            if before is not None:
+                emit("encounter_closed", encounter=before.encounter)
+            emit("encounter_opened", encounter=encounter)
             self._withdraw_offer(patient)
-            return before
-        drafts = self._closing(before, by)
-        if any(waiting == patient for _, waiting, _ in self._waiting()):
-            drafts.append(Draft("access/1", {"action": "unqueued", "what": patient}, by=by, visit=visit.visit))
-        encounter = self._ids.new("encounter")
-        fields = {"encounter_id": encounter, "patient": patient, "purpose": purpose}
-        drafts.append(Draft("encounter/1", fields, by=by, visit=visit.visit, encounter=encounter))
-        await self._store.commit(*drafts)
-        self._queue = None
-        if before is not None:
-            emit("encounter_closed", encounter=before.encounter)
-        emit("encounter_opened", encounter=encounter)
-        self._withdraw_offer(patient)
-        opened = self.get(encounter)
-        if opened is None:
-            raise LookupError(f"{encounter} was committed for {view.patient} but is not in the tables")
-        self._tell(opened)
-        return opened
+            opened = self.get(encounter)
+            if opened is None:
+                raise LookupError(f"{encounter} was committed for {view.patient} but is not in the tables")
+            self._tell(opened)
+            return opened
 
     async def close(self, by: str) -> None:
         """Done with this person; does nothing when nobody is served.
 
         :raises CriticalOpen: a red value is not dealt with
         """
-        before = self.current()
-        if before is None:
-            return
-        await self._store.commit(*self._closing(before, by))
-        emit("encounter_closed", encounter=before.encounter)
-        self._tell(None)
+        async with self._changing:
+            before = self.current()
+            if before is None:
+                return
+            await self._store.commit(*self._closing(before, by))
+            emit("encounter_closed", encounter=before.encounter)
+            self._tell(None)
 
     async def enqueue(self, patient: str, by: str | None = None) -> list[QueueItem]:
         """Put somebody at the end of the queue; who waits already keeps the place.
@@ -172,26 +177,30 @@ class Encounters:
         :raises NoVisit: no visit is open
         :raises NobodyFound: no such person
         """
-        visit = self._visits.current()
-        if visit is None:
-            raise NoVisit("start the visit first, then people can queue")
-        self._people.get(patient)
-        if all(waiting != patient for _, waiting, _ in self._waiting()):
-            await self._store.commit(Draft("access/1", {"action": "queued", "what": patient}, by=by, visit=visit.visit))
-            self._queue = None
-            self._tell(self.current())
-        return self.queue()
+        async with self._changing:
+            visit = self._visits.current()
+            if visit is None:
+                raise NoVisit("start the visit first, then people can queue")
+            self._people.get(patient)
+            if all(waiting != patient for _, waiting, _ in self._waiting()):
+                await self._store.commit(
+                    Draft("access/1", {"action": "queued", "what": patient}, by=by, visit=visit.visit)
+                )
+                self._queue = None
+                self._tell(self.current())
+            return self.queue()
 
     async def leave_queue(self, patient: str, by: str) -> list[QueueItem]:
         """Take somebody out of the queue who went home."""
-        visit = self._visits.current()
-        if visit is not None and any(waiting == patient for _, waiting, _ in self._waiting()):
-            await self._store.commit(
-                Draft("access/1", {"action": "unqueued", "what": patient}, by=by, visit=visit.visit)
-            )
-            self._queue = None
-            self._tell(self.current())
-        return self.queue()
+        async with self._changing:
+            visit = self._visits.current()
+            if visit is not None and any(waiting == patient for _, waiting, _ in self._waiting()):
+                await self._store.commit(
+                    Draft("access/1", {"action": "unqueued", "what": patient}, by=by, visit=visit.visit)
+                )
+                self._queue = None
+                self._tell(self.current())
+            return self.queue()
 
     async def card(self, card: IdentityCard, by: str) -> EncounterView | None:
         """What a card does: registers or finds the person, then opens the encounter, or offers and queues.
@@ -214,6 +223,10 @@ class Encounters:
         self._live.send({"type": "card", "state": "offered", "reason": reason, "patient": patient})
         self._tell(served)
         return None
+
+    def announce(self) -> None:
+        """Tell the screens who is served and who waits, as after a restart."""
+        self._tell(self.current())
 
     async def settle(self) -> None:
         """Wait until the cards laid down so far are dealt with."""

@@ -6,6 +6,7 @@ while nobody is served is held until it is assigned or rejected. Grades come fro
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -99,6 +100,8 @@ class Measurements:
         self._tiles = Tiles(store, clock, encounters, prompts, instruments, self._settling)
         self._oximeter: Stamped | None = None
         """The last event of the oximeter whose numbers are live."""
+        self._changing = asyncio.Lock()
+        """Two taps on one value are one confirmation."""
         self._on_the_way: set[tuple[str, str]] = set()
         """(device, mark) of readings that are not durable yet."""
         encounters.unanswered = self._unanswered
@@ -175,19 +178,22 @@ class Measurements:
         :raises NoEncounter: nobody is being served
         :raises ReadingUnknown, ReadingTaken: with nothing written
         """
-        served = self._served()
-        row = self._row(reading)
-        if row["confirmed_at"]:
-            if row["encounter"] != served.encounter:
-                raise ReadingTaken("this value was confirmed for another person: measure again", reading=reading)
-            return self._tiles.of(row["type"])
-        patient = served.patient.patient
-        known = self._prompts.inputs_with(served.encounter, row["type"], json.loads(row["values_json"]))
-        await self._store.commit(
-            Draft("reading_confirmed/1", {"reading": reading, "patient": patient}, by, served.visit, served.encounter),
-            *self._prompts.results_to_record(served.encounter, patient, served.visit, known, by),
-        )
-        return self._changed("confirmed", row["type"], reading, served.encounter)
+        async with self._changing:
+            served = self._served()
+            row = self._row(reading)
+            if row["confirmed_at"]:
+                if row["encounter"] != served.encounter:
+                    raise ReadingTaken("this value was confirmed for another person: measure again", reading=reading)
+                return self._tiles.of(row["type"])
+            patient = served.patient.patient
+            known = self._prompts.inputs_with(served.encounter, row["type"], json.loads(row["values_json"]))
+            await self._store.commit(
+                Draft(
+                    "reading_confirmed/1", {"reading": reading, "patient": patient}, by, served.visit, served.encounter
+                ),
+                *self._prompts.results_to_record(served.encounter, patient, served.visit, known, by),
+            )
+            return self._changed("confirmed", row["type"], reading, served.encounter)
 
     async def assign(self, reading: str, by: str) -> Tile:
         """Take a held reading for the person being served; the same as ``confirm``."""
@@ -199,14 +205,28 @@ class Measurements:
         :param reason: a word: repeat, wrong_person, artefact, device, test
         :raises ReadingUnknown: no such reading, or rejected before
         """
-        row = self._row(reading)
-        served = self._encounters.current()
+        async with self._changing:
+            row = self._row(reading)
+            served = self._encounters.current()
+            await self._store.commit(
+                Draft("reading_rejected/1", {"reading": reading, "reason": reason}, by, row["visit"], row["encounter"])
+            )
+            if served is not None and row["confirmed_at"] and row["encounter"] == served.encounter:
+                await self._reconsider(served, by)
+            return self._changed("rejected", row["type"], reading, served.encounter if served else None)
+
+    async def put_aside(self, reason: str, by: str) -> int:
+        """Reject everything that is held, in one commit: the old memory of a meter connected for the first time.
+
+        Returns how many readings it was.
+        """
+        held = self._tiles.holding()
         await self._store.commit(
-            Draft("reading_rejected/1", {"reading": reading, "reason": reason}, by, row["visit"], row["encounter"])
+            *(Draft("reading_rejected/1", {"reading": row.reading, "reason": reason}, by) for row in held)
         )
-        if served is not None and row["confirmed_at"] and row["encounter"] == served.encounter:
-            await self._reconsider(served, by)
-        return self._changed("rejected", row["type"], reading, served.encounter if served else None)
+        for type_ in {row.type for row in held}:
+            self._tell("rejected", type_, None)
+        return len(held)
 
     async def by_hand(self, type_: str, values: Mapping[str, object], by: str) -> Tile:
         """A value typed for the person being served: confirmed by the typing, marked by hand for ever.

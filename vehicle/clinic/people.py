@@ -6,6 +6,7 @@ find the person again, and the last four characters. A person registered twice i
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -130,6 +131,8 @@ class People:
         self._clock = clock
         self._sealer = sealer
         self._links = self._read_links()
+        self._registering = asyncio.Lock()
+        """A card on the reader and a tap on the screen must not register one person twice."""
 
     def search(self, query: str, limit: int = 50) -> list[PatientView]:
         """By part of the name, pinyin initials, part of the phone number, or the last 4 of the identity number.
@@ -276,19 +279,20 @@ class People:
         return checked, number
 
     async def _find_or_register(self, form: PatientForm, number: IdNumber | None, source: str, by: str) -> PatientView:
-        known = self._by_number(number) if number else None
-        if known is not None:
-            await self._store.commit(Draft("access/1", {"action": "patient_opened", "what": known.patient}, by=by))
-            return known
-        patient = self._ids.new("patient")
-        drafts = [Draft("patient/1", self._fields(patient, form, number, source), by=by)]
-        twin = self._unnumbered_twin(form) if number else None
-        if twin is not None:
-            drafts.append(_link(patient, twin, by))
-        await self._store.commit(*drafts)
-        if twin is not None:
-            self._join(patient, twin)
-        return self.get(patient)
+        async with self._registering:
+            known = self._by_number(number) if number else None
+            if known is not None:
+                await self._store.commit(Draft("access/1", {"action": "patient_opened", "what": known.patient}, by=by))
+                return known
+            patient = self._ids.new("patient")
+            drafts = [Draft("patient/1", self._fields(patient, form, number, source), by=by)]
+            twin = self._unnumbered_twin(form) if number else None
+            if twin is not None:
+                drafts.append(_link(patient, twin, by))
+            await self._store.commit(*drafts)
+            if twin is not None:
+                self._join(patient, twin)
+            return self.get(patient)
 
     def _fields(self, patient: str, form: PatientForm, number: IdNumber | None, source: str) -> Mapping[str, Json]:
         fields: dict[str, Json] = {"patient": patient, "name": form.name, "sex": form.sex, "source": source}

@@ -120,8 +120,8 @@ class DeviceSession:
                 await self._attend()
             except PortAbsent:
                 self._gone(Link.ABSENT, None)
-            except SessionEnded:
-                self._gone(Link.ABSENT, None)
+            except SessionEnded as reason:
+                self._gone(Link.ABSENT, reason)
                 self._back_off_s = BACK_OFF_FIRST_S
             except LinkLost as reason:
                 self._gone(Link.LOST if self._link_state != Link.ABSENT else Link.ABSENT, reason)
@@ -154,6 +154,8 @@ class DeviceSession:
         self._tell(Link.CONNECTING)
         liveness = _Liveness(self._driver, self._clock.monotonic_s())
         ticked_s = self._clock.monotonic_s()
+        if liveness.alive:
+            self._attach()
         self._take(self._driver.open())
         while True:
             with contextlib.suppress(TimeoutError):
@@ -179,15 +181,18 @@ class DeviceSession:
         self._tell(Link.CONNECTED)
 
     def _gone(self, link: Link, reason: LinkLost | None) -> None:
-        fault = None if reason is None or type(reason) is LinkLost else reason.code
+        """Take back what the driver had told, and say what is the matter. A good-bye of the device is no loss."""
+        hung_up = isinstance(reason, SessionEnded)
+        fault = None if hung_up or reason is None or type(reason) is LinkLost else reason.code
         if self._attached:
             self._attached = False
             self._publish_events(self._driver.close().events)
-            emit("device_lost", device=self.settings.name, reason=str(reason) if reason else "unplugged")
+            if not hung_up:
+                emit("device_lost", device=self.settings.name, reason=str(reason) if reason else "unplugged")
         if fault is not None and fault != self._fault:
             emit("device_fault", device=self.settings.name, code=fault)
         self._fault = fault
-        self._said = DeviceState(link)
+        self._said = DeviceState(link, battery_percent=self._said.battery_percent if hung_up else None)
         self._tell(link)
 
     async def _goodbye(self) -> None:

@@ -49,6 +49,8 @@ def test_every_rule_has_its_occasion_and_its_words() -> None:
     for field in RULES.fields.values():
         assert zh(f"clinic.field.{field.name}") == field.label_zh
         assert en(f"clinic.field.{field.name}")
+        assert zh.group("clinic.unit").get(field.name, field.unit) == field.unit
+        assert en.group("clinic.unit").get(field.name, field.unit).isascii() or field.unit in ("℃",)
     assert zh.group("clinic").keys() == en.group("clinic").keys()
 
 

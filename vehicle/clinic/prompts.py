@@ -409,7 +409,7 @@ class Prompts:
             code=result.code,
             advice=_either(result.advice_zh, result.advice_en, language),
             inputs=tuple(
-                InputShown(name, self._label(self._field(name), t), given, self._field(name).unit)
+                InputShown(name, self._label(self._field(name), t), given, _unit(self._field(name), t))
                 for name, given in result.inputs.items()
             ),
             missing=tuple(self._missing(name, t) for name in _asked_for(result, result.inputs)),
@@ -433,12 +433,12 @@ class Prompts:
     def _missing(self, name: str, t: Texts) -> Missing:
         field = self._field(name)
         return Missing(
-            name, self._label(field, t), field.type, field.unit, field.low, field.high, name not in DEVICE_INPUTS
+            name, self._label(field, t), field.type, _unit(field, t), field.low, field.high, name not in DEVICE_INPUTS
         )
 
     def _ladder(self, rule: str, name: str, t: Texts) -> Ladder:
         field = self._rules.fields[name]
-        return Ladder(rule, name, self._label(field, t), field.unit, tuple(self.ladder(rule, name)), field.high)
+        return Ladder(rule, name, self._label(field, t), _unit(field, t), tuple(self.ladder(rule, name)), field.high)
 
 
 def _with_meal(known: dict[str, object]) -> dict[str, object]:
@@ -470,6 +470,12 @@ def _urgency(result: Result) -> tuple[int, str]:
     if result.code in NO_ANSWER:
         return (3 if result.code == INVALID else 4, result.rule)
     return ({3: 0, 2: 1, 1: 2, 0: 5}[result.level or 0], result.rule)
+
+
+def _unit(field: Field, t: Texts) -> str:
+    """The unit as written in this language; the rule file has it in Chinese."""
+    key = f"clinic.unit.{field.name}"
+    return t(key) if key in t else field.unit
 
 
 def _either(zh: str, en: str, language: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -113,7 +114,8 @@ class Journal:
             with self._db.atomic():
                 work(self._db)
         except sqlite3.Error as fault:
-            self._frontier = self._read_frontier()
+            with suppress(sqlite3.Error):  # a COMMIT that failed late may have been written all the same
+                self._frontier = self._read_frontier()
             raise in_our_words(fault, self._path) from fault
 
     def rebuild(self) -> None:

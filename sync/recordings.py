@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from devices.errors import AskPerson
+from devices.events import emit
 from sync.secret_file import sync_folder
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -91,8 +92,7 @@ class Recordings:
         :param facts: kept beside the growing file, for ``partials`` after a power cut.
         :raises FileExistsError: a recording of that name is under way.
         """
-        self._count += 1
-        chosen = name or f"{os.getpid()}-{self._count}"
+        chosen = name or self._free_name()
         if not _NAME.fullmatch(chosen):
             raise ValueError(f"{chosen!r} is no name for a recording")
         path = self._tmp / f"{chosen}.part"
@@ -116,6 +116,7 @@ class Recordings:
             sync_folder(self.folder)
         path.rename(target)
         sync_folder(target.parent)
+        emit("recording_stored", sha256=sha256, bytes=target.stat().st_size)
         path.with_suffix(".json").unlink(missing_ok=True)
 
     def path(self, sha256: str) -> Path:
@@ -155,13 +156,23 @@ class Recordings:
             return False
 
     def partials(self) -> Iterator[Partial]:
-        """Recordings that were under way when the power went; ask before a new one is begun."""
+        """Recordings with facts that were under way when the power went; ask before a new one is begun."""
         for path in sorted(self._tmp.glob("*.part")):
-            yield Partial(path, self._facts(path.with_suffix(".json")))
+            facts = self._facts(path.with_suffix(".json"))
+            if facts:
+                yield Partial(path, facts)
 
     def free_bytes(self) -> int:
         space = os.statvfs(self.folder)
         return space.f_bavail * space.f_frsize
+
+    def _free_name(self) -> str:
+        """A name that no leftover of an earlier process has."""
+        while True:
+            self._count += 1
+            name = f"{os.getpid()}-{self._count}"
+            if not (self._tmp / f"{name}.part").exists():
+                return name
 
     def _note(self, path: Path, facts: dict[str, Any]) -> None:
         with path.open("x", encoding="utf-8") as file:

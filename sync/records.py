@@ -372,7 +372,7 @@ _COMMON_FIELDS = _kind(
 
 def format_time(at: datetime) -> str:
     """UTC with milliseconds: 2026-03-01T08:15:00.250Z."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return at.astimezone(UTC).isoformat("T", "milliseconds")[:-6] + "Z"
 
 
 def parse_time(text: str) -> datetime:

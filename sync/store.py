@@ -7,6 +7,7 @@ transaction; the caller goes on after COMMIT, when the entries are durable. The 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import queue
 import threading
@@ -32,6 +33,7 @@ MOST_GROUPS = 100
 LONGEST_DRAIN_S = 0.02
 
 T = TypeVar("T")
+_log = logging.getLogger("xunzhen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,19 +252,22 @@ class Store:
         self._queue.put(job)
 
     def _write_for_ever(self) -> None:
-        while True:
-            job = self._queue.get()
-            if job is None:
-                return
-            if isinstance(job, _Work):
-                self._work(job)
-                continue
-            commits, following = self._drain(job)
+        try:
+            while self._write_once():
+                pass
+        finally:  # by close, or by a bug: nobody may wait for a thread that is gone
+            self._closed = True
+            self._refuse_the_late()
+
+    def _write_once(self) -> bool:
+        """Do the next job and what came with it; False when the store is to be closed."""
+        job = self._queue.get()
+        if isinstance(job, _Commit):
+            commits, job = self._drain(job)
             self._commit(commits)
-            if isinstance(following, _Work):
-                self._work(following)
-            elif following is _END:
-                return
+        if isinstance(job, _Work):
+            self._work(job)
+        return job is not None
 
     def _refuse_the_late(self) -> None:
         """Answer who handed in a job while the store was closing."""
@@ -272,8 +277,8 @@ class Store:
                 if job is not None:
                     _settle(job.future, RuntimeError("the store is closed"))
 
-    def _drain(self, first: _Commit) -> tuple[list[_Commit], _Work | object]:
-        """What is waiting already, without waiting for more; and the job that came after it, if it is no commit."""
+    def _drain(self, first: _Commit) -> tuple[list[_Commit], _Commit | _Work | None]:
+        """Commits that are waiting already, without waiting for more; and the job behind them (``first``: none)."""
         commits = [first]
         until_s = self._clock.monotonic_s() + LONGEST_DRAIN_S
         while len(commits) < MOST_GROUPS and self._clock.monotonic_s() < until_s:
@@ -282,9 +287,9 @@ class Store:
             except queue.Empty:
                 break
             if not isinstance(job, _Commit):
-                return commits, _END if job is None else job
+                return commits, job
             commits.append(job)
-        return commits, None
+        return commits, first
 
     def _commit(self, commits: list[_Commit]) -> None:
         try:
@@ -298,8 +303,17 @@ class Store:
         for commit, result in zip(commits, results, strict=True):
             _settle(commit.future, result)
         if written:
-            for watcher in self._watchers:
+            self._tell(written)
+
+    def _tell(self, written: list[Entry]) -> None:
+        if _log.isEnabledFor(logging.DEBUG):
+            for entry in written:
+                emit("entry_appended", logging.DEBUG, n=entry.n, kind=entry.kind)
+        for watcher in self._watchers:
+            try:
                 watcher(written)
+            except Exception:  # a watcher's bug must not stop the one who writes
+                _log.exception("a watcher of the journal failed")
 
     def _work(self, job: _Work) -> None:
         try:
@@ -308,9 +322,6 @@ class Store:
             _settle(job.future, fault)
         else:
             _settle(job.future, result)
-
-
-_END = object()
 
 
 def _settle(future: Future[Any], result: object) -> None:

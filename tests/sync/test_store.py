@@ -196,6 +196,15 @@ def test_watchers_hear_of_commits_and_readers_can_not_write(store: Store) -> Non
         store.read("DELETE FROM entries")
 
 
+def test_watcher_that_fails_does_not_stop_the_writer(store: Store) -> None:
+    def fail(_: list[Entry]) -> None:
+        raise RuntimeError("a bug elsewhere")
+
+    store.on_commit(fail)
+    store.commit_now(reading(1))
+    assert store.commit_now(reading(2))[0].n == 2
+
+
 def test_many_readers_while_writing(store: Store) -> None:
     faults: list[Exception] = []
     done = threading.Event()

@@ -1,0 +1,43 @@
+"""Journals written by every version so far are opened for ever: add a file and a row, never change one.
+
+A file is made with the key ``b"v" * 32`` and packed with zstd; the row says what it held when it was made.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from devices.clock import SimulatedClock
+from sync.notes import SeedSigner
+from sync.store import Store
+from tests.sync.conftest import ORIGIN
+
+FOLDER = Path(__file__).with_name("databases")
+HELD = {
+    "0001_journal.db.zst": (24, "3e097ecd0ffa700e5379f68273f9d2274c54682aae830e6727743016faa9c517", 20),
+}
+
+
+def test_every_old_database_has_its_row() -> None:
+    assert sorted(path.name for path in FOLDER.iterdir()) == sorted(HELD)
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_old_database_opens_and_goes_on(name: str, tmp_path: Path, clock: SimulatedClock, signer: SeedSigner) -> None:
+    size, root, readings = HELD[name]
+    packed = (FOLDER / name).read_bytes()
+    (tmp_path / "journal.db").write_bytes(zstandard.ZstdDecompressor().decompress(packed))
+    store = Store.open(tmp_path, ORIGIN, signer, clock, vehicle="van-07")
+    try:
+        assert store.root(size).hex() == root
+        assert store.delivered_size() == size
+        assert store.size() == size + 2, "boot and anchor of this opening"
+        assert len(store.read("SELECT * FROM readings")) == readings
+        assert store.read("SELECT patient FROM readings WHERE reading = 'reading-3'") == [{"patient": "p-1"}]
+        store.rebuild()
+        assert len(store.read("SELECT * FROM readings")) == readings
+    finally:
+        store.close()

@@ -1,4 +1,4 @@
-"""``python -m sync.county --settings county.toml <command>``: accounts, enrolment, villages, rules, waivers, rebuild."""
+"""``python -m sync.county --settings county.toml <command>``: accounts, vehicles, villages, rules, waivers, rebuild."""
 
 from __future__ import annotations
 

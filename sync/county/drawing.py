@@ -57,9 +57,11 @@ class Plane:
         return metres / self.unit_m, f"{metres // 1000} km" if metres >= 1000 else f"{metres} m"
 
     def shows(self, village: Village) -> bool:
+        """Whether any of it may be seen, with half a width to spare for wide or high windows."""
         west, south, east, north = village.box
         (left, bottom), (right, top) = self.place(south, west), self.place(north, east)
-        return right > 0 and left < self.width and bottom > 0 and top < self.height
+        spare = self.width / 2
+        return right > -spare and left < self.width + spare and bottom > -spare and top < self.height + spare
 
 
 def plane_of(positions: Sequence[tuple[float, float]], width: float, height: float, margin: float) -> Plane:

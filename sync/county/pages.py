@@ -129,7 +129,9 @@ async def visit_page(request: Request, visit: str) -> HTMLResponse:
     drawing = await run_in_threadpool(visit_map, report, county.registry.villages())
     checks = visit_words.checks(report, drawing.inside, texts(county.pages.language(request)))
     bar = timeline(report, county.clock.now())
-    return _render(request, "visit.html", {"report": report, "drawing": drawing, "checks": checks, "bar": bar})
+    lines = await run_in_threadpool(_reports(request).entries, report.record, 0, ENTRIES_A_PAGE)
+    facts = {"report": report, "drawing": drawing, "checks": checks, "bar": bar, "lines": lines}
+    return _render(request, "visit.html", facts)
 
 
 @router.get("/county/visits/{visit}/entries")

@@ -57,7 +57,7 @@ def timeline(report: VisitReport, now: datetime) -> Timeline | None:
             hours.append((f"{at.astimezone(LOCAL):%-H:%M}", place(at)))
         at += timedelta(hours=1)
     served = tuple(place(at) for at in report.judged.case.served)
-    return Timeline(tuple(parts), tuple(hours[:-1] if hours and hours[-1][1] > 98 else hours), served)
+    return Timeline(tuple(parts), tuple(hour for hour in hours if 2 < hour[1] < 98), served)
 
 
 def _part(kind: str, since: datetime, until: datetime, place: object) -> Part:

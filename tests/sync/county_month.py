@@ -1,0 +1,248 @@
+"""A county with a lived-through month, for tests of the server and of its pages: real journals, delivered for real."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+from argon2 import PasswordHasher
+from fastapi import FastAPI
+
+from devices.clock import SimulatedClock
+from sync.areas import METRES_PER_DEGREE, Village
+from sync.county.app import County, create_county
+from sync.county.settings import CountySettings
+from sync.county_client import CountyClient
+from sync.notes import SeedSigner
+from sync.presence import LOCAL, Fix, track_fields
+from sync.recordings import Recordings
+from sync.records import Draft, format_time
+from sync.store import Store
+from sync.uploader import Delivered, Uploader
+
+TOWNSHIP = Path(__file__).parents[2] / "xunzhen" / "demo" / "township.geojson"
+QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+"""Cheap hashes: these tests try routes, not passwords."""
+PASSWORD = "practice-2580"
+PEOPLE = {
+    "xu.jing": ("许静", "administrator"),
+    "shen.ruochuan": ("沈若川", "specialist"),
+    "he.ming": ("何明", "auditor"),
+}
+CREW = (
+    {"person": "zhou.min", "role": "village_doctor", "name": "周敏"},
+    {"person": "wu.qian", "role": "nurse", "name": "吴倩"},
+    {"person": "zhao.hai", "role": "driver", "name": "赵海"},
+)
+
+
+def at(month: int, day: int, hour: int, minute: int = 0) -> datetime:
+    """Local time in 2026."""
+    return datetime(2026, month, day, hour, minute, tzinfo=LOCAL).astimezone(UTC)
+
+
+def counting_random(seed: int = 7) -> random.Random:
+    return random.Random(seed)
+
+
+@dataclass
+class Founded:
+    """A county on a simulated clock with its three accounts and the invented township."""
+
+    folder: Path
+    clock: SimulatedClock
+    app: FastAPI = field(init=False)
+    vans: dict[str, Van] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.app = self.open()
+        for id, (name, role) in PEOPLE.items():
+            self.county.accounts.add(id, name, role, PASSWORD)
+        self.county.registry.import_villages(json.loads(TOWNSHIP.read_text(encoding="utf-8")), by="xu.jing")
+
+    def open(self) -> FastAPI:
+        settings = CountySettings(name="青峪县", data=self.folder / "county", origin="county.qingyu.example")
+        return create_county(settings, self.clock, counting_random().randbytes, hasher=QUICK)
+
+    @property
+    def county(self) -> County:
+        county: County = self.app.state.county
+        return county
+
+    @property
+    def villages(self) -> tuple[Village, ...]:
+        return self.county.registry.villages()
+
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://county.test")
+
+    async def signed_in(self, id: str) -> httpx.AsyncClient:
+        client = self.client()
+        answer = await client.post("/sign-in", data={"account": id, "password": PASSWORD})
+        assert answer.status_code == 303, answer.text
+        return client
+
+    def van(self, name: str, practice: bool = False, plate: str = "") -> Van:
+        """An enrolled van with a journal of its own."""
+        origin = f"{name}.qingyu.example"
+        signer = SeedSigner(origin, name.encode().ljust(32, b"-"))
+        self.county.fleet.enrol(origin, str(signer.verifier_key()), name, plate)
+        self.vans[name] = Van(self, name, signer, practice)
+        return self.vans[name]
+
+    def close(self) -> None:
+        for van in self.vans.values():
+            van.store.close()
+        self.county.close()
+
+
+@dataclass
+class Van:
+    founded: Founded
+    name: str
+    signer: SeedSigner
+    practice: bool
+    store: Store = field(init=False)
+    uploader: Uploader = field(init=False)
+    recordings: Recordings = field(init=False)
+    client: CountyClient = field(init=False)
+    _numbers: int = 0
+
+    def __post_init__(self) -> None:
+        clock = self.founded.clock
+        folder = self.founded.folder / self.name
+        self.store = Store.open(folder, self.signer.name, self.signer, clock, vehicle=self.name, practice=self.practice)
+        self.recordings = Recordings(folder)
+        self.client = CountyClient(
+            "http://county.test",
+            self.founded.county.verifier_key,
+            self.signer,
+            clock,
+            transport=httpx.ASGITransport(self.founded.app),
+        )
+        self.uploader = Uploader(self.store, self.recordings, self.client, clock, jitter=lambda: 0.0)
+
+    def restart(self) -> None:
+        """Switch off and on: a new boot, which anchors itself in the last receipt."""
+        self.store.close()
+        self.__post_init__()
+
+    async def deliver(self) -> Delivered:
+        return await self.uploader.deliver_now()
+
+    def id(self, what: str) -> str:
+        self._numbers += 1
+        return f"{what}-{self.name}-{self._numbers:04d}"
+
+    def visit(
+        self,
+        village: Village,
+        since: datetime,
+        minutes: int = 250,
+        people: int = 12,
+        crew: tuple[dict[str, str], ...] = CREW,
+        stands_in: Village | None = None,
+        close: bool = True,
+    ) -> str:
+        """Drive in, stand, serve, drive out; the simulated clock is at the end afterwards. Returns the visit's id.
+
+        :param stands_in: where the van really stands, when that is another village
+        """
+        clock, chance = self.founded.clock, random.Random(f"{self.name} {since}")
+        place, visit = stands_in or village, self.id("visit")
+        track = _track(place, since, minutes, chance, leaves=close)
+        self._go_to(since + timedelta(minutes=3))
+        opened = {"visit_id": visit, "village": village.code, "village_name": village.name}
+        opened |= {"township": village.township, "proposed_by": "position", "arrived_at": format_time(since)}
+        self.store.commit_now(Draft("visit_opened/1", {**opened, "crew": [*crew]}, by="zhou.min", visit=visit))
+        every = minutes / (people + 1)
+        for person in range(people):
+            self._go_to(since + timedelta(minutes=every * (person + 1)))
+            self.store.commit_now(*self._served(visit, chance))
+        end = since + timedelta(minutes=minutes)
+        self._go_to(end)
+        for first in range(0, len(track), 30):
+            part = track[first : first + 30]
+            self.store.commit_now(Draft("track/1", track_fields(part), at=part[-1].at))
+        if close:
+            closed = {"visit_id": visit, "arrived_at": format_time(since), "departed_at": format_time(end)}
+            closed |= {"dwell_s": minutes * 60, "encounters": people}
+            self.store.commit_now(Draft("visit_closed/1", closed, by="zhou.min", visit=visit))
+            clock.advance(600)
+        return visit
+
+    def _served(self, visit: str, chance: random.Random) -> list[Draft]:
+        patient, encounter, pressure, sugar = (self.id(what) for what in ("patient", "encounter", "reading", "reading"))
+        where = {"by": "zhou.min", "visit": visit, "encounter": encounter}
+        person = {"patient": patient, "name": "演练居民", "sex": "2", "source": "manual"}
+        values = {"systolic_mmhg": chance.randint(110, 185), "diastolic_mmhg": 82, "pulse_bpm": 74}
+        measured = {"driver": "bluetooth_blood_pressure", "device": "bp-1", "by_hand": False}
+        drafts = [
+            Draft("patient/1", person, by="zhou.min", visit=visit),
+            Draft("encounter/1", {"encounter_id": encounter, "patient": patient, "purpose": "随访"}, **where),
+        ]
+        for reading, kind, found in (
+            (pressure, "blood_pressure", values),
+            (sugar, "glucose", {"glucose_mmol_l_e2": chance.randint(420, 900)}),
+        ):
+            drafts.append(Draft("reading/1", {"reading": reading, "type": kind, "values": found, **measured}, **where))
+            drafts.append(Draft("reading_confirmed/1", {"reading": reading, "patient": patient}, **where))
+        return [*drafts, Draft("encounter_closed/1", {"encounter_id": encounter}, **where)]
+
+    def _go_to(self, moment: datetime) -> None:
+        ahead = (moment - self.founded.clock.now()).total_seconds()
+        if ahead > 0:
+            self.founded.clock.advance(ahead)
+
+
+def _track(village: Village, since: datetime, minutes: int, chance: random.Random, leaves: bool) -> list[Fix]:
+    """In from four kilometres east, standing beside the centre, and out again: a point every ten seconds."""
+    north, east = chance.uniform(-250, 250), chance.uniform(-250, 250)
+    drive = 40
+    offsets = [(4000 * (1 - step / drive) ** 1.2, 900 * (1 - step / drive)) for step in range(drive)]
+    stand = [(0.0, 0.0)] * (minutes * 6)
+    way = [*offsets, *stand, *(reversed(offsets) if leaves else [])]
+    start = since - timedelta(seconds=10 * (drive // 2))
+    fixes = []
+    for place, (more_east, more_north) in enumerate(way):
+        latitude = village.centre_latitude_deg + (north + more_north + chance.gauss(0, 1.5)) / METRES_PER_DEGREE
+        longitude = village.centre_longitude_deg + (east + more_east + chance.gauss(0, 1.5)) / METRES_PER_DEGREE / 0.856
+        fixes.append(Fix(start + timedelta(seconds=10 * place), latitude, longitude, 6.0, chance.randint(11, 15)))
+    return fixes
+
+
+async def lived_through(folder: Path, practice: bool = True) -> Founded:
+    """September 2026 up to the 21st: two vans, full visits, a short one, one with too few staff, one too close."""
+    founded = Founded(folder, SimulatedClock(at(8, 31, 20)))
+    seven, nine = founded.van("van-07", practice, "川A·演07"), founded.van("van-09", practice, "川A·演09")
+    villages = founded.villages
+    for day, van, number, minutes, people, crew in (
+        (1, seven, 0, 262, 14, CREW),
+        (2, seven, 1, 251, 11, CREW),
+        (3, nine, 2, 281, 16, CREW),
+        (4, seven, 3, 245, 9, CREW),
+        (7, nine, 4, 249, 20, CREW),
+        (8, seven, 5, 175, 7, CREW),
+        (9, nine, 6, 258, 13, CREW),
+        (10, seven, 0, 247, 12, CREW),
+        (11, seven, 1, 266, 15, CREW),
+        (14, nine, 2, 243, 10, CREW),
+        (15, seven, 3, 254, 12, CREW[:1]),
+        (16, nine, 4, 301, 18, CREW),
+        (17, seven, 7, 246, 11, CREW),
+        (18, seven, 7, 244, 8, CREW),
+        (18, nine, 8, 252, 13, CREW),
+    ):
+        van.visit(villages[number], at(9, day, 8, 20), minutes, people, crew)
+        if day != 4:
+            await van.deliver()
+        if number == 3:
+            van.restart()
+    seven.visit(villages[5], at(9, 21, 8, 21), 160, 6, close=False)
+    await seven.deliver()
+    await nine.deliver()
+    return founded

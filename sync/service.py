@@ -60,7 +60,7 @@ def watchdog_interval_s(environment: Mapping[str, str] | None = None) -> float |
     text = variables.get("WATCHDOG_USEC", "")
     if not text.isdigit() or int(text) == 0:
         return None
-    if variables.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+    if (variables.get("WATCHDOG_PID") or str(os.getpid())) != str(os.getpid()):
         return None
     return int(text) / 2_000_000
 

@@ -115,12 +115,16 @@ def _server(app: FastAPI) -> _Server:
 
 @contextlib.contextmanager
 def _listening(settings: VehicleSettings) -> Iterator[list[socket.socket]]:
-    """The TCP socket and the Unix socket; the latter's file is replaced, and removed at the end."""
+    """The TCP socket and the Unix socket, bound.
+
+    :raises PortTaken: another program listens there; nothing of its own is touched
+    """
     screen = settings.touchscreen
-    page = socket.socket(socket.AF_INET6 if ":" in screen.host else socket.AF_INET, socket.SOCK_STREAM)
-    page.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
+    with contextlib.ExitStack() as doors:
+        page = doors.enter_context(
+            socket.socket(socket.AF_INET6 if ":" in screen.host else socket.AF_INET, socket.SOCK_STREAM)
+        )
+        page.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             page.bind((screen.host, screen.port))
         except OSError as fault:
@@ -128,15 +132,21 @@ def _listening(settings: VehicleSettings) -> Iterator[list[socket.socket]]:
                 f"{screen.host}:{screen.port} cannot be used ({fault.strerror}): end the other program that uses it, "
                 "or set another [touchscreen] port"
             ) from fault
-        screen.socket.parent.mkdir(parents=True, exist_ok=True)
-        screen.socket.unlink(missing_ok=True)
-        before = os.umask(0o117)  # 0660 from the first moment: a chmod afterwards would leave a gap
-        try:
-            local.bind(str(screen.socket))
-        finally:
-            os.umask(before)
+        local = doors.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        _bind_local(local, screen.socket)
+        doors.callback(screen.socket.unlink, missing_ok=True)
         yield [page, local]
+
+
+def _bind_local(local: socket.socket, path: Path) -> None:
+    """Bind to ``path`` with mode 0660, in place of what a crash left there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        if probe.connect_ex(str(path)) == 0:
+            raise PortTaken(f"{path} is in use: end the other vehicle process, or set another [touchscreen] socket")
+    path.unlink(missing_ok=True)
+    before = os.umask(0o117)  # 0660 from the first moment: a chmod afterwards would leave a gap
+    try:
+        local.bind(str(path))
     finally:
-        page.close()
-        local.close()
-        screen.socket.unlink(missing_ok=True)
+        os.umask(before)

@@ -100,7 +100,7 @@ class BluezBus:
     def __init__(self, ask_passkey: AskPasskey, is_expected: Callable[[str], bool]) -> None:
         self._agent = Agent(ask_passkey, is_expected)
         self._bus: MessageBus | None = None
-        self._battery_percent: dict[str, int] = {}
+        self._watching: asyncio.Task[None] | None = None
         self._lost: asyncio.Future[str] | None = None
 
     async def open(self) -> None:
@@ -112,6 +112,7 @@ class BluezBus:
         self._bus = MessageBus(bus_type=BusType.SYSTEM)
         async with asyncio.timeout(CALL_LIMIT_S):
             await self._bus.connect()
+        self._watching = asyncio.get_running_loop().create_task(self._watch(self._bus))
         self._bus.add_message_handler(self._on_message)
         for rule in (
             "type='signal',sender='org.bluez',path_namespace='/org/bluez',member='PropertiesChanged'",
@@ -130,24 +131,20 @@ class BluezBus:
         """Never raises. bluetoothd forgets the agent when its connection goes."""
         bus, self._bus = self._bus, None
         if bus is not None:
-            bus.disconnect()
-            with suppress(*BUS_ERRORS):
-                async with asyncio.timeout(CALL_LIMIT_S):
-                    await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
+            bus.disconnect()  # also after a failed connect: it holds descriptors
+        if self._watching is not None:
+            await asyncio.wait({self._watching}, timeout=CALL_LIMIT_S)
 
     async def lost(self) -> str:
         """Wait until the bus, bluetoothd or an adapter goes away; return which, in words."""
-        assert self._bus is not None
         assert self._lost is not None
-        ended = asyncio.ensure_future(self._bus.wait_for_disconnect())  # type: ignore[no-untyped-call]
-        try:
-            await asyncio.wait({ended, self._lost}, return_when=asyncio.FIRST_COMPLETED)
-            if self._lost.done():
-                return self._lost.result()
-            ended.exception()  # looked at, so that asyncio does not complain about it
-            return "the D-Bus connection broke"
-        finally:
-            ended.cancel()
+        return await asyncio.shield(self._lost)
+
+    async def _watch(self, bus: MessageBus) -> None:
+        """One waiter for the life of the bus: to cancel ``wait_for_disconnect`` cancels dbus-fast's own future."""
+        with suppress(*BUS_ERRORS):
+            await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
+        self._tell_lost("the D-Bus connection broke")
 
     async def release_stale(self, services: Collection[str], is_ours: Callable[[str], bool]) -> None:
         """Disconnect devices with one of ``services`` (full UUIDs) that a former life left connected."""
@@ -189,17 +186,21 @@ class BluezBus:
         return unpack_variants(answer.body[0]) if answer.body else None
 
     def _on_message(self, message: Message) -> None:
-        if message.message_type is not MessageType.SIGNAL or self._lost is None or self._lost.done():
+        if message.message_type is not MessageType.SIGNAL:
             return
         body = message.body
         if message.member == "NameOwnerChanged" and body[0] == BLUEZ and not body[2]:
-            self._lost.set_result("bluetoothd ended")
+            self._tell_lost("bluetoothd ended")
         elif message.member == "InterfacesRemoved" and ADAPTER in body[1]:
-            self._lost.set_result("the Bluetooth adapter was removed")
+            self._tell_lost("the Bluetooth adapter was removed")
         elif message.member == "PropertiesChanged" and body[0] == ADAPTER:
             powered = body[1].get("Powered")
             if powered is not None and not powered.value:
-                self._lost.set_result("the Bluetooth adapter was switched off")
+                self._tell_lost("the Bluetooth adapter was switched off")
+
+    def _tell_lost(self, reason: str) -> None:
+        if self._lost is not None and not self._lost.done():
+            self._lost.set_result(reason)
 
 
 def address_of(device_path: str) -> str:

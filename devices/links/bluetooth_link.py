@@ -26,7 +26,7 @@ from bleak.args.bluez import BlueZDiscoveryFilters, BlueZScannerArgs
 from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
-from bleak.exc import BleakDBusError, BleakError
+from bleak.exc import BleakDBusError, BleakError, BleakGATTProtocolError, BleakGATTProtocolErrorCode
 
 from devices.clock import Clock
 from devices.driver import GattUse, SerialLine, Write
@@ -34,6 +34,13 @@ from devices.errors import LinkLost
 from devices.events import emit
 from devices.links.bluetooth_agent import BUS_ERRORS, AskPasskey, BluezBus, refuse_passkey
 from devices.links.link import SessionEnded
+
+
+class PairingFailed(LinkLost):
+    """Wrong passkey, nobody typed it, or the device forgot us: see ``BluetoothHub.forget``."""
+
+    code = "bluetooth_pairing_failed"
+
 
 TRANSIENT = (BleakError, *BUS_ERRORS)
 """Everything that BlueZ, the bus or the radio may throw at a call. ConnectionRefusedError is no BleakError."""
@@ -131,6 +138,7 @@ class BluetoothHub:
             self._services_changed.set()
         if self._scanning is None or self._scanning.done():
             self._scanning = asyncio.get_running_loop().create_task(self._scan_for_ever())
+            self._scanning.add_done_callback(self._on_scan_ended)
 
     async def _scan_for_ever(self) -> None:
         logging.getLogger("bleak").setLevel(logging.ERROR)  # its warnings are told here, once and in our words
@@ -150,6 +158,13 @@ class BluetoothHub:
                 self._unavailable(str(reason) or type(reason).__name__)
             await self.clock.sleep(pause_s)
             pause_s = min(pause_s * 2, self.limits.unavailable_most_s)
+
+    def _on_scan_ended(self, scanning: asyncio.Task[None]) -> None:
+        """An error that is none of BlueZ's is a bug: whoever waits gets it, and nobody waits for ever."""
+        reason = None if scanning.cancelled() else scanning.exception()
+        for found in self._waiting.values():
+            if reason is not None and not found.done():
+                found.set_exception(reason)
 
     async def _scan_until_deaf(self, bluez: BluezBus) -> None:
         """Return when the scan should be started anew.
@@ -295,7 +310,9 @@ class BluetoothLink:
             async with asyncio.timeout(self._hub.limits.pair_s):  # bluetoothd may have to pair first
                 await self._client.write_gatt_char(full_uuid(write.channel), write.payload, response=True)
         except TRANSIENT as reason:
-            self._note_refused_pairing(reason)
+            if is_about_security(reason):
+                self._pairing_refused = True
+                raise PairingFailed(f"{self._name}: {reason}") from reason
             raise self._ended or LinkLost(f"{self._name}: {reason}") from reason
 
     async def close(self) -> None:
@@ -391,24 +408,33 @@ class BluetoothLink:
     # failing
 
     def _failed(self, reason: BaseException) -> None:
-        self._failures += 1
-        self._pairing_refused = False
-        self._note_refused_pairing(reason)
-        if self._fault is None and self._failures >= 3:
-            self._fault = "bluetooth_connect_failed"
+        """Count, and say what a person should know.
 
-    def _note_refused_pairing(self, reason: BaseException) -> None:
-        """A device without security refuses to pair and works all the same: the next attempt goes without pairing.
-
-        If it does want security, bluetoothd raises it by itself and asks our agent again.
+        A device without security refuses to pair and works all the same: the next attempt goes without pairing. If it
+        does want security, bluetoothd raises it by itself and asks our agent again.
         """
-        if isinstance(reason, BleakDBusError) and "Authentication" in reason.dbus_error:
-            self._pairing_refused = True
-            self._fault = "bluetooth_pairing_failed"
+        self._failures += 1
+        self._pairing_refused = is_about_security(reason)
+        if self._pairing_refused:
+            self._fault = PairingFailed.code
+        elif self._fault is None and self._failures >= 3:
+            self._fault = "bluetooth_connect_failed"
 
     def _pause_s(self) -> float:
         limits = self._hub.limits
         return float(min(limits.retry_first_s * 2 ** min(self._failures - 1, 10), limits.retry_most_s))
+
+
+def is_about_security(reason: BaseException) -> bool:
+    """Whether bluetoothd or the device refused for want of authentication or encryption."""
+    if isinstance(reason, BleakGATTProtocolError):
+        return reason.code in (
+            BleakGATTProtocolErrorCode.INSUFFICIENT_AUTHENTICATION,
+            BleakGATTProtocolErrorCode.INSUFFICIENT_ENCRYPTION,
+        )
+    return isinstance(reason, BleakDBusError) and (
+        "Authentication" in reason.dbus_error or reason.dbus_error == "org.bluez.Error.NotPermitted"
+    )
 
 
 def full_uuid(name: str) -> str:

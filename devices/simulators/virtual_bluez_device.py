@@ -125,15 +125,9 @@ class RemoteDevice:
             raise Refused(FAILED, "le-connection-abort-by-local") from None
 
     async def _open(self) -> None:
-        central = self._bluez.central
         try:
             async with self._bluez.connecting:
-                try:
-                    async with asyncio.timeout(CONNECT_LIMIT_S):
-                        connection = await central.connect(self.address, timeout=None)
-                except (TimeoutError, asyncio.CancelledError):
-                    await central.cancel_connection()  # type: ignore[no-untyped-call]
-                    raise
+                connection = await self._dial()
         except (TimeoutError, ProtocolError):
             raise Refused(FAILED, "le-connection-abort-by-local") from None
         finally:
@@ -142,6 +136,19 @@ class RemoteDevice:
         connection.on("disconnection", lambda reason: self._gone())
         self._change(Connected=Variant("b", True))
         self._bluez.spawn(self._resolve(connection))
+
+    async def _dial(self) -> Connection:
+        """Connect; given up in order, since the controller may have connected at the moment of cancelling."""
+        central = self._bluez.central
+        dialling = asyncio.get_running_loop().create_task(central.connect(self.address, timeout=None))
+        try:
+            async with asyncio.timeout(CONNECT_LIMIT_S):
+                return await asyncio.shield(dialling)
+        except (TimeoutError, asyncio.CancelledError):
+            with suppress(ProtocolError):
+                await central.cancel_connection()  # type: ignore[no-untyped-call]
+                await (await dialling).disconnect()
+            raise
 
     async def _resolve(self, connection: Connection) -> None:
         """Security, MTU, discovery, registrations of before, in bluetoothd's order."""

@@ -14,7 +14,8 @@ import pytest
 
 from devices.clock import SystemClock
 from devices.links.bluetooth_agent import AskPasskey, refuse_passkey
-from devices.links.bluetooth_link import BluetoothHub, Limits
+from devices.links.bluetooth_link import BluetoothHub, BluetoothLink, Limits
+from devices.links.link import SessionEnded
 from devices.readings import BloodPressure, DeviceState, Glucose, Link, Stamped
 from devices.session import DeviceSettings, open_sessions
 from devices.simulators.bluetooth_meters import BluetoothMeters
@@ -110,8 +111,19 @@ async def bluetooth_bench(
 async def happens(done: Callable[[], Any]) -> None:
     """Wait for something that nobody announces."""
     async with asyncio.timeout(PATIENCE_S):
-        while not done():
+        while not done():  # noqa: ASYNC110  nothing to await: the other side does not tell
             await asyncio.sleep(0.02)
+
+
+async def all_values(link: BluetoothLink) -> list[bytes]:
+    """Everything the device says until it hangs up or is let go."""
+    values = []
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                values.append((await link.receive())[1])
+    except SessionEnded:
+        return values
 
 
 def open_descriptors() -> int:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from bluetooth_bench import Bench, bluetooth_bench, happens, needs_dbus_daemon, open_descriptors
+from bluetooth_bench import Bench, all_values, bluetooth_bench, happens, needs_dbus_daemon, open_descriptors
 
 from devices.driver import GattUse
 from devices.drivers import bluetooth_blood_pressure, bluetooth_glucose
-from devices.links.link import SessionEnded
+from devices.links.bluetooth_link import Limits
 from devices.readings import Link
 from devices.simulators.bluetooth_meters import GLUCOSE_ADDRESS
 
@@ -159,10 +158,7 @@ async def test_fifty_drops_leak_no_descriptor_and_double_no_value(bench: Bench) 
     async def measured_once(systolic_mmhg: int) -> list[bytes]:
         await bench.meters.blood_pressure(systolic_mmhg, 60, 60)
         await link.open(CUFF_LINE)
-        values = []
-        with pytest.raises(SessionEnded):
-            while True:
-                values.append((await asyncio.wait_for(link.receive(), 30))[1])
+        values = await all_values(link)
         await link.close()
         return [value for value in values if len(value) > 1]
 
@@ -176,13 +172,9 @@ async def test_fifty_drops_leak_no_descriptor_and_double_no_value(bench: Bench) 
 
 
 async def test_a_device_that_says_nothing_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bluetooth_bench import Limits
-
     async with bluetooth_bench(tmp_path, monkeypatch, limits=Limits(idle_s=0.2)) as bench:
         link = bench.hub.link("glucose-1")
         await link.open(GLUCOSE_LINE)
-        with pytest.raises(SessionEnded):
-            while True:
-                await link.receive()
+        await all_values(link)
         await link.close()
         await bench.meters.glucose_meter.hung_up.wait()

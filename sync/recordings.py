@@ -156,11 +156,12 @@ class Recordings:
             return False
 
     def partials(self) -> Iterator[Partial]:
-        """Recordings with facts that were under way when the power went; ask before a new one is begun."""
+        """Recordings that were under way when the power went; ask before a new one is begun.
+
+        ``facts`` is empty where none were given.
+        """
         for path in sorted(self._tmp.glob("*.part")):
-            facts = self._facts(path.with_suffix(".json"))
-            if facts:
-                yield Partial(path, facts)
+            yield Partial(path, self._facts(path.with_suffix(".json")))
 
     def free_bytes(self) -> int:
         space = os.statvfs(self.folder)

@@ -1,7 +1,8 @@
 """The county as the van sees it: one method per request, answers as values, failures as what to do next.
 
-A lost connection, 408, 425, 429 and 5xx are ``CountyUnreachable``: try again later. Every other refusal is
-``RecordRefused``: parked and shown, never taken for success. 409 is an answer: where to go on.
+A refusal that a county speaks (``_REFUSALS``) is ``RecordRefused``: parked and shown, never taken for success. 409 is
+an answer: where to go on. Everything else, a lost connection, 429, 5xx, a redirect or a page of some network's log-in,
+is ``CountyUnreachable``: try again later.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ import httpx
 from devices.clock import Clock
 from devices.errors import Park, Retry
 from sync import wire
-from sync.notes import Signature, Signer, VerifierKey
+from sync.notes import ED25519_COSIGNATURE, NoteRefused, Signature, Signer, VerifierKey
 from sync.request_signature import LARGEST_SKEW_S, signature_headers
+from sync.settings_file import SettingsRefused
 
 LONGEST_RETRY_AFTER_S = 3600.0
 T = TypeVar("T")
-_PASSING = frozenset({408, 425, 429})
+_ANSWERS = frozenset({200, 201, 202, 204, 409})
+_REFUSALS = frozenset({400, 401, 403, 404, 413, 415, 422})
 
 
 class CountyUnreachable(Retry):
@@ -67,6 +70,7 @@ class UploadState:
 class CountyClient:
     """:param key: the county's cosigner key; only receipts made with it count.
     :param transport: for tests and simulated time; the network when None.
+    :raises SettingsRefused: ``key`` is no cosigner key.
     """
 
     def __init__(
@@ -78,7 +82,7 @@ class CountyClient:
         transport: httpx.AsyncBaseTransport | None = None,
         timeout_s: float = 30.0,
     ) -> None:
-        self.key = VerifierKey.parse(key) if isinstance(key, str) else key
+        self.key = _county_key(key) if isinstance(key, str) else key
         self._signer, self._clock = signer, clock
         self._stamp_offset = timedelta()
         self._encoding = "zstd"
@@ -150,7 +154,7 @@ class CountyClient:
         answer = await self._send_once(method, path, body, headers)
         if answer.status_code == 401 and self._learn_time(answer):
             answer = await self._send_once(method, path, body, headers)
-        if answer.status_code in _PASSING or answer.status_code >= 500:
+        if answer.status_code not in _REFUSALS | _ANSWERS:
             raise CountyUnreachable(f"the county answered {answer.status_code}", self._retry_after_s(answer))
         return answer
 
@@ -184,6 +188,16 @@ class CountyClient:
         return min(max(0.0, seconds), LONGEST_RETRY_AFTER_S)
 
 
+def _county_key(text: str) -> VerifierKey:
+    try:
+        key = VerifierKey.parse(text)
+    except NoteRefused as fault:
+        raise SettingsRefused(f"the county's key in the settings: {fault}") from fault
+    if key.algorithm != ED25519_COSIGNATURE:
+        raise SettingsRefused(f"the county's key in the settings: {key.name} is no cosigner; copy the county's own key")
+    return key
+
+
 def _http_date(text: str) -> datetime | None:
     try:
         return parsedate_to_datetime(text).astimezone(UTC)
@@ -192,6 +206,8 @@ def _http_date(text: str) -> datetime | None:
 
 
 def _expect(answer: httpx.Response, *statuses: int) -> None:
+    if answer.status_code in _ANSWERS - set(statuses):
+        raise CountyUnreachable(f"answer {answer.status_code} is not the county's")
     if answer.status_code not in statuses:
         reason = answer.text.strip()[:300] or answer.reason_phrase
         raise RecordRefused(f"{answer.status_code}: {reason}", answer.status_code)

@@ -8,7 +8,6 @@ from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
-import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,6 +16,7 @@ from devices.clock import SimulatedClock, SystemClock
 from sync.county_client import CountyClient
 from sync.notes import ED25519_COSIGNATURE, Checkpoint, Note, SeedSigner
 from sync.recordings import Recordings
+from sync.settings_file import SettingsRefused
 from sync.store import Store
 from sync.uploader import Backoff, Uploader
 from tests.sync.conftest import ORIGIN, OpenStore, reading, recording
@@ -325,12 +325,20 @@ async def test_receipt_stays_with_the_checkpoint_it_is_for(van: Van) -> None:
     assert Checkpoint.parse(note.text) == Checkpoint(ORIGIN, 6, van.store.root(6))
 
 
-def test_client_refuses_a_key_that_is_cut_short(signer: SeedSigner, clock: SimulatedClock) -> None:
-    with pytest.raises(ValueError, match="verifier key"):
-        CountyClient(
-            "http://county",
-            str(signer.verifier_key())[:-4] + "AAAA",
-            signer,
-            clock,
-            httpx.MockTransport(lambda _: httpx.Response(200)),
-        )
+def test_settings_with_a_wrong_county_key_are_refused(signer: SeedSigner, clock: SimulatedClock) -> None:
+    whole = str(signer.verifier_key())
+    for key in (whole[:-4] + "AAAA", whole):
+        with pytest.raises(SettingsRefused, match="county's key"):
+            CountyClient("http://county", key, signer, clock)
+
+
+@pytest.mark.parametrize("status", [302, 405, 407, 429, 500, 502, 511, 204])
+async def test_answers_of_something_in_between_are_never_parked(van: Van, status: int) -> None:
+    van.county.fault_for = lambda _: Answer(status, {"Location": "http://log-in.example"}, b"<html>buy air time</html>")
+    assert not (await van.uploader.deliver_now()).complete
+    van.county.fault_for = lambda _: Answer(200, {}, b"<html>welcome</html>")
+    assert not (await van.uploader.deliver_now()).complete
+    assert van.uploader.status().parked == []
+    assert van.store.waiting().entries == 1
+    van.county.fault_for = lambda _: None
+    assert (await van.uploader.deliver_now()).complete

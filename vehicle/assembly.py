@@ -204,6 +204,7 @@ class Vehicle:
         self.disk = Disk(settings.data, self.clock)
         self.consultation_process = ConsultationProcess(settings.consultation.socket, self.clock)
         self.supervisor = Supervisor(self.clock)
+        self.announcer = Announcer(settings, settings.touchscreen.port if port is None else port)
         self.health = Health(
             clock=self.clock,
             language=settings.language,
@@ -219,10 +220,10 @@ class Vehicle:
             supervisor=self.supervisor,
             consultation=self.consultation_process,
             has_county=bool(settings.county.url),
+            found=self.announcer.found,
             villages_fault=self._villages_fault,
         )
         self.status_teller = StatusTeller(self.health.status, self.live.send, self.visits.tell, self.clock)
-        self.announcer = Announcer(settings, settings.touchscreen.port if port is None else port)
 
     # run ------------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +20,7 @@ from devices.readings import DeviceState, Link
 from devices.session import DeviceSettings
 from sync.records import format_time
 from sync.uploader import UplinkStatus
+from vehicle.announce import NetworkDevice
 from vehicle.commits import Commits
 from vehicle.consultation_process import ConsultationProcess
 from vehicle.device_events import Device, DeviceEvents
@@ -48,6 +49,7 @@ class Fault:
 class Health:
     """
     :param delivery: the uploader's status: online, since, last receipt, parked, and what waits for a receipt
+    :param found: network devices that announce themselves
     :param villages_fault: why there is no list of villages, as a code
     """
 
@@ -65,6 +67,7 @@ class Health:
     supervisor: Supervisor
     consultation: ConsultationProcess
     has_county: bool
+    found: Mapping[str, NetworkDevice]
     villages_fault: str | None = None
     _since: dict[Fault, datetime] = field(default_factory=dict)
 
@@ -92,6 +95,7 @@ class Health:
             "clock": {"source": self.time_source.source, "offset_ms": self.time_source.offset_ms},
             "position": self._position(),
             "consultation": {"process": "up" if self.consultation.up else "down"},
+            "network_devices": [asdict(device) for device in self.found.values()],
             "services": {job.name: str(job.state) for job in self.supervisor.jobs},
             "versions": VERSIONS,
         }

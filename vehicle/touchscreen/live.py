@@ -7,21 +7,26 @@ import contextlib
 import json
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
+from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from devices.wire import pack_samples
 from sync.web.access import roles
+from sync.web.pages import HEADERS
 from vehicle.live import LiveReader
-from vehicle.touchscreen.sessions import CREW, LOCAL
+from vehicle.touchscreen.recent import RecentSamples
+from vehicle.touchscreen.sessions import CLINICAL, CREW, LOCAL
 
 if TYPE_CHECKING:
     from vehicle.assembly import Vehicle
 
 DRIVER_SEES = {"device", "status", "visit", "clock"}
 """Nothing about people reaches a driver's page."""
+PAGE_SECONDS = 10.0
 
 
-def routes(vehicle: Vehicle) -> APIRouter:
+def routes(vehicle: Vehicle, recent: RecentSamples) -> APIRouter:
     router = APIRouter()
 
     @router.websocket("/live")
@@ -40,6 +45,16 @@ def routes(vehicle: Vehicle) -> APIRouter:
                 gone.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await gone
+
+    @router.get("/live/recent")
+    @roles(*CLINICAL)
+    async def recently(stream: str = Query(pattern="^(ecg|pleth)$")) -> Response:
+        """The last seconds of a waveform as one frame, for a page that was just opened; 204 when there are none."""
+        kept = recent.newest(stream, PAGE_SECONDS)
+        if kept is None:
+            return Response(status_code=204)
+        device, samples = kept
+        return Response(pack_samples(device, samples), media_type="application/octet-stream", headers=HEADERS)
 
     return router
 

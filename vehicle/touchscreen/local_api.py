@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
-import numpy as np
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from devices.readings import INVALID_COUNT, Samples, Stamped
 from devices.wire import pack_samples
 from sync.web.access import roles
 from telemedicine.opinion import SignedOpinion
+from vehicle.touchscreen.recent import RecentSamples
 from vehicle.touchscreen.sessions import LOCAL
 
 if TYPE_CHECKING:
     from vehicle.assembly import Vehicle
-
-KEPT_SECONDS = 60.0
 
 
 class ConsultationEvent(BaseModel):
@@ -31,46 +27,8 @@ class ConsultationEvent(BaseModel):
     reason: str = Field(default="", max_length=400)
 
 
-class RecentSamples:
-    """The last minute of every device's waveform, for readers that join late."""
-
-    def __init__(self) -> None:
-        self._chunks: dict[str, deque[Samples]] = {}
-
-    def push(self, stamped: Stamped) -> None:
-        samples = stamped.event
-        if not isinstance(samples, Samples):
-            return
-        chunks = self._chunks.setdefault(stamped.device, deque())
-        if chunks and (chunks[-1].segment, chunks[-1].channels) != (samples.segment, samples.channels):
-            chunks.clear()
-        chunks.append(samples)
-        while samples.last_index - chunks[0].last_index > KEPT_SECONDS * samples.sample_rate_hz:
-            chunks.popleft()
-
-    def take(self, device: str, segment: int, first: int, count: int) -> Samples | None:
-        """Samples [first, first + count), INVALID_COUNT where nothing came; None: nothing is kept of that segment."""
-        chunks = self._chunks.get(device)
-        if not chunks or chunks[0].segment != segment:
-            return None
-        model = chunks[-1]
-        counts = np.full((count, len(model.channels)), INVALID_COUNT, dtype=np.int16)
-        for chunk in chunks:
-            start, stop = max(first, chunk.first_index), min(first + count, chunk.last_index + 1)
-            if start < stop:
-                counts[start - first : stop - first] = chunk.counts[
-                    start - chunk.first_index : stop - chunk.first_index
-                ]
-        return Samples(
-            model.stream, model.channels, model.sample_rate_hz, segment, first, counts, model.resolution, model.unit
-        )
-
-
-def routes(vehicle: Vehicle) -> APIRouter:
+def routes(vehicle: Vehicle, recent: RecentSamples) -> APIRouter:
     router = APIRouter(prefix="/api")
-    recent = RecentSamples()
-    for stream in ("ecg", "pleth"):
-        vehicle.feed.on(stream, recent.push, "recent samples")
 
     @router.get("/consultation")
     @roles(LOCAL)

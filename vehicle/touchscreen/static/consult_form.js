@@ -12,8 +12,6 @@ if (form instanceof HTMLFormElement && send instanceof HTMLButtonElement && canv
   const label = /** @type {HTMLElement} */ (send.querySelector('span')), ready = label.textContent;
   document.getElementById('clear')?.addEventListener('click', () => pad.clear());
   canvas.addEventListener('pointerdown', () => { hint.hidden = true; });
-  form.addEventListener('input', check);
-
   const check = () => {
     const empty = [...form.querySelectorAll('textarea')].filter((field) => !field.value.trim()).length;
     const read = form.querySelector('input[name="read_aloud"]');
@@ -22,6 +20,8 @@ if (form instanceof HTMLFormElement && send instanceof HTMLButtonElement && canv
     send.disabled = empty > 0 || !aloud || pad.empty;
     label.textContent = empty ? say.fields.replace('{n}', String(empty)) : !aloud ? say.read : pad.empty ? say.sign : ready;
   };
+
+  form.addEventListener('input', check);
 
   let sending = false;
   form.addEventListener('submit', async (event) => {

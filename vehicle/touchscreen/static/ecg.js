@@ -1,12 +1,13 @@
 // The live 12-lead page: sweep, lead-off by name, freeze, caliper, a recording of 10 s with its progress.
 
 import { EcgStrip } from '/shared/ecg_strip.js';
-import { feed, renew, store, words } from './frame.js';
+import { feed, recent, renew, store, words } from './frame.js';
 import { caliper, layoutButtons } from './ecg_tools.js';
 
 const say = words();
 const paper = /** @type {HTMLElement} */ (document.getElementById('paper'));
 const strip = new EcgStrip(paper, { offWord: say.off_word }).live(store);
+recent('ecg').then(() => strip.relayout());
 layoutButtons(strip, say);
 caliper(strip, say);
 

@@ -1,7 +1,7 @@
 // Every page of the touchscreen: clocks that run, parts that renew themselves when the van says something new,
 // dialogs, the idle lock, and the line to the van.
 
-import { LiveFeed, SampleStore, exposeSamples } from '/shared/live_feed.js';
+import { LiveFeed, SampleStore, decodeSamples, exposeSamples } from '/shared/live_feed.js';
 import { calibrated } from '/shared/scale.js';
 
 const IDLE_LOCK_MS = 10 * 60_000;
@@ -13,6 +13,17 @@ export const store = new SampleStore();
 exposeSamples(store);
 const streams = document.body.dataset.page === 'measure' ? '?streams=ecg,pleth' : '';
 export const feed = new LiveFeed(`/live${streams}`, { store });
+
+/**
+ * What came in the last seconds before this page was opened, so that the paper is not empty.
+ * @param {string} stream
+ */
+export async function recent(stream) {
+  const answer = await fetch(`/live/recent?stream=${stream}`, { headers: { 'X-Background': '1' } });
+  if (answer.status !== 200) return;
+  const frame = decodeSamples(await answer.arrayBuffer()), ring = store.ring(stream);
+  if (!ring || ring.fits(frame)) store.push(frame);
+}
 
 /**
  * The words a page hands to its script.

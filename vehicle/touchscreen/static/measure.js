@@ -2,20 +2,25 @@
 
 import { EcgStrip } from '/shared/ecg_strip.js';
 import { PlethStrip } from '/shared/pleth_strip.js';
-import { feed, store } from './frame.js';
+import { feed, recent, store } from './frame.js';
 
 const pleth = document.getElementById('pleth');
 if (pleth instanceof HTMLCanvasElement) new PlethStrip(pleth).live(store);
 
 /** @type {HTMLElement | null} */
 let drawn = null;
+/** @type {EcgStrip | null} */
+let mini = null;
 function miniature() {
   const place = document.getElementById('mini-ecg');
   if (!place || place === drawn) return;
   drawn = place;
-  new EcgStrip(place, { layout: 'II', calibration: false, labels: false, pxPerMm: 3, maxSeconds: 30 }).live(store);
+  mini = new EcgStrip(place, { layout: 'II', calibration: false, labels: false, pxPerMm: 3, maxSeconds: 30 });
+  mini.live(store);
 }
 miniature();
+recent('ecg').then(() => mini?.relayout());
+recent('pleth');
 document.addEventListener('renewed', miniature);
 document.addEventListener('renewed', () => {
   const canvas = document.getElementById('pleth');
@@ -24,7 +29,7 @@ document.addEventListener('renewed', () => {
 
 feed.on('reading', (message) => {
   if (!message.live || message.kind !== 'pulse_oximetry') return;
-  const { spo2_percent: spo2, pulse_bpm: pulse } = message.values;
+  const { spo2_percent: spo2, pulse_bpm: pulse } = message.values ?? message.tile?.values ?? {};
   for (const [name, number] of [['pulse_oximetry', spo2], ['pulse_bpm', pulse]]) {
     for (const place of document.querySelectorAll(`[data-live-value="${name}"]`)) {
       const text = number === null || number === undefined ? '–' : String(Math.round(number));

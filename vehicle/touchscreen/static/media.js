@@ -93,6 +93,7 @@ export function stayJoined(speak, say) {
     const bold = Object.assign(document.createElement('b'), { textContent: title });
     const small = Object.assign(document.createElement('small'), { textContent: text });
     place.replaceChildren(bold, small);
+    place.toggleAttribute('data-away', title !== say.picture && title !== say.connecting);
   };
   const again = () => setTimeout(start, 3000);
   async function start() {

@@ -114,10 +114,10 @@ def _ask(file: Path, sql: str, parameters: tuple[Any, ...]) -> list[tuple[Any, .
         connection.close()
 
 
-def start_demo(*options: str, folder: Path | None = None) -> Demo:
+def start_demo(*options: str, folder: Path | None = None, ports: tuple[int, int] | None = None) -> Demo:
     """Start ``xunzhen demo`` and return once it has printed its addresses."""
     home = folder or Path(tempfile.mkdtemp(prefix="xz-", dir="/tmp"))  # short: socket paths end at 107 bytes
-    touchscreen, county = free_ports(2)
+    touchscreen, county = ports or free_ports(2)
     process = subprocess.Popen(
         [sys.executable, "-m", "xunzhen.demo", "--home", str(home), "--ports", f"{touchscreen},{county}", *options],
         stdout=subprocess.PIPE,

@@ -25,6 +25,7 @@ DEVICES = (
     ("card-1", "sam_id_card", "card"),
     ("gnss-1", "nmea_gnss", "gnss"),
 )
+ALTITUDE_M = 640
 BLUETOOTH = (("cuff-1", "bluetooth_blood_pressure"), ("glucose-1", "bluetooth_glucose"))
 
 
@@ -97,6 +98,7 @@ def vehicle_settings(home: Home, vehicle: str, county_key: str, county_port: int
         "touchscreen": {"port": home.ports.touchscreen, "socket": str(home.vehicle_socket)},
         "patrol": {"villages": str(home.township)},
         "consultation": {"socket": str(home.consultation_socket)},
+        "clinic": {"altitude_m": ALTITUDE_M},
         "staff": [
             {
                 "id": person.id,

@@ -72,6 +72,9 @@ FAILURES = {
 }
 """Sensor Status Annunciation bits after which the number is not a measurement."""
 
+MAX_REMEMBERED = 4096
+"""Records kept in mind to tell each once; more than any meter holds."""
+
 MILLIGRAM_PER_MILLIMOL = 180.156
 """Molar mass of glucose."""
 
@@ -308,6 +311,8 @@ class Driver:
         record = (measurement.sequence, shown)
         if self._is_known(record):
             return
+        if len(self._told) >= MAX_REMEMBERED:
+            self._told.pop()
         self._told.add(record)
         failure = _failure(measurement)
         if failure:
@@ -342,6 +347,8 @@ class Driver:
         else:
             kept = {record for record in self._told_before if record[0] <= self.last_sequence}
             self._told_before = self._told | kept
+        while len(self._told_before) > MAX_REMEMBERED:
+            self._told_before.pop()
         self._told = set()
 
     def _now(self, **changed: Any) -> DeviceState:

@@ -1,0 +1,214 @@
+"""The county's pages in real Chromium: day and night, Chinese and English, at two sizes; and the way through them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from county_month import PASSWORD, Founded, lived_through
+from page_server import serving
+
+pytestmark = pytest.mark.browser
+
+SIZES = ((1440, 900), (1280, 800))
+Complaints = Callable[[Any], list[str]]
+
+
+@pytest.fixture(scope="module")
+def september(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Founded]:
+    founded = asyncio.run(lived_through(tmp_path_factory.mktemp("county")))
+    yield founded
+    founded.close()
+
+
+@pytest.fixture(scope="module")
+def address(september: Founded) -> Iterator[str]:
+    with serving(september.app) as url:
+        yield url
+
+
+@contextmanager
+def signed_in(browser: Any, address: str, id: str = "xu.jing", **options: Any) -> Iterator[Any]:
+    context = browser.new_context(**options)
+    page = context.new_page()
+    broken: list[str] = []
+    page.on("console", lambda line: broken.append(line.text) if line.type == "error" else None)
+    page.on("pageerror", lambda fault: broken.append(str(fault)))
+    page.goto(f"{address}/sign-in")
+    page.get_by_test_id("account").fill(id)
+    page.get_by_test_id("password").fill(PASSWORD)
+    page.get_by_test_id("sign-in").click()
+    page.wait_for_selector("main.main")
+    yield page
+    context.close()
+    assert broken == []
+
+
+def visits_by_state(page: Any, address: str) -> dict[str, str]:
+    """One visit's address for each state in the month table."""
+    page.goto(f"{address}/county/coverage?month=2026-09")
+    links = page.eval_on_selector_all(
+        ".month td a", "links => links.map(link => [link.firstElementChild.dataset.state, link.href])"
+    )
+    return dict(links)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("lang", ["zh", "en"])
+@pytest.mark.parametrize("theme", ["day", "night"])
+def test_every_page_is_clean(
+    browser: Any, complaints: Complaints, address: str, size: tuple[int, int], lang: str, theme: str
+) -> None:
+    found: dict[str, list[str]] = {}
+    with signed_in(browser, address, viewport={"width": size[0], "height": size[1]}) as page:
+        page.goto(f"{address}/county/coverage?lang={lang}&theme={theme}")
+        states = visits_by_state(page, address)
+        assert set(states) == {"counted", "short", "not_counted", "open"}
+        pages = ["/county/coverage?month=2026-09", "/county/coverage?month=2026-10", "/county/map", "/county/fleet"]
+        for url in (*(address + path for path in pages), *states.values(), states["open"] + "/entries"):
+            page.goto(url)
+            found[url] = complaints(page)
+        assert page.locator("html").get_attribute("data-theme") == theme
+        assert page.locator("html").get_attribute("lang") == {"zh": "zh-CN", "en": "en"}[lang]
+    assert {url: said for url, said in found.items() if said} == {}
+
+
+@pytest.mark.parametrize("theme", ["day", "night"])
+def test_signing_in_and_its_refusal_are_clean(browser: Any, complaints: Complaints, address: str, theme: str) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(f"{address}/county/map?lang=zh&theme={theme}")
+    assert "/sign-in?next=" in page.url
+    page.goto(f"{address}/sign-in?theme={theme}")
+    assert complaints(page) == []
+    page.get_by_test_id("account").fill("nobody")
+    page.get_by_test_id("password").fill("wrong-password")
+    page.get_by_test_id("sign-in").click()
+    page.get_by_test_id("sign-in-problem").wait_for()
+    assert complaints(page) == []
+    page.close()
+
+
+def test_the_auditors_page_is_clean(browser: Any, complaints: Complaints, address: str) -> None:
+    with signed_in(browser, address, "he.ming", viewport={"width": 1280, "height": 800}) as page:
+        page.get_by_test_id("nav-audit").click()
+        page.get_by_test_id("audit").wait_for()
+        assert complaints(page) == []
+        page.goto(f"{address}/county/coverage?month=2026-09")
+        assert page.get_by_test_id("export-xlsx").count() == 0
+
+
+def test_the_way_from_the_month_to_a_leaf_hash_and_back(browser: Any, address: str, september: Founded) -> None:
+    with signed_in(browser, address) as page:
+        page.goto(f"{address}/county/coverage?month=2026-09")
+        row = page.get_by_test_id("village-999901101201")
+        assert row.get_attribute("data-state") == "done"
+        row.locator("td a").first.click()
+        page.get_by_test_id("verdict").wait_for()
+        assert page.get_by_test_id("verdict").get_attribute("data-state") == "counted"
+        assert page.get_by_test_id("crew").inner_text().count("\n") >= 2
+        points = page.get_by_test_id("track").get_attribute("points").split()
+        assert len(points) >= 10
+        page.get_by_test_id("see-entries").click()
+        page.locator("main[data-testid=entries]").wait_for()
+        number = int(page.locator("tbody tr td").first.inner_text())
+        leaf = september.county.mirror.leaves("van-07.qingyu.example", number, number + 1)[0]
+        assert leaf.hex() in page.content()
+        page.get_by_test_id("later").click()
+        page.wait_for_url("**/entries?first=*")
+        page.get_by_test_id("to-visit").click()
+        page.get_by_test_id("to-month").click()
+        page.wait_for_url("**/county/coverage?month=2026-09*")
+
+
+def test_months_languages_and_themes_are_a_click_away(browser: Any, address: str) -> None:
+    with signed_in(browser, address) as page:
+        page.goto(f"{address}/county/coverage?month=2026-09")
+        page.get_by_test_id("month-before").click()
+        page.wait_for_url("**month=2026-08**")
+        page.get_by_test_id("other-language").click()
+        page.wait_for_url("**lang=en**")
+        assert page.locator("h1").inner_text() == "2026-08"
+        page.get_by_test_id("other-theme").click()
+        page.wait_for_url("**theme=night**")
+        page.get_by_test_id("nav-map").click()
+        page.get_by_test_id("map").wait_for()
+        assert page.locator("html").get_attribute("data-theme") == "night"
+        page.get_by_test_id("sign-out").click()
+        page.get_by_test_id("sign-in").wait_for()
+        page.goto(f"{address}/county/coverage")
+        assert "/sign-in" in page.url
+
+
+def test_the_map_shows_every_village_by_its_state(browser: Any, address: str) -> None:
+    with signed_in(browser, address) as page:
+        page.goto(f"{address}/county/map?month=2026-09")
+        states = page.eval_on_selector_all("a.village", "areas => areas.map(area => area.dataset.state)")
+        assert sorted(set(states)) == ["done", "partial", "pending"]
+        assert len(states) == 12
+        page.get_by_test_id("area-999901101201").click()
+        page.get_by_test_id("verdict").wait_for()
+
+
+def test_the_workbook_downloads(browser: Any, address: str) -> None:
+    with signed_in(browser, address) as page:
+        page.goto(f"{address}/county/coverage?month=2026-09")
+        with page.expect_download() as waiting:
+            page.get_by_test_id("export-xlsx").click()
+        assert waiting.value.suggested_filename == "coverage-2026-09-practice.xlsx"
+
+
+def test_a_long_list_of_villages_scrolls_inside_its_sheet(
+    browser: Any, complaints: Complaints, september: Founded, address: str
+) -> None:
+    """Forty villages in four townships with long names, then the invented township again."""
+    registry = september.county.registry
+    features = []
+    for number in range(40):
+        name = ("老鹰岩子村民委员会", "四字村名", "云坪村", "上湾村")[number % 4]
+        code = f"9999011{number // 10:02d}{number % 10 + 101:03d}"
+        place = [103.8 + number % 10 / 50, 31.1 + number // 10 / 50]
+        said = {"code": code, "name": name, "township": f"第{number // 10 + 1}镇"}
+        geometry = {"type": "Point", "coordinates": place}
+        features.append({"type": "Feature", "properties": said, "geometry": geometry})
+    before = json.loads(json.dumps({"type": "FeatureCollection", "features": features}))
+    villages = registry.villages()
+    registry.import_villages(before, by="xu.jing")
+    try:
+        for size in SIZES:
+            with signed_in(browser, address, viewport={"width": size[0], "height": size[1]}) as page:
+                for path in ("/county/coverage?month=2026-09", "/county/map?month=2026-09"):
+                    page.goto(address + path)
+                    assert complaints(page) == []
+    finally:
+        from sync.areas import as_geojson
+
+        registry.import_villages(as_geojson(villages), by="xu.jing")
+
+
+def test_the_page_check_finds_what_is_wrong(browser: Any, complaints: Complaints) -> None:
+    """The judge itself: a page with one fault of each kind."""
+    page = browser.new_page(viewport={"width": 800, "height": 600})
+    page.set_content(
+        """<html><body style="margin:0;font-size:16px;background:#fff;color:#000">
+        <p style="color:#999">pale</p><p style="font-size:9px">tiny</p>
+        <div style="width:40px;overflow:hidden;white-space:nowrap">much too long a line</div>
+        <a href="#" style="display:inline-block;width:10px;height:10px">x</a><input style="width:90px;height:40px">
+        <button style="width:90px;height:40px"></button>
+        <div style="position:absolute;left:780px;width:60px">outside</div></body></html>"""
+    )
+    said = " ".join(complaints(page))
+    page.close()
+    for fault in (
+        "contrast",
+        "text of 9px",
+        "cut off sideways",
+        "target 10x10",
+        "without a label",
+        "nothing to read",
+        "outside",
+    ):
+        assert fault in said

@@ -26,6 +26,8 @@ from sync.store import Store
 from tests.sync.conftest import ORIGIN, reading, recording
 
 LONGEST_LIFE_S = 0.2
+CYCLES_OF_A_JOURNAL = 20
+"""Then a new one is begun, as the check reads all of it."""
 
 
 def open_store(folder: Path) -> Store:
@@ -111,13 +113,15 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="on the disk to be tried; a temporary one when left out")
     chosen = parser.parse_args()
     chance = random.Random(chosen.seed)
-    promised: dict[int, str] = {}
-    faults: list[str] = []
-    with tempfile.TemporaryDirectory(dir=chosen.folder) as name:
-        for cycle in range(chosen.cycles):
-            promised.update(life(Path(name), chosen.seed * 100_000 + cycle, chance))
-            faults += check(Path(name), promised)
-    print(json.dumps({"cycles": chosen.cycles, "acknowledged": len(promised), "faults": faults[:20]}))
+    acknowledged, faults = 0, []
+    for first in range(0, chosen.cycles, CYCLES_OF_A_JOURNAL):
+        promised: dict[int, str] = {}
+        with tempfile.TemporaryDirectory(dir=chosen.folder) as name:
+            for cycle in range(first, min(first + CYCLES_OF_A_JOURNAL, chosen.cycles)):
+                promised.update(life(Path(name), chosen.seed * 100_000 + cycle, chance))
+                faults += check(Path(name), promised)
+        acknowledged += len(promised)
+    print(json.dumps({"cycles": chosen.cycles, "acknowledged": acknowledged, "faults": faults[:20]}))
     return 1 if faults else 0
 
 

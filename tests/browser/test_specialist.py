@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -96,7 +97,7 @@ async def moves(page: Page, feed: str) -> bool:
 async def becomes(page: Page, expression: str, timeout_s: float = 20.0) -> None:
     """Wait until ``expression`` is true in the page (our content policy forbids Playwright's own way, eval)."""
     async with asyncio.timeout(timeout_s):
-        while not await page.evaluate(expression):
+        while not await page.evaluate(expression):  # noqa: ASYNC110 (it changes in the browser)
             await asyncio.sleep(0.1)
 
 
@@ -113,7 +114,6 @@ async def test_a_whole_consultation(stage: Stage, browser: Browser) -> None:
         await enter_session(stage, page)
         assert await moves(page, "ultrasound")
         assert await moves(page, "room")
-        await page.screenshot(path="/tmp/tm/session.png")
         await until(lambda: stage.vehicle.state == State.CONNECTED)
 
         await becomes(page, "(window.xunzhen.samples('ecg')?.counts.length ?? 0) > 1000")
@@ -131,7 +131,7 @@ async def test_a_whole_consultation(stage: Stage, browser: Browser) -> None:
         await until(lambda: any(line.received_frames > 20 for line in stage.van._bridge._lines))
 
         await page.get_by_test_id("template-cystic_echinococcosis").click()
-        await page.locator('input[value=CE2]').check()
+        await page.locator("input[value=CE2]").check()
         await page.get_by_test_id("opinion-findings").fill("肝右叶囊性占位约 46×39 mm")
         await page.reload()
         await page.wait_for_selector("body[data-media=connected]", timeout=30_000)
@@ -149,3 +149,47 @@ async def test_a_whole_consultation(stage: Stage, browser: Browser) -> None:
         await page.get_by_text("等村医决定").wait_for()
         stage.vehicle.decide("accept_partly", "先在村里观察一周")
         await page.get_by_text("先在村里观察一周").wait_for(timeout=20_000)
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+async def test_pages_by_day_and_night(stage: Stage, browser: Browser, lang: str) -> None:
+    check = Path(__file__).parents[3] / "shared" / "design" / "mock" / "check.js"
+    if not check.exists():
+        pytest.skip("skipped: no ../shared")
+    script = check.read_text(encoding="utf-8")
+    async with signed_in(browser, stage, f"?lang={lang}") as page:
+        stage.vehicle.request()
+        await page.get_by_test_id("invitation").wait_for()
+        complaints = {"invitations": await looked_at(page, script, f"invitations-{lang}")}
+        await enter_session(stage, page)
+        await page.get_by_test_id("template-cystic_echinococcosis").click()
+        await page.locator("input[value=CE2]").check()
+        await becomes(page, "(window.xunzhen.samples('ecg')?.counts.length ?? 0) > 2500")
+        complaints["session"] = await looked_at(page, script, f"session-{lang}")
+        await page.get_by_test_id("view-ecg").click()
+        complaints["session, ECG"] = await looked_at(page, script, f"session-ecg-{lang}")
+        await page.set_viewport_size({"width": 1280, "height": 800})
+        await page.get_by_test_id("view-room").click()
+        complaints["session, small"] = await looked_at(page, script, f"session-small-{lang}")
+        await page.set_viewport_size({"width": 1440, "height": 900})
+        await page.goto("/specialist/to-sign")
+        await page.get_by_test_id("case-to-sign").wait_for()
+        complaints["to sign"] = await looked_at(page, script, f"to-sign-{lang}")
+        await page.goto("/specialist/consultations/consultation-9")
+        await page.get_by_test_id("consultation-over").wait_for()
+        complaints["over"] = await looked_at(page, script, f"over-{lang}")
+    assert {name: found for name, found in complaints.items() if found} == {}
+
+
+async def looked_at(page: Page, script: str, name: str) -> list[str]:
+    """What the page check complains about by day and by night; pictures go where XUNZHEN_SCREENSHOTS says."""
+    folder = os.environ.get("XUNZHEN_SCREENSHOTS")
+    found = []
+    for theme in ("day", "night"):
+        await page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+        await asyncio.sleep(0.3)  # colours change over 120 ms
+        found += [f"{theme}: {complaint}" for complaint in await page.evaluate(script)]
+        if folder:
+            await page.screenshot(path=f"{folder}/{name}-{theme}.png")
+    await page.evaluate("() => { document.documentElement.dataset.theme = 'day'; }")
+    return found

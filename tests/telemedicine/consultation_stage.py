@@ -54,7 +54,6 @@ SUMMARY: dict[str, Any] = {
         "sex": "female",
         "age": 67,
         "masked_id": "51************0021",
-        "address": "白果镇云坪村",
     },
     "fields": {
         "chief_complaint": "右上腹隐痛 2 个月",
@@ -71,7 +70,7 @@ SUMMARY: dict[str, Any] = {
             "grade_word": "异常",
             "at": "2025-11-21T03:04:00Z",
         },
-        {"type": "glucose", "values": {"glucose_mmol_l_e2": 640}, "grade": "yellow", "grade_word": "注意"},
+        {"type": "glucose", "values": {"glucose_mmol_l": 6.4}, "grade": "yellow", "grade_word": "注意"},
         {
             "type": "pulse_oximetry",
             "values": {"spo2_percent": 96, "pulse_bpm": 74},
@@ -79,8 +78,17 @@ SUMMARY: dict[str, Any] = {
             "grade_word": "正常",
         },
     ],
-    "village": "云坪村",
-    "doctor": "周敏",
+    "village": {"code": "511900100201", "name": "云坪村", "township": "白果镇"},
+    "doctor": {"id": "zhou.min", "name": "周敏", "role": "village_doctor"},
+    "consent": {"signed_by": "patient", "read_aloud": True, "text_version": "consent/0"},
+    "trends": [
+        {
+            "type": "blood_pressure",
+            "values": {"systolic_mmhg": 128 + 6 * month, "diastolic_mmhg": 80 + 3 * month},
+            "at": f"2025-{5 + month:02d}-11T03:00:00Z",
+        }
+        for month in range(5)
+    ],
     "requested_at": "2025-11-21T03:20:00Z",
 }
 

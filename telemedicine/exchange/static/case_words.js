@@ -11,15 +11,11 @@ export const patientName = (c) => String(c.summary.patient?.name ?? '');
 
 /** Sex, age and where from. @param {Case} c */
 export function patientFacts(c) {
-  const { sex, age, address, village } = c.summary.patient ?? {};
+  const { sex, age } = c.summary.patient ?? {};
   const who = [has(`sex_${sex}`) ? t(`sex_${sex}`) : '', age === null || age === undefined ? '' : t('years', { age })].filter(Boolean).join(' ');
-  return [who, address || village || placeOf(c)].filter(Boolean).join(t('list_comma'));
-}
-
-/** @param {Case} c */
-function placeOf(c) {
-  const village = c.summary.village;
-  return typeof village === 'object' && village ? village.name ?? village.village_name : village;
+  const { township = '', name = '' } = c.summary.village ?? {};
+  const gap = document.documentElement.lang.startsWith('zh') ? '' : ' ';
+  return [who, [township, name].filter(Boolean).join(gap)].filter(Boolean).join(t('list_comma'));
 }
 
 /** The five fields and who asks: [label, text]. @param {Case} c @returns {[string, string][]} */
@@ -29,9 +25,9 @@ export function caseFields(c) {
   const rows = [];
   if (c.summary.patient?.allergies) rows.push([t('case_allergies'), String(c.summary.patient.allergies)]);
   for (const name of FIELDS) if (fields[name]) rows.push([t(`case_${name}`), String(fields[name])]);
-  const doctor = c.summary.doctor;
-  const asked = typeof doctor === 'object' && doctor ? doctor.name : doctor;
-  if (asked) rows.push([t('case_invited_by'), [asked, t('case_consent')].join(t('list_comma'))]);
+  const { name, role } = c.summary.doctor ?? {};
+  const asked = [name, has(`role_${role}`) ? t(`role_${role}`) : ''].filter(Boolean).join(' ');
+  if (asked) rows.push([t('case_invited_by'), [asked, c.summary.consent ? t('case_consent') : ''].filter(Boolean).join(t('list_comma'))]);
   return rows;
 }
 

@@ -13,7 +13,7 @@ export class LinkQuality {
     this.ended = false;
     /** @type {Map<string, { frames: number, received: number, lost: number }>} */
     this.before = new Map();
-    media.on('state', () => this.show()).on('lost', ({ at, seconds }) => {
+    media.on('state', () => { this.show(); void this.#measure(); }).on('lost', ({ at, seconds }) => {
       const time = at.toLocaleTimeString(document.documentElement.lang, { hour: '2-digit', minute: '2-digit', hour12: false });
       this.note = t('link_lost_at', { at: time, seconds: Math.max(1, Math.round(seconds)) });
     });
@@ -40,6 +40,7 @@ export class LinkQuality {
   async #measure() {
     const { pc } = this.media;
     if (!pc || this.media.state !== 'connected') { this.before.clear(); this.show(); return; }
+    const first = this.before.size === 0;      // rates need two looks
     let rtt = 0, voice = null;
     /** @type {number[]} */
     const rates = [];
@@ -53,6 +54,7 @@ export class LinkQuality {
       else voice = { received: now.received - then.received, lost: now.lost - then.lost };
     }
     const [room, ultrasound] = rates.filter((rate) => rate !== undefined);
+    if (first) { this.show(t('link_connected')); return; }
     this.show(this.#voiceWords(voice) + this.#videoWords(ultrasound ?? 0), t('link_numbers', { ultrasound: ultrasound ?? 0, room: room ?? 0, rtt }));
     if (this.note) setTimeout(() => { this.note = ''; }, 60_000);
   }

@@ -2,6 +2,7 @@
 
 import { caseFields, clockTime, element, fillList, patientFacts, patientName } from './case_words.js';
 import { byId, has, t } from './frame.js';
+import { showTrend } from './trend.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -14,7 +15,8 @@ export function showSummary(c) {
   const readings = /** @type {any[]} */ (c.summary.readings ?? []);
   byId('readings').replaceChildren(...readings.map(row));
   byId('readings-none').hidden = readings.length > 0;
-  byId('readings-from').textContent = clockTime(readings[0]?.at ?? readings[0]?.taken_at);
+  byId('readings-from').textContent = clockTime(readings[0]?.at);
+  showTrend(c);
 }
 
 /** The live numbers of the oximeter. @param {any} message a "reading" of the live feed */
@@ -34,7 +36,8 @@ function row(reading) {
   const value = element('td', '');
   value.className = 'num';
   value.append(element('b', valueText(type, reading)));
-  if (has(`unit_${type}`)) { const unit = element('span', t(`unit_${type}`)); unit.className = 'unit'; value.append(unit); }
+  const words = has(`unit_${type}`) ? t(`unit_${type}`) : reading.unit;
+  if (words) { const unit = element('span', words); unit.className = 'unit'; value.append(unit); }
   const graded = element('td', '');
   graded.className = 'num';
   graded.append(grade(reading.grade ?? 'none', reading.grade_word || t('grade_none')));

@@ -151,7 +151,7 @@ async def test_a_failing_service_is_restarted_three_times_then_shown(clock: Simu
         await healthy.wait()
 
     supervisor.start([("failing", lambda: failing()), ("steady", lambda: steady())])
-    while not supervisor.failed:
+    while not supervisor.failed:  # noqa: ASYNC110 - there is no event to wait for
         await asyncio.sleep(0)
     assert len(starts) == 1 + RESTARTS
     [job] = supervisor.failed

@@ -392,6 +392,16 @@ def test_card_with_a_fingerprint_is_read_too() -> None:
     assert [card.id_number for card in cards] == [CARD.id_number]
 
 
+def test_card_spoiled_on_the_wire_is_no_card_and_is_asked_for_again() -> None:
+    driver = sam_id_card.Driver()
+    driver.open()
+    answer = bytearray(reply(sam_id_card.SAM_OK, b"\x01\x00\x04\x00" + CARD.text() + bytes(1024)))
+    answer[60] ^= 0x01  # in the address: every field would still read as one
+    assert not driver.feed(bytes(answer)).events
+    assert driver.counters.bad_checksums == 1
+    assert next(write.payload for _ in range(40) for write in driver.tick(0.1).writes) == sam_id_card.FIND
+
+
 def test_card_never_shows_in_a_log() -> None:
     driver = sam_id_card.Driver()
     driver.open()
@@ -503,6 +513,13 @@ def test_gnss_wrong_checksums_are_counted_and_not_used() -> None:
     driver, events = gnss(flipped)
     assert not positions(events)
     assert driver.counters.bad_checksums == 2
+
+
+def test_gnss_sentences_without_a_checksum_are_not_used() -> None:
+    bare = b"".join(line.split(b"*")[0] + b"\r\n" for line in fix_sentences(at(0), 32.36, 106.82).splitlines())
+    driver, events = gnss(bare)
+    assert not positions(events)
+    assert driver.counters.bad_checksums == 4
 
 
 def test_gnss_sensible_checksum_over_nonsense_is_dropped() -> None:

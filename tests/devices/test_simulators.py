@@ -38,7 +38,7 @@ def records(folder: str, limit: int) -> list[Path]:
 
 # WFDB
 
-HEADERS = [*records("samples12/cinc2021", 12), *records("mitdb", 4), *records("formats", 2)]
+HEADERS = [*records("samples12/cinc2021", 12), *records("mitdb", 4), *records("formats", 2), *records("nstdb", 6)]
 
 
 @needs_shared
@@ -49,7 +49,7 @@ def test_a_record_reads_as_its_header_promises(header: Path) -> None:
     lines = [line for line in header.read_text(encoding="utf-8").splitlines() if line.strip() and line[0] != "#"]
     for column, line in enumerate(lines[1 : 1 + len(record.names)]):
         _, _, gain, _, zero, first, checksum, *_ = line.split()
-        per_mv = float(gain.split("(")[0].split("/")[0])
+        per_mv = float(gain.split("(")[0].split("/")[0]) or 200.0
         baseline = int(gain.split("(")[1].split(")")[0]) if "(" in gain else int(zero)
         counts = np.round(record.signals_uv[:, column] * per_mv / 1000 + baseline)
         assert counts[0] == int(first)

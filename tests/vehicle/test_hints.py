@@ -14,7 +14,7 @@ from vehicle.hints import hint
 
 PACKAGES = ("devices", "sync", "vehicle")
 NOT_ON_THE_VAN = ("sync.county", "vehicle.touchscreen", "devices.simulators", "devices.capture")
-"""The county has its own words; the touchscreen's own refusals stand in its catalog; bench tools speak on the terminal."""
+"""The county has its own words; the touchscreen's own refusals stand in its catalog; bench tools print."""
 GENERIC = {"unknown", "retry", "ask_person", "drop_frame", "park"}
 
 

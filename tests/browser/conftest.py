@@ -1,4 +1,4 @@
-"""Real Chromium for the page tests: one browser a session, a helper that judges a page."""
+"""Real Chromium for the page tests: one browser a module, a helper that judges a page."""
 
 from __future__ import annotations
 
@@ -19,9 +19,13 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 Complaints = Callable[[Any], list[str]]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Headless Chromium of the distribution."""
+    """Headless Chromium of the distribution, one a module.
+
+    While it is open, Playwright keeps an event loop running on this thread, where no coroutine can be run: a module
+    with this fixture has no async tests, and what it needs from coroutines comes from ``run_apart``.
+    """
     if not CHROMIUM.exists():
         pytest.skip(f"skipped: no {CHROMIUM}")
     with playwright_api.sync_playwright() as playwright:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from county_month import PASSWORD, Founded, lived_through
-from page_server import serving
+from page_server import run_apart, serving
+
+from sync.areas import as_geojson
 
 pytestmark = pytest.mark.browser
 
@@ -20,7 +20,8 @@ Complaints = Callable[[Any], list[str]]
 
 @pytest.fixture(scope="module")
 def september(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Founded]:
-    founded = asyncio.run(lived_through(tmp_path_factory.mktemp("county")))
+    folder = tmp_path_factory.mktemp("county")
+    founded = run_apart(lambda: lived_through(folder))
     yield founded
     founded.close()
 
@@ -174,9 +175,8 @@ def test_a_long_list_of_villages_scrolls_inside_its_sheet(
         said = {"code": code, "name": name, "township": f"第{number // 10 + 1}镇"}
         geometry = {"type": "Point", "coordinates": place}
         features.append({"type": "Feature", "properties": said, "geometry": geometry})
-    before = json.loads(json.dumps({"type": "FeatureCollection", "features": features}))
     villages = registry.villages()
-    registry.import_villages(before, by="xu.jing")
+    registry.import_villages({"type": "FeatureCollection", "features": features}, by="xu.jing")
     try:
         for size in SIZES:
             with signed_in(browser, address, viewport={"width": size[0], "height": size[1]}) as page:
@@ -184,8 +184,6 @@ def test_a_long_list_of_villages_scrolls_inside_its_sheet(
                     page.goto(address + path)
                     assert complaints(page) == []
     finally:
-        from sync.areas import as_geojson
-
         registry.import_villages(as_geojson(villages), by="xu.jing")
 
 

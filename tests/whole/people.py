@@ -15,13 +15,23 @@ YANG = {
 }
 
 
+KEEP_CONNECTIONS = """
+  window.connections = [];
+  window.RTCPeerConnection = class extends window.RTCPeerConnection {
+    constructor(...settings) { super(...settings); window.connections.push(this); }
+  };
+"""
+
+
 def context(browser: Browser, width: int = 1280, height: int = 800) -> BrowserContext:
-    return browser.new_context(
+    pages = browser.new_context(
         viewport={"width": width, "height": height},
         permissions=["microphone"],
         locale="zh-CN",
         timezone_id="Asia/Shanghai",
     )
+    pages.add_init_script(KEEP_CONNECTIONS)
+    return pages
 
 
 class VillageDoctor:
@@ -113,5 +123,20 @@ def picture_numbers(page: Page, feed: str) -> dict[str, Any]:
               return { at: video.currentTime, width: video.videoWidth, height: video.videoHeight, print: [...data] };
             }""",
             feed,
+        )
+    )
+
+
+def sound_energy(page: Page) -> float:
+    """Energy of the sound that has arrived over WebRTC, as Chromium counts it (totalAudioEnergy of webrtc-stats)."""
+    return float(
+        page.evaluate(
+            """async () => {
+              let energy = 0;
+              for (const connection of window.connections)
+                for (const row of (await connection.getStats()).values())
+                  if (row.type === 'inbound-rtp' && row.kind === 'audio') energy += row.totalAudioEnergy ?? 0;
+              return energy;
+            }"""
         )
     )

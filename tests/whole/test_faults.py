@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
-from conftest import Demo, free_ports, start_demo, stop_demo, wait_until
-from people import YANG
-from relay import Relay
+
+from tests.whole.people import YANG
+from tests.whole.relay import Relay
+from tests.whole.stage import Demo, free_ports, start_demo, stop_demo, wait_until
 
 pytestmark = pytest.mark.whole
 DEVICES = {
@@ -47,13 +49,14 @@ def van(uplink: tuple[Relay, Demo]) -> Demo:
     return demo
 
 
-def touchscreen(demo: Demo) -> httpx.Client:
+@contextmanager
+def touchscreen(demo: Demo) -> Iterator[httpx.Client]:
     """The doctor's page without a browser: a signed-in client."""
-    client = httpx.Client(base_url=demo.touchscreen, timeout=30, follow_redirects=True)
-    wait_until("sign-in works", lambda: client.get("sign-in").status_code == 200)
-    answer = client.post("sign-in", data={"person": "zhou.min", "pin": "2580"})
-    assert answer.status_code == 200, answer.text
-    return client
+    with httpx.Client(base_url=demo.touchscreen, timeout=30, follow_redirects=True) as client:
+        wait_until("sign-in works", lambda: client.get("sign-in").status_code == 200)
+        answer = client.post("sign-in", data={"person": "zhou.min", "pin": "2580"})
+        assert answer.status_code == 200, answer.text
+        yield client
 
 
 def proposed(page: httpx.Client) -> str | None:
@@ -98,9 +101,9 @@ def waiting(demo: Demo) -> int | None:
 
 def assert_county_has_it_all_once(demo: Demo) -> None:
     wait_until("nothing waits any more", lambda: waiting(demo) == 0, 90)
-    mine = demo.van("select n, leaf_hash from journal order by n")
-    theirs = demo.county_tables("select n, leaf_hash from entries where origin = 'van-07.qingyu.example' order by n")
-    assert [number for number, _ in theirs] == list(range(len(theirs)))
+    mine = demo.van("select n, leaf_hash, body from entries order by n")
+    theirs = demo.county_tables("select n, leaf, body from entries where origin = 'van-07.qingyu.example' order by n")
+    assert [number for number, *_ in theirs] == list(range(len(theirs)))
     assert theirs[: len(mine)] == mine[: len(theirs)]
     assert len(theirs) >= len(mine)
 
@@ -169,14 +172,14 @@ def test_kills_during_upload(uplink: tuple[Relay, Demo], van: Demo) -> None:
 
 
 def test_running_it_again_goes_on_where_it_was(uplink: tuple[Relay, Demo], van: Demo) -> None:
-    size = van.van("select max(n) from journal")[0][0]
+    size = van.van("select max(n) from entries")[0][0]
     visit = van.van("select visit from visits where closed_at is null")
     relay, _ = uplink
     stop_demo(van, keep=True)
     ports = (int(van.touchscreen.rsplit(":", 1)[1].strip("/")), int(van.county.rsplit(":", 1)[1].strip("/")))
     again = start_demo("--no-morning", "--uplink-port", str(relay.port), folder=van.folder, ports=ports)
     try:
-        assert again.van("select max(n) from journal")[0][0] > size
+        assert again.van("select max(n) from entries")[0][0] > size
         assert again.van("select visit from visits where closed_at is null") == visit
         assert_county_has_it_all_once(again)
     finally:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from conftest import CHROMIUM, Demo, wait_until
-from people import YANG, VillageDoctor, context, picture_numbers, sign_in_at_county
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.whole.people import YANG, VillageDoctor, context, picture_numbers, sign_in_at_county, sound_energy
+from tests.whole.stage import CHROMIUM, Demo, wait_until
 from xunzhen.demo.home import ADMINISTRATOR, SPECIALIST
 
 pytestmark = [
@@ -211,14 +211,14 @@ def test_14_everything_is_delivered_and_the_county_shows_the_visit(
     county.goto(f"{demo.county}county/visits/{visit}")
     expect(county.get_by_test_id("verdict")).to_contain_text("在村不满半天")
     expect(county.get_by_test_id("crew")).to_contain_text("周敏")
-    expect(county.get_by_test_id("track")).to_be_visible()
+    expect(county.get_by_test_id("track")).to_be_attached()
     coverage = county.request.get(f"{demo.county}api/coverage?month=2026-13")
     assert coverage.status == 422
     spreadsheet = county.request.get(f"{demo.county}county/coverage.xlsx")
     assert spreadsheet.body()[:2] == b"PK"
     pages.close()
     origin_counts = demo.county_tables("select count(*) from entries where origin = 'van-07.qingyu.example'")
-    assert origin_counts[0][0] >= demo.van("select max(n) from journal")[0][0]
+    assert origin_counts[0][0] >= demo.van("select max(n) from entries")[0][0]
     assert village.startswith("9999011012")
 
 
@@ -252,8 +252,3 @@ def assert_same_samples(demo: Demo, page: Page, n: int = 500) -> None:
     assert any((theirs[start : start + n] == mine).all() for start in starts), (
         "the page shows other samples than were sent"
     )
-
-
-def sound_energy(page: Page) -> float:
-    """Energy of the sound that has arrived over WebRTC, as Chromium counts it."""
-    return float(page.evaluate("() => window.xunzhen?.soundEnergy?.() ?? 0"))

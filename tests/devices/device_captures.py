@@ -1,4 +1,4 @@
-"""The captures beside the tests and what was agreed about them."""
+"""The captures beside the tests, what was agreed about them, and the shared byte vectors."""
 
 from __future__ import annotations
 
@@ -9,11 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from devices.event_json import event_json
 from devices.readings import DeviceState, Event, Samples
 
 CAPTURES = Path(__file__).parents[1] / "captures"
+SHARED = Path(__file__).parents[2].parent / "shared"
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="skipped: no ../shared")
+
+
+def vectors(device: str) -> list[Any]:
+    """The shared vectors of a device as test parameters named by their id; none without ../shared."""
+    if not SHARED.is_dir():
+        return []
+    listed = json.loads((SHARED / "data" / "device-vectors.json").read_text(encoding="utf-8"))["vectors"]
+    return [pytest.param(vector, id=vector["id"]) for vector in listed if device in vector["device"]]
 
 
 def captures_of(driver_id: str) -> list[Path]:

@@ -49,6 +49,7 @@ LOOK_EVERY_S = 5.0
 """The vehicle tells every change on its live feed; this is only the net below."""
 RATES_EVERY_S = 1.0
 NEWS_BOUND = 20
+GOODBYE_WITHIN_S = 3.0
 KIOSK = "kiosk"
 SHARES: dict[FeedName, float] = {"ultrasound": 0.6, "room": 0.4}
 """How two feeds divide what a viewer can receive: the ultrasound goes before faces."""
@@ -99,8 +100,9 @@ class Van:
                 group.create_task(self._follow_vehicle())
                 group.create_task(self._follow_rates())
         finally:
-            for leg in list(self._legs.values()):
-                await leg.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GOODBYE_WITHIN_S):
+                    await asyncio.gather(*(leg.close() for leg in self._legs.values()), return_exceptions=True)
             for encoder in self._encoders.values():
                 encoder.close()
             await self._vehicle.close()

@@ -357,7 +357,8 @@ async def consultation_stage(folder: Path, clips: dict[str, Path] | None = None)
 async def _cancel(work: list[asyncio.Task[None]]) -> None:
     for task in work:
         task.cancel()
-    await asyncio.gather(*work, return_exceptions=True)
+    _, hanging = await asyncio.wait(work, timeout=20)
+    assert not hanging, [task.get_stack() for task in hanging]
 
 
 async def until(condition: Any, timeout_s: float = 20.0) -> None:

@@ -55,7 +55,8 @@ async def kill_van(stage: Stage) -> None:
     for task in asyncio.all_tasks():
         if getattr(task.get_coro(), "__qualname__", "") == "Van.run":
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            done, _ = await asyncio.wait([task], timeout=20)
+            assert done, task.get_stack()
 
 
 async def test_exchange_restarted_in_a_session(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ async def entry_bundle(request: Request, origin: str, path: str) -> Response:
     if caller.role == "vehicle":
         _of(request, origin)
     else:
-        county.audit.note(caller.id, "read_entries", f"{origin} {path}")
+        await run_in_threadpool(county.audit.note, caller.id, "read_entries", f"{origin} {path}")
     return await _tile(request, origin, f"tile/entries/{path}")
 
 

@@ -63,12 +63,12 @@ async def sign_in(request: Request) -> Response:
     if account is None:
         known = county.accounts.get(id)
         locked = known is not None and known.locked_until is not None
-        county.audit.note(id, "sign_in", outcome="refused")
+        await run_in_threadpool(county.audit.note, id, "sign_in", "", "refused")
         emit("sign_in_refused", person=known.id if known else "", reason="locked" if locked else "wrong")
         return _sign_in(request, problem="locked" if locked else "wrong", status=401)
     request.session.clear()
     request.session.update(account=account.id, stamp=account.stamp)
-    county.audit.note(account.id, "sign_in")
+    await run_in_threadpool(county.audit.note, account.id, "sign_in")
     emit("signed_in", person=account.id)
     return RedirectResponse(_own_page(form.get("next", "")) or HOME[account.role], 303)
 
@@ -77,7 +77,7 @@ async def sign_in(request: Request) -> Response:
 @roles(PUBLIC)
 async def sign_out(request: Request) -> Response:
     if request.state.caller is not None:
-        _county(request).audit.note(request.state.caller.id, "sign_out")
+        await run_in_threadpool(_county(request).audit.note, request.state.caller.id, "sign_out")
     request.session.clear()
     return RedirectResponse("/sign-in", 303)
 
@@ -166,7 +166,7 @@ async def coverage_xlsx(request: Request, month: Month = None, practice: Practic
     county, table = _county(request), await _table(request, month, practice)
     t = texts(county.pages.language(request))
     body = await run_in_threadpool(exports.xlsx_bytes, table, county.settings.name, t)
-    return _download(request, table, body, exports.XLSX_TYPE, "xlsx")
+    return await _download(request, table, body, exports.XLSX_TYPE, "xlsx")
 
 
 @router.get("/county/coverage.csv")
@@ -174,7 +174,7 @@ async def coverage_xlsx(request: Request, month: Month = None, practice: Practic
 async def coverage_csv(request: Request, month: Month = None, practice: Practice = None) -> Response:
     table = await _table(request, month, practice)
     body = exports.csv_bytes(table, texts(_county(request).pages.language(request)))
-    return _download(request, table, body, exports.CSV_TYPE, "csv")
+    return await _download(request, table, body, exports.CSV_TYPE, "csv")
 
 
 @router.get("/api/coverage")
@@ -190,9 +190,10 @@ async def visit_json(request: Request, visit: str) -> JSONResponse:
     return JSONResponse(visit_report.as_json(await _report(request, visit)))
 
 
-def _download(request: Request, table: MonthTable, body: bytes, media_type: str, ending: str) -> Response:
+async def _download(request: Request, table: MonthTable, body: bytes, media_type: str, ending: str) -> Response:
     month = table.month.strftime("%Y-%m")
-    _county(request).audit.note(request.state.caller.id, "export", f"coverage.{ending} {month}")
+    note = _county(request).audit.note
+    await run_in_threadpool(note, request.state.caller.id, "export", f"coverage.{ending} {month}")
     mark = "-practice" if table.practice else ""
     name = f"coverage-{month}{mark}.{ending}"
     return Response(body, headers={"Content-Disposition": f'attachment; filename="{name}"'}, media_type=media_type)

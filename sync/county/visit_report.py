@@ -100,7 +100,7 @@ class VisitReports:
             number=len(earlier) + 1 if found.verdict.counted else 0,
             before=earlier[-1].case.facts.day if earlier else None,
             fixes=tuple(self._track(found)),
-            crew=tuple(self._visits.staff(visit)),
+            crew=tuple(self._visits.staff(record)),
             work=tuple(self._work(record)),
             bracket=self._bracket(record),
         )

@@ -22,6 +22,8 @@ from sync.records import format_time, parse_time
 OPEN_FOR = timedelta(hours=24)
 """A visit that nobody ended is taken as ended after this."""
 _VISITS, _DUTY, _ENCOUNTERS, _TRACKS = (projected[name] for name in ("visits", "duty", "encounters", "tracks"))
+_Key = tuple[str, str]
+"""Origin and visit: what one vehicle writes about another's visit does not count."""
 _MOST_IN_LIST = 400
 """Visit ids in one query; SQLite takes a limited number of parameters."""
 
@@ -67,7 +69,7 @@ class Visits:
         self._clock = clock
 
     def find(self, visit: str) -> VisitRecord | None:
-        row = self._database.row(select(_VISITS).where(_VISITS.c.visit == visit).limit(1))
+        row = self._database.row(select(_VISITS).where(_VISITS.c.visit == visit).order_by(_VISITS.c.opened_at).limit(1))
         return _record(row) if row is not None and _whole(row) else None
 
     def any_real(self) -> bool:
@@ -82,14 +84,13 @@ class Visits:
     def cases(self, first: date, last: date, practice: bool) -> list[VisitCase]:
         """The visits whose day lies in [first, last], in order of time."""
         records = self._opened(first - timedelta(days=1), last + timedelta(days=1), practice)
-        duty = self._staff([record.visit for record in records])
-        served = self._served([record.visit for record in records])
-        cases = [self._case(record, duty.get(record.visit, []), served.get(record.visit, [])) for record in records]
+        duty, served = self._staff(records), self._served(records)
+        cases = [self._case(record, duty.get(_key(record), []), served.get(_key(record), [])) for record in records]
         return [case for case in _merged(cases) if first <= case.facts.day <= last]
 
-    def staff(self, visit: str) -> list[Row]:
+    def staff(self, record: VisitRecord) -> list[Row]:
         """Rows of the table ``duty``: person, role, name, on_at, off_at."""
-        return self._staff([visit]).get(visit, [])
+        return self._staff([record]).get(_key(record), [])
 
     def fixes(self, origin: str, since: datetime, until: datetime) -> list[Fix]:
         """Track points in order of time."""
@@ -168,21 +169,21 @@ class Visits:
         )
         return VisitCase(record, facts, tuple(found), tuple(served))
 
-    def _staff(self, visits: Sequence[str]) -> dict[str, list[Row]]:
-        found: dict[str, list[Row]] = {}
-        for part in _parts(visits):
+    def _staff(self, records: Sequence[VisitRecord]) -> dict[_Key, list[Row]]:
+        found: dict[_Key, list[Row]] = {}
+        for part in _parts(records):
             on_duty = select(_DUTY).where(_DUTY.c.visit.in_(part), _DUTY.c.on_at.is_not(None)).order_by(_DUTY.c.on_at)
             for row in self._database.rows(on_duty):
-                found.setdefault(row["visit"], []).append(row)
+                found.setdefault((row["origin"], row["visit"]), []).append(row)
         return found
 
-    def _served(self, visits: Sequence[str]) -> dict[str, list[datetime]]:
-        found: dict[str, list[datetime]] = {}
-        for part in _parts(visits):
-            columns = select(_ENCOUNTERS.c.visit, _ENCOUNTERS.c.opened_at)
+    def _served(self, records: Sequence[VisitRecord]) -> dict[_Key, list[datetime]]:
+        found: dict[_Key, list[datetime]] = {}
+        for part in _parts(records):
+            columns = select(_ENCOUNTERS.c.origin, _ENCOUNTERS.c.visit, _ENCOUNTERS.c.opened_at)
             opened = columns.where(_ENCOUNTERS.c.visit.in_(part), _ENCOUNTERS.c.opened_at.is_not(None))
             for row in self._database.rows(opened.order_by(_ENCOUNTERS.c.opened_at)):
-                found.setdefault(row["visit"], []).append(parse_time(row["opened_at"]))
+                found.setdefault((row["origin"], row["visit"]), []).append(parse_time(row["opened_at"]))
         return found
 
 
@@ -216,8 +217,14 @@ def _during(served: Iterable[datetime], found: Sequence[Stay]) -> int:
     return sum(since <= at <= until for at in served)
 
 
-def _parts(visits: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (visits[place : place + _MOST_IN_LIST] for place in range(0, len(visits), _MOST_IN_LIST))
+def _key(record: VisitRecord) -> _Key:
+    return record.origin, record.visit
+
+
+def _parts(records: Sequence[VisitRecord]) -> Iterable[list[str]]:
+    """Visit ids, a bounded number at a time."""
+    ids = [record.visit for record in records]
+    return (ids[place : place + _MOST_IN_LIST] for place in range(0, len(ids), _MOST_IN_LIST))
 
 
 def _whole(row: Row) -> bool:

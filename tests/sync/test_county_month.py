@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from devices.clock import SimulatedClock
 from sync.county.schema import projected
-from sync.records import KINDS
+from sync.records import KINDS, Draft
 from sync.web.catalog import texts
 
 
@@ -182,6 +182,17 @@ async def test_the_vans_claim_is_not_believed(founded: Founded) -> None:
     await van.deliver()
     (visit,) = by_name(await month(founded))["云坪村"]["visits"]
     assert (visit["counted"], visit["reasons"]) == (False, ["outside", "no_encounter"])
+
+
+async def test_one_vehicle_cannot_lend_its_crew_to_anothers_visit(founded: Founded) -> None:
+    seven, nine = founded.van("van-07"), founded.van("van-09")
+    visit = seven.visit(founded.villages[0], at(9, 1, 8), crew=CREW[:1])
+    for person in CREW:
+        nine.store.commit_now(Draft("duty/1", {**person, "visit_id": visit, "on": True}))
+    await seven.deliver()
+    await nine.deliver()
+    (found,) = by_name(await month(founded))["云坪村"]["visits"]
+    assert (found["staff"], found["reasons"]) == (1, ["too_few_staff"])
 
 
 async def test_two_visits_of_one_day_add_up_when_the_second_arrives(founded: Founded) -> None:

@@ -83,6 +83,9 @@ class Leg:
         except (ValueError, AssertionError, IndexError, KeyError, TypeError, AttributeError) as fault:
             await self.close()
             raise OfferRefused(f"the offer is not a session description: {fault}") from None
+        if not description.media:
+            await self.close()
+            raise OfferRefused("the offer is not a session description: it has no media lines")
         if len(lines) > MOST_VIDEO_LINES:
             await self.close()
             raise OfferRefused(f"an offer has at most {MOST_VIDEO_LINES} video lines, this one has {len(lines)}")

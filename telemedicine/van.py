@@ -49,6 +49,7 @@ LOOK_EVERY_S = 5.0
 """The vehicle tells every change on its live feed; this is only the net below."""
 RATES_EVERY_S = 1.0
 NEWS_BOUND = 20
+MOST_PAGES = 3
 GOODBYE_WITHIN_S = 3.0
 KIOSK = "kiosk"
 SHARES: dict[FeedName, float] = {"ultrasound": 0.6, "room": 0.4}
@@ -133,7 +134,7 @@ class Van:
             "consultation": case.invitation.consultation if case is not None else None,
             "state": str(case.state) if case is not None else None,
             "specialist": self._specialist.model_dump() if self._specialist is not None else None,
-            "viewers": sorted(name for name, leg in self._legs.items() if leg.state == "connected"),
+            "viewers": sorted(name.partition("/")[0] for name, leg in self._legs.items() if leg.state == "connected"),
             "vehicle_feed": "up" if self._live_data.connected else "down",
             "feeds": {name: self._feed_status(name) for name in self._encoders},
         }
@@ -253,7 +254,7 @@ class Van:
                 case Offer():
                     await self._offer(message)
                 case HangUp():
-                    await self._close_leg(message.specialist.id)
+                    await self._close_specialists()
                     await self._propose(message.consultation, Event.ENDED, _who(message.specialist))
                 case OpinionSigned():
                     await self._opinion(message)
@@ -285,7 +286,9 @@ class Van:
             self._look_now.set()
         if self._specialist.id != message.specialist.id:
             raise WrongMoment("another specialist has accepted this consultation")
-        sdp = await self._answer(message.specialist.id, message.sdp, with_data=True)
+        page = message.session.partition("_")[0]
+        sdp = await self._answer(f"{message.specialist.id}/{page}", message.sdp, with_data=True)
+        await self._close_oldest_pages()
         await self._signalling.send(
             Answer(
                 consultation=message.consultation,
@@ -341,7 +344,8 @@ class Van:
             self._leg_state,
         )
         answer = await leg.answer(sdp)
-        older, self._legs[viewer] = self._legs.get(viewer), leg
+        older = self._legs.pop(viewer, None)
+        self._legs[viewer] = leg
         if older is not None:
             self._later(older.close())
         return answer
@@ -353,14 +357,17 @@ class Van:
         if state == "connected":
             emit("viewer_connected", consultation=consultation, viewer=leg.name)
             if leg.name != KIOSK and self._case is not None:
-                self._later(self._propose_quietly(consultation, Event.CONNECTED, leg.name))
+                self._later(self._propose_quietly(consultation, Event.CONNECTED, leg.name.partition("/")[0]))
         elif state in ("disconnected", "failed", "closed"):
             emit("viewer_lost", consultation=consultation, viewer=leg.name)
             if state != "disconnected":
                 del self._legs[leg.name]
                 self._later(leg.close())
-            if leg.name != KIOSK and self._case is not None and self._case.state == State.CONNECTED:
-                self._later(self._propose_quietly(consultation, Event.INTERRUPTED, leg.name, "link lost"))
+            live = self._case is not None and self._case.state == State.CONNECTED
+            if leg.name != KIOSK and live and not self._specialist_connected():
+                self._later(
+                    self._propose_quietly(consultation, Event.INTERRUPTED, leg.name.partition("/")[0], "link lost")
+                )
 
     async def _propose_quietly(self, consultation: str, event: Event, who: str, reason: str = "") -> None:
         """A change of the media's state: when it comes at the wrong moment, the journal's state is the right one."""
@@ -374,6 +381,11 @@ class Van:
 
     async def _close_specialists(self) -> None:
         for name in [name for name in self._legs if name != KIOSK]:
+            await self._close_leg(name)
+
+    async def _close_oldest_pages(self) -> None:
+        """A specialist may have a few pages open; a reloaded one leaves its old leg to die by itself."""
+        for name in [name for name in self._legs if name != KIOSK][:-MOST_PAGES]:
             await self._close_leg(name)
 
     async def _close_leg(self, name: str) -> None:

@@ -24,7 +24,7 @@ INVITATION = "consultation-invitation"
 
 Sdp = Annotated[str, Field(min_length=10, max_length=SDP_LIMIT_CHARACTERS)]
 Session = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-"""A page's own name for one of its attempts to connect; an answer carries it back."""
+"""A page's own name for one of its attempts to connect, "<page>_<attempt>"; an answer carries it back."""
 Reason = Annotated[str, Field(min_length=1, max_length=400)]
 Base64 = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{1,200}={0,2}$")]
 

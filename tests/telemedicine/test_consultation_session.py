@@ -235,6 +235,22 @@ async def test_a_lost_link_is_told_and_the_same_specialist_comes_back(stage: Sta
         await second.close()
 
 
+async def test_two_pages_of_one_specialist_do_not_throw_each_other_out(stage: Stage) -> None:
+    async with specialist(stage) as page:
+        await accepted(stage, page)
+        first, second = Viewer(), Viewer()
+        await page.connect_media(first, "office_1")
+        await page.connect_media(second, "phone_1")
+        await until(lambda: len(second.samples) > 10)
+        before = len(first.samples)
+        await until(lambda: len(first.samples) > before + 10)
+        await second.close()
+        await until(lambda: stage.van.status()["viewers"] == ["shen.ruochuan"])
+        assert stage.vehicle.state == State.CONNECTED, "one page is still there"
+        await first.close()
+        await until(lambda: stage.vehicle.state == State.INTERRUPTED)
+
+
 async def test_opinion_reaches_the_journal_and_the_decision_comes_back(stage: Stage) -> None:
     async with specialist(stage) as page:
         await accepted(stage, page)

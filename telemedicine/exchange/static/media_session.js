@@ -26,6 +26,8 @@ export class MediaSession {
     this.vitals = null;
     /** @type {MediaStreamTrack | null} */
     this.microphone = null;
+    this.page = crypto.getRandomValues(new Uint32Array(2)).join('-');
+    this.attempt = 0;
     this.session = '';
     this.state = 'idle';                       // idle, connecting, connected, restoring
     this.lostAt = 0;
@@ -80,7 +82,7 @@ export class MediaSession {
     this.#become(this.lostAt ? 'restoring' : 'connecting');
     const pc = new RTCPeerConnection({ iceServers: [], bundlePolicy: 'max-bundle' });
     this.pc = pc;
-    this.session = crypto.getRandomValues(new Uint32Array(3)).join('-');
+    this.session = `${this.page}_${this.attempt += 1}`;
     const live = pc.createDataChannel('live', { ordered: false, maxRetransmits: 0 });
     this.#follow(live);
     this.vitals = pc.createDataChannel('vitals');

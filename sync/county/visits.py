@@ -209,10 +209,10 @@ def _merged(cases: Sequence[VisitCase]) -> list[VisitCase]:
     return merged
 
 
-def _during(served: Iterable[datetime], found: Sequence[Stay]) -> int:
-    """Encounters between arriving and leaving."""
+def _during(served: Sequence[datetime], found: Sequence[Stay]) -> int:
+    """Encounters between arriving and leaving; all of them where no stay was found, which is reason enough by itself."""
     if not found:
-        return 0
+        return len(served)
     since, until = found[0].arrived_at, found[-1].departed_at or datetime.max.replace(tzinfo=UTC)
     return sum(since <= at <= until for at in served)
 

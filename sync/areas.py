@@ -21,6 +21,12 @@ METRES_PER_DEGREE = 111_195.08
 Ring = tuple[tuple[float, float], ...]
 """Closed ring of (longitude_deg, latitude_deg), the order of GeoJSON (RFC 7946 section 3.1.1)."""
 
+Edge = tuple[float, float, float, float]
+"""Longitude and latitude of both ends."""
+_BANDS = 32
+_HAIR = 1e-9
+"""Degrees by which neighbouring bands overlap, against rounding."""
+
 DEFAULT_RADIUS_M = 1500.0
 ALWAYS = date(1970, 1, 1)
 
@@ -66,7 +72,8 @@ class Village:
         west, south, east, north = self.box
         if not (south <= latitude_deg <= north and west <= longitude_deg <= east):
             return False
-        return _crossings(self.polygon, latitude_deg, longitude_deg) % 2 == 1
+        band = min(_BANDS - 1, int((latitude_deg - south) / (north - south) * _BANDS)) if north > south else 0
+        return _crossings(self._edges[band], latitude_deg, longitude_deg) % 2 == 1
 
     def metres_outside(self, latitude_deg: float, longitude_deg: float) -> float:
         """Metres to the border from outside; 0.0 inside."""
@@ -87,6 +94,26 @@ class Village:
         if self.polygon is None:
             return abs(self.metres_from_centre(latitude_deg, longitude_deg) - self.radius_m)
         return _metres_to_rings(self.polygon, latitude_deg, longitude_deg)
+
+    @cached_property
+    def _edges(self) -> tuple[tuple[Edge, ...], ...]:
+        """Edges by bands of latitude from south to north, so that few are looked at for one position."""
+        _, south, _, north = self.box
+        height = (north - south) / _BANDS
+        edges = [
+            (*point, *before)
+            for ring in self.polygon or ()
+            for point, before in zip(ring, (*ring[-1:], *ring[:-1]), strict=True)
+        ]
+        return tuple(
+            tuple(
+                edge
+                for edge in edges
+                if min(edge[1], edge[3]) <= south + height * (band + 1) + _HAIR
+                and max(edge[1], edge[3]) >= south + height * band - _HAIR
+            )
+            for band in range(_BANDS)
+        )
 
     @cached_property
     def box(self) -> tuple[float, float, float, float]:
@@ -130,17 +157,14 @@ class AreaIndex:
                 yield row, column
 
 
-def _crossings(rings: Sequence[Ring], latitude_deg: float, longitude_deg: float) -> int:
+def _crossings(edges: Sequence[Edge], latitude_deg: float, longitude_deg: float) -> int:
     """How many edges a ray to the east meets (the even-odd rule; holes come out by themselves)."""
     count = 0
-    for ring in rings:
-        x_before, y_before = ring[-1]
-        for x, y in ring:
-            if (y > latitude_deg) != (y_before > latitude_deg):
-                meets_at = x + (x_before - x) * (latitude_deg - y) / (y_before - y)
-                if longitude_deg < meets_at:
-                    count += 1
-            x_before, y_before = x, y
+    for x, y, x_before, y_before in edges:
+        if (y > latitude_deg) != (y_before > latitude_deg):
+            meets_at = x + (x_before - x) * (latitude_deg - y) / (y_before - y)
+            if longitude_deg < meets_at:
+                count += 1
     return count
 
 

@@ -210,7 +210,7 @@ def _merged(cases: Sequence[VisitCase]) -> list[VisitCase]:
 
 
 def _during(served: Sequence[datetime], found: Sequence[Stay]) -> int:
-    """Encounters between arriving and leaving; all of them where no stay was found, which is reason enough by itself."""
+    """Encounters between arriving and leaving; all of them where no stay was found: that says enough."""
     if not found:
         return len(served)
     since, until = found[0].arrived_at, found[-1].departed_at or datetime.max.replace(tzinfo=UTC)

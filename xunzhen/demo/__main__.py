@@ -44,8 +44,8 @@ def main() -> None:
     except ValueError:
         sys.exit("--ports takes two numbers with a comma between them, such as 8400,8500")
     home = Home(chosen.home.resolve(), Ports(touchscreen, county))
-    if chosen.fresh:
-        shutil.rmtree(home.folder, ignore_errors=True)
+    if chosen.fresh or (home.county_data.exists() and not history.lived_through(home)):
+        shutil.rmtree(home.folder, ignore_errors=True)  # also what an interrupted first start has left
     try:
         asyncio.run(run(home, chosen))
     except AskPerson as stop:
@@ -58,7 +58,7 @@ async def run(home: Home, chosen: argparse.Namespace) -> None:
     founding.prepare(home, chosen)
     if not history.lived_through(home):
         print(f"living through the past {chosen.history_days} days in simulated time ...", flush=True)
-        await asyncio.to_thread(history.live_through, home, villages, chosen.history_days)
+        await history.live_through(home, chosen.history_days)
     processes = rows(home, chosen, villages)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -14,8 +14,10 @@ from argon2 import PasswordHasher
 
 from devices.clock import SystemClock
 from sync.county.app import County, open_county
-from sync.county.settings import read_county_settings
+from sync.county.settings import CountySettings, read_county_settings
 from sync.keys import VehicleKey
+from telemedicine.exchange.__main__ import exchange_url
+from telemedicine.exchange.store import ExchangeStore
 from xunzhen.demo import clips
 from xunzhen.demo.home import ADMINISTRATOR, COUNTY_NAME, CREWS, LIVE_VAN, PLATES, SPECIALIST, Home
 
@@ -34,9 +36,11 @@ def prepare(home: Home, chosen: Namespace) -> None:
     for folder in (home.run, home.devices, home.clips, home.county_data):
         folder.mkdir(parents=True, exist_ok=True)
     write_toml(home.county_settings, county_settings(home))
-    county = open_county(read_county_settings(home.county_settings), SystemClock())
+    settings = read_county_settings(home.county_settings)
+    county = open_county(settings, SystemClock())
     try:
         enrol_everybody(home, county)
+        introduce_specialist(settings)
         county_key = str(county.verifier_key)
     finally:
         county.close()
@@ -56,6 +60,12 @@ def enrol_everybody(home: Home, county: County) -> None:
         county.fleet.enrol(home.origin(vehicle), str(key.verifier_key()), vehicle, PLATES[vehicle])
     if not county.registry.villages():
         county.registry.import_villages(json.loads(home.township.read_text(encoding="utf-8")), by=ADMINISTRATOR.id)
+
+
+def introduce_specialist(settings: CountySettings) -> None:
+    store = ExchangeStore(exchange_url(settings))
+    store.set_profile(SPECIALIST.id, "主任医师", "青峪县人民医院超声医学科")
+    store.close()
 
 
 def key_file(home: Home, vehicle: str) -> Path:

@@ -1,15 +1,18 @@
-"""The past weeks, lived through in simulated time: two vans and the county in one process, production code throughout.
+"""The past weeks, lived through in simulated time: each van with the county in one process, production code throughout.
 
-Only the clock is simulated and the far ends are played: positions as a receiver would tell them, readings as drivers
-would make them. Journal, receipts, times and verdicts are what the same days would have left behind in life.
+``python -m xunzhen.demo.history HOME VEHICLE DAYS`` lives one van's weeks; the vans live side by side. Only the clock
+is simulated and the far ends are played: positions as a receiver would tell them, readings as drivers would make them.
+Journal, receipts, times and verdicts are what the same days would have left behind in life.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
+import json
 import math
 import random
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -21,13 +24,14 @@ import numpy as np
 from devices.clock import SimulatedClock, SystemClock
 from devices.readings import BloodPressure, Event, Glucose, IdentityCard, Position, PulseOximetry, Samples, Stamped
 from devices.simulators.ecg_source import LEADS, ecg_source
-from sync.areas import Village
+from sync.areas import Village, read_villages
 from sync.county.app import create_county
 from sync.county.settings import read_county_settings
 from sync.presence import LOCAL
 from vehicle.assembly import Vehicle, assemble
 from vehicle.settings import read_vehicle_settings
-from xunzhen.demo.home import CREWS, Home
+from xunzhen.demo.home import CREWS, Home, Ports
+from xunzhen.demo.processes import ServiceDidNotStart
 from xunzhen.demo.residents import Resident, residents
 
 FIX_EVERY_S = 10
@@ -35,6 +39,10 @@ DRIVE_S = 22 * 60
 ECG_CHUNK = 25
 ECG_RATE_HZ = 500.0
 UV_PER_COUNT = 1.25
+Place = tuple[float, float]
+"""Latitude and longitude in degrees."""
+DEPOT: Place = (31.05, 103.99)
+"""Where the vans sleep, outside every village: a night there is no stay."""
 Action = Callable[[], Awaitable[None]]
 Step = tuple[datetime, Action]
 
@@ -43,37 +51,59 @@ def lived_through(home: Home) -> bool:
     return _mark(home).exists()
 
 
-def live_through(home: Home, villages: Sequence[Village], days: int) -> None:
-    """Live the ``days`` before today; called once, in a thread of its own."""
-    asyncio.run(_live(home, villages, days))
+async def live_through(home: Home, days: int) -> None:
+    """Live the ``days`` before today, all vans at once, each in a process of its own.
+
+    :raises ServiceDidNotStart: a van's weeks failed; the message carries the end of what it said
+    """
+    lives = [
+        await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "xunzhen.demo.history", str(home.folder), vehicle, str(days)),
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        for vehicle in CREWS
+    ]
+    try:
+        for vehicle, life, (_, said) in zip(CREWS, lives, await _all_said(lives), strict=True):
+            if life.returncode:
+                raise ServiceDidNotStart(
+                    f"the past weeks of {vehicle} failed:\n{said.decode(errors='replace')[-2000:]}"
+                )
+    finally:
+        for life in lives:
+            if life.returncode is None:
+                life.kill()
     _mark(home).write_text(f"{days} days\n")
+
+
+async def _all_said(lives: Sequence[asyncio.subprocess.Process]) -> list[tuple[bytes, bytes]]:
+    return await asyncio.gather(*(life.communicate() for life in lives))
 
 
 def _mark(home: Home) -> Path:
     return home.folder / "lived-through"
 
 
-async def _live(home: Home, villages: Sequence[Village], days: int) -> None:
+async def _live(home: Home, vehicle: str, days: int) -> None:
     today = SystemClock().now().astimezone(LOCAL).date()
     first = today - timedelta(days=days)
     clock = SimulatedClock(_local(first, 6, 0))
     app = create_county(read_county_settings(home.county_settings), clock)
-    vans = {}
-    for name in CREWS:
-        settings = read_vehicle_settings(home.vehicle_settings(name))
-        vans[name] = assemble(settings, clock, sessions=False, transport=httpx.ASGITransport(app))
-    steps = heapq.merge(
-        *(_Weeks(vans[name], villages, clock, number).steps(first, today) for number, name in enumerate(CREWS)),
-        key=lambda step: step[0],
-    )
-    for at, action in steps:
+    settings = read_vehicle_settings(home.vehicle_settings(vehicle))
+    van = assemble(settings, clock, sessions=False, transport=httpx.ASGITransport(app))
+    villages = read_villages(json.loads(home.township.read_text(encoding="utf-8")))
+    for at, action in _Weeks(van, villages, clock, list(CREWS).index(vehicle)).steps(first, today):
         ahead_s = (at - clock.now()).total_seconds()
         if ahead_s > 0:
             clock.advance(ahead_s)
         await action()
-    for van in vans.values():
-        await van.stop()
+    await van.stop()
     app.state.county.close()
+
+
+def _centre(village: Village) -> Place:
+    return village.centre_latitude_deg, village.centre_longitude_deg
 
 
 def _local(day: date, hour: int, minute: int) -> datetime:
@@ -96,7 +126,6 @@ class _Weeks:
     def __init__(self, van: Vehicle, villages: Sequence[Village], clock: SimulatedClock, number: int) -> None:
         self._van = van
         self._clock = clock
-        self._depot = villages[6]
         self._round = [village for place, village in enumerate(villages) if place % 2 == number]
         self._chance = random.Random(f"weeks of {van.settings.vehicle.id}")
         self._leader = CREWS[van.settings.vehicle.id][0].id
@@ -127,9 +156,9 @@ class _Weeks:
         home_at = ends + timedelta(seconds=DRIVE_S)
         opened = arrives + timedelta(minutes=3)
         events = [
-            self._drive(self._depot, outing.village, leaves),
+            self._drive(DEPOT, _centre(outing.village), leaves),
             self._stand(outing.village, arrives, ends),
-            self._drive(outing.village, self._depot, ends),
+            self._drive(_centre(outing.village), DEPOT, ends),
             iter([(opened, self._start(outing.village))]),
             self._serve(outing, opened + timedelta(minutes=6), ends - timedelta(minutes=4)),
             iter([(ends - timedelta(minutes=1), self._end), (home_at + timedelta(minutes=5), self._deliver)]),
@@ -138,13 +167,13 @@ class _Weeks:
 
     # where it is --------------------------------------------------------------------------------------------------
 
-    def _drive(self, here: Village, there: Village, leaves: datetime) -> Iterator[Step]:
+    def _drive(self, here: Place, there: Place, leaves: datetime) -> Iterator[Step]:
         for second in range(0, DRIVE_S, FIX_EVERY_S):
             part = (1 - math.cos(math.pi * second / DRIVE_S)) / 2
             bend = math.sin(math.pi * part) * 0.006
-            latitude = here.centre_latitude_deg + part * (there.centre_latitude_deg - here.centre_latitude_deg) + bend
-            longitude = here.centre_longitude_deg + part * (there.centre_longitude_deg - here.centre_longitude_deg)
-            yield leaves + timedelta(seconds=second), self._at(latitude, longitude - bend / 2)
+            latitude_deg = here[0] + part * (there[0] - here[0]) + bend
+            longitude_deg = here[1] + part * (there[1] - here[1]) - bend / 2
+            yield leaves + timedelta(seconds=second), self._at(latitude_deg, longitude_deg)
 
     def _stand(self, village: Village, arrives: datetime, ends: datetime) -> Iterator[Step]:
         for second in range(0, int((ends - arrives).total_seconds()), FIX_EVERY_S):
@@ -248,3 +277,7 @@ def _card(person: Resident) -> IdentityCard:
         valid_from=date(2016, 5, 1),
         valid_until=None,
     )
+
+
+if __name__ == "__main__":
+    asyncio.run(_live(Home(Path(sys.argv[1]), Ports(0, 0)), sys.argv[2], int(sys.argv[3])))

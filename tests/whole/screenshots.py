@@ -1,0 +1,179 @@
+"""``make screenshots``: lives through a morning and keeps a picture of every page, in Chinese and English.
+
+``python -m tests.whole.screenshots FOLDER``
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.whole.people import YANG, VillageDoctor, context, sign_in_at_county
+from tests.whole.stage import CHROMIUM, WFDB_RECORD, Demo, start_demo, stop_demo, wait_until
+from xunzhen.demo.home import ADMINISTRATOR, SPECIALIST
+
+CONSULTATION = {
+    "chief_complaint": "右上腹隐痛 2 个月",
+    "history": "牧区长大，家里养犬；未手术",
+    "findings": "右上腹轻压痛，未及包块",
+    "preliminary": "肝囊性占位 K76.8",
+    "question": "是活动期包虫吗？要不要转诊？",
+}
+
+
+class Album:
+    """Keeps pictures of pages; ``page`` goes there in both languages and comes back in Chinese."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.names: list[str] = []
+
+    def keep(self, page: Page, name: str, settle_ms: int = 700) -> None:
+        page.wait_for_timeout(settle_ms)
+        page.screenshot(path=self._folder / f"{name}.png")
+        self.names.append(name)
+        print(name, flush=True)
+
+    def both(self, page: Page, url: str, name: str, settle_ms: int = 700) -> None:
+        joint = "&" if "?" in url else "?"
+        for language in ("en", "zh"):
+            page.goto(f"{url}{joint}lang={language}")
+            self.keep(page, f"{name}.{language}", settle_ms)
+
+
+def morning(demo: Demo, album: Album) -> None:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=[
+                *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+                *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+                "--autoplay-policy=no-user-gesture-required",
+            ],
+        )
+        van = context(chromium)
+        doctor = VillageDoctor(van.new_page(), demo.touchscreen)
+        desk = context(chromium, 1440, 900)
+        specialist = desk.new_page()
+        at_the_van(demo, doctor, album)
+        sign_in_at_county(specialist, demo.specialist, SPECIALIST.id, SPECIALIST.secret)
+        consult(demo, doctor, specialist, album)
+        at_the_county(demo, context(chromium, 1440, 900).new_page(), album)
+        large = context(chromium, 1920, 1080)
+        big = VillageDoctor(large.new_page(), demo.touchscreen)
+        big.sign_in()
+        big.go("measure")
+        album.keep(big.page, "measure.1920x1080", 2500)
+        big.go("measure?theme=night")
+        album.keep(big.page, "measure.night", 2500)
+        chromium.close()
+
+
+def at_the_van(demo: Demo, doctor: VillageDoctor, album: Album) -> None:
+    url, page = demo.touchscreen, doctor.page
+    album.both(page, f"{url}sign-in", "sign-in")
+    doctor.sign_in()
+    wait_until("position", lambda: page.reload() and page.get_by_test_id("proposed").count())
+    album.both(page, f"{url}today", "today-start")
+    doctor.start_visit()
+    demo.simulate("card", **YANG)
+    expect(page.get_by_test_id("served-name")).to_have_text(YANG["name"], timeout=20_000)
+    demo.simulate("card_off")
+    demo.simulate("finger", on=True, spo2_percent=96, pulse_bpm=74)
+    demo.simulate("glucose", glucose_mmol_l=6.4)
+    wait_until("glucose", lambda: demo.van("select 1 from readings where type='glucose' and encounter is not null "
+                                           "and confirmed_at is null"), 40)  # fmt: skip
+    doctor.confirm("glucose")
+    demo.simulate("blood_pressure", systolic_mmhg=162, diastolic_mmhg=98, pulse_bpm=76)
+    doctor.go("measure?focus=blood_pressure")
+    expect(page.get_by_test_id("value-blood_pressure").first).to_contain_text("162", timeout=40_000)
+    album.both(page, f"{url}measure?focus=blood_pressure", "measure", 2500)
+    doctor.confirm("blood_pressure")
+    album.both(page, f"{url}today", "today")
+    album.both(page, f"{url}screening", "screening")
+    album.both(page, f"{url}ecg", "ecg", 5000)
+    page.get_by_test_id("record-ecg").click()
+    expect(page.get_by_test_id("unreviewed")).to_be_visible(timeout=40_000)
+    album.both(page, page.url.partition("?")[0], "ecg-stored", 1500)
+    album.both(page, f"{url}people", "people")
+    patient = demo.van("select patient from patients where name = ?", YANG["name"])[0][0]
+    album.both(page, f"{url}people/{patient}", "person")
+    album.both(page, f"{url}people/register", "register")
+    album.both(page, f"{url}ultrasound", "ultrasound", 3000)
+    album.both(page, f"{url}status", "status")
+    album.both(page, f"{url}consult", "consult-request")
+
+
+def consult(demo: Demo, doctor: VillageDoctor, specialist: Page, album: Album) -> None:
+    doctor.request_consultation(**CONSULTATION)
+    expect(specialist.get_by_test_id("invitation")).to_be_visible(timeout=20_000)
+    album.both(specialist, demo.specialist, "specialist-invitations")
+    specialist.get_by_test_id("accept-invitation").click()
+    specialist.wait_for_url("**/specialist/consultations/**")
+    session = specialist.url.partition("?")[0]
+    specialist.get_by_test_id("opinion-findings").fill(
+        "肝右叶囊性占位约 46×39 mm，壁厚、双层，囊内多个子囊，后方回声增强。"
+    )
+    specialist.get_by_test_id("opinion-diagnosis").fill("肝细粒棘球蚴病")
+    specialist.get_by_test_id("opinion-icd10").fill("B67.0")
+    doctor.go("consult")
+    specialist.wait_for_timeout(6000)
+    album.keep(specialist, "specialist-session.zh", 3000)
+    album.both(doctor.page, f"{demo.touchscreen}consult", "consult-session", 5000)
+    specialist.goto(f"{session}?lang=en")
+    album.keep(specialist, "specialist-session.en", 8000)
+    specialist.goto(f"{session}?lang=zh")
+    specialist.get_by_test_id("opinion-findings").fill("肝右叶囊性占位约 46×39 mm，壁厚、双层，囊内多个子囊。")
+    specialist.get_by_test_id("opinion-diagnosis").fill("肝细粒棘球蚴病")
+    specialist.locator('input[name="action"][value="refer"]').check(force=True)
+    specialist.get_by_test_id("opinion-advice").fill("建议 2 周内到县医院外科门诊，带今天的图像。")
+    album.both(specialist, f"{demo.specialist}/to-sign", "specialist-to-sign")
+    specialist.goto(session)
+    specialist.get_by_test_id("opinion-findings").fill("肝右叶囊性占位约 46×39 mm，壁厚、双层，囊内多个子囊。")
+    specialist.get_by_test_id("opinion-diagnosis").fill("肝细粒棘球蚴病")
+    specialist.locator('input[name="action"][value="refer"]').check(force=True)
+    specialist.get_by_test_id("opinion-advice").fill("建议 2 周内到县医院外科门诊，带今天的图像。")
+    specialist.get_by_test_id("sign-password").fill(SPECIALIST.secret)
+    specialist.get_by_test_id("sign-opinion").click()
+    expect(doctor.page.get_by_test_id("opinion")).to_be_visible(timeout=20_000)
+    album.both(doctor.page, f"{demo.touchscreen}consult", "consult-opinion")
+    doctor.page.get_by_test_id("open-decision").click()
+    album.keep(doctor.page, "consult-decision.zh")
+    doctor.page.keyboard.press("Escape")
+    doctor.decide("同意，今天开转诊单，两天后电话回访。")
+
+
+def at_the_county(demo: Demo, county: Page, album: Album) -> None:
+    album.both(county, demo.county, "county-sign-in")
+    sign_in_at_county(county, demo.county, ADMINISTRATOR.id, ADMINISTRATOR.secret)
+    album.both(county, f"{demo.county}county/coverage", "county-coverage")
+    album.both(county, f"{demo.county}county/map", "county-map")
+    visit = demo.county_tables(
+        "select visit from visits where closed_at is not null order by dwell_s desc, opened_at desc limit 1"
+    )[0][0]
+    album.both(county, f"{demo.county}county/visits/{visit}", "county-visit")
+    album.both(county, f"{demo.county}county/visits/{visit}/entries", "county-entries")
+    album.both(county, f"{demo.county}county/fleet", "county-fleet")
+    album.both(county, f"{demo.county}county/audit", "county-audit")
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    album = Album(folder)
+    demo = start_demo(
+        *(["--ecg", str(WFDB_RECORD)] if WFDB_RECORD.with_suffix(".hea").exists() else []), "--no-morning"
+    )
+    try:
+        morning(demo, album)
+    finally:
+        stop_demo(demo)
+    lines = ["# Every page", "", "Made by `make screenshots` from a running demo; the people are invented.", ""]
+    lines += [f"![{name}]({name}.png)\n" for name in sorted(album.names)]
+    (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

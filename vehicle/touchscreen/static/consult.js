@@ -5,7 +5,7 @@ import { stayJoined } from './media.js';
 
 const say = words();
 const session = document.querySelector('[data-media]');
-const shownState = document.getElementById('opinion')?.dataset.state ?? '';
+const shownState = session ? 'connected' : 'requested';                // what kind of page this is
 const SESSION = new Set(['accepted', 'connected', 'interrupted']);
 
 if (session) {
@@ -26,7 +26,13 @@ if (session) {
   });
 }
 
-feed.on('consultation', (message) => {
-  const state = message.state ?? message.consultation?.state;
+/**
+ * Another kind of page is due when the session begins or is over.
+ * @param {string | undefined} state
+ */
+function look(state) {
   if (state && SESSION.has(state) !== SESSION.has(shownState) && !document.querySelector('dialog[open]')) location.reload();
-});
+}
+feed.on('consultation', (message) => look(message.state));
+document.addEventListener('renewed', () => look(document.getElementById('opinion')?.dataset.state));     // told before we listened
+look(document.getElementById('opinion')?.dataset.state);

@@ -1,0 +1,86 @@
+"""Words and numbers of the touchscreen: both languages whole, values written as a person reads them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+
+from sync.web.catalog import texts
+from vehicle.touchscreen.frame import FOLDER
+from vehicle.touchscreen.measure import HandEntryDiffers, hand_values, needle
+from vehicle.touchscreen.wording import byte_size, hours_minutes, local_day, local_time, span, value_text
+
+LATE = datetime(2026, 3, 1, 16, 30, tzinfo=UTC)
+"""Already the next day in China."""
+
+
+def own(language: str) -> set[str]:
+    return {key for key in texts(language).keys() if key.startswith("touch.")}
+
+
+def test_english_says_everything_chinese_says() -> None:
+    assert own("zh") == own("en")
+
+
+def test_every_word_a_template_asks_for_is_in_the_catalog() -> None:
+    asked = {
+        f"touch.{key}"
+        for template in (FOLDER / "templates").glob("*.html")
+        for key in re.findall(r"\bw\('([a-z0-9_.]+)'[,)]", template.read_text(encoding="utf-8"))
+    }
+    assert len(asked) > 150
+    assert asked <= own("zh")
+
+
+def test_places_in_a_text_are_the_same_in_both_languages() -> None:
+    zh, en = texts("zh"), texts("en")
+    for key in own("zh"):
+        assert set(re.findall(r"{(\w+)}", zh(key))) == set(re.findall(r"{(\w+)}", en(key))), key
+
+
+def test_times_are_shown_in_chinese_legal_time() -> None:
+    assert local_time(LATE) == "00:30"
+    assert local_day(LATE, texts("zh")) == "3月2日"
+    assert local_day(LATE, texts("en")) == "2 Mar"
+    assert local_time(None) == "–"
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "written"),
+    [
+        ("blood_pressure", {"systolic_mmhg": 184, "diastolic_mmhg": 112}, "184/112"),
+        ("blood_pressure", {"systolic_mmhg": 184}, "–"),
+        ("glucose", {"glucose_mmol_l": 6.4}, "6.4"),
+        ("glucose", {"glucose_mmol_l_e2": 3330}, "33.3"),
+        ("glucose", {"beyond_range": "low"}, "LO"),
+        ("pulse_oximetry", {"spo2_percent": 96}, "96"),
+        ("temperature", {"temperature_c_e2": 3660}, "36.6"),
+        ("temperature", {}, "–"),
+    ],
+)
+def test_a_value_as_it_stands_on_its_tile(kind: str, values: dict[str, object], written: str) -> None:
+    assert value_text(kind, values) == written
+
+
+def test_spans_and_sizes_in_the_largest_fitting_unit() -> None:
+    t = texts("zh")
+    assert [span(s, t) for s in (5, 65, 7200, 3 * 86400)] == ["5 秒", "1 分钟", "2 小时", "3 天"]
+    assert [byte_size(n) for n in (12, 3_400, 3_400_000, 126_000_000_000)] == ["12 B", "3.4 kB", "3.4 MB", "126 GB"]
+    assert hours_minutes(11_105) == "3:05"
+
+
+def test_a_hand_entry_counts_only_when_typed_twice_alike() -> None:
+    told = {"systolic_mmhg": "162", "systolic_mmhg_again": "162", "diastolic_mmhg": "98", "diastolic_mmhg_again": "98"}
+    assert hand_values("blood_pressure", told) == {"systolic_mmhg": 162, "diastolic_mmhg": 98}
+    for again in ("", "89", "x"):
+        with pytest.raises(HandEntryDiffers, match="diastolic_mmhg"):
+            hand_values("blood_pressure", {**told, "diastolic_mmhg_again": again})
+
+
+def test_the_needle_stands_on_the_step_the_value_belongs_to() -> None:
+    cuts = [90.0, 120.0, 140.0, 160.0, 180.0]
+    assert needle(162, cuts) == pytest.approx((4 + 2 / 20) / 6)
+    assert needle(20, cuts) == 0.0
+    assert needle(400, cuts) == 1.0

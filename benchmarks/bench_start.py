@@ -115,9 +115,7 @@ def main() -> None:
     print("start to first page, s           min    median max")
     for name, seconds in (("vehicle", van), ("bare FastAPI + uvicorn", peer)):
         print(f"  {name:28} {min(seconds):6.2f} {statistics.median(seconds):6.2f} {max(seconds):6.2f}")
-    print(
-        f"  ratio of medians             {statistics.median(van) / statistics.median(peer):6.2f}   (goal: < 2 s)"
-    )
+    print(f"  ratio of medians             {statistics.median(van) / statistics.median(peer):6.2f}   (goal: < 2 s)")
     print("resident memory in the demo, MiB")
     for name, mib in sorted(memory.items()):
         print(f"  {name:28} {mib:6.0f}")

@@ -1,4 +1,4 @@
-"""Texts of the screens, one catalog per language: ``sync/web/texts/<language>/<screen>.toml``. Chinese first, English second."""
+"""Texts of the screens, one catalog per language: ``sync/web/texts/<language>/<screen>.toml``; Chinese first."""
 
 from __future__ import annotations
 

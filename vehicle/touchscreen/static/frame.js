@@ -7,7 +7,7 @@ import { calibrated } from '/shared/scale.js';
 const IDLE_LOCK_MS = 10 * 60_000;
 const SOON_MS = 120, QUIETLY_MS = 2000;
 /** Messages that come all the time: their parts are renewed at leisure. */
-const FREQUENT = new Set(['device', 'status', 'clock', 'link']);
+const FREQUENT = new Set(['device', 'status', 'clock', 'link', 'live']);
 
 export const store = new SampleStore();
 exposeSamples(store);
@@ -143,7 +143,7 @@ setInterval(() => {
 // --- the line to the van ------------------------------------------------------------------------------------------
 
 for (const kind of ['reading', 'visit', 'encounter', 'prompts', 'consultation', 'status', 'clock']) {
-  feed.on(kind, (message) => { if (!(kind === 'reading' && message.live)) renew(kind); });
+  feed.on(kind, (message) => { renew(kind === 'reading' && message.live ? 'live' : kind); });
 }
 
 feed.on('device', (message) => {

@@ -6,6 +6,8 @@ import random
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from vehicle.clinic.identity import check_digit
+
 SURNAMES = "杨陈罗马何田石周吴赵李王张刘黄孙胡朱高林郑梁谢宋唐许邓冯韩曹"
 GIVEN_FEMALE = (
     "桂芳",
@@ -39,7 +41,6 @@ GIVEN_MALE = (
     "学军",
     "守义",
 )
-WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,7 @@ class Resident:
 def id_number(area: str, born_on: date, order: int) -> str:
     """18 characters of a resident identity number with its check digit (GB 11643, ISO 7064 MOD 11-2)."""
     body = f"{area}{born_on:%Y%m%d}{order:03d}"
-    total = sum(int(digit) * weight for digit, weight in zip(body, WEIGHTS, strict=True))
-    return body + "10X98765432"[total % 11]
+    return body + check_digit(body)
 
 
 def residents(village_code: str, village_name: str, count: int) -> list[Resident]:

@@ -1,0 +1,122 @@
+"""The parts of the demo that are exact: villages, people, settings files, processes, the console script."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from devices.clock import SystemClock
+from sync.areas import read_villages
+from vehicle.clinic.identity import IdNumber, check_id_number
+from xunzhen.demo.founding import write_toml
+from xunzhen.demo.history import DEPOT
+from xunzhen.demo.home import TOWNSHIP
+from xunzhen.demo.processes import RESTARTS_AT_MOST, Process, ServiceDidNotStart
+from xunzhen.demo.residents import residents
+
+VILLAGES = read_villages(json.loads(TOWNSHIP.read_text(encoding="utf-8")))
+
+
+def test_twelve_villages_that_do_not_overlap_at_their_centres() -> None:
+    assert len(VILLAGES) == len({village.code for village in VILLAGES}) == 12
+    for village in VILLAGES:
+        holders = [
+            other.name
+            for other in VILLAGES
+            if other.contains(village.centre_latitude_deg, village.centre_longitude_deg)
+        ]
+        assert holders == [village.name]
+        assert village.metres_inside(village.centre_latitude_deg, village.centre_longitude_deg) > 500
+
+
+def test_the_depot_is_in_no_village() -> None:
+    assert min(village.metres_outside(*DEPOT) for village in VILLAGES) > 1000
+
+
+def test_residents_are_the_same_at_every_call_and_have_valid_numbers() -> None:
+    people = [person for village in VILLAGES for person in residents(village.code, village.name, 30)]
+    assert people[:30] == residents(VILLAGES[0].code, VILLAGES[0].name, 30)
+    assert len({person.id_number for person in people}) == len(people)
+    for person in people:
+        number = check_id_number(person.id_number, date(2026, 11, 21))
+        assert isinstance(number, IdNumber)
+        assert (number.born_on, number.sex) == (person.born_on, person.sex)
+        assert person.diastolic_mmhg < person.systolic_mmhg
+
+
+def test_settings_files_read_back_as_written(tmp_path: Path) -> None:
+    tables = {
+        "language": "zh",
+        "practice": True,
+        "county": {"url": "http://127.0.0.1:1", "key": 'quoted "+" \\ 村'},
+        "staff": [{"id": "a", "n": 1}, {"id": "b", "n": 2}],
+    }
+    write_toml(tmp_path / "x.toml", tables)
+    assert tomllib.loads((tmp_path / "x.toml").read_text(encoding="utf-8")) == tables
+
+
+READY = """
+import os, socket, sys, time
+notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+notify.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+open(sys.argv[1], "a").write(f"{os.getpid()}\\n")
+time.sleep(60)
+"""
+
+
+async def test_a_process_that_fails_to_start_says_why(tmp_path: Path) -> None:
+    broken = Process("broken", [sys.executable, "-c", "raise SystemExit('no such port')"], tmp_path, SystemClock())
+    with pytest.raises(ServiceDidNotStart, match="no such port"):
+        await broken.start()
+
+
+async def test_a_killed_process_is_started_again_three_times_and_then_left(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    service = Process("service", [sys.executable, "-c", READY, str(starts)], tmp_path, SystemClock())
+    await service.start()
+    watch = asyncio.create_task(service.watch())
+    for number in range(RESTARTS_AT_MOST + 1):
+        while len(starts.read_text().split()) <= number:  # noqa: ASYNC110 - another process writes the file
+            await asyncio.sleep(0.02)
+        os.kill(int(starts.read_text().split()[number]), signal.SIGKILL)
+    await asyncio.wait_for(watch, 20)
+    assert len(starts.read_text().split()) == RESTARTS_AT_MOST + 1
+    assert service.pid is None
+
+
+async def test_stopping_ends_it(tmp_path: Path) -> None:
+    service = Process("service", [sys.executable, "-c", READY, str(tmp_path / "starts")], tmp_path, SystemClock())
+    await service.start()
+    pid = service.pid
+    assert pid is not None
+    await service.stop()
+    assert service.pid is None
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["nonsense"], 2, "usage: xunzhen SERVICE"),
+        ([], 2, "consultation"),
+        (["--help"], 0, "county"),
+        (["demo", "--ports", "8400"], 1, "two numbers with a comma"),
+        (["vehicle", "--settings", "/nonexistent.toml"], 2, "no such settings file"),
+    ],
+)
+def test_the_console_script_says_what_to_do(arguments: list[str], code: int, says: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "xunzhen.cli", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert says in run.stdout + run.stderr
+    assert run.returncode == code

@@ -52,6 +52,8 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "video_source_lost": ("feed", "reason"),
     "video_source_opened": ("feed",),
     "opinion_received": ("consultation",),
+    "h264_encoder_chosen": ("encoder",),
+    "no_h264_encoder": ("tried",),
     # county
     "checkpoint_accepted": ("origin", "size"),
     "checkpoint_refused": ("origin", "reason"),

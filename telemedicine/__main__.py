@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import logging
 import os
 import random
 import socket
@@ -21,8 +22,9 @@ from sync.secret_file import KeyMissing
 from sync.service import READY, beat, log_to_stderr, notify, stop_on_signals
 from telemedicine.local_app import create_local_app
 from telemedicine.media import aiortc_patches
+from telemedicine.media.h264 import KNOWN, first_that_works
 from telemedicine.settings import ConsultationSettings, IdentitySettings, load_settings
-from telemedicine.van import Van
+from telemedicine.van import NO_H264_ENCODER, Van
 
 SERVICE = "consultation"
 SOCKET_MODE = 0o660
@@ -60,7 +62,12 @@ async def serve(settings: ConsultationSettings) -> None:
     clock = SystemClock()
     began_s = clock.monotonic_s()
     key = await _vehicle_key(settings.identity, clock)
-    van = Van(settings, key, clock, random.random)
+    h264 = await asyncio.to_thread(first_that_works)
+    if h264 is None:
+        emit(NO_H264_ENCODER, level=logging.WARNING, tried=[encoder.name for encoder in KNOWN])
+    else:
+        emit("h264_encoder_chosen", encoder=h264.name)
+    van = Van(settings, key, clock, random.random, h264)
     app = create_local_app(van, os.urandom(32).hex())
     server = _Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=2))
     listener = listen(settings.socket)

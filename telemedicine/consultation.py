@@ -13,9 +13,13 @@ tells the others again what it knows: ``next_state`` then returns the same state
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 from devices.errors import AskPerson
+
+LONGEST_NAME = 24
+_WHO = re.compile(r"(?P<name>[^,]+?)(?:, (?P<title>.+))? \((?P<id>[^()\s]+)\)")
 
 
 class State(StrEnum):
@@ -153,3 +157,18 @@ def spoken(state: State | str, language: str = "zh") -> str:
     """The state's name as a person would say it, in "zh" or "en"."""
     chinese, english = _SPOKEN[State(state)]
     return english if language == "en" else chinese
+
+
+def write_who(account: str, name: str, title: str = "") -> str:
+    """A specialist as the journal names who took a step: "name, title (id)", for people and for the audit.
+
+    At most 120 characters beside a long id: names and titles are cut to 24.
+    """
+    words = ", ".join(part.replace(",", " ").strip()[:LONGEST_NAME] for part in (name, title) if part.strip(" ,"))
+    return f"{words} ({account})" if name.strip(" ,") else account
+
+
+def read_who(who: str) -> tuple[str, str, str]:
+    """Id, name and title out of ``write_who``; words of another form are id and name in one, without title."""
+    found = _WHO.fullmatch(who)
+    return (found["id"], found["name"], found["title"] or "") if found else (who, who, "")

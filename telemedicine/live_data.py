@@ -3,6 +3,10 @@
 "live" carries binary samples frames, unordered and never sent twice; a frame that would wait behind others is left
 out and the gap is stated. "vitals" carries JSON in order. A page that joins first gets the states as they are now, and
 may ask for samples it has missed: ``{"type": "backfill", "device", "segment", "first", "count"}`` on "vitals".
+
+A specialist gets numbers and signals of the person the consultation is about and nothing else of the feed: not who is
+served (with address and phone), not the queue, not the crew's prompts. While the van serves somebody else nothing
+goes out, and the page is told so.
 """
 
 from __future__ import annotations
@@ -24,9 +28,10 @@ LIVE_BOUND_BYTES = 6_000
 """About half a second of ECG: what waits longer is of no use to a live picture."""
 VITALS_BOUND_BYTES = 128_000
 BACKFILL_BOUND_SAMPLES = 5_000
-SHOWN = frozenset({"reading", "device", "status", "encounter", "prompts", "clock", "gap"})
-"""Message types that go to a specialist; the rest of the feed is the van's own business."""
-REMEMBERED = frozenset({"device", "encounter", "prompts"})
+SETTLED = frozenset({"confirmed", "rejected"})
+"""States of the vehicle's ``reading`` messages after which the case's table of readings is another one."""
+WORKING_LINKS = frozenset({"connected", "degraded"})
+SILENT_SENSORS = frozenset({"off", "lead_off", "error"})
 FIRST_RETRY_S, LAST_RETRY_S = 0.3, 5.0
 
 
@@ -135,14 +140,20 @@ class DataViewer:
 class LiveData:
     """Reads the vehicle's live feed for ever and hands it to the viewers."""
 
-    def __init__(self, vehicle: VehicleClient, clock: Clock, on_consultation: Callable[[dict[str, Any]], None]) -> None:
-        """:param on_consultation: called with the vehicle's message about a consultation; with {} when it is back"""
+    def __init__(self, vehicle: VehicleClient, clock: Clock, on_news: Callable[[dict[str, Any]], None]) -> None:
+        """
+        :param on_news: called with the vehicle's message about a consultation; with {} when the feed is back or the
+            confirmed readings changed, which both mean: look at the case again
+        """
         self._vehicle = vehicle
         self._clock = clock
-        self._on_consultation = on_consultation
+        self._on_news = on_news
         self._viewers: set[DataViewer] = set()
         self._states: dict[str, str] = {}
-        self._readings: dict[str, str] = {}
+        self._numbers: dict[str, dict[str, Any]] = {}
+        """Device -> the live numbers that stand on the pages now."""
+        self._about: str | None = None
+        self._served: str | None = None
         self.connected = False
 
     def join(self) -> DataViewer:
@@ -153,19 +164,29 @@ class LiveData:
     def leave(self, viewer: DataViewer) -> None:
         self._viewers.discard(viewer)
 
+    def about(self, encounter: str | None) -> None:
+        """The encounter that the consultation is about; None when there is none or it is not known."""
+        if encounter != self._about:
+            self._about = encounter
+            self._look_who_is_served()
+
+    @property
+    def withheld(self) -> bool:
+        """Somebody else is being served: what the devices say now is not about this consultation's person."""
+        return None not in (self._about, self._served) and self._about != self._served
+
     def states(self) -> list[str]:
         """What a page has to know before it understands what comes next."""
-        return [*self._states.values(), *self._readings.values()]
+        return [*self._states.values(), *(_text(numbers) for numbers in self._numbers.values())]
 
     def tell(self, message: dict[str, Any]) -> None:
         """A message of our own (e.g. the state of the feeds) to every viewer; remembered by its type."""
-        text = json.dumps(message, ensure_ascii=False)
-        self._states[f"own/{message['type']}"] = text
-        for viewer in tuple(self._viewers):
-            viewer.send_message(text)
+        self._states[f"own/{message['type']}"] = _text(message)
+        self._send(message)
 
     async def samples(self, device: str, segment: int, first: int, count: int) -> bytes | None:
-        return await self._vehicle.samples(device, segment, first, count)
+        """Samples of the last minute for a page that missed them; None when there are none or they are withheld."""
+        return None if self.withheld else await self._vehicle.samples(device, segment, first, count)
 
     async def run(self) -> None:
         """Follow the feed; open it again with back-off when the vehicle process restarts."""
@@ -179,10 +200,11 @@ class LiveData:
                         if said_lost:
                             emit("live_data_restored")
                             said_lost = False
-                        self._on_consultation({})
+                        self._on_news({})
                     self._take(message)
             except VehicleAway as fault:
                 self.connected = False
+                self._withdraw()
                 if not said_lost:
                     emit("live_data_lost", reason=str(fault))
                     said_lost = True
@@ -191,26 +213,67 @@ class LiveData:
 
     def _take(self, message: str | bytes) -> None:
         if isinstance(message, bytes):
-            for viewer in tuple(self._viewers):
-                viewer.send_frame(message)
+            if not self.withheld:
+                for viewer in tuple(self._viewers):
+                    viewer.send_frame(message)
             return
         try:
             parsed = json.loads(message)
             kind = str(parsed["type"])
         except (ValueError, KeyError, TypeError):
             return
-        if kind == "consultation":
-            self._on_consultation(parsed)
-        if kind not in SHOWN:
-            return
-        self._remember(kind, parsed, message)
-        for viewer in tuple(self._viewers):
-            viewer.send_message(message)
+        match kind:
+            case "consultation":
+                self._on_news(parsed)
+            case "reading":
+                self._reading(parsed)
+            case "device":
+                self._device(parsed)
+            case "encounter":
+                served = parsed.get("encounter")
+                self._served = served.get("encounter") if isinstance(served, dict) else None
+                self._look_who_is_served()
+            case "gap":
+                self._send(parsed)
 
-    def _remember(self, kind: str, parsed: dict[str, Any], message: str) -> None:
-        if kind == "encounter":
-            self._readings.clear()  # another person is served: nothing of the one before may be shown
-        if kind in REMEMBERED:
-            self._states[f"{kind}/{parsed.get('device', '')}"] = message
-        elif kind == "reading":
-            self._readings[str(parsed.get("kind") or parsed.get("reading_type") or parsed.get("device"))] = message
+    def _reading(self, message: dict[str, Any]) -> None:
+        """Live numbers go out; what was confirmed or rejected is in the case itself.
+
+        The vehicle says ``reading`` for both: live numbers come with ``values``, a tile's change with its ``state``.
+        """
+        values = message.get("values")
+        if message.get("state") in SETTLED:
+            self._on_news({})
+        elif message.get("live") and isinstance(values, dict) and not self.withheld:
+            numbers = {name: message.get(name) for name in ("kind", "device", "values", "at")}
+            self._numbers[str(message.get("device"))] = {"type": "reading", **numbers}
+            self._send({"type": "reading", **numbers})
+
+    def _device(self, message: dict[str, Any]) -> None:
+        device = str(message.get("device", ""))
+        self._states[f"device/{device}"] = _text(message)
+        self._send(message)
+        if message.get("link", "connected") not in WORKING_LINKS or message.get("sensor") in SILENT_SENSORS:
+            self._withdraw(device)
+
+    def _look_who_is_served(self) -> None:
+        if self.withheld or self._served is None:
+            self._withdraw()
+        told = {"type": "someone_else", "served": self.withheld}
+        if self._states.get("own/someone_else") != _text(told):
+            self.tell(told)
+
+    def _withdraw(self, device: str | None = None) -> None:
+        """Take live numbers off the pages: those of ``device``, or all."""
+        for name in [name for name in self._numbers if device in (None, name)]:
+            shown = self._numbers.pop(name)
+            self._send({**shown, "values": dict.fromkeys(shown["values"])})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        text = _text(message)
+        for viewer in tuple(self._viewers):
+            viewer.send_message(text)
+
+
+def _text(message: dict[str, Any]) -> str:
+    return json.dumps(message, ensure_ascii=False)

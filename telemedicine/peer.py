@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiortc import (
     MediaStreamTrack,
@@ -54,21 +54,24 @@ class Leg:
         data: DataViewer | None,
         ice_servers: Sequence[IceServer],
         on_state: Callable[[Leg, str], None],
+        watch: Callable[[MediaStreamTrack], Awaitable[None]] | None = None,
     ) -> None:
         """
         :param encoders: what the video lines show, in their order; None for a feed that is not configured
         :param on_state: called with the connection's state: connecting, connected, disconnected, failed, closed
+        :param watch: reads the page's own camera to its end; None: its pictures are thrown away
         """
         self.name = name
         self._encoders = list(encoders)
         self._line = line
         self._data = data
         self._on_state = on_state
+        self._watch = watch or _drain
         self._ice_servers = ice_servers
         self._pc = self._connection()
         self._tracks: list[PacketTrack] = []
         self._video: list[tuple[RTCRtpSender, Encoder]] = []
-        self._drains: set[asyncio.Task[None]] = set()
+        self._drains: set[asyncio.Future[None]] = set()
         self._closing: asyncio.Task[None] | None = None
         self.state = "new"
 
@@ -91,7 +94,10 @@ class Leg:
             raise OfferRefused(f"an offer has at most {MOST_VIDEO_LINES} video lines, this one has {len(lines)}")
         for index, media in enumerate(lines):
             wanted = media.direction in ("recvonly", "sendrecv")
-            self._add_video(self._encoders[index] if wanted and index < len(self._encoders) else None)
+            if media.direction == "sendonly":
+                self._pc.addTransceiver("video", direction="recvonly")  # its camera, in whatever codec it prefers
+            else:
+                self._add_video(self._encoders[index] if wanted and index < len(self._encoders) else None)
         if any(media.kind == "audio" for media in description.media):
             self._pc.addTrack(self._line)
         try:
@@ -147,7 +153,7 @@ class Leg:
         if track.kind == "audio":
             self._line.hear(track)
         else:  # pictures nobody has asked for must still be read, or aiortc keeps them all
-            task = asyncio.get_running_loop().create_task(_drain(track))
+            task = asyncio.ensure_future(self._watch(track))
             self._drains.add(task)
             task.add_done_callback(self._drains.discard)
 

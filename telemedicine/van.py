@@ -16,11 +16,13 @@ from typing import Any
 from devices.clock import Clock
 from devices.events import emit
 from sync.keys import VehicleKey
-from telemedicine.consultation import LIVE, OPEN, Event, State, WrongMoment, next_state
+from telemedicine.consultation import LIVE, OPEN, Event, State, WrongMoment, next_state, write_who
 from telemedicine.live_data import LiveData
+from telemedicine.media import face
 from telemedicine.media.audio import AudioBridge
 from telemedicine.media.encoder import Encoder
-from telemedicine.media.sources import Source
+from telemedicine.media.h264 import H264
+from telemedicine.media.sources import Source, SourceState
 from telemedicine.peer import Leg, OfferRefused
 from telemedicine.settings import FEED_ORDER, ConsultationSettings, FeedName
 from telemedicine.signalling_client import SignallingClient
@@ -52,15 +54,25 @@ NEWS_BOUND = 20
 MOST_PAGES = 3
 GOODBYE_WITHIN_S = 3.0
 KIOSK = "kiosk"
+NO_H264_ENCODER = "no_h264_encoder"
+"""State of every feed, and the event at start, when FFmpeg has no H.264 encoder that works."""
 SHARES: dict[FeedName, float] = {"ultrasound": 0.6, "room": 0.4}
 """How two feeds divide what a viewer can receive: the ultrasound goes before faces."""
 
 
 class Van:
     def __init__(
-        self, settings: ConsultationSettings, key: VehicleKey, clock: Clock, jitter: Callable[[], float]
+        self,
+        settings: ConsultationSettings,
+        key: VehicleKey,
+        clock: Clock,
+        jitter: Callable[[], float],
+        h264: H264 | None,
     ) -> None:
-        """:param jitter: 0 <= x < 1, for back-off"""
+        """
+        :param jitter: 0 <= x < 1, for back-off
+        :param h264: the encoder for every feed; None: the session has voice and data only
+        """
         self._settings = settings
         self._key = key
         self._clock = clock
@@ -77,9 +89,17 @@ class Van:
                 feed.frame_rate_hz,
                 feed.bit_rate_bit_s,
                 clock,
+                h264,
             )
             for feed in settings.feeds
+            if h264 is not None
         }
+        self._h264 = h264
+        self._face = face.Face(clock)
+        self._face_encoder: Encoder | None = None
+        if h264 is not None:
+            small = (face.WIDTH, face.HEIGHT, face.FRAME_RATE_HZ, face.BIT_RATE_BIT_S)
+            self._face_encoder = Encoder(self._face, *small, clock, h264, repeats_still=False)
         self._bridge = AudioBridge(clock)
         self._legs: dict[str, Leg] = {}
         self._leaving: set[asyncio.Task[None]] = set()
@@ -104,7 +124,7 @@ class Van:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(GOODBYE_WITHIN_S):
                     await asyncio.gather(*(leg.close() for leg in self._legs.values()), return_exceptions=True)
-            for encoder in self._encoders.values():
+            for encoder in (*self._encoders.values(), *filter(None, [self._face_encoder])):
                 encoder.close()
             await self._vehicle.close()
 
@@ -136,11 +156,18 @@ class Van:
             "specialist": self._specialist.model_dump() if self._specialist is not None else None,
             "viewers": sorted(name.partition("/")[0] for name, leg in self._legs.items() if leg.state == "connected"),
             "vehicle_feed": "up" if self._live_data.connected else "down",
-            "feeds": {name: self._feed_status(name) for name in self._encoders},
+            "h264_encoder": self._h264.name if self._h264 is not None else None,
+            "feeds": self._feeds(),
+            "face": "on" if self._face.state == SourceState.LIVE else "off",
         }
 
+    def _feeds(self) -> dict[str, Any]:
+        return {feed.name: self._feed_status(feed.name) for feed in self._settings.feeds}
+
     def _feed_status(self, name: FeedName) -> dict[str, Any]:
-        encoder = self._encoders[name]
+        encoder = self._encoders.get(name)
+        if encoder is None:
+            return {"open": False, "state": NO_H264_ENCODER, "fps": 0.0, "viewers": 0}
         source = encoder.source
         return {
             "open": source.state in ("live", "black", "frozen"),
@@ -157,7 +184,7 @@ class Van:
         self._look_now.set()
 
     def _consultation_told(self, message: dict[str, Any]) -> None:
-        """The vehicle's live message, {} when its feed is back."""
+        """The vehicle's live message about a consultation; {} says only that it is time to look."""
         try:
             decision = message.get("decision")
             news = StateChanged(
@@ -194,6 +221,7 @@ class Van:
         if self._case is None or self._case.invitation.consultation != view["consultation"]:
             self._specialist = None
         case = self._case = self._as_case(view)
+        self._live_data.about(case.invitation.summary.get("encounter"))
         if case.state not in LIVE:
             await self._close_specialists()
         if not self._signalling.joined:
@@ -210,6 +238,7 @@ class Van:
     async def _nothing_open(self) -> None:
         await self._close_specialists()
         self._case = None
+        self._live_data.about(None)
         await self._tell_news("")
         if not self._none_told and await self._signalling.send(Cases(consultations=[])):
             self._none_told, self._case_sent = True, None
@@ -335,13 +364,15 @@ class Van:
     # legs
 
     async def _answer(self, viewer: str, sdp: str, with_data: bool) -> str:
+        feeds = [self._encoders.get(name) for name in FEED_ORDER]
         leg = Leg(
             viewer,
-            [self._encoders.get(name) for name in FEED_ORDER],
+            feeds if with_data else [*feeds, self._face_encoder],
             self._bridge.join(viewer),
             self._live_data.join() if with_data else None,
             self._settings.ice_servers,
             self._leg_state,
+            self._face.watch if with_data else None,
         )
         answer = await leg.answer(sdp)
         older = self._legs.pop(viewer, None)
@@ -408,12 +439,11 @@ class Van:
                 slowest = min((rate for rate in shares if rate is not None), default=None)
                 if slowest is not None:
                     encoder.aim_at(int(slowest * (SHARES[name] if len(self._encoders) > 1 else 1.0)))
-            feeds: dict[str, Any] = {name: self._feed_status(name) for name in self._encoders}
+            feeds = self._feeds()
             if feeds != last:
                 self._live_data.tell({"type": "feeds", "feeds": feeds})
                 last = feeds
 
 
 def _who(specialist: Specialist) -> str:
-    """As the journal and the touchscreen name the specialist: the name for people, the account for certain."""
-    return f"{specialist.name} ({specialist.id})" if specialist.name else specialist.id
+    return write_who(specialist.id, specialist.name, specialist.title)

@@ -22,7 +22,7 @@ from sync.canonical import Json
 from sync.recordings import Recordings
 from sync.records import Draft, EntryUnreadable, format_time, parse_time, read_entry
 from sync.web.catalog import texts
-from telemedicine.consultation import OPEN, Event, State, WrongMoment, next_state, spoken
+from telemedicine.consultation import OPEN, Event, State, WrongMoment, next_state, read_who, spoken
 from telemedicine.opinion import OpinionRefused, SignedOpinion, verify_opinion
 from vehicle.clinic.encounters import Encounters
 from vehicle.clinic.people import PatientView, People
@@ -115,6 +115,9 @@ class ConsultationView:
     specialist: str
     """Id of who accepted or signed; empty before."""
     specialist_name: str
+    """As people say it, without id; the id when no name is known."""
+    specialist_title: str
+    """As told when accepting; may be empty."""
     reason: str
     """Of the last step that had one: declined, cancelled, interrupted."""
     consent: dict[str, Any]
@@ -188,7 +191,9 @@ class Consultations:
         opinion = json.loads(row["opinion_json"]) if row["opinion_json"] else None
         steps = self.steps(consultation)
         accepted = [step.who for step in steps if step.state == State.ACCEPTED and step.who]
-        named = opinion["specialist"] if opinion else (accepted[-1] if accepted else "")
+        specialist, name, title = read_who(accepted[-1] if accepted else "")
+        if opinion and opinion["specialist"] != specialist:
+            title = ""
         return ConsultationView(
             consultation=consultation,
             state=row["state"],
@@ -199,8 +204,9 @@ class Consultations:
             fields=json.loads(row["fields_json"]),
             requested_at=parse_time(row["requested_at"]),
             requested_by=row["requested_by"] or "",
-            specialist=named,
-            specialist_name=opinion["specialist_name"] if opinion else named,
+            specialist=opinion["specialist"] if opinion else specialist,
+            specialist_name=opinion["specialist_name"] if opinion else name,
+            specialist_title=title,
             reason=next((step.reason for step in reversed(steps) if step.reason), ""),
             consent=json.loads(row["consent_json"]),
             opinion=opinion,
@@ -231,14 +237,17 @@ class Consultations:
     def summary(self, consultation: str, language: str | None = None) -> dict[str, Any]:
         """What the specialist sees of the case, JSON-able: never the full identity number, phone or address.
 
-        Keys: consultation, urgency, requested_at, patient {name, sex, age, masked_id}, village {code, name, township},
-        doctor {id, name, role}, fields, consent, readings, prompts, trends, recordings, opinion, decision.
+        Keys: consultation, encounter, practice, urgency, requested_at, patient {name, sex, age, masked_id}, village
+        {code, name, township}, doctor {id, name, role}, fields, consent, readings, prompts, trends, recordings,
+        decision. ``practice`` true: nobody is ill, the crew rehearses.
         """
         view = self.get(consultation, language)
         row = self._row(consultation)
         patient = view.patient
         told: dict[str, Any] = {
             "consultation": consultation,
+            "encounter": view.encounter,
+            "practice": self._practice(view.encounter),
             "urgency": view.urgency,
             "requested_at": format_time(view.requested_at),
             "patient": {
@@ -442,11 +451,16 @@ class Consultations:
                 "requested_at": format_time(view.requested_at),
                 "specialist": view.specialist,
                 "specialist_name": view.specialist_name,
+                "specialist_title": view.specialist_title,
                 "reason": view.reason,
                 "decision": view.decision,
             }
         )
         return view
+
+    def _practice(self, encounter: str | None) -> bool:
+        rows = self._store.read("SELECT practice FROM encounters WHERE encounter = ?", (encounter,))
+        return bool(rows and rows[0]["practice"])
 
     def _village(self, visit: str | None) -> dict[str, str]:
         rows = self._store.read("SELECT village, village_name, township FROM visits WHERE visit = ?", (visit,))

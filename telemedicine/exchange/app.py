@@ -197,7 +197,8 @@ def _specialist_routes(rooms: Rooms, store: ExchangeStore, accounts: AccountBook
         live = case is not None and (State(case["state"]) in LIVE or case["state"] == State.ENDED)
         if case is None or not live:
             return _page(request, "over.html", "invitations", {"case": case}, 404)
-        return _page(request, "session.html", "session", {"case": case})
+        practice = case["summary"].get("practice") is True
+        return _page(request, "session.html", "session", {"case": case, "practice": practice})
 
     @router.post("/specialist/key")
     @roles("specialist")

@@ -2,7 +2,8 @@
 
 A picture is encoded once, in the encoder's own thread, and handed as ``av.Packet`` to every viewer's ``PacketTrack``;
 aiortc then only packs it into RTP. x264 runs superfast and zerolatency with a VBV buffer of a quarter second, because
-only with VBV does it take a new ``bit_rate`` while open, without a key frame. Key frames are made on demand only,
+only with VBV does it take a new ``bit_rate`` while open, without a key frame; other encoders (``h264``) are opened
+again when the rate changes much. Key frames are made on demand only,
 at most four a second for all viewers together. A viewer that does not keep up loses pictures until the next key frame;
 its queue never grows.
 """
@@ -10,7 +11,6 @@ its queue never grows.
 from __future__ import annotations
 
 import asyncio
-import fractions
 import threading
 from collections import deque
 from typing import TypeAlias
@@ -24,10 +24,10 @@ from aiortc.mediastreams import MediaStreamError
 from av.video.frame import PictureType
 
 from devices.clock import Clock
-from telemedicine.media.sources import Image, Source
+from telemedicine.media.h264 import H264, LIBX264, RTP_TIME_BASE
+from telemedicine.media.sources import Image, Pictures
 
 VideoPacket: TypeAlias = "av.Packet[av.VideoStream]"
-RTP_TIME_BASE = fractions.Fraction(1, 90_000)
 QUEUE_S = 0.25
 """A viewer's queue in seconds of pictures; more is never kept."""
 KEY_FRAME_SPACING_S = 0.25
@@ -35,7 +35,6 @@ STILL_PERIOD_S = 0.5
 """While the source is silent its last picture is sent this often, so that a viewer who joins now sees something."""
 IDLE_S = 4.0
 """Source and encoder are closed this long after the last viewer left."""
-KEY_FRAME_DISTANCE = 3000
 RATE_FLOOR, RATE_CEILING = 0.4, 1.15
 """Between these multiples of the rate it was opened with, x264 changes its rate without being opened again."""
 
@@ -94,9 +93,20 @@ class Encoder:
     """Encodes the newest picture of ``source`` at up to ``frame_rate_hz`` while somebody looks."""
 
     def __init__(
-        self, source: Source, width: int, height: int, frame_rate_hz: float, bit_rate_bit_s: int, clock: Clock
+        self,
+        source: Pictures,
+        width: int,
+        height: int,
+        frame_rate_hz: float,
+        bit_rate_bit_s: int,
+        clock: Clock,
+        h264: H264 = LIBX264,
+        repeats_still: bool = True,
     ) -> None:
+        """:param repeats_still: False: nothing is sent while the source is silent, so a viewer knows that it is"""
         self.source = source
+        self._repeats_still = repeats_still
+        self._h264 = h264
         self.frame_rate_hz = frame_rate_hz
         self.bit_rate_bit_s = bit_rate_bit_s
         self._width, self._height = width, height
@@ -177,13 +187,15 @@ class Encoder:
             fresh = self.source.newer(seen, STILL_PERIOD_S)
             if fresh is not None:
                 self._still, seen = fresh.image, fresh.number
+            elif not self._repeats_still:
+                continue
             now_s = self._clock.monotonic_s()
             # late slots are skipped, not caught up with
             due_s = max(due_s + 1 / self.frame_rate_hz, now_s - 1 / self.frame_rate_hz)
             wanted = self._wanted_bit_rate
             if not RATE_FLOOR * opened_rate <= wanted <= RATE_CEILING * opened_rate:
                 codec, opened_rate = self._open(wanted), wanted
-            elif abs(wanted - (codec.bit_rate or 0)) > 0.03 * wanted:
+            elif self._h264.vbv and abs(wanted - (codec.bit_rate or 0)) > 0.03 * wanted:
                 codec.bit_rate = wanted
             key = self._key_frame_asked.is_set() and now_s - last_key_s >= KEY_FRAME_SPACING_S
             if key:
@@ -198,22 +210,7 @@ class Encoder:
                 return
 
     def _open(self, rate_bit_s: int) -> av.VideoCodecContext:
-        codec = av.VideoCodecContext.create("libx264", "w")
-        codec.width, codec.height, codec.pix_fmt = self._width, self._height, "yuv420p"
-        codec.bit_rate = rate_bit_s
-        codec.framerate = fractions.Fraction(round(self.frame_rate_hz * 1000), 1000)
-        codec.time_base = RTP_TIME_BASE
-        codec.gop_size = KEY_FRAME_DISTANCE
-        codec.profile = "Baseline"
-        codec.thread_count = 1
-        codec.options = {
-            "level": "31",
-            "preset": "superfast",
-            "tune": "zerolatency",
-            "maxrate": str(int(rate_bit_s * 1.1)),
-            "bufsize": str(int(rate_bit_s * 0.25)),
-        }
-        return codec
+        return self._h264.open(self._width, self._height, self.frame_rate_hz, rate_bit_s)
 
     def _encode(self, codec: av.VideoCodecContext, pts: int, key: bool) -> list[VideoPacket]:
         frame = av.VideoFrame.from_ndarray(self._fitted(self._still), format="yuv420p")

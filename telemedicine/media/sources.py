@@ -10,6 +10,7 @@ import threading
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -48,11 +49,30 @@ class Frame:
     captured_mono_s: float
 
 
+class Pictures(Protocol):
+    """What an encoder encodes: ``Source``, or the specialist's face."""
+
+    @property
+    def feed(self) -> str: ...
+
+    @property
+    def state(self) -> SourceState: ...
+
+    @property
+    def frame_rate_hz(self) -> float: ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> threading.Thread | None: ...
+
+    def newer(self, than: int, timeout_s: float) -> Frame | None: ...
+
+
 class Source:
     """One picture source. ``start`` and ``stop`` may be called again and again; ``newer`` by any thread."""
 
     def __init__(self, feed: str, source: str, clock: Clock) -> None:
-        self.feed = feed
+        self._feed = feed
         self._source = source
         self._is_file = "://" not in source and not source.isdigit() and not source.startswith("/dev/")
         self._clock = clock
@@ -62,6 +82,10 @@ class Source:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._captured_at: list[float] = []
+
+    @property
+    def feed(self) -> str:
+        return self._feed
 
     @property
     def state(self) -> SourceState:
@@ -79,7 +103,7 @@ class Source:
         if self._thread is None:
             self._stopping = threading.Event()
             self._thread = threading.Thread(
-                target=self._run, args=(self._stopping,), name=f"source-{self.feed}", daemon=True
+                target=self._run, args=(self._stopping,), name=f"source-{self._feed}", daemon=True
             )
             self._thread.start()
 
@@ -172,12 +196,12 @@ class Source:
         if state == self._state or (state == SourceState.OPENING and self._state == SourceState.LOST):
             return
         if state == SourceState.LIVE and self._state in (SourceState.OPENING, SourceState.LOST):
-            emit("video_source_opened", feed=self.feed)
+            emit("video_source_opened", feed=self._feed)
         self._state = state
 
     def _lose(self, reason: str) -> None:
         if self._state != SourceState.LOST:
-            emit("video_source_lost", feed=self.feed, reason=reason)
+            emit("video_source_lost", feed=self._feed, reason=reason)
             self._state = SourceState.LOST
 
 

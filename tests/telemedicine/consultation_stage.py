@@ -37,6 +37,7 @@ from sync.web.pages import Pages
 from telemedicine.consultation import OPEN, State, WrongMoment, next_state
 from telemedicine.exchange.app import SOCKET_LIMIT_BYTES, Exchange, add_exchange
 from telemedicine.media import aiortc_patches
+from telemedicine.media.h264 import H264, LIBX264
 from telemedicine.opinion import OpinionRefused, SignedOpinion, verify_opinion
 from telemedicine.settings import ConsultationSettings, ExchangeSettings, FeedSettings, IdentitySettings
 from telemedicine.van import Van
@@ -330,7 +331,9 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def consultation_stage(folder: Path, clips: dict[str, Path] | None = None) -> AsyncIterator[Stage]:
+async def consultation_stage(
+    folder: Path, clips: dict[str, Path] | None = None, h264: H264 | None = LIBX264
+) -> AsyncIterator[Stage]:
     """Everything up and joined; no consultation requested yet."""
     aiortc_patches.apply()
     key = VehicleKey.load_or_create(folder / "van.key", ORIGIN)
@@ -347,7 +350,7 @@ async def consultation_stage(folder: Path, clips: dict[str, Path] | None = None)
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(serving(vehicle.app(), unix_listener(settings.vehicle_socket)))
         await stack.enter_async_context(serving(app, listener))
-        van = Van(settings, key, SystemClock(), lambda: 0.0)
+        van = Van(settings, key, SystemClock(), lambda: 0.0, h264)
         work = [asyncio.create_task(van.run()), asyncio.create_task(vehicle.send_ecg())]
         stack.push_async_callback(_cancel, work)
         await until(lambda: van.status()["exchange"] == "joined" and van.status()["vehicle_feed"] == "up")

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from telemedicine.consultation import LIVE, OPEN, TABLE, Event, State, WrongMoment, next_state, spoken
+from telemedicine.consultation import (
+    LIVE,
+    OPEN,
+    TABLE,
+    Event,
+    State,
+    WrongMoment,
+    next_state,
+    read_who,
+    spoken,
+    write_who,
+)
 
 
 def walk(*events: Event) -> State:
@@ -76,3 +87,22 @@ def test_every_state_is_spoken_in_both_languages() -> None:
     for language in ("zh", "en"):
         names = [spoken(state, language) for state in State]
         assert len(set(names)) == len(State)
+
+
+@pytest.mark.parametrize(
+    ("account", "name", "title", "who"),
+    [
+        ("shen.ruochuan", "沈若川", "主任医师", "沈若川, 主任医师 (shen.ruochuan)"),
+        ("shen.ruochuan", "沈若川", "", "沈若川 (shen.ruochuan)"),
+        ("o.neil", "Ann O'Neil", "Chief (surgery)", "Ann O'Neil, Chief (surgery) (o.neil)"),
+    ],
+)
+def test_who_is_written_for_people_and_read_back(account: str, name: str, title: str, who: str) -> None:
+    assert write_who(account, name, title) == who
+    assert read_who(who) == (account, name, title)
+
+
+def test_who_is_never_longer_than_the_vehicle_takes_and_bare_ids_stay_readable() -> None:
+    assert len(write_who("a" * 64, "n" * 80, "t, " * 40)) <= 120
+    assert read_who("shen.ruochuan") == ("shen.ruochuan", "shen.ruochuan", "")
+    assert read_who("") == ("", "", "")

@@ -23,6 +23,7 @@ from websockets.exceptions import ConnectionClosed
 from devices.clock import SystemClock
 from sync.keys import VehicleKey
 from telemedicine.consultation import State
+from telemedicine.media.h264 import LIBX264
 from telemedicine.van import Van
 
 
@@ -34,7 +35,7 @@ async def test_media_process_killed_and_started_again(tmp_path: Path) -> None:
         await until(lambda: stage.vehicle.state == State.CONNECTED)
         await kill_van(stage)
         await until(lambda: page.last("case")["case"]["van_online"] is False)
-        again = Van(stage.settings, stage.key, SystemClock(), lambda: 0.0)
+        again = Van(stage.settings, stage.key, SystemClock(), lambda: 0.0, LIBX264)
         running = asyncio.create_task(again.run())
         try:
             await until(lambda: page.last("case")["case"]["van_online"] is True)
@@ -81,7 +82,7 @@ async def test_exchange_restarted_in_a_session(tmp_path: Path) -> None:
                 }
             )
             await kill_van(stage)
-            van = Van(settings, key, SystemClock(), lambda: 0.0)
+            van = Van(settings, key, SystemClock(), lambda: 0.0, LIBX264)
             running = asyncio.create_task(van.run())
             try:
                 await until(lambda: exchange.rooms.card("consultation-1")["van_online"])

@@ -16,7 +16,7 @@ import av
 import httpx
 import numpy as np
 import pytest
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from consultation_stage import CHANNELS, ORIGIN, PASSWORD, Stage, consultation_stage, ecg_count, until
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -53,13 +53,27 @@ class Tone(MediaStreamTrack):
         return frame
 
 
+class Camera(VideoStreamTrack):
+    """A specialist's face: one grey."""
+
+    async def recv(self) -> av.VideoFrame:
+        pts, time_base = await self.next_timestamp()
+        frame = av.VideoFrame.from_ndarray(np.full((240, 320, 3), 150, dtype=np.uint8), format="bgr24")
+        frame.pts, frame.time_base = pts, time_base
+        return frame
+
+
 class Viewer:
     """What a page does with WebRTC: makes the offer, counts pictures, keeps samples and sound."""
 
-    def __init__(self, videos: int = 2, data: bool = True, tone_hz: float = TONE_HZ) -> None:
+    def __init__(
+        self, videos: int = 2, data: bool = True, tone_hz: float = TONE_HZ, camera: MediaStreamTrack | None = None
+    ) -> None:
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         for _ in range(videos):
             self.pc.addTransceiver("video", direction="recvonly")
+        if camera is not None:
+            self.pc.addTransceiver(camera, direction="sendonly")
         self.pc.addTrack(Tone(tone_hz))
         self.pictures: list[list[np.ndarray[Any, Any]]] = []
         self.sound: list[np.ndarray[Any, Any]] = []
@@ -178,7 +192,7 @@ async def accepted(stage: Stage, page: SpecialistPage) -> None:
 async def test_pictures_voice_and_the_very_samples_reach_the_specialist(stage: Stage) -> None:
     async with specialist(stage) as page:
         await accepted(stage, page)
-        assert stage.vehicle.events == [("invited", "", ""), ("accepted", "沈若川 (shen.ruochuan)", "")]
+        assert stage.vehicle.events == [("invited", "", ""), ("accepted", "沈若川, 主任医师 (shen.ruochuan)", "")]
         viewer, kiosk = Viewer(), Viewer(data=False, tone_hz=880)
         await kiosk.take(await stage.van.kiosk_answer(await kiosk.offer()))
         await page.connect_media(viewer)
@@ -199,6 +213,47 @@ async def test_pictures_voice_and_the_very_samples_reach_the_specialist(stage: S
 
         await until(lambda: len(viewer.sound) > 60 and len(kiosk.sound) > 60)
         await until(lambda: abs(viewer.loudest_hz() - 880) < 15 and abs(kiosk.loudest_hz() - 440) < 15)
+        await viewer.close()
+        await kiosk.close()
+
+
+async def test_the_specialists_face_is_in_the_van_while_the_camera_runs(stage: Stage) -> None:
+    async with specialist(stage) as page:
+        await accepted(stage, page)
+        camera = Camera()
+        viewer, kiosk = Viewer(camera=camera), Viewer(videos=3, data=False)
+        await kiosk.take(await stage.van.kiosk_answer(await kiosk.offer()))
+        await page.connect_media(viewer)
+        await until(lambda: len(kiosk.pictures[2]) > 5)
+        assert kiosk.pictures[2][-1].shape == (240, 320)
+        assert abs(float(np.median(kiosk.pictures[2][-1])) - 150) < 12
+        assert stage.van.status()["face"] == "on"
+        camera.stop()
+        await until(lambda: stage.van.status()["face"] == "off")
+        shown = len(kiosk.pictures[2])
+        await until(lambda: len(kiosk.pictures[0]) > 20)
+        assert len(kiosk.pictures[2]) <= shown + 2, "no picture stands for a face that is not sent"
+        await viewer.close()
+        await kiosk.close()
+
+
+async def test_without_an_encoder_voice_and_data_go_on(tmp_path: Path) -> None:
+    async with consultation_stage(tmp_path, h264=None) as stage, specialist(stage) as page:
+        status = stage.van.status()
+        assert status["h264_encoder"] is None
+        assert {name: feed["state"] for name, feed in status["feeds"].items()} == {
+            "room": "no_h264_encoder",
+            "ultrasound": "no_h264_encoder",
+        }
+        await accepted(stage, page)
+        viewer, kiosk = Viewer(camera=Camera()), Viewer(videos=3, data=False, tone_hz=880)
+        await kiosk.take(await stage.van.kiosk_answer(await kiosk.offer()))
+        await page.connect_media(viewer)
+        await until(lambda: len(viewer.samples) > 20 and len(viewer.sound) > 60)
+        await until(lambda: abs(viewer.loudest_hz() - 880) < 15)
+        assert not any(viewer.pictures)
+        told = next(message for message in reversed(viewer.messages) if message["type"] == "feeds")
+        assert told["feeds"]["ultrasound"]["state"] == "no_h264_encoder"
         await viewer.close()
         await kiosk.close()
 

@@ -15,7 +15,7 @@ from aiortc.mediastreams import MediaStreamError
 from consultation_stage import render_test_clip, until
 
 from devices.clock import SystemClock
-from telemedicine.media import sources
+from telemedicine.media import h264, sources
 from telemedicine.media.audio import FRAME_SAMPLES, QUEUE_FRAMES, AudioBridge
 from telemedicine.media.encoder import Encoder, PacketTrack
 from telemedicine.media.sources import Source, SourceState
@@ -194,3 +194,30 @@ async def test_loud_voices_do_not_wrap_around() -> None:
         for _ in range(3):
             bridge.said(line, np.full(FRAME_SAMPLES, 30_000, dtype=np.int16))
     assert int((await listener.recv()).to_ndarray()[0, 0]) == 32_767
+
+
+def test_the_first_encoder_that_makes_a_picture_is_taken() -> None:
+    asked: list[str] = []
+
+    def only_the_chip(encoder: h264.H264) -> bool:
+        asked.append(encoder.name)
+        return encoder.name == "h264_v4l2m2m"
+
+    chosen = h264.first_that_works(works=only_the_chip)
+    assert chosen is not None
+    assert chosen.name == "h264_v4l2m2m"
+    assert asked == ["libx264", "libopenh264", "h264_v4l2m2m"]
+    assert h264.first_that_works(works=lambda _: False) is None
+
+
+@pytest.mark.parametrize("name", ["h264_of_nowhere", "h264_v4l2m2m", "libmp3lame", "h264"])
+def test_an_encoder_that_is_missing_or_does_not_open_does_not_work(name: str) -> None:
+    if name == "h264_v4l2m2m" and any(Path("/dev").glob("video1?")):
+        pytest.skip("skipped: this computer may have a V4L2 encoder")
+    assert not h264.works(h264.H264(name))
+
+
+def test_libx264_works_where_ffmpeg_has_it() -> None:
+    if "libx264" not in av.codecs_available:
+        pytest.skip("skipped: this FFmpeg is built without libx264")
+    assert h264.works(h264.LIBX264)

@@ -86,6 +86,19 @@ async def accepted(world: World) -> str:
     return consultation
 
 
+async def test_people_read_a_name_and_the_journal_keeps_the_account(world: World) -> None:
+    consultation = await requested(world)
+    await world.consultations.change(consultation, "invited")
+    who = "沈若川, 主任医师 (shen.ruochuan)"
+    view = await world.consultations.change(consultation, "accepted", who)
+    assert (view.specialist, view.specialist_name, view.specialist_title) == ("shen.ruochuan", "沈若川", "主任医师")
+    assert world.consultations.steps(consultation)[-1].who == who
+    told = world.told("consultation")[-1]
+    assert (told["specialist_name"], told["specialist_title"]) == ("沈若川", "主任医师")
+    view = await world.consultations.receive_opinion(consultation, opinion(world, consultation))
+    assert (view.specialist_name, view.specialist_title) == ("沈若川", "主任医师")
+
+
 async def test_the_whole_way(world: World) -> None:
     consultation = await accepted(world)
     for step, state in (("connected", "connected"), ("interrupted", "interrupted"), ("connected", "connected")):
@@ -309,6 +322,7 @@ async def test_the_summary_tells_the_case_and_never_the_number(world: World) -> 
     assert summary["village"] == {"code": "510199201201", "name": "王家村", "township": "白果镇"}
     assert summary["doctor"] == {"id": DOCTOR, "name": "周敏", "role": "village_doctor"}
     assert summary["fields"] == ASKED
+    assert (summary["practice"], summary["encounter"]) == (False, view.encounter)
     [reading] = summary["readings"]  # the unconfirmed glucose is nobody's
     assert (reading["grade"], reading["values"]["systolic_mmhg"]) == ("orange", 162)
     assert [point["values"]["systolic_mmhg"] for point in summary["trends"]] == [136]

@@ -1,6 +1,6 @@
 // A case in words: who, why, since when. Shared by the lists and the session.
 
-import { has, t } from './frame.js';
+import { has, isPractice, t } from './frame.js';
 
 const FIELDS = ['chief_complaint', 'history', 'findings', 'preliminary', 'question'];
 
@@ -70,6 +70,7 @@ export function card(list, template, c) {
   put(card, 'portrait', patientName(c).slice(0, 1));
   put(card, 'name', patientName(c));
   put(card, 'facts', patientFacts(c));
+  put(card, 'practice', isPractice(c) ? t('practice') : '');
   put(card, 'urgency', urgencyWord(c.urgency));
   put(card, 'van', t(c.van_online ? 'van_online' : 'van_offline'));
   put(card, 'when', clockTime(c.requested_at));

@@ -59,8 +59,22 @@ export class Cases {
       link.hidden = !live && document.body.dataset.page !== 'session';
       if (live) link.href = sessionPath(live.consultation);
     }
+    markPractice(cases);
     this.changed(this.all);
   }
+}
+
+/** @param {import('./exchange_socket.js').Case} c */
+export const isPractice = (c) => c.summary.practice === true;
+
+/** The whole page is marked when everything it shows is practice. @param {import('./exchange_socket.js').Case[]} cases */
+function markPractice(cases) {
+  const { consultation } = document.querySelector('main')?.dataset ?? {};
+  const page = document.body.dataset.page ?? '';
+  const shown = cases.filter((c) => (consultation ? c.consultation === consultation : page === 'to_sign' ? isToSign(c) : isInvitation(c)));
+  const practice = shown.length > 0 && shown.every(isPractice);
+  if (practice) document.documentElement.dataset.practice = t('practice'); else delete document.documentElement.dataset.practice;
+  byId('practice').hidden = !practice;
 }
 
 /** @param {string} name @param {number} n */

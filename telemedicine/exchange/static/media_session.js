@@ -9,6 +9,7 @@ import { decodeSamples } from '/shared/live_feed.js';
 
 const ANSWER_WITHIN_MS = 8000, CONNECT_WITHIN_MS = 12000, SILENT_FOR_MS = 2500;
 const FIRST_PAUSE_MS = 400, LAST_PAUSE_MS = 5000;
+const FACE = { width: 320, height: 240, frameRate: 10 }, FACE_BIT_S = 250_000;    // a face to talk to, no picture to judge by
 const FEEDS = ['room', 'ultrasound'];
 
 export class MediaSession {
@@ -26,6 +27,10 @@ export class MediaSession {
     this.vitals = null;
     /** @type {MediaStreamTrack | null} */
     this.microphone = null;
+    /** @type {MediaStreamTrack | null} */
+    this.camera = null;
+    /** @type {RTCRtpSender | null} */
+    this.face = null;
     this.page = crypto.getRandomValues(new Uint32Array(2)).join('-');
     this.attempt = 0;
     this.session = '';
@@ -60,6 +65,23 @@ export class MediaSession {
     return this.microphone !== null;
   }
 
+  /**
+   * Show the own face in the van, or no longer. The line for it is in every offer, so nothing is negotiated again.
+   * @param {boolean} on @returns {Promise<boolean>} whether the camera runs now
+   */
+  async showFace(on) {
+    this.camera?.stop();
+    this.camera = null;
+    if (on) {
+      try {
+        const stream = await navigator.mediaDevices.getUserMedia({ video: FACE });
+        this.camera = stream.getVideoTracks()[0] ?? null;
+      } catch { /* no camera, or not allowed: the button says so */ }
+    }
+    await this.face?.replaceTrack(this.camera);
+    return this.camera !== null;
+  }
+
   /** @param {string} session @param {string} sdp */
   async take(session, sdp) {
     if (session !== this.session || this.pc?.signalingState !== 'have-local-offer') return;
@@ -88,6 +110,7 @@ export class MediaSession {
     this.vitals = pc.createDataChannel('vitals');
     this.#follow(this.vitals);
     for (const _ of FEEDS) preferH264(pc.addTransceiver('video', { direction: 'recvonly' }));
+    this.face = pc.addTransceiver(this.camera ?? 'video', { direction: 'sendonly', sendEncodings: [{ maxBitrate: FACE_BIT_S, maxFramerate: 10 }] }).sender;
     pc.addTransceiver(this.microphone ?? 'audio', { direction: this.microphone ? 'sendrecv' : 'recvonly' });
     pc.ontrack = ({ track, transceiver }) => this.#show(pc, track, transceiver);
     pc.onconnectionstatechange = () => this.#changed(pc);
@@ -158,6 +181,7 @@ export class MediaSession {
     const pc = this.pc;
     this.pc = null;
     this.vitals = null;
+    this.face = null;
     if (pc) { pc.onconnectionstatechange = null; pc.ontrack = null; pc.close(); }
   }
 

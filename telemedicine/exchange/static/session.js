@@ -6,7 +6,7 @@ import { Cases, byId, t } from './frame.js';
 import { LinkQuality } from './link_quality.js';
 import { MediaSession } from './media_session.js';
 import { OpinionForm } from './opinion_form.js';
-import { showLive, showSummary } from './summary_view.js';
+import { showDevice, showLive, showSummary, withdrawLive } from './summary_view.js';
 
 const LIVE = new Set(['accepted', 'connected', 'interrupted', 'opinion_signed']);
 const consultation = document.querySelector('main')?.dataset.consultation ?? '';
@@ -54,14 +54,22 @@ rhythm.live(store);
 media.on('samples', () => { byId('ecg-note').hidden = true; });
 media.on('message', (message) => {
   if (message.type === 'reading') showLive(message);
-  else if (message.type === 'device') leadsOff(message);
+  else if (message.type === 'device') { leadsOff(message); showDevice(message); }
+  else if (message.type === 'someone_else') someoneElse(message.served);
   else if (message.type === 'gap') fillIn(message);
   else if (message.type === 'feeds') feedStates(message.feeds);
 });
 media.on('state', (state) => {
   document.body.dataset.media = state;
-  if (state === 'connected') connectedAt ??= Date.now();
+  if (state === 'connected') connectedAt ??= Date.now(); else withdrawLive('live_no_link');
 });
+
+/** While the van serves another person nothing of that person comes here. @param {boolean} served */
+function someoneElse(served) {
+  document.body.toggleAttribute('data-someone-else', served);
+  if (!served) byId('ecg-note').hidden ||= byId('ecg-note').textContent === t('live_someone_else');
+  else { byId('ecg-note').hidden = false; byId('ecg-note').textContent = t('live_someone_else'); withdrawLive('live_someone_else'); }
+}
 
 /** @param {any} message */
 function leadsOff(message) {
@@ -82,7 +90,7 @@ function feedStates(feeds) {
   for (const name of ['room', 'ultrasound']) {
     const caption = document.querySelector(`[data-caption="${name}"]`), feed = feeds[name];
     if (!caption) continue;
-    const fault = feed && { lost: 'feed_lost', black: 'feed_black', frozen: 'feed_frozen' }[feed.state];
+    const fault = feed && { lost: 'feed_lost', black: 'feed_black', frozen: 'feed_frozen', no_h264_encoder: 'feed_no_encoder' }[feed.state];
     caption.textContent = fault ? t(fault) : t(`feed_${name}`);
     caption.toggleAttribute('data-fault', Boolean(fault));
   }
@@ -131,8 +139,16 @@ byId('mute').addEventListener('click', () => {
   byId('mute').setAttribute('aria-pressed', String(muted));
   media.mute(muted);
 });
+byId('camera').addEventListener('click', async () => {
+  const wanted = byId('camera').getAttribute('aria-pressed') !== 'true';
+  const on = await media.showFace(wanted);
+  byId('camera').setAttribute('aria-pressed', String(on));
+  byId('camera').title = wanted && !on ? t('no_camera') : '';
+});
 byId('hang-up').addEventListener('click', () => {
   hungUp = true;
+  byId('camera').setAttribute('aria-pressed', 'false');
+  void media.showFace(false);
   cases.socket.send({ type: 'hang_up', consultation });
   const c = cases.all.get(consultation);
   if (c) update(c);

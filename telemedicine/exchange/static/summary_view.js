@@ -19,13 +19,32 @@ export function showSummary(c) {
   showTrend(c);
 }
 
+const SILENT_AFTER_MS = 3000;                  // numbers come every second; older ones are not "now"
+let silence = 0, liveDevice = '';
+
 /** The live numbers of the oximeter. @param {any} message a "reading" of the live feed */
 export function showLive(message) {
   if (message.kind !== 'pulse_oximetry') return;
   const { spo2_percent: spo2, pulse_bpm: pulse } = message.values ?? {};
+  clearTimeout(silence);
+  if ((spo2 ?? pulse ?? null) === null) { withdrawLive('live_no_number'); return; }
+  liveDevice = message.device ?? '';
   byId('live-spo2').textContent = spo2 ?? '–';
   byId('live-pulse').textContent = pulse ?? '–';
-  byId('live-device').textContent = message.device ?? '';
+  byId('live-device').textContent = liveDevice;
+  silence = window.setTimeout(() => withdrawLive('live_no_number'), SILENT_AFTER_MS);
+}
+
+/** Take the numbers off the page and say why. @param {string} why a key of the texts */
+export function withdrawLive(why) {
+  clearTimeout(silence);
+  for (const name of ['live-spo2', 'live-pulse']) byId(name).textContent = '–';
+  byId('live-device').textContent = t(why);
+}
+
+/** The oximeter itself went. @param {any} message a "device" of the live feed */
+export function showDevice(message) {
+  if (message.device === liveDevice && ['lost', 'absent'].includes(message.link)) withdrawLive('live_none');
 }
 
 /** @param {any} reading */

@@ -1,0 +1,162 @@
+"""What reaches a specialist of the vehicle's live feed: the real hub and clinic on one side, a page's channel here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from consultation_stage import ecg_chunk, until
+
+from devices.clock import SimulatedClock, SystemClock
+from devices.readings import DeviceState, Link, PulseOximetry, Sensor
+from telemedicine.live_data import DataViewer, LiveData
+from telemedicine.vehicle_client import VehicleAway
+from tests.vehicle.clinic_world import DOCTOR, World, card
+from tests.vehicle.conftest import MORNING
+from vehicle.live import LiveHub
+
+
+class VehicleOfHub:
+    """``VehicleClient`` over a hub in the same process; ``alive`` False: the process is gone."""
+
+    def __init__(self, hub: LiveHub) -> None:
+        self.hub = hub
+        self.reader: Any = None
+
+    async def live(self, streams: tuple[str, ...]) -> AsyncIterator[str | bytes]:
+        self.reader = self.hub.subscribe(streams)
+        async for item in self.reader:
+            yield item
+        raise VehicleAway("closed")
+
+
+class Channel:
+    """A data channel that takes everything."""
+
+    readyState = "open"
+    bufferedAmount = 0
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.sent: list[Any] = []
+
+    def on(self, *_: object) -> None: ...
+
+    def send(self, item: Any) -> None:
+        self.sent.append(item)
+
+
+class Van:
+    """A clinic with its hub, the feed's reader, and pages."""
+
+    def __init__(self, folder: Path) -> None:
+        self.world = World(folder, SimulatedClock(MORNING))
+        self.hub = LiveHub()
+        self.hub.listen(self.world.feed)
+        self.world.send = self.hub.send  # type: ignore[method-assign]
+        self.vehicle = VehicleOfHub(self.hub)
+        self.looks = 0
+        self.data = LiveData(self.vehicle, SystemClock(), self._look)  # type: ignore[arg-type]
+
+    def _look(self, message: dict[str, Any]) -> None:
+        self.looks += not message
+
+    def page(self) -> tuple[DataViewer, Channel, Channel]:
+        viewer, live, vitals = self.data.join(), Channel("live"), Channel("vitals")
+        viewer.attach(live)  # type: ignore[arg-type]
+        viewer.attach(vitals)  # type: ignore[arg-type]
+        return viewer, live, vitals
+
+
+def numbers(channel: Channel) -> tuple[int | None, int | None] | None:
+    """What stands on the page: SpO2 and pulse of the last ``reading``; None when none came."""
+    told = [message for message in map(json.loads, channel.sent) if message["type"] == "reading"]
+    assert all(message["kind"] == "pulse_oximetry" and "tile" not in message for message in told)
+    return (told[-1]["values"]["spo2_percent"], told[-1]["values"]["pulse_bpm"]) if told else None
+
+
+@pytest.fixture
+async def van(tmp_path: Path) -> AsyncIterator[Van]:
+    made = Van(tmp_path)
+    work = asyncio.create_task(made.data.run())
+    await until(lambda: made.hub.readers == 1)
+    yield made
+    work.cancel()
+    made.world.close()
+
+
+async def test_the_finger_in_the_oximeter_is_seen_also_by_who_joins_later(van: Van) -> None:
+    await van.world.serve()
+    _, _, first = van.page()
+    van.world.finger(96, seconds=15)  # live numbers, and the tile's own messages between them
+    await until(lambda: numbers(first) == (96, 74))
+    _, _, later = van.page()
+    assert numbers(later) == (96, 74)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        PulseOximetry(None, None),
+        DeviceState(Link.LOST),
+        DeviceState(Link.CONNECTED, Sensor.OFF),
+    ],
+    ids=["finger out", "cable out", "sensor off"],
+)
+async def test_a_number_that_is_no_more_is_withdrawn_at_once(van: Van, event: PulseOximetry | DeviceState) -> None:
+    await van.world.serve()
+    _, _, page = van.page()
+    van.world.finger(96, seconds=2)
+    await until(lambda: numbers(page) == (96, 74))
+    van.world.publish(event, "finger-1")
+    await until(lambda: numbers(page) == (None, None), 2)
+    _, _, later = van.page()
+    assert numbers(later) in (None, (None, None))
+
+
+async def test_numbers_go_when_the_vehicle_process_goes(van: Van) -> None:
+    await van.world.serve()
+    _, _, page = van.page()
+    van.world.finger(96)
+    await until(lambda: numbers(page) == (96, 74))
+    van.vehicle.reader.close()
+    await until(lambda: numbers(page) == (None, None), 2)
+
+
+async def test_a_confirmed_reading_makes_the_case_be_looked_at(van: Van) -> None:
+    await van.world.serve()
+    reading = van.world.cuff(162, 98)
+    await asyncio.sleep(0)
+    before = van.looks
+    await van.world.measurements.confirm(reading, DOCTOR)
+    await until(lambda: van.looks > before, 2)
+
+
+async def test_nothing_of_the_next_person_reaches_the_specialist(van: Van) -> None:
+    await van.world.serve()
+    served = van.world.encounters.current()
+    assert served is not None
+    van.data.about(served.encounter)
+    _, live, page = van.page()
+    van.world.finger(96)
+    van.world.publish(ecg_chunk(0), "ecg-1")
+    await until(lambda: numbers(page) == (96, 74) and len(live.sent) == 1)
+    await van.world.encounters.close(DOCTOR)
+    await van.world.serve(card("李大山", date(1950, 3, 2), "051"))
+    await until(lambda: numbers(page) == (None, None) and json.loads(page.sent[-1])["type"] == "someone_else")
+    van.world.finger(88, seconds=2)
+    van.world.publish(ecg_chunk(20), "ecg-1")
+    van.world.publish(DeviceState(Link.CONNECTED, battery_percent=50), "ecg-1")
+    await until(lambda: json.loads(page.sent[-1])["type"] == "device")
+    assert numbers(page) == (None, None)
+    assert len(live.sent) == 1
+    assert await van.data.samples("ecg-1", 1, 0, 20) is None
+    said = "".join(page.sent)
+    assert "李大山" not in said
+    assert "王家村" not in said, "addresses stay in the van"
+    assert "杨桂芳" not in said

@@ -21,6 +21,7 @@ from fastapi import FastAPI
 from devices.clock import SystemClock
 from devices.errors import AskPerson
 from devices.events import emit
+from sync.keys import VehicleKey, fingerprint
 from sync.service import READY, beat, log_to_stderr, notify, stop_on_signals
 from vehicle.assembly import Vehicle, assemble
 from vehicle.settings import VehicleSettings, read_vehicle_settings
@@ -54,14 +55,26 @@ def main() -> int:
     """Exit code 0 after a clean stop, 2 when settings, keys or ports need a person."""
     options = argparse.ArgumentParser(prog="python -m vehicle", description="The vehicle process.")
     options.add_argument("--settings", type=Path, required=True, help="TOML file, see systemd/vehicle.example.toml")
+    options.add_argument("--show-key", action="store_true", help="print this vehicle's key for the county and end")
     arguments = options.parse_args()
     log_to_stderr("vehicle")
     try:
-        asyncio.run(serve(read_vehicle_settings(arguments.settings)))
+        settings = read_vehicle_settings(arguments.settings)
+        if arguments.show_key:
+            show_key(settings)
+        else:
+            asyncio.run(serve(settings))
     except AskPerson as refusal:
         emit("service_refused", service="vehicle", code=refusal.code, reason=str(refusal))
         return 2
     return 0
+
+
+def show_key(settings: VehicleSettings) -> None:
+    """What enrolment needs: the verifier key for the county's command line, the fingerprint for people to compare."""
+    key = VehicleKey.load_or_create(settings.data / "keys" / "journal.key", settings.vehicle.origin).verifier_key()
+    print(key)
+    print(f"fingerprint {fingerprint(key)}")
 
 
 async def serve(settings: VehicleSettings) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from sync.notes import VerifierKey
 from tests.vehicle.conftest import GEOJSON
 
 ROOT = Path(__file__).parents[2]
@@ -181,3 +183,17 @@ def test_the_process_does_without_the_heavy_libraries() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_show_key_prints_what_the_county_enrols(tmp_path: Path) -> None:
+    settings = tmp_path / "vehicle.toml"
+    settings.write_text(
+        f'data = "{tmp_path / "data"}"\n'
+        '[vehicle]\nid = "van-1"\nplate = "川A·试01"\norigin = "van-1.example"\ncounty_name = "县"\n'
+    )
+    asked = [sys.executable, "-m", "vehicle", "--settings", str(settings), "--show-key"]
+    first, second = (subprocess.run(asked, capture_output=True, text=True, check=True).stdout for _ in range(2))
+    assert first == second
+    key, fingerprint = first.splitlines()
+    assert VerifierKey.parse(key).name == "van-1.example"
+    assert re.fullmatch(r"fingerprint( [0-9a-f]{4}){8}", fingerprint)

@@ -225,6 +225,8 @@ def _specialist_routes(rooms: Rooms, store: ExchangeStore, accounts: AccountBook
     ) -> Response:
         caller: Caller = request.state.caller
         who = store.specialist(caller.id, caller.name)
-        return pages.render(request, template, {"who": who, "current": current, **(context or {})}, status)
+        return pages.render(
+            request, template, {"who": who, "current": current, "practice": False, **(context or {})}, status
+        )
 
     return router

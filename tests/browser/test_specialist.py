@@ -151,6 +151,57 @@ async def test_a_whole_consultation(stage: Stage, browser: Browser) -> None:
         await page.get_by_text("先在村里观察一周").wait_for(timeout=20_000)
 
 
+def oximeter(spo2: int | None, pulse: int | None) -> dict[str, Any]:
+    """As ``vehicle.live`` says it; ``test_live_data`` holds both against the real one."""
+    values = {"spo2_percent": spo2, "pulse_bpm": pulse, "perfusion_index_percent": None}
+    return {"type": "reading", "live": True, "kind": "pulse_oximetry", "device": "oximeter-1", "values": values}
+
+
+async def test_what_happens_in_the_van_is_seen_without_a_reload(stage: Stage, browser: Browser) -> None:
+    async with signed_in(browser, stage) as page:
+        await enter_session(stage, page)
+        spo2 = "document.getElementById('live-spo2').textContent"
+        stage.vehicle.tell(oximeter(96, 74))
+        tile = {"type": "reading", "live": True, "state": "live", "kind": "pulse_oximetry", "reading": None, "tile": {}}
+        stage.vehicle.tell(tile)
+        await becomes(page, f"{spo2} === '96'", 2)
+        assert await page.get_by_test_id("live-pulse").text_content() == "74"
+        stage.vehicle.tell(oximeter(None, None))
+        await becomes(page, f"{spo2} === '–'", 2)
+        stage.vehicle.tell(oximeter(95, 70))
+        await becomes(page, f"{spo2} === '95'", 2)
+        await becomes(page, f"{spo2} === '–'", 6)  # the oximeter says nothing more: the number is not "now" any longer
+
+        pressure = {"systolic_mmhg": 141, "diastolic_mmhg": 87, "pulse_bpm": 70}
+        reading = {"type": "blood_pressure", "values": pressure, "grade": "yellow", "grade_word": "注意"}
+        stage.vehicle.readings.append(reading)
+        stage.vehicle.tell({"type": "reading", "live": False, "state": "confirmed", "kind": "blood_pressure"})
+        await becomes(page, "document.getElementById('readings').textContent.includes('141/87')", 3)
+
+        assert stage.van.status()["face"] == "off", "nobody's camera runs unasked"
+        await page.get_by_test_id("camera").click()
+        await until(lambda: stage.van.status()["face"] == "on")
+        await page.get_by_test_id("camera").click()
+        await until(lambda: stage.van.status()["face"] == "off")
+
+
+async def test_practice_is_marked_wherever_the_case_is(stage: Stage, browser: Browser) -> None:
+    stage.vehicle.practice = True
+    async with signed_in(browser, stage) as page:
+        assert await page.get_by_test_id("practice").is_hidden()
+        stage.vehicle.request()
+        await page.get_by_test_id("invitation").get_by_text("演练").wait_for()
+        assert await page.get_by_test_id("practice").is_visible()
+        await enter_session(stage, page)
+        for _ in range(2):
+            await becomes(page, "document.documentElement.dataset.practice === '演练'")
+            assert await page.get_by_test_id("practice").is_visible()
+            await page.reload()
+        await page.goto("/specialist/to-sign")
+        await page.get_by_test_id("case-to-sign").get_by_text("演练").wait_for()
+        assert await page.get_by_test_id("practice").is_visible()
+
+
 @pytest.mark.parametrize("lang", ["zh", "en"])
 async def test_pages_by_day_and_night(stage: Stage, browser: Browser, lang: str) -> None:
     check = Path(__file__).parents[3] / "shared" / "design" / "mock" / "check.js"

@@ -115,6 +115,8 @@ class FakeVehicle:
     events: list[tuple[str, str, str]] = field(default_factory=list)
     opinions: list[SignedOpinion] = field(default_factory=list)
     decision: dict[str, Any] | None = None
+    practice: bool = False
+    readings: list[dict[str, Any]] = field(default_factory=lambda: list(SUMMARY["readings"]))
     readers: set[asyncio.Queue[str | bytes]] = field(default_factory=set)
     sent: int = 0
     """ECG samples sent so far."""
@@ -162,8 +164,9 @@ class FakeVehicle:
         async def consultation() -> Response:
             if self.state is None or self.state not in OPEN:
                 return Response(status_code=204)
+            summary = SUMMARY | {"practice": self.practice, "readings": self.readings}
             return JSONResponse(
-                {"consultation": self.consultation, "state": self.state, "urgency": "urgent", "summary": SUMMARY}
+                {"consultation": self.consultation, "state": self.state, "urgency": "urgent", "summary": summary}
             )
 
         @app.post("/api/consultation/{name}/event")

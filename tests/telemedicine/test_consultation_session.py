@@ -360,7 +360,7 @@ async def test_declining_names_the_reason(stage: Stage) -> None:
         await until(lambda: page.state() == "invited")
         await page.send(type="decline", consultation="consultation-1", reason="手术中，请找何平")
         await until(lambda: stage.vehicle.state == State.DECLINED)
-        assert stage.vehicle.events[-1] == ("declined", "沈若川 (shen.ruochuan)", "手术中，请找何平")
+        assert stage.vehicle.events[-1] == ("declined", "沈若川, 主任医师 (shen.ruochuan)", "手术中，请找何平")
 
 
 async def test_second_specialist_is_told_that_it_is_taken(stage: Stage) -> None:

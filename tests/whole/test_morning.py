@@ -149,6 +149,21 @@ def test_09_the_very_samples_reach_the_specialist(demo: Demo, specialist: Page) 
     assert_same_samples(demo, specialist)
 
 
+def test_09b_live_numbers_and_confirmed_values_reach_the_specialist(
+    demo: Demo, doctor: VillageDoctor, specialist: Page
+) -> None:
+    demo.simulate("finger", on=True, spo2_percent=97, pulse_bpm=71)
+    expect(specialist.get_by_test_id("live-spo2")).to_have_text("97", timeout=10_000)
+    expect(specialist.get_by_test_id("live-pulse")).to_have_text("71")
+    demo.simulate("finger", on=False)
+    expect(specialist.get_by_test_id("live-spo2")).to_have_text("–", timeout=2_000)
+    doctor.go("measure")
+    demo.simulate("blood_pressure", systolic_mmhg=156, diastolic_mmhg=94, pulse_bpm=75)
+    expect(doctor.page.get_by_test_id("value-blood_pressure").first).to_contain_text("156", timeout=20_000)
+    doctor.confirm("blood_pressure")
+    expect(specialist.get_by_test_id("readings")).to_contain_text("156/94", timeout=5_000)
+
+
 def test_10_the_specialist_is_heard_and_the_room_is_seen_in_the_van(doctor: VillageDoctor, specialist: Page) -> None:
     doctor.go("consult")
     assert_moves(doctor.page, "ultrasound")

@@ -153,6 +153,11 @@ class Presence:
         return self._stay.arrived_at if self._stay else None
 
     @property
+    def awaited(self) -> tuple[Village | None, datetime] | None:
+        """A change that fixes speak for and that is not believed yet: the place (None: none), and since when."""
+        return (self._change.village, self._change.fixes[0].at) if self._change else None
+
+    @property
     def dwell_s(self) -> float:
         """Counted seconds of the stay under way, up to the last inside fix; 0.0 in no village."""
         return self._stay.observed_s + self._stay.counted_inferred_s if self._stay else 0.0

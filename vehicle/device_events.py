@@ -25,6 +25,8 @@ class Device:
     state: DeviceState
     at: datetime
     seen_mono_s: float
+    heard_at: datetime | None = None
+    """When the device itself was last linked; its state is told all the time, also while it is away."""
     wanted: tuple[bool, str | None] = (False, None)
     """(attached, fault) as it is now."""
     wanted_since_mono_s: float = 0.0
@@ -52,6 +54,8 @@ class DeviceEvents:
             device = Device(stamped.driver, state, stamped.received_at, stamped.received_mono_s)
             self.devices[stamped.device] = device
         device.state, device.at, device.seen_mono_s = state, stamped.received_at, stamped.received_mono_s
+        if state.link in (Link.CONNECTED, Link.DEGRADED):
+            device.heard_at = stamped.received_at
         wanted = (state.link in (Link.CONNECTED, Link.DEGRADED), state.fault)
         if wanted != device.wanted:
             device.wanted, device.wanted_since_mono_s = wanted, stamped.received_mono_s

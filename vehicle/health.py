@@ -5,6 +5,7 @@ Only reads what others keep; nothing here decides. Each fault carries cause and 
 
 from __future__ import annotations
 
+import math
 import platform
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,8 +16,7 @@ from typing import Any
 
 from devices import catalog
 from devices.clock import Clock
-from devices.driver import SerialLine
-from devices.readings import DeviceState, Link
+from devices.readings import DeviceState, Link, Sensor
 from devices.session import DeviceSettings
 from sync.records import format_time
 from sync.uploader import UplinkStatus
@@ -135,7 +135,7 @@ class Health:
                 continue
             if device.state.fault is not None:
                 yield Fault(device.state.fault, settings.name)
-            elif device.state.link in (Link.LOST, Link.ABSENT) and _is_always_on(settings.driver):
+            elif device.state.link in (Link.LOST, Link.ABSENT) and not _speaks_when_used(settings.driver):
                 yield Fault("device_lost", settings.name)
 
     def _silent_streams(self) -> Iterator[Fault]:
@@ -189,17 +189,22 @@ class Health:
         about = catalog.about(settings.driver)
         device: Device | None = self.device_events.devices.get(settings.name)
         state = device.state if device is not None else DeviceState(Link.ABSENT)
+        when_used = _speaks_when_used(settings.driver)
+        condition = condition_of(state, when_used)
         return {
             "name": settings.name,
             "driver": settings.driver,
             "title": about.title_en if language == "en" else about.title_zh,
             "link": str(state.link),
+            "when_used": when_used,
+            "condition": condition,
+            "ready": condition != "missing" if when_used else state.link in (Link.CONNECTED, Link.DEGRADED),
             "sensor": str(state.sensor),
             "leads_off": list(state.leads_off),
             "battery": state.battery_percent,
             "fault": state.fault,
             "vendor_text": state.vendor_text,
-            "last_at": _time(device.at) if device is not None else None,
+            "last_at": _time(device.heard_at) if device is not None else None,
             "counters": dict(state.counters),
             "hardware_tested": about.hardware_tested,
         }
@@ -215,9 +220,23 @@ class Health:
         }
 
 
-def _is_always_on(driver: str) -> bool:
-    """Whether absence is worth saying: meters on batteries come only when used."""
-    return isinstance(catalog.about(driver).line, SerialLine)
+def condition_of(state: DeviceState, when_used: bool) -> str:
+    """How a device stands, for screens: on, busy, standby (asleep until it is used, as it should be) or missing.
+
+    :param when_used: the device speaks only when used; its absence says nothing unless it comes with a fault
+    """
+    if when_used and state.fault is not None:
+        return "missing"
+    if state.link in (Link.ABSENT, Link.LOST):
+        return "standby" if when_used else "missing"
+    if state.link in (Link.CONNECTING, Link.DEGRADED) or state.sensor in (Sensor.LEAD_OFF, Sensor.SEARCHING):
+        return "busy"
+    return "on"
+
+
+def _speaks_when_used(driver: str) -> bool:
+    """Meters on batteries are silent between uses: their absence is not worth saying."""
+    return math.isinf(catalog.about(driver).lost_after_s)
 
 
 def _time(at: datetime | None) -> str | None:

@@ -322,7 +322,7 @@ export class EcgStrip {
     const end = this.left + this.seconds * MM_PER_S * this.mm;
     ctx.clearRect(x + 1, 0, Math.min(wide, end - x + 2), this.height);
     if (x + wide > end) ctx.clearRect(this.left - 1, 0, x + wide - end + 1, this.height);
-    this.bar.style.transform = `translateX(${x}px)`;
+    this.bar.style.transform = `translateX(${Math.min(x, end - this.bar.offsetWidth)}px)`;
   }
 
   #redraw() {

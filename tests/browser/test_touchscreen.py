@@ -167,6 +167,84 @@ def test_a_hand_entry_is_typed_twice_and_marked(van: Van, page: Any) -> None:
     assert (tile.by_hand, tile.values["glucose_mmol_l"], tile.state) == (True, 6.4, "confirmed")
 
 
+def test_the_question_a_glucose_value_lacks_is_answered_on_its_tile_in_one_tap(van: Van, page: Any) -> None:
+    serve(van, page)
+    van.do(lambda bench: bench.publish("glucose-1", Glucose(6.4, sequence=7)))
+    page.get_by_test_id("confirm-glucose").click()
+    page.wait_for_selector('[data-testid="tile-glucose"][data-state="confirmed"]')
+    page.goto(f"{van.address}/measure?focus=blood_pressure")
+    assert "缺：空腹还是餐后" in page.get_by_test_id("lacks-glucose").inner_text()
+    page.get_by_test_id("tile-glucose").click()
+    page.get_by_test_id("ask-meal").wait_for()
+    page.evaluate("window.notReloaded = true")
+    assert page.locator('[data-testid="ask-meal"] button').all_inner_texts() == ["空腹", "餐后", "随机"]
+    page.get_by_test_id("answer-meal-fasting").click()
+    page.get_by_test_id("answer-known_dm-no").click()
+    page.wait_for_selector('[data-testid="tile-glucose"][data-grade="yellow"]')
+    assert page.evaluate("window.notReloaded") is True
+    assert page.get_by_test_id("ask-meal").count() + page.get_by_test_id("ask-known_dm").count() == 0
+    assert "空腹血糖受损" in page.get_by_test_id("tile-glucose").inner_text()
+
+
+def test_a_value_nobody_confirmed_yet_asks_too(van: Van, page: Any) -> None:
+    serve(van, page)
+    van.do(lambda bench: bench.publish("glucose-1", Glucose(6.4, sequence=7)))
+    page.get_by_test_id("confirm-glucose").wait_for()
+    page.get_by_test_id("answer-meal-fasting").click()
+    page.get_by_test_id("answer-known_dm-no").click()
+    page.wait_for_selector('[data-testid="tile-glucose"][data-grade="yellow"][data-state="arrived"]')
+
+
+def test_a_tapped_tile_stays_until_something_newer_comes(van: Van, page: Any) -> None:
+    serve(van, page)
+    van.do(lambda bench: bench.publish("cuff-1", BloodPressure(162, 98)))
+    page.get_by_test_id("confirm-blood_pressure").wait_for()
+    page.get_by_test_id("tile-glucose").click()
+    page.wait_for_selector('#focus[data-testid="tile-glucose"]')
+    van.do(lambda bench: bench.publish("glucose-1", Glucose(5.1, sequence=8)))
+    page.get_by_test_id("confirm-glucose").click()
+    page.wait_for_selector('#focus[data-testid="tile-blood_pressure"]')
+
+
+def test_meters_asleep_are_ready_and_a_type_without_device_is_typed(van: Van, page: Any) -> None:
+    serve(van, page)
+    for name in ("cuff-1", "glucose-1"):
+        van.do(lambda bench, name=name: bench.publish(name, DeviceState(Link.ABSENT, battery_percent=64)))
+        page.wait_for_selector(f'.dots [data-device="{name}"][data-state="standby"]')
+    until(page, "document.querySelector('[data-testid=devices]').textContent.includes('6/6')")
+    assert page.get_by_test_id("tile-glucose").get_attribute("data-state") == "waiting"
+    van.do(lambda bench: bench.publish("glucose-1", DeviceState(Link.ABSENT, fault="bluetooth_off")))
+    page.wait_for_selector('.dots [data-device="glucose-1"][data-state="missing"]')
+    page.wait_for_selector('[data-testid="tile-glucose"][data-state="missing"]')
+    until(page, "document.querySelector('[data-testid=devices]').textContent.includes('5/6')")
+    page.goto(f"{van.address}/status")
+    assert "待命" in page.get_by_test_id("device-cuff-1").inner_text()
+    assert "64 %" in page.get_by_test_id("device-cuff-1").inner_text()
+    page.goto(f"{van.address}/measure")
+    assert "没有配体温计" in page.get_by_test_id("tile-temperature").inner_text()
+    page.get_by_test_id("tile-temperature").click()
+    page.wait_for_url("**/measure/by-hand/temperature")
+
+
+@pytest.mark.parametrize("focus", ["blood_pressure", "glucose", "pulse_oximetry", "temperature"])
+@pytest.mark.parametrize("size", [SIZE, {"width": 1920, "height": 1080}])
+def test_the_tiles_fill_their_grid_whatever_is_in_focus(van: Van, page: Any, focus: str, size: dict[str, int]) -> None:
+    serve(van, page)
+    page.set_viewport_size(size)
+    page.goto(f"{van.address}/measure?focus={focus}")
+    grid, gap, boxes = page.evaluate(
+        """(() => { const grid = document.querySelector('#tiles');
+                   const box = ({x, y, width, height}) => ({x, y, width, height});
+                   return [box(grid.getBoundingClientRect()), parseFloat(getComputedStyle(grid).columnGap),
+                           [...grid.children].map((tile) => box(tile.getBoundingClientRect()))]; })()"""
+    )
+    width, height = ((grid[side] - 2 * gap) / 3 for side in ("width", "height"))
+    assert sum(round((box["width"] + gap) / (width + gap)) for box in boxes) == 9
+    assert all(abs(box["height"] - height) < 2 for box in boxes)
+    assert max(box["x"] + box["width"] for box in boxes) == pytest.approx(grid["x"] + grid["width"], abs=2)
+    assert max(box["y"] + box["height"] for box in boxes) == pytest.approx(grid["y"] + grid["height"], abs=2)
+
+
 def test_registration_by_hand_checks_the_identity_number_while_it_is_typed(van: Van, page: Any) -> None:
     start_visit(van, page)
     page.goto(f"{van.address}/people/register")
@@ -246,10 +324,19 @@ def test_a_consultation_from_the_five_fields_to_the_signed_decision(van: Van, pa
         van.wait(lambda bench, event=event: bench.vehicle.consultations.change(asked.consultation, event, "沈若川"))
     page.locator('video[data-feed="ultrasound"]').wait_for(state="attached")
     until(page, "document.querySelector('#media-said')?.textContent.includes('会诊程序没有启动')")
+    assert "沈若川" in page.get_by_test_id("no-face").inner_text()
+    for event, reason in ((Event.CONNECTED, ""), (Event.INTERRUPTED, "link lost")):
+        van.wait(
+            lambda bench, event=event, reason=reason: bench.vehicle.consultations.change(
+                asked.consultation, event, "", reason
+            )
+        )
+    until(page, "document.querySelector('[data-testid=reason]')?.textContent === '和专家的连接断了'")
 
     opinion = signed_opinion(asked.consultation)
     van.wait(lambda bench: bench.vehicle.consultations.receive_opinion(asked.consultation, opinion))
     page.get_by_test_id("opinion").wait_for()
+    assert page.get_by_test_id("reason").count() == 0
     page.get_by_test_id("open-decision").click()
     page.get_by_test_id("decision-accept").check()
     page.get_by_test_id("plan").fill("马上转县医院")
@@ -388,6 +475,9 @@ def test_a_large_panel_is_clean_too_and_practice_is_marked_everywhere(
         page.set_default_timeout(WITHIN_MS)
         page.goto(f"{van.address}/sign-in")
         assert "演练" in page.get_by_test_id("practice").inner_text()
+        mark = page.evaluate("getComputedStyle(document.querySelector('.enter')).backgroundImage")
+        assert "practice.zh.svg" in mark
+        assert page.request.get(f"{van.address}/static/practice.zh.svg").ok
         start_visit(van, page)
         for path in ("/today", "/measure", "/ecg", "/status", "/people", "/consult"):
             page.goto(f"{van.address}{path}")

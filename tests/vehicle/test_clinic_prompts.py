@@ -156,16 +156,26 @@ async def test_glucose_needs_its_meal(world: World) -> None:
     await world.measurements.confirm(world.meter(6.4, sequence=1), DOCTOR)
     tile = world.tile("glucose")
     assert (tile.grade, tile.grade_word) == ("none", "资料不足")
-    assert [missing.field for missing in tile.missing] == ["fasting", "known_dm"]
+    assert [missing.field for missing in tile.missing] == ["meal", "known_dm"]
+    assert tile.missing[0].choices == (("fasting", "空腹"), ("postprandial", "餐后"), ("casual", "随机"))
     await world.prompts.answer(served(world), {"known_dm": False}, DOCTOR)
-    assert "fasting" in [missing.field for missing in world.tile("glucose").missing]
-    await world.prompts.answer(served(world), {"fasting": True}, DOCTOR)
+    assert "meal" in [missing.field for missing in world.tile("glucose").missing]
+    await world.prompts.answer(served(world), {"meal": "fasting"}, DOCTOR)
     tile = world.tile("glucose")
     assert (tile.grade, tile.result) == ("yellow", "空腹血糖受损范围")
     screen = prompts(world)["GLU-SCREEN"]
     assert (screen.code, screen.incomplete) == ("IFG", True)
-    await world.prompts.answer(served(world), {"fasting": False}, DOCTOR)
+    await world.prompts.answer(served(world), {"meal": "casual"}, DOCTOR)
     assert world.tile("glucose").grade == "none"  # 6.4 at any time says nothing by itself
+    with pytest.raises(AnswerRefused):
+        await world.prompts.answer(served(world), {"meal": "brunch"}, DOCTOR)
+
+
+async def test_an_answer_fasting_or_not_of_older_journals_still_counts(world: World) -> None:
+    await world.serve()
+    await world.measurements.confirm(world.meter(6.4, sequence=1), DOCTOR)
+    await world.prompts.answer(served(world), {"known_dm": False, "fasting": True}, DOCTOR)
+    assert world.tile("glucose").result == "空腹血糖受损范围"
 
 
 @pytest.mark.parametrize(("meal", "glucose"), [("fasting", 2.8), ("fasting", 16.7), ("casual", 20.0)])

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import devices
 from devices.errors import AskPerson, Park, Retry, XunzhenError
 from sync.web.catalog import LANGUAGES, texts
 from vehicle.disk import Level
 from vehicle.hints import hint
 
-PACKAGES = ("devices", "sync", "vehicle")
-NOT_ON_THE_VAN = ("sync.county", "vehicle.touchscreen", "devices.simulators", "devices.capture")
-"""The county has its own words; the touchscreen's own refusals stand in its catalog; bench tools print."""
+PACKAGES = ("devices", "sync", "telemedicine", "vehicle")
+NOT_ON_THE_VAN = (
+    "sync.county",
+    "vehicle.touchscreen",
+    "telemedicine.exchange",
+    "devices.simulators",
+    "devices.capture",
+)
+"""County and exchange have their own words; the touchscreen's refusals stand in its catalog; bench tools print."""
 GENERIC = {"unknown", "retry", "ask_person", "drop_frame", "park"}
 
 
@@ -43,6 +53,41 @@ def test_every_error_of_the_van_has_words(language: str) -> None:
     told = ("hints.{}.title", "touch.ask.{}.title", "touch.ask.{}.cause", "clinic.ask.{}.title")
     silent = [code for code in every_error() if not any(form.format(code) in t for form in told)]
     assert sorted(silent) == []
+
+
+def faults_told_by_devices() -> dict[str, str]:
+    """Fault codes that drivers and links put into ``DeviceState.fault``, read from their source: code to its file.
+
+    Three forms exist: ``fault="..."``, ``self._fault = "..."`` (also ``self.fault``), and ``CardRefused("...")`` or
+    ``_tell(sensor, "...", output)``, whose text becomes the fault.
+    """
+    found: dict[str, str] = {}
+    for folder in ("drivers", "links"):
+        for file in sorted((Path(str(devices.__file__)).parent / folder).glob("*.py")):
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+            found |= {code: f"{folder}/{file.name}" for node in ast.walk(tree) for code in _codes(node)}
+    return found
+
+
+def _codes(node: ast.AST) -> Iterator[str]:
+    said: list[ast.expr | None] = []
+    if isinstance(node, ast.Call):
+        name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+        said += [word.value for word in node.keywords if word.arg == "fault"]
+        said += node.args[:1] if name == "CardRefused" else node.args[1:2] if name == "_tell" else []
+    elif isinstance(node, ast.Assign | ast.AnnAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        if any(isinstance(target, ast.Attribute) and target.attr in ("fault", "_fault") for target in targets):
+            said.append(node.value)
+    yield from (one.value for one in said if isinstance(one, ast.Constant) and isinstance(one.value, str))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_fault_a_driver_or_link_tells_has_words(language: str) -> None:
+    told = faults_told_by_devices()
+    assert {"card_unreadable", "card_data_invalid", "glucose_not_measured", "bluetooth_off"} <= told.keys()
+    silent = {code: file for code, file in told.items() if f"hints.{code}.title" not in texts(language)}
+    assert silent == {}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

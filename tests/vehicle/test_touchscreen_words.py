@@ -10,7 +10,7 @@ import pytest
 from sync.web.catalog import texts
 from vehicle.touchscreen.frame import FOLDER
 from vehicle.touchscreen.measure import HandEntryDiffers, hand_values, needle
-from vehicle.touchscreen.wording import byte_size, hours_minutes, local_day, local_time, span, value_text
+from vehicle.touchscreen.wording import byte_size, hours_minutes, local_day, local_time, reason_text, span, value_text
 
 LATE = datetime(2026, 3, 1, 16, 30, tzinfo=UTC)
 """Already the next day in China."""
@@ -85,3 +85,12 @@ def test_the_needle_stands_on_the_step_the_value_belongs_to() -> None:
     assert needle(162, cuts) == pytest.approx((4 + 2 / 20) / 6)
     assert needle(20, cuts) == 0.0
     assert needle(400, cuts) == 1.0
+
+
+def test_a_reason_that_is_a_code_gets_words_and_what_was_typed_stays() -> None:
+    zh, en = texts("zh"), texts("en")
+    assert reason_text("link lost", zh) == reason_text("link_lost", zh) == "和专家的连接断了"
+    assert reason_text("link lost", en) == "The link to the specialist broke"
+    assert reason_text("手术中", en) == "手术中"
+    assert reason_text("In theatre until 11, please ask again", zh) == "In theatre until 11, please ask again"
+    assert reason_text("", zh) == ""

@@ -35,13 +35,16 @@ from vehicle.clinic.screening import (
     RuleSet,
 )
 from vehicle.clinic.settings import ClinicSettings
-from vehicle.clinic.units import rule_inputs
+from vehicle.clinic.units import MEALS, rule_inputs
 from vehicle.clinic.views import CHINA, plain
 
 ANSWERS = "answers"
 """Type of the reading that holds what a person answered."""
 FASTING = Field("fasting", "boolean", "空腹(≥8小时)", "")
 """Not an input of any rule: decides whether a glucose value without a meal is a fasting or a random one."""
+MEAL = Field("meal", "code", "空腹还是餐后", "")
+"""How that is asked, in the words of the meters' own field Meal."""
+MEALS_ASKED = ("fasting", "postprandial", "casual")
 
 
 class AnswerRefused(AskPerson):
@@ -75,6 +78,8 @@ class Missing:
     high: float | None
     ask: bool
     """A person can answer it now; otherwise it has to be measured or set."""
+    choices: tuple[tuple[str, str], ...] = ()
+    """(code, word) of a coded question whose answers are few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,8 +349,8 @@ class Prompts:
     # answers
 
     def _field(self, name: str) -> Field:
-        if name == FASTING.name:
-            return FASTING
+        if name in (FASTING.name, MEAL.name):
+            return FASTING if name == FASTING.name else MEAL
         field = self._rules.fields.get(name)
         if field is None:
             raise AnswerRefused(f"no rule asks for {name!r}", field=name)
@@ -353,7 +358,7 @@ class Prompts:
 
     def _answer(self, name: str, given: object) -> Json:
         field = self._field(name)
-        if not field.accepts(given):
+        if not field.accepts(given) or (field is MEAL and given not in MEALS):
             raise AnswerRefused(f"{field.label_zh}: {given!r} cannot be; correct it", field=name)
         return _as_json(given)
 
@@ -433,7 +438,14 @@ class Prompts:
     def _missing(self, name: str, t: Texts) -> Missing:
         field = self._field(name)
         return Missing(
-            name, self._label(field, t), field.type, _unit(field, t), field.low, field.high, name not in DEVICE_INPUTS
+            field=name,
+            label=self._label(field, t),
+            type=field.type,
+            unit=_unit(field, t),
+            low=field.low,
+            high=field.high,
+            ask=name not in DEVICE_INPUTS,
+            choices=tuple((meal, t(f"clinic.meal.{meal}")) for meal in MEALS_ASKED) if field is MEAL else (),
         )
 
     def _ladder(self, rule: str, name: str, t: Texts) -> Ladder:
@@ -443,15 +455,16 @@ class Prompts:
 
 def _with_meal(known: dict[str, object]) -> dict[str, object]:
     """A glucose value whose meter said no meal counts as fasting or random once the person was asked."""
-    if "glu" in known and "fpg" not in known and "rpg" not in known and known.get("fasting") is not None:
-        return known | {"fpg" if known["fasting"] else "rpg": known["glu"]}
+    fasting = known.get("fasting") if known.get("meal") is None else known["meal"] == "fasting"
+    if "glu" in known and "fpg" not in known and "rpg" not in known and fasting is not None:
+        return known | {"fpg" if fasting else "rpg": known["glu"]}
     return known
 
 
 def _asked_for(result: Result, known: Inputs) -> tuple[str, ...]:
     """The missing inputs, with the question about the meal in place of fasting and random glucose."""
     if result.rule == "GLU-SCREEN" and known.get("fpg") is None and known.get("rpg") is None:
-        return ("fasting", *(name for name in result.missing if name not in ("fpg", "rpg")))
+        return (MEAL.name, *(name for name in result.missing if name not in ("fpg", "rpg")))
     return result.missing
 
 

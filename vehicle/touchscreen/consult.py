@@ -34,6 +34,7 @@ from vehicle.consultations import (
     DecisionIncomplete,
     consent_version,
 )
+from vehicle.touchscreen import wording
 from vehicle.touchscreen.frame import Screen, back
 from vehicle.touchscreen.sessions import CLINICAL, DOCTORS
 
@@ -55,6 +56,10 @@ STEP_OF = {
     State.CANCELLED: 0,
 }
 """How many of the five steps are done in each state."""
+
+
+SAYS_WHY = frozenset({State.DECLINED, State.CANCELLED, State.INTERRUPTED})
+"""States of which the page says why; in later ones the last reason is an old one."""
 
 
 class Offer(BaseModel):
@@ -179,6 +184,7 @@ def routes(screen: Screen) -> APIRouter:
         context = {
             "view": view,
             "state": str(state),
+            "reason": wording.reason_text(view.reason, screen.texts(request)) if state in SAYS_WHY else "",
             "fields": FIELDS,
             "opinion": (view.opinion or {}).get("opinion") or {},
             "decisions": DECISIONS,

@@ -50,17 +50,19 @@ def routes(screen: Screen) -> APIRouter:
 
     @router.get("/measure")
     @roles(*CLINICAL)
-    async def measure(request: Request, focus: str = Query("", max_length=40)) -> Response:
+    async def measure(request: Request, focus: str = Query("", max_length=40), seen: int = Query(0, ge=0)) -> Response:
+        """:param seen: a tapped tile stays in focus until a reading newer than this comes (Unix ms)"""
         language = screen.texts(request).language
         served = vehicle.encounters.current()
         tiles = {tile.type: tile for tile in vehicle.measurements.tiles(language)}
-        chosen = in_focus(list(tiles.values()), focus)
+        chosen = in_focus(list(tiles.values()), focus, seen)
         held = vehicle.measurements.holding()
         critical = vehicle.measurements.critical(language)
         prompts = vehicle.screening.prompts(served.encounter, language) if served else []
         context = {
             "tiles": [tile for kind, tile in tiles.items() if kind != chosen],
             "focus": tiles.get(chosen),
+            "seen": max((_ms(tile) for tile in tiles.values() if tile.state == "arrived"), default=0),
             "held": [reading for reading in held if reading.type == chosen],
             "held_types": {reading.type for reading in held},
             "icons": ICONS,
@@ -68,7 +70,7 @@ def routes(screen: Screen) -> APIRouter:
             "critical": critical[0] if critical else None,
             "critical_actions": CRITICAL_ICONS,
             "ecg_device": _ecg_device(screen, language),
-            "prompt_count": sum(1 for prompt in prompts if prompt.level),
+            "to_see": [prompt for prompt in prompts if prompt.level],
         }
         return screen.page(request, "measure.html", "measure", context)
 
@@ -167,15 +169,22 @@ def hand_values(kind: str, told: Mapping[str, str]) -> dict[str, object]:
     return values
 
 
-def in_focus(tiles: Sequence[Tile], asked: str) -> str:
-    """The tile that is large: the asked one unless another waits for a tap, else the newest that arrived."""
+def in_focus(tiles: Sequence[Tile], asked: str, seen_ms: int = 0) -> str:
+    """The tile that is large: the asked one unless another waits for a tap, else the newest that arrived.
+
+    :param seen_ms: who asked had seen what arrived until then (Unix ms): only newer readings come first
+    """
     kinds = [tile.type for tile in tiles]
-    arrived = [tile for tile in tiles if tile.state == "arrived"]
+    arrived = [tile for tile in tiles if tile.state == "arrived" and _ms(tile) > seen_ms]
     if any(tile.type == asked for tile in arrived) or (asked in kinds and not arrived):
         return asked
     if arrived:
         return max(arrived, key=lambda tile: str(tile.at)).type
     return kinds[0] if kinds else ""
+
+
+def _ms(tile: Tile) -> int:
+    return int(tile.at.timestamp() * 1000) if tile.at else 0
 
 
 def _ladders(ladders: Sequence[Ladder], tile: Tile) -> list[dict[str, Any]]:

@@ -39,6 +39,8 @@ def routes(screen: Screen) -> APIRouter:
         if served is None:
             raise NoEncounter("nobody is being served: swipe a card or choose a person first")
         asked = {question.field: question for question in vehicle.screening.questions(served.encounter)}
+        for tile in vehicle.measurements.tiles():  # a value nobody has confirmed yet asks too
+            asked |= {question.field: question for question in tile.missing if question.ask}
         told = {name: str(entry).strip() for name, entry in (await request.form()).items()}
         answers = {name: said(asked[name], text) for name, text in told.items() if text and name in asked}
         if answers:

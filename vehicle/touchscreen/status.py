@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sync.web.access import roles
+from vehicle.hints import hint
 from vehicle.touchscreen.frame import Screen, back
 from vehicle.touchscreen.sessions import CREW
 
@@ -30,9 +31,14 @@ def routes(screen: Screen) -> APIRouter:
     @router.get("/status")
     @roles(*CREW)
     async def status(request: Request) -> Response:
-        return screen.page(
-            request, "status.html", "status", {"device_icon": device_icon, "vehicle_id": vehicle.settings.vehicle.id}
-        )
+        language = screen.texts(request).language
+        context = {
+            "device_icon": device_icon,
+            "vehicle_id": vehicle.settings.vehicle.id,
+            "has_hint": lambda code: hint(code, language).title != hint("unknown", language).title,
+            "hint_title": lambda code: hint(code, language).title,
+        }
+        return screen.page(request, "status.html", "status", context)
 
     @router.post("/status/upload")
     @roles(*CREW)

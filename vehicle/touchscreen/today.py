@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 from fastapi import APIRouter, Form
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sync.presence import AGREE_S
 from sync.web.access import roles
+from sync.web.catalog import Texts
 from vehicle.touchscreen.frame import Screen, back
 from vehicle.touchscreen.sessions import CLINICAL, CREW
 
@@ -29,6 +32,7 @@ def routes(screen: Screen) -> APIRouter:
             "people": list(vehicle.staff.all()),
             "queue": vehicle.encounters.queue() if clinical else [],
             "clinical": clinical,
+            "not_here": _why_not_here(screen, screen.texts(request)),
         }
         return screen.page(request, "today.html", "today", context)
 
@@ -52,3 +56,18 @@ def routes(screen: Screen) -> APIRouter:
         return back("/today")
 
     return router
+
+
+def _why_not_here(screen: Screen, t: Texts) -> str:
+    """Why the visit's clock does not run: no position, another place, or the minute until a position is believed."""
+    vehicle = screen.vehicle
+    visit, presence = vehicle.visits.current(), vehicle.patrol.presence
+    if visit is None or visit.here:
+        return ""
+    if not vehicle.patrol.has_fix:
+        return t("touch.today.no_fix")
+    awaited = presence.awaited
+    if awaited is None or awaited[0] is None or awaited[0].code != visit.village:
+        return t("touch.today.elsewhere")
+    left_s = AGREE_S - (vehicle.clock.now() - awaited[1]).total_seconds()
+    return t("touch.today.settling", n=max(1, math.ceil(left_s / 60)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
@@ -102,6 +103,12 @@ def input_text(given: object, t: Texts) -> str:
         return f"{given:g}"
     sexes = {"M": "male", "F": "female"}
     return t(f"touch.sex.{sexes[given]}") if isinstance(given, str) and given in sexes else str(given)
+
+
+def reason_text(reason: str, t: Texts) -> str:
+    """Why something happened: a code ("link lost", "link_lost") in words, what a person typed as it was typed."""
+    key = f"touch.consult.reason.{'_'.join(reason.lower().split())}"
+    return t(key) if re.fullmatch(r"[a-z_.]+", key) and key in t else reason
 
 
 def _moment(at: Any) -> datetime | None:

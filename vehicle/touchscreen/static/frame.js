@@ -127,7 +127,22 @@ document.addEventListener('submit', (event) => {                   // one tap is
   if (form.dataset.sent) { event.preventDefault(); return; }
   form.dataset.sent = '1';
   setTimeout(() => { delete form.dataset.sent; }, 3000);
+  if (form.dataset.stay !== undefined) { event.preventDefault(); sendQuietly(form, event.submitter); }
 });
+
+/**
+ * A form whose answer the page shows by renewing its parts (data-stay="prompts reading"): sent without leaving the page.
+ * @param {HTMLFormElement} form @param {HTMLElement | null} button
+ */
+async function sendQuietly(form, button) {
+  const kinds = (form.dataset.stay ?? '').split(' ');
+  const body = new URLSearchParams([...new FormData(form, button)].map(([name, value]) => [name, String(value)]));
+  try {
+    const answer = await fetch(form.action, { method: 'POST', body, redirect: 'manual', headers: { 'X-Background': '1' } });
+    if (answer.type !== 'opaqueredirect' && !answer.ok) { location.reload(); return; }
+    for (const kind of kinds) renew(kind);
+  } catch { delete form.dataset.sent; }                              // the van restarts: the same tap works again
+}
 
 for (const flash of document.querySelectorAll('.flash[data-kind="done"]')) setTimeout(() => flash.remove(), 6000);
 
@@ -146,12 +161,21 @@ for (const kind of ['reading', 'visit', 'encounter', 'prompts', 'consultation', 
   feed.on(kind, (message) => { renew(kind === 'reading' && message.live ? 'live' : kind); });
 }
 
+/**
+ * How a device's dot is drawn, as ``condition_of`` in vehicle/health.py says it; '' is a full dot.
+ * @param {{ link: string, sensor: string, fault: string | null }} device @param {boolean} whenUsed asleep between uses
+ */
+function condition({ link, sensor, fault }, whenUsed) {
+  if (whenUsed && fault) return 'missing';
+  if (['absent', 'lost'].includes(link)) return whenUsed ? 'standby' : 'missing';
+  return ['connecting', 'degraded'].includes(link) || ['lead_off', 'searching'].includes(sensor) ? 'busy' : '';
+}
+
 feed.on('device', (message) => {
   const dot = document.querySelector(`.dots [data-device="${CSS.escape(message.device)}"]`);
   if (!(dot instanceof HTMLElement)) return;
-  const state = ['absent', 'lost'].includes(message.link) ? 'missing'
-    : ['connecting', 'degraded'].includes(message.link) || ['lead_off', 'searching'].includes(message.sensor) ? 'busy' : '';
-  const shape = `${message.link} ${message.sensor} ${message.leads_off}`;
+  const state = condition(message, 'whenUsed' in dot.dataset);
+  const shape = `${message.link} ${message.sensor} ${message.leads_off} ${message.fault} ${message.battery_percent}`;
   if (state) dot.dataset.state = state; else delete dot.dataset.state;
   if (dot.dataset.shape !== undefined && dot.dataset.shape !== shape) renew('device');
   dot.dataset.shape = shape;

@@ -1,6 +1,8 @@
 // The page's own WebRTC leg to the consultation process: sees both cameras and the specialist, sends the microphone.
 // Lines of the offer, in order: room, ultrasound, the specialist's face (video, receive only), then audio both ways.
 
+const FACE_GONE_MS = 3000;
+const SILENT_MS = 4000;
 const FEEDS = ['room', 'ultrasound', 'specialist'];
 
 /** @typedef {{ pc: RTCPeerConnection, microphone: MediaStreamTrack | null, close: () => void }} Media */
@@ -50,13 +52,33 @@ export async function join(speak, onState) {
   return { pc, microphone, close: () => { microphone?.stop(); pc.close(); } };
 }
 
+/** The voice has an element of its own: a video element waits for its first picture, and a face may never come. */
+const voice = new Audio();
+voice.autoplay = true;
+
 /** @param {number} line @param {MediaStreamTrack} track */
 function show(line, track) {
-  const place = video(FEEDS[line] ?? 'specialist');
-  if (!(place instanceof HTMLVideoElement)) return;
-  const stream = place.srcObject instanceof MediaStream ? place.srcObject : new MediaStream();
-  stream.addTrack(track);
-  place.srcObject = stream;
+  const place = track.kind === 'audio' ? voice : video(FEEDS[line]);
+  if (!(place instanceof HTMLMediaElement)) return;
+  place.srcObject = new MediaStream([track]);                            // never beside a track of a leg that is gone
+  place.play().catch(() => {});
+  if (place instanceof HTMLVideoElement && place.dataset.feed === 'specialist') watchFace(place);
+}
+
+/**
+ * A face counts as long as its frames come; otherwise the portrait beside the video is shown (consult.html).
+ * @param {HTMLVideoElement & { requestVideoFrameCallback?: (then: () => void) => number }} place
+ */
+function watchFace(place) {
+  if (place.dataset.watched || !place.requestVideoFrameCallback) return;
+  place.dataset.watched = '1';
+  let lastMs = -Infinity;
+  const again = () => { lastMs = performance.now(); place.requestVideoFrameCallback?.(again); };
+  place.requestVideoFrameCallback(again);
+  setInterval(() => {
+    const seen = performance.now() - lastMs < FACE_GONE_MS;
+    if (seen !== (place.dataset.seen === '1')) place.dataset.seen = seen ? '1' : '';
+  }, 500);
 }
 
 async function microphoneTrack() {
@@ -81,6 +103,22 @@ function gathered(pc) {
 }
 
 /**
+ * The other side sends sound all the time, 50 packets a second even when nobody speaks: no packet means it is gone.
+ * ICE notices that much later.
+ * @param {RTCPeerConnection} pc @param {() => void} then called once
+ */
+function whenSilent(pc, then) {
+  let heard = -1, sinceMs = performance.now();
+  const timer = setInterval(async () => {
+    if (pc.connectionState === 'closed') { clearInterval(timer); return; }
+    let packets = 0;
+    for (const row of (await pc.getStats()).values()) if (row.type === 'inbound-rtp') packets += row.packetsReceived ?? 0;
+    if (packets !== heard) { heard = packets; sinceMs = performance.now(); }
+    else if (performance.now() - sinceMs > SILENT_MS) { clearInterval(timer); then(); }
+  }, 1000);
+}
+
+/**
  * Keep the leg up while the page is open: words into #media-said, again after a break.
  * @param {boolean} speak @param {Record<string, string>} say @returns {() => Media | null}
  */
@@ -95,14 +133,21 @@ export function stayJoined(speak, say) {
     place.replaceChildren(bold, small);
     place.toggleAttribute('data-away', title !== say.picture && title !== say.connecting);
   };
-  const again = () => setTimeout(start, 3000);
+  const again = (pauseMs = 3000) => { media?.close(); media = null; setTimeout(start, pauseMs); };
   async function start() {
+    /** @type {Media | null} */
+    let mine = null;
+    const joined = () => tell(say.picture, mine && speak && !mine.microphone ? say.no_microphone : '');
     try {
-      media = await join(speak, (state) => {
-        if (state === 'connected') tell(say.picture, media?.microphone || !speak ? '' : say.no_microphone);
+      media = mine = await join(speak, (state) => {
+        if (mine !== media) return;
+        if (state === 'connected') joined();
         if (state === 'failed' || state === 'disconnected') tell(say.interrupted);
-        if (state === 'failed') { media?.close(); media = null; again(); }
+        if (state === 'failed') again(0);
       });
+      if (mine.pc.connectionState === 'connected') joined();
+      if (mine.microphone) mine.microphone.enabled = document.getElementById('mute')?.getAttribute('aria-pressed') !== 'true';
+      whenSilent(mine.pc, () => { if (mine === media) { tell(say.interrupted); again(0); } });
     } catch (fault) {
       if (fault instanceof MediaAway) tell(fault.told.title ?? '', `${fault.told.cause ?? ''} ${fault.told.next_step ?? ''}`);
       else tell(say.interrupted);

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from devices.errors import AskPerson
 from devices.readings import Position
 from sync.areas import Village
 from sync.identifiers import Identifiers
-from sync.presence import fixes_of_track, stays
+from sync.presence import LOCAL, fixes_of_track, stays
 from sync.records import Draft, read_entry
 from sync.store import Store
 from tests.vehicle.conftest import FAR, MORNING, NEAR, ROAD, at_place, counting_bytes, open_store
@@ -282,3 +283,18 @@ def test_a_month_of_track_takes_seconds(van: Van) -> None:
     van.stand(NEAR, 60 * 28)
     assert time.monotonic() - began_s < 30
     assert len(van.entries("track/1")) == 336
+
+
+async def test_two_taps_open_one_visit(van: Van) -> None:
+    van.stand(NEAR, 5)
+    taps = [van.visits.start(NEAR_CODE, ["zhou.min"], by="zhou.min") for _ in range(2)]
+    opened, refused = await asyncio.gather(*taps, return_exceptions=True)
+    assert isinstance(refused, VisitAlreadyOpen)
+    assert [entry.fields["visit_id"] for entry in van.entries("visit_opened/1")] == [opened.visit]
+
+
+async def test_a_village_is_in_force_from_midnight_in_china(van: Van) -> None:
+    early = datetime(2026, 3, 1, 7, 30, tzinfo=LOCAL)
+    van.clock.set_wall(early.astimezone(UTC))
+    van.visits.known = (replace(van.villages[0], valid_from=early.date()), van.villages[1])
+    assert NEAR_CODE in [village.code for village in van.visits.villages()]

@@ -6,6 +6,7 @@ and the track. A visit that was forgotten is closed when the vehicle has left th
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from devices.errors import AskPerson
 from devices.events import emit
 from sync.areas import Village
 from sync.canonical import Json
-from sync.presence import Arrived, Fix, Left, fixes_of_track
+from sync.presence import Arrived, Fix, Left, fixes_of_track, local_day
 from sync.records import Draft, format_time, parse_time
 from vehicle.clinic.staff import Person
 from vehicle.commits import Commits
@@ -110,6 +111,8 @@ class Visits:
     _counted_before_s: float = 0.0
     """Dwell of the present stay that belongs to an earlier visit: the van stayed, a second visit was opened."""
     _earlier_until: datetime | None = None
+    _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Two taps, or two screens, must not open two visits."""
 
     def __post_init__(self) -> None:
         self.patrol.listeners.append(self.on_change)
@@ -147,8 +150,8 @@ class Visits:
         return next((place for place in self.villages() if place.contains(fix.latitude_deg, fix.longitude_deg)), None)
 
     def villages(self) -> list[Village]:
-        """The villages in force today."""
-        today = self.clock.now().date()
+        """The villages in force today, by the date on the wall."""
+        today = local_day(self.clock.now())
         return [village for village in self.known if village.in_force(today)]
 
     # what is done -----------------------------------------------------------------------------------------------------
@@ -158,24 +161,25 @@ class Visits:
 
         :raises VisitAlreadyOpen, UnknownVillage, CrewMissing: with nothing written
         """
-        if self._open is not None:
-            raise VisitAlreadyOpen(f"the visit in {self._open.village_name} is open: end it first")
-        village = next((place for place in self.villages() if place.code == village_code), None)
-        if village is None:
-            raise UnknownVillage(f"no village {village_code} in the list of today")
-        crew = self._crew(crew_ids)
-        now = self.clock.now()
-        there = self.proposed()
-        here = there is not None and there.code == village_code
-        visit = _Open(self.ids.new("visit"), village.code, village.name, village.township, now, now, crew)
-        visit.arrived_at = self._arrived_at(visit)
-        await self.record.commit(*self._opening(visit, by, "position" if here else "person"))
-        self._open = visit
-        emit("visit_opened", visit=visit.visit, village=visit.village)
-        self.tell()
-        view = self.current()
-        assert view is not None
-        return view
+        async with self._starting:
+            if self._open is not None:
+                raise VisitAlreadyOpen(f"the visit in {self._open.village_name} is open: end it first")
+            village = next((place for place in self.villages() if place.code == village_code), None)
+            if village is None:
+                raise UnknownVillage(f"no village {village_code} in the list of today")
+            crew = self._crew(crew_ids)
+            now = self.clock.now()
+            there = self.proposed()
+            here = there is not None and there.code == village_code
+            visit = _Open(self.ids.new("visit"), village.code, village.name, village.township, now, now, crew)
+            visit.arrived_at = self._arrived_at(visit)
+            await self.record.commit(*self._opening(visit, by, "position" if here else "person"))
+            self._open = visit
+            emit("visit_opened", visit=visit.visit, village=visit.village)
+            self.tell()
+            view = self.current()
+            assert view is not None
+            return view
 
     async def end(self, by: str) -> None:
         """Close the open visit; durable when it returns.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from pathlib import Path
@@ -101,3 +102,10 @@ def test_get_knows_only_the_staff(world: World) -> None:
     assert [person.id for person in world.staff.all()] == [DOCTOR, NURSE, "zhao.hai"]
     with pytest.raises(NotOnStaff):
         world.staff.get("somebody")
+
+
+async def test_many_tries_at_once_are_counted_one_by_one(world: World) -> None:
+    pins = ["0000", "0001", "0002", "0003", "0004", PINS[DOCTOR], "0006"]
+    answers = await asyncio.gather(*(world.staff.sign_in(DOCTOR, pin) for pin in pins), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [WrongPin] * 5 + [LockedOut] * 2
+    assert world.staff.signed_in() is None

@@ -84,6 +84,8 @@ class Staff:
         self._clock = clock
         self._hasher = hasher or PasswordHasher()
         self._signed_in = self._last_signed_in()
+        self._checking = asyncio.Lock()
+        """One PIN at a time: a thousand tries at once must not all be let through before the first is counted."""
         self.listeners: list[Callable[[Person], None]] = []
         """Told who signed in."""
 
@@ -138,6 +140,10 @@ class Staff:
         return until if abs(self._clock.now() - failed_at) < timedelta(seconds=LOCK_S) else None
 
     async def _check(self, person_id: str, pin: str, accepted: str, refused: str) -> Person:
+        async with self._checking:
+            return await self._check_next(person_id, pin, accepted, refused)
+
+    async def _check_next(self, person_id: str, pin: str, accepted: str, refused: str) -> Person:
         until = self.locked_until(person_id)
         if until is not None:
             emit("sign_in_refused", level=logging.WARNING, person=person_id, reason="locked")

@@ -89,6 +89,7 @@ class Driver:
         self._state = DeviceState(Link.CONNECTED)
 
     def open(self) -> Output:
+        self._state = DeviceState(Link.CONNECTED, battery_percent=self._state.battery_percent)
         return Output()
 
     def feed(self, chunk: bytes, channel: str = "") -> Output:

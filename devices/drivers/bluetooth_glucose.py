@@ -5,8 +5,8 @@ The meter keeps its results. After a measurement it advertises; we connect, subs
 Control Point (RACP, 0x2A52) for the records that are not stored yet: those with a sequence number >= the last + 1. What
 was stored is told from outside in ``last_sequence`` before ``open``; records that were sent but not stored come again.
 
-A meter that was cleared or exchanged counts from the beginning again. That is noticed (its last record has a lower
-number than the last stored one) and then all its records are asked for.
+A meter that was cleared or exchanged, or went past 65535, counts from the beginning again. That is noticed (its newest
+record has a lower number than the last stored one) and then all its records are asked for and told.
 
 Limits: the driver never deletes (RACP opcode 2) and never sets the meter's clock. Records of control solution, and
 records that the meter itself marks as failed, are told as device state and are not readings. Sources: Glucose Service
@@ -186,6 +186,8 @@ class Driver:
         """Sequence number of the last stored record; set before ``open``. None: nothing is stored, ask for all."""
         self._state = DeviceState(Link.CONNECTED)
         self._asked = b""
+        self._newest: int | None = None
+        """Highest sequence number that came since ``_asked`` was sent."""
         self._silent_s = 0.0
         self._ask_again_in_s: float | None = None
         self._restarted = False
@@ -198,6 +200,7 @@ class Driver:
         output = self._flush()
         self._forget_what_was_not_stored()
         self._restarted = False
+        self._state = DeviceState(Link.CONNECTED, battery_percent=self._state.battery_percent)
         self._ask(output, self._records_missing())
         return output
 
@@ -242,12 +245,15 @@ class Driver:
     # what is asked
 
     def _records_missing(self) -> bytes:
-        if self.last_sequence is None or self.last_sequence >= 0xFFFF or self._restarted:
+        if self.last_sequence is None or self._restarted:
             return ALL_RECORDS
+        if self.last_sequence >= 0xFFFF:
+            return LAST_RECORD
         return RECORDS_FROM + (self.last_sequence + 1).to_bytes(2, "little")
 
     def _ask(self, output: Output, request: bytes) -> None:
         self._asked = request
+        self._newest = None
         self._ask_again_in_s = None
         self._silent_s = 0.0
         output.writes.append(Write(request, RACP))
@@ -259,7 +265,8 @@ class Driver:
             return output
         asked, self._asked = self._asked, b""
         cannot_filter = answer.code in UNSUPPORTED and asked.startswith(RECORDS_FROM)
-        counts_anew = answer.code == SUCCESS and asked == LAST_RECORD and self._restarted
+        counts_anew = answer.code == SUCCESS and not self._restarted and self._newest_is_below_stored()
+        self._restarted = self._restarted or counts_anew
         if answer.code == NO_RECORDS and asked.startswith(RECORDS_FROM):
             self._ask(output, LAST_RECORD)
         elif cannot_filter or counts_anew:
@@ -268,14 +275,15 @@ class Driver:
             self._ask_again_in_s = ASK_AGAIN_S
         return output
 
+    def _newest_is_below_stored(self) -> bool:
+        return self._newest is not None and self.last_sequence is not None and self._newest < self.last_sequence
+
     # what comes
 
     def _on_measurement(self, value: bytes) -> Output:
         measurement = decode_measurement(value)
         output = self._flush()
-        stored = self.last_sequence
-        if self._asked == LAST_RECORD and stored is not None and measurement.sequence < stored:
-            self._restarted = True
+        self._newest = max(measurement.sequence, self._newest or 0)
         if measurement.context_follows:
             self._held, self._held_s = measurement, 0.0
         else:

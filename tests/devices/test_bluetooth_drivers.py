@@ -173,7 +173,7 @@ def test_a_measurement_whose_context_never_comes_is_not_lost(next_thing: str) ->
 
 @pytest.mark.parametrize(
     ("last_sequence", "request_bytes"),
-    [(None, "0101"), (0, "0103010100"), (41, "0103012a00"), (0xFFFE, "010301ffff"), (0xFFFF, "0101")],
+    [(None, "0101"), (0, "0103010100"), (41, "0103012a00"), (0xFFFE, "010301ffff"), (0xFFFF, "0106")],
 )
 def test_what_is_asked_at_opening(last_sequence: int | None, request_bytes: str) -> None:
     driver = meter.Driver()
@@ -188,6 +188,26 @@ def test_a_meter_that_cannot_filter_is_asked_for_all_and_old_records_stay_out() 
     assert sent(driver.feed(bytes([6, 0, 1, 4]), "2A52")) == [meter.ALL_RECORDS]
     told = readings(*(driver.feed(record(sequence), "2A18") for sequence in (1, 2, 3)))
     assert [reading.sequence for reading in told if isinstance(reading, Glucose)] == [3]
+
+
+@pytest.mark.parametrize("stored", [500, 0xFFFF])
+@pytest.mark.parametrize("refuses", [meter.RECORDS_FROM, None])
+def test_a_meter_that_counts_anew_tells_all_its_records_once(stored: int, refuses: bytes | None) -> None:
+    """Cleared, exchanged, or past 65535; also one that cannot filter."""
+    driver, told = meter.Driver(), []
+    driver.last_sequence = stored
+    asked = sent(driver.open())
+    for _ in range(4):
+        request, asked = asked[-1:], []
+        if request == [meter.ALL_RECORDS] or request == [meter.LAST_RECORD]:
+            for sequence in (1, 2, 3) if request == [meter.ALL_RECORDS] else (3,):
+                told += readings(driver.feed(record(sequence), "2A18"))
+            asked = sent(driver.feed(DONE, "2A52"))
+        elif request:
+            code = meter.NO_RECORDS if refuses is None else meter.UNSUPPORTED[0]
+            asked = sent(driver.feed(bytes([6, 0, 1, code]), "2A52"))
+    assert asked == []
+    assert sorted(reading.sequence or 0 for reading in told if isinstance(reading, Glucose)) == [1, 2, 3]
 
 
 def test_no_records_and_an_old_last_one_is_the_end() -> None:
@@ -322,6 +342,18 @@ def test_a_failed_measurement_is_told_with_its_cause() -> None:
     assert (state.vendor_text, state.battery_percent) == ("cuff too loose", 55)
     better = states(driver.feed(pressure(0x00, to_sfloat(128, 0), to_sfloat(82, 0)), "2A35"))[0]
     assert (better.sensor, better.fault, better.vendor_text) == (Sensor.OK, None, None)
+
+
+def test_a_failed_measurement_of_the_last_connection_is_not_told_again() -> None:
+    failing = cuff.Driver()
+    failing.feed(pressure(0x00, NAN, NAN), "2A35")
+    control = meter.Driver()
+    control.feed(record(1, kind=0x1A), "2A18")
+    for driver in (failing, control):
+        driver.close()
+        driver.open()
+        (state,) = states(driver.feed(b"\x37", "2A19"))
+        assert (state.sensor, state.fault, state.battery_percent) == (Sensor.UNKNOWN, None, 55)
 
 
 @given(st.lists(st.tuples(st.binary(max_size=30), st.sampled_from(["2A35", "2A19", "", "2A36"]))))

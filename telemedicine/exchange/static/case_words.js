@@ -9,7 +9,10 @@ const FIELDS = ['chief_complaint', 'history', 'findings', 'preliminary', 'questi
 /** @param {Case} c */
 export const patientName = (c) => String(c.summary.patient?.name ?? '');
 
-/** Sex, age and where from. @param {Case} c */
+/**
+ * Sex, age and where from.
+ * @param {Case} c
+ */
 export function patientFacts(c) {
   const { sex, age } = c.summary.patient ?? {};
   const who = [has(`sex_${sex}`) ? t(`sex_${sex}`) : '', age === null || age === undefined ? '' : t('years', { age })].filter(Boolean).join(' ');
@@ -18,7 +21,11 @@ export function patientFacts(c) {
   return [who, [township, name].filter(Boolean).join(gap)].filter(Boolean).join(t('list_comma'));
 }
 
-/** The five fields and who asks: [label, text]. @param {Case} c @returns {[string, string][]} */
+/**
+ * The five fields and who asks: [label, text].
+ * @param {Case} c
+ * @returns {[string, string][]}
+ */
 export function caseFields(c) {
   const fields = c.summary.fields ?? c.summary;
   /** @type {[string, string][]} */
@@ -39,7 +46,10 @@ export function fillList(list, rows) {
 /** @param {string} urgency */
 export const urgencyWord = (urgency) => (has(`urgency_${urgency}`) ? t(`urgency_${urgency}`) : urgency);
 
-/** Local time of an ISO instant, hours and minutes; empty when it is none. @param {string | undefined} at */
+/**
+ * Local time of an ISO instant, hours and minutes; empty when it is none.
+ * @param {string | undefined} at
+ */
 export function clockTime(at) {
   const date = new Date(at ?? '');
   if (Number.isNaN(date.getTime())) return '';

@@ -67,7 +67,10 @@ export class Cases {
 /** @param {import('./exchange_socket.js').Case} c */
 export const isPractice = (c) => c.summary.practice === true;
 
-/** The whole page is marked when everything it shows is practice. @param {import('./exchange_socket.js').Case[]} cases */
+/**
+ * The whole page is marked when everything it shows is practice.
+ * @param {import('./exchange_socket.js').Case[]} cases
+ */
 function markPractice(cases) {
   const { consultation } = document.querySelector('main')?.dataset ?? {};
   const page = document.body.dataset.page ?? '';

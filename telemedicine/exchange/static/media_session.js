@@ -7,7 +7,7 @@
 
 import { decodeSamples } from '/shared/live_feed.js';
 
-const ANSWER_WITHIN_MS = 8000, CONNECT_WITHIN_MS = 12000, SILENT_FOR_MS = 2500;
+const ANSWER_WITHIN_MS = 8000, CONNECT_WITHIN_MS = 12000, SILENT_FOR_MS = 2500, NOTHING_FOR_MS = 4000;
 const FIRST_PAUSE_MS = 400, LAST_PAUSE_MS = 5000;
 const FACE = { width: 320, height: 240, frameRate: 10 }, FACE_BIT_S = 250_000;    // a face to talk to, no picture to judge by
 const FEEDS = ['room', 'ultrasound'];
@@ -36,6 +36,7 @@ export class MediaSession {
     this.session = '';
     this.state = 'idle';                       // idle, connecting, connected, restoring
     this.lostAt = 0;
+    this.triedAt = 0;
     this.pauseMs = FIRST_PAUSE_MS;
     this.timer = 0;
     this.muted = false;
@@ -55,7 +56,10 @@ export class MediaSession {
   /** @param {boolean} muted */
   mute(muted) { this.muted = muted; if (this.microphone) this.microphone.enabled = !muted; }
 
-  /** Ask for the microphone once; without it we listen only. @returns {Promise<boolean>} */
+  /**
+   * Ask for the microphone once; without it we listen only.
+   * @returns {Promise<boolean>}
+   */
   async openMicrophone() {
     try {
       const stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: true, noiseSuppression: true } });
@@ -89,12 +93,15 @@ export class MediaSession {
     this.#within(CONNECT_WITHIN_MS);
   }
 
-  /** The van could not answer this attempt. @param {string | undefined} session */
+  /**
+   * The van could not answer this attempt.
+   * @param {string | undefined} session
+   */
   refused(session) { if (session === this.session && this.state !== 'connected') this.#again(); }
 
   /** Try at once, e.g. because the van is back. */
   hurry() {
-    if (!this.#wanted || this.state === 'connected' || this.pc?.connectionState === 'connecting') return;
+    if (!this.#wanted || this.state === 'connected' || Date.now() - this.triedAt < ANSWER_WITHIN_MS / 4) return;
     this.pauseMs = FIRST_PAUSE_MS;
     this.#again(0);
   }
@@ -104,17 +111,19 @@ export class MediaSession {
     this.#become(this.lostAt ? 'restoring' : 'connecting');
     const pc = new RTCPeerConnection({ iceServers: [], bundlePolicy: 'max-bundle' });
     this.pc = pc;
+    this.triedAt = Date.now();
     this.session = `${this.page}_${this.attempt += 1}`;
     const live = pc.createDataChannel('live', { ordered: false, maxRetransmits: 0 });
     this.#follow(live);
     this.vitals = pc.createDataChannel('vitals');
     this.#follow(this.vitals);
     for (const _ of FEEDS) preferH264(pc.addTransceiver('video', { direction: 'recvonly' }));
-    this.face = pc.addTransceiver(this.camera ?? 'video', { direction: 'sendonly', sendEncodings: [{ maxBitrate: FACE_BIT_S, maxFramerate: 10 }] }).sender;
+    this.face = pc.addTransceiver(this.camera ?? 'video', { direction: 'sendonly', sendEncodings: [{ maxBitrate: FACE_BIT_S }] }).sender;
     pc.addTransceiver(this.microphone ?? 'audio', { direction: this.microphone ? 'sendrecv' : 'recvonly' });
     pc.ontrack = ({ track, transceiver }) => this.#show(pc, track, transceiver);
     pc.onconnectionstatechange = () => this.#changed(pc);
     this.#within(ANSWER_WITHIN_MS);
+    this.#watch(pc);
     try {
       await pc.setLocalDescription();
       await gathered(pc);
@@ -162,7 +171,28 @@ export class MediaSession {
     }
   }
 
-  /** A new attempt unless we are connected by then. @param {number} ms */
+  /**
+   * The van sends sound all the time, 50 packets a second even when nobody speaks: when nothing comes it is gone, which
+   * ICE notices much later.
+   * @param {RTCPeerConnection} pc
+   */
+  #watch(pc) {
+    let received = -1, since = Date.now();
+    const timer = setInterval(async () => {
+      if (pc !== this.pc) { clearInterval(timer); return; }
+      let now = 0;
+      for (const report of (await pc.getStats()).values()) if (report.type === 'inbound-rtp') now += report.packetsReceived ?? 0;
+      if (now !== received || this.state !== 'connected') { received = now; since = Date.now(); return; }
+      if (Date.now() - since < NOTHING_FOR_MS || pc !== this.pc) return;
+      this.lostAt ||= since;
+      this.#again(0);
+    }, 1000);
+  }
+
+  /**
+   * A new attempt unless we are connected by then.
+   * @param {number} ms
+   */
   #within(ms) {
     clearTimeout(this.timer);
     this.timer = window.setTimeout(() => { if (this.state !== 'connected') this.#again(); }, ms);
@@ -192,13 +222,20 @@ export class MediaSession {
   #tell(type, message) { for (const callback of this.listeners.get(type) ?? []) callback(message); }
 }
 
-/** H.264 only: that is what the van encodes once for everybody. @param {RTCRtpTransceiver} transceiver */
+/**
+ * H.264 only: that is what the van encodes once for everybody.
+ * @param {RTCRtpTransceiver} transceiver
+ */
 function preferH264(transceiver) {
   const codecs = RTCRtpReceiver.getCapabilities('video')?.codecs ?? [];
   transceiver.setCodecPreferences(codecs.filter((codec) => /\/(h264|rtx)$/i.test(codec.mimeType)));
 }
 
-/** All candidates are in the offer; none come later. @param {RTCPeerConnection} pc @returns {Promise<void>} */
+/**
+ * All candidates are in the offer; none come later.
+ * @param {RTCPeerConnection} pc
+ * @returns {Promise<void>}
+ */
 function gathered(pc) {
   return new Promise((resolve) => {
     const done = () => { if (pc.iceGatheringState === 'complete' || pc.signalingState === 'closed') resolve(); };

@@ -34,7 +34,7 @@ export class OpinionForm {
     state.textContent = (done ? (c.opinion?.in_journal ? button.dataset.stored : button.dataset.waiting) : button.dataset.draft) ?? '';
     state.dataset.kind = done ? 'accent' : 'open';
     if (c.opinion) this.#show(c.opinion.content);
-    for (const field of [...this.form.elements]) if ('disabled' in field) field.disabled = done;
+    for (const field of /** @type {Iterable<any>} */ (this.form.elements)) if ('disabled' in field) field.disabled = done;
     this.signing.hidden = done && Boolean(c.opinion?.in_journal);
     this.#decision(c);
   }

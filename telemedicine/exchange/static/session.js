@@ -61,10 +61,13 @@ media.on('message', (message) => {
 });
 media.on('state', (state) => {
   document.body.dataset.media = state;
-  if (state === 'connected') connectedAt ??= Date.now(); else withdrawLive('live_no_link');
+  if (state === 'connected') { connectedAt ??= Date.now(); withdrawLive('live_no_number'); } else withdrawLive(state === 'restoring' ? 'live_no_link' : 'live_no_number');
 });
 
-/** While the van serves another person nothing of that person comes here. @param {boolean} served */
+/**
+ * While the van serves another person nothing of that person comes here.
+ * @param {boolean} served
+ */
 function someoneElse(served) {
   document.body.toggleAttribute('data-someone-else', served);
   if (!served) byId('ecg-note').hidden ||= byId('ecg-note').textContent === t('live_someone_else');
@@ -78,7 +81,10 @@ function leadsOff(message) {
   sheet?.setLeadsOff(message.leads_off);
 }
 
-/** What was left out on the way is asked for once, from the van's own memory. @param {any} gap */
+/**
+ * What was left out on the way is asked for once, from the van's own memory.
+ * @param {any} gap
+ */
 function fillIn(gap) {
   if (gap.stream !== 'ecg' || media.vitals?.readyState !== 'open') return;
   const { device, segment, first_index: first, count } = gap;

@@ -22,7 +22,10 @@ export function showSummary(c) {
 const SILENT_AFTER_MS = 3000;                  // numbers come every second; older ones are not "now"
 let silence = 0, liveDevice = '';
 
-/** The live numbers of the oximeter. @param {any} message a "reading" of the live feed */
+/**
+ * The live numbers of the oximeter.
+ * @param {any} message a "reading" of the live feed
+ */
 export function showLive(message) {
   if (message.kind !== 'pulse_oximetry') return;
   const { spo2_percent: spo2, pulse_bpm: pulse } = message.values ?? {};
@@ -35,14 +38,20 @@ export function showLive(message) {
   silence = window.setTimeout(() => withdrawLive('live_no_number'), SILENT_AFTER_MS);
 }
 
-/** Take the numbers off the page and say why. @param {string} why a key of the texts */
+/**
+ * Take the numbers off the page and say why.
+ * @param {string} why a key of the texts
+ */
 export function withdrawLive(why) {
   clearTimeout(silence);
   for (const name of ['live-spo2', 'live-pulse']) byId(name).textContent = '–';
   byId('live-device').textContent = t(why);
 }
 
-/** The oximeter itself went. @param {any} message a "device" of the live feed */
+/**
+ * The oximeter itself went.
+ * @param {any} message a "device" of the live feed
+ */
 export function showDevice(message) {
   if (message.device === liveDevice && ['lost', 'absent'].includes(message.link)) withdrawLive('live_none');
 }
@@ -77,7 +86,11 @@ function valueText(type, reading) {
   }
 }
 
-/** Shape, word and colour, always the three together. @param {string} grade @param {string} word */
+/**
+ * Shape, word and colour, always the three together.
+ * @param {string} grade
+ * @param {string} word
+ */
 function grade(grade, word) {
   const mark = document.createElement('span');
   mark.className = 'grade';

@@ -28,7 +28,10 @@ export function showTrend(c) {
   byId('trend-title').textContent = t('trend_blood_pressure');
 }
 
-/** Earlier ones, then today's. @param {import('./exchange_socket.js').Case} c */
+/**
+ * Earlier ones, then today's.
+ * @param {import('./exchange_socket.js').Case} c
+ */
 function bloodPressures(c) {
   const all = [...(c.summary.trends ?? []), ...(c.summary.readings ?? [])].filter((/** @type {any} */ p) => p.type === 'blood_pressure');
   return all.map((/** @type {any} */ p) => ({ at: String(p.at ?? ''), systolic: Number(p.values?.systolic_mmhg), diastolic: Number(p.values?.diastolic_mmhg) }))

@@ -78,7 +78,8 @@ class Glucose:
     glucose_mmol_l: float | None
     range: GlucoseRange = GlucoseRange.IN_RANGE
     sequence: int | None = None
-    """The meter's own record number: (device, sequence) never is stored twice."""
+    """The meter's own record number. It begins anew in a meter that was cleared or exchanged: only together with
+    ``device_said_at`` it names a record."""
     sample_type: str | None = None
     meal: str | None = None
     """"fasting", "preprandial", "postprandial", "casual", "bedtime" or None: not said."""

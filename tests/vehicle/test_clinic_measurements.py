@@ -84,6 +84,16 @@ async def test_the_meters_memory_is_stored_once(world: World, tmp_path: Path) ->
     again.close()
 
 
+async def test_a_meter_that_was_cleared_counts_anew_and_loses_nothing(world: World) -> None:
+    await world.serve()
+    for _ in range(2):
+        world.meter(6.4, sequence=17, device_said_at="2026-03-02T08:31:00")
+        world.meter(7.9, sequence=17, device_said_at="2026-03-02T09:05:00")
+        world.meter(5.2, sequence=3)
+        world.meter(5.6, sequence=3)
+    assert world.store.read("SELECT count(*) AS n FROM readings")[0]["n"] == 4
+
+
 async def test_a_cuff_that_tells_the_same_measurement_twice_is_stored_once(world: World) -> None:
     await world.serve()
     world.cuff(140, 90, device_said_at="2026-03-02T08:31:00")

@@ -321,20 +321,20 @@ class Measurements:
         return Draft("reading/1", fields, by, visit.visit if visit else None, encounter, stamped.received_at), name
 
     def _have(self, device: str, mark: str | None, reading: Measured) -> bool:
-        """Whether the device has told this reading before: same record number, or same device time and same values."""
+        """Whether the device has told this reading before: same record number and device time, or, where it lacks one
+        of them, same values. The number alone is not enough: a meter that was cleared or exchanged counts anew.
+        """
         if mark is None:
             return False
         if (device, mark) in self._on_the_way:
             return True
         sequence = getattr(reading, "sequence", None)
-        if sequence is not None:
-            sql, params = "sequence = ?", (sequence,)
-            return bool(
-                self._store.read(f"SELECT 1 FROM readings WHERE device = ? AND {sql} LIMIT 1", (device, *params))
-            )
         rows = self._store.read(
-            "SELECT values_json FROM readings WHERE device = ? AND device_said_at = ?", (device, reading.device_said_at)
+            "SELECT values_json FROM readings WHERE device = ? AND sequence IS ? AND device_said_at IS ?",
+            (device, sequence, reading.device_said_at),
         )
+        if sequence is not None and reading.device_said_at is not None:
+            return bool(rows)
         return any(json.loads(row["values_json"]) == stored_values(reading) for row in rows)
 
     def _typed(self, type_: str, values: Mapping[str, object]) -> dict[str, Json]:
@@ -402,7 +402,9 @@ class Measurements:
 
 def _mark(reading: Measured) -> str | None:
     """By what a device's repeat of a stored reading is known; None when the device gives nothing to know it by."""
-    sequence = getattr(reading, "sequence", None)
-    if sequence is not None:
-        return f"#{sequence}"
-    return None if reading.device_said_at is None else f"@{reading.device_said_at} {stored_values(reading)}"
+    sequence, shown = getattr(reading, "sequence", None), reading.device_said_at
+    if sequence is None and shown is None:
+        return None
+    if sequence is not None and shown is not None:
+        return f"#{sequence} @{shown}"
+    return f"#{sequence} @{shown} {stored_values(reading)}"

@@ -125,6 +125,10 @@ class Accounts:
             raise AccountRefused("the public key must be a text of 1 to 200 characters")
         self._change(id, public_key=key)
 
+    def end_sessions(self, id: str) -> None:
+        """A session cookie kept from before is worth nothing any more, in whichever browser."""
+        self._change(id, stamp=self._random_bytes(12).hex())
+
     def disable(self, id: str) -> None:
         """The person has left: no more sign-in, all sessions end. Nothing is deleted."""
         self._known(id)

@@ -135,7 +135,7 @@ class MonthTables:
         now = self._clock.now()
         today = local_day(now)
         last = end_of_month(month)
-        rules = self._registry.rules()
+        rules = self._registry.rules_of(month)
         silent = self._silent(month, practice, now)
         waivers = self._registry.waivers(month)
         by_village: dict[str, list[VisitCase]] = {}

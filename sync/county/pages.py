@@ -50,7 +50,7 @@ async def home(request: Request) -> Response:
 @router.get("/sign-in")
 @roles(PUBLIC)
 async def sign_in_page(request: Request) -> HTMLResponse:
-    return _sign_in(request, problem=None, status=200)
+    return _sign_in(request, request.query_params.get("next", ""))
 
 
 @router.post("/sign-in")
@@ -65,7 +65,7 @@ async def sign_in(request: Request) -> Response:
         locked = known is not None and known.locked_until is not None
         await run_in_threadpool(county.audit.note, id, "sign_in", "", "refused")
         emit("sign_in_refused", person=known.id if known else "", reason="locked" if locked else "wrong")
-        return _sign_in(request, problem="locked" if locked else "wrong", status=401)
+        return _sign_in(request, form.get("next", ""), problem="locked" if locked else "wrong", status=401)
     request.session.clear()
     request.session.update(account=account.id, stamp=account.stamp)
     await run_in_threadpool(county.audit.note, account.id, "sign_in")
@@ -76,8 +76,10 @@ async def sign_in(request: Request) -> Response:
 @router.post("/sign-out")
 @roles(PUBLIC)
 async def sign_out(request: Request) -> Response:
-    if request.state.caller is not None:
-        await run_in_threadpool(_county(request).audit.note, request.state.caller.id, "sign_out")
+    county, caller = _county(request), request.state.caller
+    if caller is not None:
+        await run_in_threadpool(county.accounts.end_sessions, caller.id)
+        await run_in_threadpool(county.audit.note, caller.id, "sign_out")
     request.session.clear()
     return RedirectResponse("/sign-in", 303)
 
@@ -90,9 +92,8 @@ def _form(body: bytes) -> dict[str, str]:
         return {}
 
 
-def _sign_in(request: Request, problem: str | None, status: int) -> HTMLResponse:
-    next_page = _own_page(request.query_params.get("next", ""))
-    return _render(request, "sign-in.html", {"problem": problem, "next": next_page}, status)
+def _sign_in(request: Request, target: str, problem: str | None = None, status: int = 200) -> HTMLResponse:
+    return _render(request, "sign-in.html", {"problem": problem, "next": _own_page(target)}, status)
 
 
 def _own_page(target: str) -> str:
@@ -209,7 +210,7 @@ def _county(request: Request) -> County:
 
 def _reports(request: Request) -> VisitReports:
     county = _county(request)
-    return VisitReports(county.database, county.registry, county.visits, county.coverage)
+    return VisitReports(county.database, county.visits, county.coverage)
 
 
 async def _report(request: Request, visit: str) -> VisitReport:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import insert, select
@@ -15,7 +15,8 @@ from devices.errors import AskPerson
 from sync.areas import Village, as_geojson, read_villages
 from sync.county.database import Database
 from sync.county.schema import registry
-from sync.coverage import Rules, month_of
+from sync.coverage import Rules, end_of_month, month_of
+from sync.presence import local_day
 
 
 class RegistryRefused(AskPerson):
@@ -81,6 +82,18 @@ class Registry:
         """The rules in force: the latest version, else the programme's defaults as version 1."""
         latest = self._latest("rules")
         return Rules.from_json(latest[1]()) if latest else Rules()
+
+    def rules_of(self, month: date) -> Rules:
+        """The rules by which a month is judged: the latest made before the month stopped being provisional.
+
+        Rules made later judge later months; they never change one that is settled.
+        """
+        judged_by = Rules()
+        for row in self._database.rows(select(registry).where(registry.c.kind == "rules").order_by(registry.c.id)):
+            if local_day(row["at"]) > end_of_month(month) + timedelta(days=judged_by.provisional_days):
+                break
+            judged_by = Rules.from_json(json.loads(row["body"]))
+        return judged_by
 
     def waive(self, village: str, month: str, reason: str, by: str) -> Waiver:
         """Excuse a village for a month; shown as waived, never as done.

@@ -13,7 +13,6 @@ from sync.areas import Village
 from sync.county.database import Database, Row
 from sync.county.interpretation import said
 from sync.county.month_table import JudgedVisit, MonthTables, VillageMonth, visit_json
-from sync.county.registry import Registry
 from sync.county.schema import checkpoints, entries, entry_facts, projected
 from sync.county.visits import VisitRecord, Visits
 from sync.coverage import Rules
@@ -79,9 +78,8 @@ class VisitReport:
 
 
 class VisitReports:
-    def __init__(self, database: Database, registry: Registry, visits: Visits, tables: MonthTables) -> None:
+    def __init__(self, database: Database, visits: Visits, tables: MonthTables) -> None:
         self._database = database
-        self._registry = registry
         self._visits = visits
         self._tables = tables
 
@@ -90,13 +88,13 @@ class VisitReports:
         judged = self._judged(record) if record is not None else None
         if record is None or judged is None:
             return None
-        found, row = judged
+        found, row, rules = judged
         counted = [other for other in row.visits if other.verdict.counted]
         earlier = [other for other in counted if other.case.facts.day < found.case.facts.day]
         return VisitReport(
             judged=found,
             village=row.village,
-            rules=self._registry.rules(),
+            rules=rules,
             number=len(earlier) + 1 if found.verdict.counted else 0,
             before=earlier[-1].case.facts.day if earlier else None,
             fixes=tuple(self._track(found)),
@@ -117,14 +115,15 @@ class VisitReports:
         rows = self._database.rows(found)
         return [EntryLine(row["n"], row["kind"], parse_time(row["at"]), row["leaf"]) for row in rows]
 
-    def _judged(self, record: VisitRecord) -> tuple[JudgedVisit, VillageMonth] | None:
+    def _judged(self, record: VisitRecord) -> tuple[JudgedVisit, VillageMonth, Rules] | None:
         """The visit as its village's month judges it; its day decides the month, and may be the day before."""
         opened = local_day(record.opened_at)
         for month in dict.fromkeys(((opened.replace(day=1)), (opened - timedelta(days=1)).replace(day=1))):
-            for row in self._tables.table(month, record.practice).rows:
+            table = self._tables.table(month, record.practice)
+            for row in table.rows:
                 for judged in row.visits:
                     if judged.case.facts.visit == record.visit:
-                        return judged, row
+                        return judged, row, table.rules
         return None
 
     def _track(self, judged: JudgedVisit) -> list[Fix]:

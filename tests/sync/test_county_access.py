@@ -157,8 +157,12 @@ async def test_a_disabled_account_and_a_new_password_end_the_session(founded: Fo
 
 async def test_signing_out(founded: Founded) -> None:
     client = await founded.signed_in("xu.jing")
+    kept = client.cookies["xunzhen_session"]
     assert (await client.post("/sign-out")).headers["location"] == "/sign-in"
     assert (await client.get("/county/coverage")).status_code == 401
+    thief = founded.client()
+    thief.cookies.set("xunzhen_session", kept)
+    assert (await thief.get("/county/coverage")).status_code == 401
 
 
 async def test_a_person_without_session_is_led_to_the_sign_in_and_back(founded: Founded) -> None:
@@ -167,6 +171,14 @@ async def test_a_person_without_session_is_led_to_the_sign_in_and_back(founded: 
     assert answer.headers["location"] == "/sign-in?next=/county/coverage%3Fmonth%3D2026-09"
     form = {"account": "xu.jing", "password": PASSWORD, "next": "/county/coverage?month=2026-09"}
     assert (await client.post("/sign-in", data=form)).headers["location"] == form["next"]
+
+
+async def test_a_wrong_password_does_not_forget_where_to_go(founded: Founded) -> None:
+    form = {"account": "xu.jing", "password": "wrong", "next": "/county/map"}
+    answer = await founded.client().post("/sign-in", data=form)
+    assert 'name="next" value="/county/map"' in answer.text
+    answer = await founded.client().post("/sign-in", data={**form, "next": "//evil.example"})
+    assert 'name="next" value=""' in answer.text
 
 
 @pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "/\\evil.example", "/a\r\nSet-Cookie: x"])

@@ -41,9 +41,11 @@ def plain(text: str) -> str:
 def csv_bytes(table: MonthTable, t: Texts) -> bytes:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(_headings(table, t))
+    writer.writerow([t("county.export.month"), *_headings(table, t)])
     for row in table.rows:
-        writer.writerow([plain(str(cell)) for cell in _cells(table, row, t)])
+        writer.writerow(
+            [_marked(table, f"{table.month:%Y-%m}", t), *(plain(str(cell)) for cell in _cells(table, row, t))]
+        )
     return b"\xef\xbb\xbf" + out.getvalue().encode()
 
 
@@ -53,7 +55,7 @@ def xlsx_bytes(table: MonthTable, county: str, t: Texts) -> bytes:
     sheet = book.active
     assert isinstance(sheet, Worksheet)
     _month_sheet(sheet, table, county, t)
-    _visit_sheet(book.create_sheet(t("county.export.visits")), table, t)
+    _visit_sheet(book.create_sheet(_marked(table, t("county.export.visits"), t)), table, t)
     out = io.BytesIO()
     book.save(out)
     return out.getvalue()
@@ -85,7 +87,12 @@ def _cells(table: MonthTable, row: VillageMonth, t: Texts) -> list[str | int]:
 
 def _title(table: MonthTable, county: str, t: Texts) -> str:
     title = t("county.export.title", county=county, year=table.month.year, month=table.month.month)
-    return f"{title} {t('county.practice_mark')}" if table.practice else title
+    return _marked(table, title, t)
+
+
+def _marked(table: MonthTable, text: str, t: Texts) -> str:
+    """Practice says so in every row and on every sheet, because files are renamed and sheets copied."""
+    return f"{text} {t('county.practice_mark')}" if table.practice else text
 
 
 def _month_sheet(sheet: Worksheet, table: MonthTable, county: str, t: Texts) -> None:

@@ -59,7 +59,7 @@ def checks(report: VisitReport, inside: int, t: Texts) -> list[Check]:
                 required=rules.dwell_s // 60,
             ),
         ),
-        Check("too_close_to_previous" not in failed, t("county.visit.check_apart"), _apart(report, t)),
+        Check(_far_enough(report), t("county.visit.check_apart"), _apart(report, t)),
         Check(
             "too_few_staff" not in failed, t("county.visit.check_staff", required=rules.staff), t(people, count=staff)
         ),
@@ -77,6 +77,11 @@ def checks(report: VisitReport, inside: int, t: Texts) -> list[Check]:
 
 def _remark(flag: str, t: Texts) -> Check:
     return Check(None, t(f"county.flag.{flag}"))
+
+
+def _far_enough(report: VisitReport) -> bool:
+    """Also of a visit that fails for another reason, which the month therefore never compares with the one before."""
+    return report.before is None or (report.judged.case.facts.day - report.before).days >= report.rules.days_apart
 
 
 def _apart(report: VisitReport, t: Texts) -> str:

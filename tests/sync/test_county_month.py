@@ -124,7 +124,7 @@ async def test_the_workbook_reads_back(september: Founded) -> None:
     assert sheet.print_area.replace("$", "").endswith(f"A1:AL{sheet.max_row}")
     totals = [cell.value for cell in sheet[sheet.max_row - 1]]
     assert (totals[0], totals[-5]) == ("合计", 12)
-    visits = list(book["到访明细"].iter_rows(min_row=2, values_only=True))
+    visits = list(book["到访明细 演练"].iter_rows(min_row=2, values_only=True))
     assert len(visits) == 16
     assert {row[6] for row in visits if row[5] == "不足半天"} == {"在村不满半天"}
 
@@ -134,9 +134,10 @@ async def test_the_csv_reads_back_in_excel_and_in_python(september: Founded) -> 
     answer = await client.get("/county/coverage.csv?month=2026-09&lang=en")
     assert answer.content.startswith(b"\xef\xbb\xbf")
     rows = list(csv.reader(io.StringIO(answer.content.decode("utf-8-sig"))))
-    assert rows[0][:3] == ["Township", "Village", "Village code"]
+    assert rows[0][:4] == ["Month", "Township", "Village", "Village code"]
     assert len(rows) == 13
-    assert rows[1][2] == "999901101201"
+    assert rows[1][3] == "999901101201"
+    assert {row[0] for row in rows[1:]} == {"2026-09 Practice"}
 
 
 @pytest.mark.parametrize("bad", ["2026-13", "2026-9", "x", "2026", "9999-01", "%27"])
@@ -262,6 +263,52 @@ async def test_new_rules_judge_again(founded: Founded) -> None:
     founded.county.registry.set_rules({"dwell_s": 3600, "staff": 1, "visits_per_month": 1}, by="xu.jing")
     table = await month(founded)
     assert (table["rules"]["version"], by_name(table)["云坪村"]["state"]) == (2, "done")
+
+
+async def test_new_rules_do_not_judge_a_settled_month_again(founded: Founded) -> None:
+    van = founded.van("van-07")
+    visit = van.visit(founded.villages[0], at(9, 1, 8), 100, crew=CREW[:1])
+    await van.deliver()
+    founded.clock.advance((at(10, 11, 0, 1) - founded.clock.now()).total_seconds())
+    founded.county.registry.set_rules({"dwell_s": 3600, "staff": 1, "visits_per_month": 1}, by="xu.jing")
+    table = await month(founded)
+    assert (table["rules"]["version"], by_name(table)["云坪村"]["counted"]) == (1, 0)
+    client = await founded.signed_in("xu.jing")
+    assert "分钟，要 240" in (await client.get(f"/county/visits/{visit}")).text
+    assert (await client.get("/api/coverage?month=2026-10")).json()["rules"]["version"] == 2
+
+
+async def test_the_page_never_says_sealed(founded: Founded) -> None:
+    """Nothing seals a month yet: only the time in which it is provisional is known."""
+    founded.clock.advance(60 * 86400)
+    client = await founded.signed_in("xu.jing")
+    for language, words in (("zh", "暂定期已于 2026-10-11 结束"), ("en", "Provisional period ended 2026-10-11")):
+        page = (await client.get(f"/county/coverage?month=2026-09&lang={language}")).text
+        assert words in page
+        assert "封账" not in page
+        assert "ealed" not in page
+
+
+async def test_a_short_visit_too_soon_is_not_ticked_as_far_enough(founded: Founded) -> None:
+    van = founded.van("van-07")
+    van.visit(founded.villages[0], at(9, 1, 8), 250)
+    short = van.visit(founded.villages[0], at(9, 3, 8), 100)
+    await van.deliver()
+    client = await founded.signed_in("xu.jing")
+    page = (await client.get(f"/county/visits/{short}")).text
+    (line,) = [line for line in page.split("<li ") if "和上一次隔开" in line]
+    assert line.startswith('data-met="False"')
+    assert "2 天，要 5" in line
+
+
+async def test_a_visit_cosigned_only_after_is_not_called_waiting(founded: Founded) -> None:
+    van = founded.van("van-07")
+    visit = van.visit(founded.villages[0], at(9, 1, 8))
+    await van.deliver()
+    client = await founded.signed_in("xu.jing")
+    page = (await client.get(f"/county/visits/{visit}")).text
+    assert "县已会签，开机前没有会签过" in page
+    assert "等县会签" not in page
 
 
 def test_both_languages_say_everything() -> None:

@@ -243,6 +243,8 @@ class BluetoothLink:
         self._hub, self._name, self._address = hub, name, address
         self._service = ""
         self._place = ""
+        self._claimed = ""
+        """The address that is claimed at the hub; another link may have it as soon as it is released."""
         self._fault: str | None = None
         self._failures = 0
         self._pairing_refused = False
@@ -273,7 +275,7 @@ class BluetoothLink:
         self._service = full_uuid(line.service)
         while True:
             device = await self._hub.advertised(self, line.service)
-            self._place = device.address
+            self._place = self._claimed = device.address
             try:
                 await self._connect(device, line)
             except TRANSIENT as reason:
@@ -323,8 +325,9 @@ class BluetoothLink:
                     async with asyncio.timeout(self._hub.limits.call_s):
                         await client.disconnect()
         finally:
-            if self._place:
-                self._hub.release(self._place)
+            claimed, self._claimed = self._claimed, ""
+            if claimed:
+                self._hub.release(claimed)
 
     # connecting
 

@@ -256,6 +256,19 @@ async def test_cancelled_in_every_moment_nothing_stays_claimed(bench: Bench) -> 
     await comes_through(bench)
 
 
+async def test_a_device_that_another_link_has_now_stays_claimed(bench: Bench) -> None:
+    await bench.meters.glucose(5.8)
+    former, present = bench.hub.link("glucose-1"), bench.hub.link("glucose-2")
+    await former.open(GLUCOSE_LINE)
+    await former.close()
+    await bench.meters.glucose(5.9)
+    await present.open(GLUCOSE_LINE)
+    await former.close()
+    assert present.place in bench.hub._claimed, "else the next scan takes it for a stale connection and ends it"
+    await present.close()
+    assert not bench.hub._claimed
+
+
 async def test_overflow_ends_the_connection_instead_of_growing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("devices.links.bluetooth_link.MAX_WAITING_VALUES", 3)
     for _ in range(5):

@@ -163,7 +163,7 @@ class CountyClient:
         signed = signature_headers(self._signer, method, path, body, stamp)
         try:
             return await self._http.request(method, path, content=body, headers={**headers, **signed})
-        except httpx.TransportError as fault:
+        except httpx.RequestError as fault:  # also an answer that does not unpack
             raise CountyUnreachable(f"{type(fault).__name__}: {fault}") from fault
 
     def _learn_time(self, answer: httpx.Response) -> bool:
@@ -201,7 +201,7 @@ def _county_key(text: str) -> VerifierKey:
 def _http_date(text: str) -> datetime | None:
     try:
         return parsedate_to_datetime(text).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

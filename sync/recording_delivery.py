@@ -19,6 +19,8 @@ LARGEST_PART_BYTES = 4 * 1024 * 1024
 QUICK_S, SLOW_S = 0.5, 2.0
 """A part that took less than the one is followed by a larger, more than the other by a smaller."""
 MOST_DETOURS = 4
+NOT_KNOWN = frozenset({401, 403, 404})
+"""Refusals of the van or the address, not of what was sent: they park a lane, never one recording after the other."""
 
 
 class RecordingDamaged(RecordRefused):
@@ -55,7 +57,7 @@ class RecordingDelivery:
         A recording that the county refuses is parked and the next one has its turn.
 
         :raises CountyUnreachable: try again later; what arrived stays there.
-        :raises RecordRefused: the county refuses this van altogether (401, 403).
+        :raises RecordRefused: the county refuses this van altogether (``NOT_KNOWN``).
         """
         count = 0
         while sha256 := await asyncio.to_thread(self.next):
@@ -65,7 +67,7 @@ class RecordingDelivery:
             except RecordingMissing as fault:
                 await asyncio.to_thread(self._parking.park, f"recording:{sha256}", RecordingDamaged(str(fault)))
             except RecordRefused as refusal:
-                if refusal.status in (401, 403):
+                if refusal.status in NOT_KNOWN:
                     raise
                 await asyncio.to_thread(self._parking.park, f"recording:{sha256}", refusal)
         return count

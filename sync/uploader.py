@@ -19,7 +19,7 @@ from sync.county_client import CountyClient, CountyUnreachable, RecordRefused
 from sync.entry_delivery import EntryDelivery
 from sync.parking import Parked, Parking
 from sync.receipts import Receipts
-from sync.recording_delivery import LANES, RecordingDelivery
+from sync.recording_delivery import LANES, NOT_KNOWN, RecordingDelivery
 from sync.recordings import Recordings
 from sync.records import Entry
 from sync.store import Store, Waiting
@@ -28,9 +28,8 @@ EVERY_S = 30.0
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 60.0
 ASK_AGAIN_AFTER = timedelta(minutes=15)
-"""A van that the county does not know (401, 403, 404) asks again this often with one signed checkpoint: it may have
+"""A van that the county does not know (``NOT_KNOWN``) asks again this often with one signed checkpoint: it may have
 been enrolled meanwhile. Everything else that is parked waits for a person."""
-_NOT_KNOWN = frozenset({401, 403, 404})
 _RATE_WEIGHT = 0.3
 
 
@@ -198,7 +197,8 @@ class Uploader:
         parked = self._parking.find(what)
         if parked is None:
             return False
-        return parked.status not in _NOT_KNOWN or self._clock.now() - parked.at < ASK_AGAIN_AFTER
+        age = self._clock.now() - parked.at  # negative when the clock was set back
+        return parked.status not in NOT_KNOWN or timedelta() <= age < ASK_AGAIN_AFTER
 
     async def _pause(self, seconds: float, until: asyncio.Event) -> None:
         """Until ``until`` is set, at most ``seconds``."""

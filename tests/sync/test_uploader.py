@@ -162,6 +162,40 @@ async def test_van_that_was_enrolled_meanwhile_asks_again_by_itself(van: Van, cl
     assert van.uploader.status().parked == []
 
 
+async def test_clock_set_back_does_not_keep_a_van_from_asking_again(van: Van, clock: SimulatedClock) -> None:
+    clock.set_wall(clock.now() + timedelta(days=1000))
+    van.county.fault_for = lambda _: Answer(403)
+    await van.uploader.deliver_now()
+    van.county.fault_for = lambda _: None
+    clock.set_wall(clock.now() - timedelta(days=1000))
+    assert (await van.uploader.deliver_now()).complete
+    assert van.uploader.status().parked == []
+
+
+async def test_receipt_of_a_former_county_is_still_shown(van: Van, clock: SimulatedClock) -> None:
+    await van.uploader.deliver_now()
+    received_at = clock.now()
+    van.county.cosigner = SeedSigner("county.example", b"n" * 32, ED25519_COSIGNATURE)
+    van.store.commit_now(reading(1))
+    assert van.new_uploader().status().last_receipt_at == received_at
+    clock.advance(60)
+    assert (await van.uploader.deliver_now()).complete
+    assert van.uploader.status().last_receipt_at == clock.now()
+
+
+async def test_county_restored_from_a_backup_gets_what_it_lost(van: Van) -> None:
+    van.store.commit_now(*(reading(n) for n in range(300)))
+    await van.uploader.deliver_now()
+    backup = van.county.entries[:], dict(van.county.pending), van.county.pending_size
+    van.store.commit_now(*(reading(n) for n in range(300, 900)))
+    await van.uploader.deliver_now()
+    van.county.entries, van.county.pending, van.county.pending_size = backup
+    for uploader in (van.uploader, van.new_uploader()):
+        van.store.commit_now(reading(1000 + van.store.size()))
+        assert (await uploader.deliver_now()).complete
+        assert van.county.entries == van.all_entries()
+
+
 async def test_receipt_of_another_key_is_no_receipt(van: Van) -> None:
     van.county.cosigner = SeedSigner("county.example", b"x" * 32, ED25519_COSIGNATURE)
     assert not (await van.uploader.deliver_now()).complete
@@ -224,6 +258,18 @@ async def test_recording_refused_does_not_hold_up_the_next(van: Van) -> None:
     assert [parked.what for parked in van.uploader.status().parked] == [f"recording:{refused}"]
     assert van.store.waiting().recordings == 1
     assert van.store.waiting().entries == 0
+
+
+async def test_page_of_something_in_between_parks_no_recording_for_good(van: Van, clock: SimulatedClock) -> None:
+    van.keep(b"one")
+    van.keep(b"two")
+    van.county.fault_for = lambda _: Answer(404, body=b"<html>not found</html>")
+    assert not (await van.uploader.deliver_now()).complete
+    assert {parked.what for parked in van.uploader.status().parked} == {"journal", "recordings"}
+    van.county.fault_for = lambda _: None
+    clock.advance(timedelta(minutes=16).total_seconds())
+    assert (await van.uploader.deliver_now()).complete
+    assert van.store.waiting().recordings == 0
 
 
 async def test_damaged_and_missing_files_are_parked(van: Van) -> None:
@@ -330,6 +376,22 @@ def test_settings_with_a_wrong_county_key_are_refused(signer: SeedSigner, clock:
     for key in (whole[:-4] + "AAAA", whole):
         with pytest.raises(SettingsRefused, match="county's key"):
             CountyClient("http://county", key, signer, clock)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(200, {"Content-Encoding": "gzip"}, b"not packed"),
+        Answer(401, {"Date": "Mon, 01 Jan 99999999999999999 00:00:00 GMT"}),
+        Answer(503, {"Retry-After": "Mon, 01 Jan 99999999999999999 00:00:00 GMT"}),
+    ],
+)
+async def test_answers_that_make_no_sense_end_no_uploader(van: Van, clock: SimulatedClock, answer: Answer) -> None:
+    van.county.fault_for = lambda _: answer
+    assert not (await van.uploader.deliver_now()).complete
+    van.county.fault_for = lambda _: None
+    clock.advance(timedelta(minutes=16).total_seconds())
+    assert (await van.uploader.deliver_now()).complete
 
 
 @pytest.mark.parametrize("status", [302, 405, 407, 429, 500, 502, 511, 204])

@@ -19,7 +19,7 @@ pytest.importorskip("playwright.sync_api", reason="skipped: playwright is not in
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from touch_bench import CARD, PIN
 
-from devices.readings import BloodPressure, DeviceState, Glucose, Link, Sensor
+from devices.readings import BloodPressure, DeviceState, Glucose, Link, PulseOximetry, Sensor
 from telemedicine.consultation import Event
 from telemedicine.opinion import SignedOpinion, canonical_text
 
@@ -224,6 +224,16 @@ def test_meters_asleep_are_ready_and_a_type_without_device_is_typed(van: Van, pa
     assert "没有配体温计" in page.get_by_test_id("tile-temperature").inner_text()
     page.get_by_test_id("tile-temperature").click()
     page.wait_for_url("**/measure/by-hand/temperature")
+
+
+def test_an_oximeter_that_was_unplugged_draws_no_wave(van: Van, page: Any) -> None:
+    serve(van, page)
+    van.do(lambda bench: bench.publish("oximeter-1", PulseOximetry(97, 70)))
+    page.goto(f"{van.address}/measure?focus=pulse_oximetry")
+    page.wait_for_selector("#focus #pleth")
+    van.do(lambda bench: setattr(van, "sending", False))
+    van.do(lambda bench: bench.publish("oximeter-1", DeviceState(Link.LOST)))
+    page.wait_for_selector("#focus #pleth", state="detached")
 
 
 @pytest.mark.parametrize("focus", ["blood_pressure", "glucose", "pulse_oximetry", "temperature"])

@@ -62,6 +62,7 @@ def routes(screen: Screen) -> APIRouter:
         context = {
             "tiles": [tile for kind, tile in tiles.items() if kind != chosen],
             "focus": tiles.get(chosen),
+            "away": [row["name"] for row in vehicle.health.status(language)["devices"] if not row["ready"]],
             "seen": max((_ms(tile) for tile in tiles.values() if tile.state == "arrived"), default=0),
             "held": [reading for reading in held if reading.type == chosen],
             "held_types": {reading.type for reading in held},

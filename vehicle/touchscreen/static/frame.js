@@ -136,7 +136,8 @@ document.addEventListener('submit', (event) => {                   // one tap is
  */
 async function sendQuietly(form, button) {
   const kinds = (form.dataset.stay ?? '').split(' ');
-  const body = new URLSearchParams([...new FormData(form, button)].map(([name, value]) => [name, String(value)]));
+  const body = new URLSearchParams([...new FormData(form)].map(([name, value]) => [name, String(value)]));
+  if (button instanceof HTMLButtonElement && button.name) body.append(button.name, button.value);
   try {
     const answer = await fetch(form.action, { method: 'POST', body, redirect: 'manual', headers: { 'X-Background': '1' } });
     if (answer.type !== 'opaqueredirect' && !answer.ok) { location.reload(); return; }

@@ -156,7 +156,6 @@ def at_the_county(demo: Demo, county: Page, album: Album) -> None:
     album.both(county, f"{demo.county}county/visits/{visit}", "county-visit")
     album.both(county, f"{demo.county}county/visits/{visit}/entries", "county-entries")
     album.both(county, f"{demo.county}county/fleet", "county-fleet")
-    album.both(county, f"{demo.county}county/audit", "county-audit")
 
 
 def main() -> None:

@@ -372,3 +372,13 @@ async def test_three_hundred_people_in_simulated_time(world: World) -> None:
         await world.encounters.close(DOCTOR)
     assert len(world.kinds()) > 300 * 6
     assert time.perf_counter() - began < 60
+
+
+async def test_a_form_sent_twice_is_one_value(world: World) -> None:
+    await world.serve()
+    typed = {"systolic_mmhg": 182, "diastolic_mmhg": 104}
+    await asyncio.gather(*(world.measurements.by_hand("blood_pressure", typed, DOCTOR) for _ in range(2)))
+    assert world.kinds().count("reading/1") == 1
+    world.clock.advance(60)
+    await world.measurements.by_hand("blood_pressure", typed, DOCTOR)
+    assert world.kinds().count("reading/1") == 2

@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from devices.clock import Clock
@@ -24,7 +25,7 @@ from devices.readings import (
     Temperature,
 )
 from sync.canonical import Json
-from sync.records import Draft
+from sync.records import Draft, format_time
 from vehicle.clinic.encounters import Encounters, EncounterView
 from vehicle.clinic.instruments import Instrument
 from vehicle.clinic.ports import Ids, Journal, Listenable, Live, Soon, Visits
@@ -41,6 +42,7 @@ from vehicle.clinic.units import (
 )
 from vehicle.clinic.views import plain
 
+SENT_TWICE_S = 3.0
 ACTIONS = ("repeated", "told", "referred", "consulted", "refused")
 """What can be done about a red value."""
 
@@ -229,14 +231,19 @@ class Measurements:
         return len(held)
 
     async def by_hand(self, type_: str, values: Mapping[str, object], by: str) -> Tile:
-        """A value typed for the person being served: confirmed by the typing, marked by hand for ever.
+        """A value typed for the person being served: confirmed by the typing, marked by hand for ever. Twice is once.
 
         :param values: numbers by the names of ``vehicle.clinic.units``; glucose may have ``meal``
         :raises Implausible: a number is missing, outside what is possible, or diastolic is not below systolic
         :raises NoEncounter: nobody is being served
         """
-        served = self._served()
-        stored = self._typed(type_, values)
+        async with self._changing:
+            served, stored = self._served(), self._typed(type_, values)
+            if self._typed_just_now(served.encounter, type_, stored):
+                return self._tiles.of(type_)
+            return await self._write_typed(served, type_, stored, by)
+
+    async def _write_typed(self, served: EncounterView, type_: str, stored: dict[str, Json], by: str) -> Tile:
         reading, patient = self._ids.new("reading"), served.patient.patient
         fields: dict[str, Json] = {
             "reading": reading,
@@ -364,6 +371,16 @@ class Measurements:
         return stored
 
     # reading the tables
+
+    def _typed_just_now(self, encounter: str, type_: str, stored: Mapping[str, Json]) -> bool:
+        """Whether the form was sent twice: nobody measures the same again within ``SENT_TWICE_S``."""
+        now = self._clock.now()
+        rows = self._store.read(
+            "SELECT values_json FROM readings WHERE encounter = ? AND type = ? AND by_hand = 1 "
+            "AND taken_at BETWEEN ? AND ? AND rejected_at IS NULL",
+            (encounter, type_, format_time(now - timedelta(seconds=SENT_TWICE_S)), format_time(now)),
+        )
+        return any(json.loads(row["values_json"]) == stored for row in rows)
 
     def _served(self) -> EncounterView:
         served = self._encounters.current()

@@ -10,7 +10,7 @@ import pytest
 from devices.clock import SimulatedClock
 from tests.vehicle.clinic_world import DOCTOR, PINS, World, card
 from tests.vehicle.conftest import MORNING
-from vehicle.clinic.encounters import CriticalOpen, NoVisit
+from vehicle.clinic.encounters import CARD_WAITS_S, CriticalOpen, NoVisit
 
 OTHER = card("陈国梁", date(1967, 8, 9), "113")
 
@@ -164,3 +164,13 @@ async def test_nobody_leaves_with_a_red_value_unanswered(world: World) -> None:
         await world.encounters.open(other.patient, DOCTOR)
     await world.measurements.acknowledge(reading, ["told", "referred"], DOCTOR)
     await world.encounters.open(other.patient, DOCTOR)
+
+
+async def test_a_card_of_long_ago_opens_nobody_at_the_next_sign_in(world: World) -> None:
+    await world.arrive()
+    world.publish(card(), "reader-1")
+    world.clock.advance(CARD_WAITS_S + 1)
+    await world.staff.sign_in(DOCTOR, PINS[DOCTOR])
+    await world.encounters.settle()
+    assert world.encounters.current() is None
+    assert world.people.search("") == []

@@ -24,6 +24,9 @@ from vehicle.clinic.staff import Person
 from vehicle.clinic.turns import Turns
 from vehicle.clinic.views import plain
 
+CARD_WAITS_S = 300.0
+"""How long a card laid down before a sign-in waits for it; later its person has surely gone."""
+
 
 class NoVisit(AskPerson):
     """People are served during a visit: start the visit first."""
@@ -76,7 +79,8 @@ class Encounters:
         self._staff = staff
         self._visits = visits
         self._offered: str | None = None
-        self._card: IdentityCard | None = None
+        self._card: tuple[IdentityCard, float] | None = None
+        """The card that waits for a sign-in, and when it was laid down (monotonic)."""
         self._turns = Turns("cards", self._refused)
         self._queue: tuple[str, list[tuple[int, str, datetime]]] | None = None
         """(visit, its queue) as last read; None after a change."""
@@ -240,15 +244,15 @@ class Encounters:
             return
         person = self._staff.signed_in()
         if person is None:
-            self._card = card
+            self._card = (card, stamped.received_mono_s)
             self._live.send({"type": "card", "state": "offered", "reason": "signed_out", "patient": None})
             return
         self._turns.soon(lambda: self.card(card, person.id))
 
     def _on_sign_in(self, person: Person) -> None:
-        card, self._card = self._card, None
-        if card is not None:
-            self._turns.soon(lambda: self.card(card, person.id))
+        waiting, self._card = self._card, None
+        if waiting is not None and self._clock.monotonic_s() - waiting[1] <= CARD_WAITS_S:
+            self._turns.soon(lambda: self.card(waiting[0], person.id))
 
     def _refused(self, refusal: XunzhenError) -> None:
         self._live.send({"type": "card", "state": "refused", "code": refusal.code})

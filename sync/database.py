@@ -7,6 +7,7 @@ readers open ``mode=ro``.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -48,13 +49,18 @@ class FolderLock:
     """Holds ``journal.lock`` for as long as the process has the journal open."""
 
     def __init__(self, folder: Path) -> None:
-        """:raises JournalInUse: another process has it."""
-        self._handle = os.open(folder / "journal.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        """:raises JournalInUse: another process has it.
+        :raises DiskFull, DiskFault: the lock file can't be made: no room, or a folder that takes no writes.
+        """
+        try:
+            self._handle = os.open(folder / "journal.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as fault:
+            raise (_disk_full() if fault.errno == errno.ENOSPC else _disk_fault(fault)) from fault
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._handle)
-            raise JournalInUse(f"{folder}: another process has this journal open; stop it first") from None
+            raise _in_use(folder) from None
 
     def release(self) -> None:
         os.close(self._handle)
@@ -64,6 +70,7 @@ def open_database(path: Path) -> Database:
     """The one connection that writes; may be used from any one thread at a time.
 
     :raises JournalUnreadable: not SQLite, another program's database, damaged, or without WAL.
+    :raises DiskFull, DiskFault: the file is good and the disk is not.
     """
     fresh = not path.exists() or path.stat().st_size == 0
     if not fresh:
@@ -79,9 +86,9 @@ def open_database(path: Path) -> Database:
             db.execute(f"PRAGMA {setting}").fetchall()
         if _pragma(db, "journal_mode") != "wal" or _pragma(db, "synchronous") != 2:
             raise JournalUnreadable(f"{path}: this disk does not support WAL; put the data folder on a local disk")
-    except sqlite3.DatabaseError as fault:
+    except sqlite3.Error as fault:
         connection.close()
-        raise unreadable(path, fault) from fault
+        raise not_opened(fault, path) from fault
     except JournalUnreadable:
         connection.close()
         raise
@@ -98,17 +105,37 @@ def unreadable(path: Path, reason: object) -> JournalUnreadable:
     )
 
 
+def not_opened(fault: sqlite3.Error, path: Path) -> AskPerson:
+    """Why a journal can't be opened. Only a file that is damaged itself may be moved away, not one on a full disk."""
+    said = in_our_words(fault, path)
+    return said if isinstance(said, AskPerson) else unreadable(path, fault)
+
+
 def in_our_words(fault: sqlite3.Error, path: Path) -> Exception:
-    """What a failed write means: disk full, disk broken, journal damaged; else the fault itself, a bug."""
+    """What a failed write means: disk full, disk broken, journal damaged or held; else the fault itself, a bug."""
     match getattr(fault, "sqlite_errorcode", None):
         case sqlite3.SQLITE_FULL:
-            return DiskFull("the disk is full; nothing more is saved until there is room: delete exported files")
-        case int(code) if code & 0xFF == sqlite3.SQLITE_IOERR:
-            return DiskFault(f"the disk does not take writes ({fault}); save to a stick and have the disk replaced")
-        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return _disk_full()
+        case int(code) if code & 0xFF in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+            return _disk_fault(fault)
+        case int(code) if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return unreadable(path, fault)
+        case int(code) if code & 0xFF == sqlite3.SQLITE_BUSY:
+            return _in_use(path)
         case _:
             return fault
+
+
+def _in_use(path: Path) -> JournalInUse:
+    return JournalInUse(f"{path}: another process has this journal open; stop it first")
+
+
+def _disk_full() -> DiskFull:
+    return DiskFull("the disk is full; nothing more is saved until there is room: delete exported files")
+
+
+def _disk_fault(fault: Exception) -> DiskFault:
+    return DiskFault(f"the disk does not take writes ({fault}); save to a stick and have the disk replaced")
 
 
 class Readers:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from sync.database import in_our_words, unreadable
+from sync.database import in_our_words, not_opened, unreadable
 from sync.merkle import Frontier, leaf_hash, subtree_root
 from sync.migrations import create_projection, migrations, projection_version
 from sync.notes import Checkpoint, Note
@@ -50,6 +50,7 @@ class Journal:
         """Bring the schema up to date and find the right edge of the tree.
 
         :raises JournalUnreadable: damaged, or the journal of another origin.
+        :raises DiskFull, DiskFault: the journal is good and the disk is not.
         """
         self._db, self._path, self._writing = db, path, writing
         self._statements: dict[tuple[str, tuple[str, ...]], str] = {}
@@ -61,8 +62,8 @@ class Journal:
             self._check_receipt()
             if self._meta("projection") != projection_version():
                 self.rebuild()
-        except sqlite3.DatabaseError as fault:
-            raise unreadable(path, fault) from fault
+        except sqlite3.Error as fault:
+            raise not_opened(fault, path) from fault
         self.boot = self._last_boot()
 
     @property
@@ -119,13 +120,15 @@ class Journal:
             raise in_our_words(fault, self._path) from fault
 
     def rebuild(self) -> None:
-        """Make the searchable tables again from the journal alone."""
-        with self._db.atomic():
-            create_projection(self._db)
-            cursor = self._db.execute("SELECT n, body FROM entries WHERE body IS NOT NULL ORDER BY n")
-            for n, body in cursor:
-                self._upsert(rows(read_entry(body, n)))
-            self._set_meta("projection", projection_version())
+        """Make the searchable tables again from the journal alone. :raises DiskFull, DiskFault: as ``transact``."""
+        self.transact(lambda _: self._rebuild())
+
+    def _rebuild(self) -> None:
+        create_projection(self._db)
+        cursor = self._db.execute("SELECT n, body FROM entries WHERE body IS NOT NULL ORDER BY n")
+        for n, body in cursor:
+            self._upsert(rows(read_entry(body, n)))
+        self._set_meta("projection", projection_version())
 
     def _write(self, group: Group, first: int) -> list[Entry]:
         entries: list[Entry] = []

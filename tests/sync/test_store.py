@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import sqlite3
 import threading
 from datetime import timedelta
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from devices.clock import SimulatedClock
-from sync.database import APPLICATION_ID, DiskFull, JournalInUse, JournalUnreadable, in_our_words
+from sync.database import APPLICATION_ID, DiskFault, DiskFull, JournalInUse, JournalUnreadable, in_our_words
 from sync.merkle import leaf_hash, root_of, verify_consistency, verify_inclusion
 from sync.migrations import projection_version
 from sync.notes import Checkpoint, Note, SeedSigner, cosign
@@ -330,6 +331,37 @@ def test_full_disk_is_said_in_words_and_loses_nothing(store: Store, tmp_path: Pa
     store._run(lambda journal: journal._db.execute("PRAGMA max_page_count=1000000").fetchall())
     store.commit_now(reading(500))
     assert store.size() == size + 1
+
+
+def test_disk_that_takes_nothing_is_no_reason_to_move_the_journal_away(open_store: OpenStore, tmp_path: Path) -> None:
+    store = open_store()
+    store.commit_now(reading(0))
+    store.close()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(DiskFault, match="does not take writes"):
+            open_store()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert open_store().size() == store.size() + 1
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "journal.lock").mkdir()
+    with pytest.raises(DiskFault, match=r"journal\.lock"):
+        open_store(tmp_path / "other")
+
+
+def test_journal_that_another_program_writes_is_in_use(open_store: OpenStore, tmp_path: Path) -> None:
+    store = open_store()
+    store.transact(lambda db: None)
+    store._run(lambda journal: journal._db.execute("PRAGMA busy_timeout=0").fetchall())
+    other = sqlite3.connect(tmp_path / "van" / "journal.db")
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(JournalInUse, match="stop it first"):
+        store.commit_now(reading(0))
+    other.rollback()
+    other.close()
+    assert store.commit_now(reading(0))[0].n == 1
 
 
 def _fill(store: Store) -> None:

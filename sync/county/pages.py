@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 READERS = ("administrator", "auditor")
 ENTRIES_A_PAGE = 25
 MOST_FORM_BYTES = 4096
+NOT_KEPT = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+"""Of answers with names or movements of people: no browser on a shared desk keeps a copy."""
 HOME = {"administrator": "/county/coverage", "specialist": "/specialist", "auditor": "/county/audit"}
 
 router = APIRouter()
@@ -182,13 +184,13 @@ async def coverage_csv(request: Request, month: Month = None, practice: Practice
 @roles(*READERS)
 async def coverage_json(request: Request, month: Month = None, practice: Practice = None) -> JSONResponse:
     table = await _table(request, month, practice)
-    return JSONResponse(month_table.as_json(table, _county(request).settings.name))
+    return JSONResponse(month_table.as_json(table, _county(request).settings.name), headers=NOT_KEPT)
 
 
 @router.get("/api/visits/{visit}")
 @roles(*READERS)
 async def visit_json(request: Request, visit: str) -> JSONResponse:
-    return JSONResponse(visit_report.as_json(await _report(request, visit)))
+    return JSONResponse(visit_report.as_json(await _report(request, visit)), headers=NOT_KEPT)
 
 
 async def _download(request: Request, table: MonthTable, body: bytes, media_type: str, ending: str) -> Response:
@@ -197,7 +199,8 @@ async def _download(request: Request, table: MonthTable, body: bytes, media_type
     await run_in_threadpool(note, request.state.caller.id, "export", f"coverage.{ending} {month}")
     mark = "-practice" if table.practice else ""
     name = f"coverage-{month}{mark}.{ending}"
-    return Response(body, headers={"Content-Disposition": f'attachment; filename="{name}"'}, media_type=media_type)
+    headers = {**NOT_KEPT, "Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(body, headers=headers, media_type=media_type)
 
 
 # what the routes share ------------------------------------------------------------------------------------------------

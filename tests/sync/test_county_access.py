@@ -212,3 +212,11 @@ def test_no_account_but_those_that_were_made(founded: Founded) -> None:
     assert {account.id for account in founded.county.accounts.all()} == set(PEOPLE)
     database = (founded.folder / "county" / "county.db").read_bytes()
     assert PASSWORD.encode() not in database
+
+
+async def test_no_browser_keeps_what_was_shown(founded: Founded) -> None:
+    client = await founded.signed_in("xu.jing")
+    for path in ("/county/coverage", "/county/fleet", "/county/coverage.csv", "/county/coverage.xlsx", "/api/coverage"):
+        answer = await client.get(path)
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store"), path
+        assert answer.headers["x-content-type-options"] == "nosniff", path

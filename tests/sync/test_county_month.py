@@ -285,6 +285,7 @@ async def test_the_page_never_says_sealed(founded: Founded) -> None:
     for language, words in (("zh", "暂定期已于 2026-10-11 结束"), ("en", "Provisional period ended 2026-10-11")):
         page = (await client.get(f"/county/coverage?month=2026-09&lang={language}")).text
         assert words in page
+        assert {"zh": "没满的村", "en": "Fell short"}[language] in page
         assert "封账" not in page
         assert "ealed" not in page
 

@@ -31,6 +31,10 @@ class HexRefused(AskPerson):
     code = "hex_refused"
 
 
+class CaptureNotWritable(AskPerson):
+    code = "capture_not_writable"
+
+
 class CardRecordingRefused(AskPerson):
     code = "card_recording_refused"
 
@@ -133,6 +137,7 @@ def _watch(wanted: argparse.Namespace) -> None:
 def _record(wanted: argparse.Namespace) -> None:
     """
     :raises CardRecordingRefused: a real identity card would be kept in a file; only fictional ones are recorded.
+    :raises CaptureNotWritable: there is a file of that name already, or none can be made there.
     """
     clock = SystemClock()
     measures = {metric.key for metric in catalog.about(wanted.driver).metrics}
@@ -145,9 +150,15 @@ def _record(wanted: argparse.Namespace) -> None:
         display=wanted.display,
         source="recorded with python -m devices record",
     )
-    with wanted.out.open("x", encoding="utf-8") as file:
-        link = RecordingLink(_link(wanted, clock), CaptureWriter(file, head, clock))
-        asyncio.run(_attend(wanted, link, clock))
+    link = _link(wanted, clock)
+    try:
+        file = wanted.out.open("x", encoding="utf-8")
+    except FileExistsError:
+        raise CaptureNotWritable(f"{wanted.out} exists: a capture is never written over; name another file") from None
+    except OSError as fault:
+        raise CaptureNotWritable(f"{wanted.out}: {fault.strerror}; name a file in a folder that is there") from None
+    with file:
+        asyncio.run(_attend(wanted, RecordingLink(link, CaptureWriter(file, head, clock)), clock))
 
 
 def _link(wanted: argparse.Namespace, clock: Clock) -> DeviceLink:

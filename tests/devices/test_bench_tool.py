@@ -75,6 +75,18 @@ def test_mistakes_are_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
         assert word in json.loads(capsys.readouterr().err)["message"]
 
 
+def test_record_says_why_it_can_not_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, facts = tmp_path / "out.capture.jsonl", ["--device", "twin", "--display", "standing"]
+    assert main(["record", "nmea_gnss", *facts, str(out)]) == 2
+    assert "--port" in json.loads(capsys.readouterr().err)["message"]
+    assert not out.exists(), "else the next try finds a file in its way"
+    out.write_text("kept")
+    for path, word in ((out, "another file"), (tmp_path / "nowhere" / "x", "folder")):
+        assert main(["record", "nmea_gnss", "--port", "/dev/x", *facts, str(path)]) == 2
+        assert word in json.loads(capsys.readouterr().err)["message"]
+    assert out.read_text() == "kept"
+
+
 def test_replay_prints_what_was_agreed(capsys: pytest.CaptureFixture[str]) -> None:
     path = CAPTURES / "sam_id_card" / "two_invented_persons.capture.jsonl"
     kinds = [event.get("type") for event in said(capsys, "replay", str(path))]

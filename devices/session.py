@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from devices import catalog
 from devices.clock import Clock
-from devices.driver import DriverContract, Output, Write
+from devices.driver import DriverContract, GattUse, Output, Write
 from devices.errors import LinkLost
 from devices.events import emit
 from devices.links.link import DeviceLink, SessionEnded
@@ -58,6 +58,10 @@ class DeviceSettings(BaseModel):
     def _complete(self) -> DeviceSettings:
         if self.link == "serial" and not self.port:
             raise ValueError(f'device {self.name!r} has link = "serial": name its port')
+        if self.driver in catalog.drivers():  # an unknown one is told by open_sessions, with those that exist
+            speaks = "bluetooth" if isinstance(catalog.about(self.driver).line, GattUse) else "serial"
+            if speaks != self.link:
+                raise ValueError(f'device {self.name!r}: driver {self.driver!r} needs link = "{speaks}"')
         return self
 
 

@@ -316,6 +316,10 @@ def test_settings_refuse_what_cannot_work() -> None:
         DeviceSettings.model_validate({"name": "ecg-1", "driver": "contec_8000g", "link": "serial", "prot": "/dev/x"})
     with pytest.raises(ValidationError, match="name"):
         DeviceSettings(name="Patient 王", driver="contec_8000g", link="serial", port="/dev/x")
+    with pytest.raises(ValidationError, match='needs link = "bluetooth"'):
+        DeviceSettings(name="cuff-1", driver="bluetooth_blood_pressure", link="serial", port="/dev/x")
+    with pytest.raises(ValidationError, match='needs link = "serial"'):
+        DeviceSettings(name="ecg-1", driver="contec_8000g", link="bluetooth")
 
 
 def test_without_bluetooth_its_devices_are_left_out() -> None:

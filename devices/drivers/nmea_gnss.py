@@ -2,8 +2,9 @@
 
 Used: RMC (time, date, A or V), GGA (quality, satellites, HDOP), GST (accuracy), GSA (fix mode). The sentences of one
 second are put together into one Position; it is told as soon as all kinds have come that the second before had, at most
-one a second. RMC "V", GGA quality 0, a manual or simulated fix (7, 8), dead reckoning (6) and GSA mode 1 are no fix:
-Position(None). Sentences without or with a wrong checksum are counted and not used.
+one a second, and one more when the fix comes or goes: the time of some receivers stands still without one. RMC "V",
+GGA quality 0, a manual or simulated fix (7, 8), dead reckoning (6) and GSA mode 1 are no fix: Position(None). Sentences
+without or with a wrong checksum are counted and not used.
 
 The receiver is only listened to. Old receivers' dates may be off by a week rollover (1024 weeks): ``gnss_at`` is what
 it says, no more.
@@ -110,12 +111,12 @@ class Driver:
         if not second.kinds & {"RMC", "GGA"}:
             return
         self._usual = frozenset(second.kinds)
-        time_of_second = _whole(second.at)
-        if time_of_second is not None and time_of_second == self._told_time:
-            return
-        self._told_time = time_of_second
         position = second.position(self._gsa_no_fix)
         sensor = Sensor.SEARCHING if position.latitude_deg is None else Sensor.OK
+        time_of_second = _whole(second.at)
+        if time_of_second is not None and time_of_second == self._told_time and sensor == self._told_sensor:
+            return
+        self._told_time = time_of_second
         if sensor != self._told_sensor:
             self._told_sensor = sensor
             events.append(DeviceState(Link.CONNECTED, sensor))

@@ -94,6 +94,12 @@ def test_gnss_no_fix_is_no_position(nothing: bytes) -> None:
     assert all((p.latitude_deg, p.longitude_deg, p.accuracy_m) == (None, None, None) for p in positions(events))
 
 
+def test_gnss_fix_lost_while_the_receivers_time_stands_still() -> None:
+    driver, _ = gnss(fix_sentences(at(0), 32.36, 106.82))
+    lost = driver.feed(no_fix_sentences(at(0)) * 3).events + settled(driver)
+    assert [position.latitude_deg for position in positions(lost)] == [None]
+
+
 def test_gnss_wrong_checksums_are_counted_and_not_used() -> None:
     spoiled = fix_sentences(at(0), 32.36, 106.82).replace(b"*", b"*F").replace(b"\r", b"")
     driver, events = gnss(spoiled)

@@ -38,9 +38,15 @@ class RecordingWriter:
         self.size = 0
 
     def append(self, data: bytes) -> None:
+        """Append ``data``, all or nothing. :raises OSError: the disk is full or broken; what was appended stays."""
         view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) :]
+        try:
+            while view:
+                view = view[self._file.write(view) :]
+        except OSError:
+            self._file.truncate(self.size)
+            self._file.seek(self.size)
+            raise
         self._hash.update(data)
         self.size += len(data)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,22 @@ def test_finished_recording_has_the_name_of_its_bytes(tmp_path: Path) -> None:
     assert recordings.intact(sha256)
     assert recordings.size(sha256) == 7
     assert list(recordings.partials()) == []
+
+
+def test_disk_that_fills_up_in_a_recording_leaves_its_bytes_and_its_name_in_step(tmp_path: Path) -> None:
+    writer = Recordings(tmp_path).begin("x/y")
+    writer.append(b"a" * 1000)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, hard))
+    try:
+        with pytest.raises(OSError, match="large"):
+            writer.append(b"b" * 1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    writer.append(b"c")
+    sha256, size = writer.finish()
+    assert Recordings(tmp_path).read(sha256) == b"a" * 1000 + b"c"
+    assert (size, Recordings(tmp_path).intact(sha256)) == (1001, True)
 
 
 def test_same_bytes_twice_are_one_file(tmp_path: Path) -> None:

@@ -70,6 +70,8 @@ class Store:
         self._queue: queue.SimpleQueue[_Commit | _Work | None] = queue.SimpleQueue()
         self._watchers: list[Callable[[list[Entry]], None]] = []
         self._closed = False
+        self._handing_in = threading.Lock()
+        """So that no job comes to the queue once ``_closed`` is set: nobody would answer it."""
         self._writer = threading.Thread(target=self._write_for_ever, name="journal-writer", daemon=True)
 
     @classmethod
@@ -219,12 +221,12 @@ class Store:
 
     def close(self) -> None:
         """Finish what is queued, then release the files. May be called twice."""
-        if self._closed:
-            return
-        self._closed = True
-        self._queue.put(None)
+        with self._handing_in:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.put(None)
         self._writer.join()
-        self._refuse_the_late()
         self._readers.close()
         self._db.close()
         self._lock.release()
@@ -247,16 +249,18 @@ class Store:
         return future.result()
 
     def _put(self, job: _Commit | _Work) -> None:
-        if self._closed:
-            raise RuntimeError("the store is closed")
-        self._queue.put(job)
+        with self._handing_in:
+            if self._closed:
+                raise RuntimeError("the store is closed")
+            self._queue.put(job)
 
     def _write_for_ever(self) -> None:
         try:
             while self._write_once():
                 pass
         finally:  # by close, or by a bug: nobody may wait for a thread that is gone
-            self._closed = True
+            with self._handing_in:
+                self._closed = True
             self._refuse_the_late()
 
     def _write_once(self) -> bool:

@@ -259,6 +259,27 @@ def test_closed_store_says_so(store: Store) -> None:
         store.read("SELECT 1")
 
 
+def test_who_commits_while_the_store_closes_is_answered(store: Store) -> None:
+    queue = store._queue
+
+    class Slow:
+        """A caller that is overtaken by ``close`` just before its job is in the queue."""
+
+        get, get_nowait = staticmethod(queue.get), staticmethod(queue.get_nowait)
+
+        @staticmethod
+        def put(job: Any) -> None:
+            if job is not None:
+                closing.start()
+                closing.join(0.3)
+            queue.put(job)
+
+    closing = threading.Thread(target=store.close)
+    store._queue = Slow()  # type: ignore[assignment]
+    assert store._submit([reading(0)]).result(timeout=10)[0].n == 1
+    closing.join()
+
+
 def _garbage(path: Path) -> None:
     path.write_bytes(b"not a database at all" * 100)
 

@@ -11,10 +11,13 @@ from devices.clock import Clock
 from sync.county.database import Database
 from sync.county.schema import audit
 
+UNKNOWN = "unknown"
+"""Instead of what was typed: people type their password into the field above it."""
+
 
 @dataclass(frozen=True, slots=True)
 class AuditLine:
-    """:ivar account: who; the id as typed for a failed sign-in
+    """:ivar account: who; ``UNKNOWN`` for a failed sign-in to an account that does not exist
     :ivar outcome: "done" or "refused"
     """
 

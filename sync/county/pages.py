@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 
 from devices.events import emit
 from sync.county import exports, month_table, visit_report, visit_words
+from sync.county.audit import UNKNOWN
 from sync.county.fleet_view import fleet_view
 from sync.county.map_view import county_map, visit_map
 from sync.county.month_table import MonthTable
@@ -65,7 +66,7 @@ async def sign_in(request: Request) -> Response:
     if account is None:
         known = county.accounts.get(id)
         locked = known is not None and known.locked_until is not None
-        await run_in_threadpool(county.audit.note, id, "sign_in", "", "refused")
+        await run_in_threadpool(county.audit.note, known.id if known else UNKNOWN, "sign_in", "", "refused")
         emit("sign_in_refused", person=known.id if known else "", reason="locked" if locked else "wrong")
         return _sign_in(request, form.get("next", ""), problem="locked" if locked else "wrong", status=401)
     request.session.clear()

@@ -220,3 +220,9 @@ async def test_no_browser_keeps_what_was_shown(founded: Founded) -> None:
         answer = await client.get(path)
         assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store"), path
         assert answer.headers["x-content-type-options"] == "nosniff", path
+
+
+async def test_a_password_typed_as_the_account_stands_nowhere(founded: Founded) -> None:
+    await founded.client().post("/sign-in", data={"account": PASSWORD, "password": "xu.jing"})
+    (line,) = founded.county.audit.latest()
+    assert (line.account, line.action, line.outcome) == ("unknown", "sign_in", "refused")

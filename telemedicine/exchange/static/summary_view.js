@@ -68,7 +68,8 @@ function row(reading) {
   if (words) { const unit = element('span', words); unit.className = 'unit'; value.append(unit); }
   const graded = element('td', '');
   graded.className = 'num';
-  graded.append(grade(reading.grade ?? 'none', reading.grade_word || t('grade_none')));
+  const level = reading.grade ?? 'none';
+  graded.append(grade(level, has(`grade_${level}`) ? t(`grade_${level}`) : reading.grade_word));
   tr.append(element('td', has(`reading_${type}`) ? t(`reading_${type}`) : String(reading.title ?? type)), value, graded);
   return tr;
 }

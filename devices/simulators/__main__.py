@@ -10,7 +10,9 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -67,6 +69,7 @@ async def _run(wanted: argparse.Namespace, clock: Clock) -> None:
             wanted.control.unlink(missing_ok=True)
             await control.open(wanted.control)
             emit("service_started", service="simulators", seconds=round(clock.monotonic_s() - started_s, 3))
+            _say_ready()
             await stopped.wait()
         except OSError as fault:
             raise SocketRefused(f"{wanted.control}: {fault}; choose a short path in an existing folder") from fault
@@ -75,6 +78,14 @@ async def _run(wanted: argparse.Namespace, clock: Clock) -> None:
             await control.close()
             bench.unplug_all()
             wanted.control.unlink(missing_ok=True)
+
+
+def _say_ready() -> None:
+    """Tell whoever started us (sd_notify(3)); nobody asked when NOTIFY_SOCKET is not set."""
+    path = os.environ.get("NOTIFY_SOCKET")
+    if path:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.sendto(b"READY=1", path)
 
 
 class SocketRefused(AskPerson):

@@ -7,6 +7,7 @@ forget an object at a bad moment or to answer each caller differently, stays one
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -75,7 +76,8 @@ class PrivateBus:
                 "--print-address=1",
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-            )
+                env={name: text for name, text in os.environ.items() if name != "NOTIFY_SOCKET"},
+            )  # dbus-daemon would say READY in our name
         assert self._daemon.stdout is not None
         if not await self._daemon.stdout.readline():
             raise OSError(f"dbus-daemon ended at once with status {await self._daemon.wait()}: see {log.name}")

@@ -18,10 +18,10 @@ from devices.clock import SystemClock
 from sync.areas import read_villages
 from vehicle.clinic.identity import IdNumber, check_id_number
 from xunzhen.demo.founding import write_toml
-from xunzhen.demo.history import DEPOT
 from xunzhen.demo.home import TOWNSHIP
 from xunzhen.demo.processes import RESTARTS_AT_MOST, Process, ServiceDidNotStart
 from xunzhen.demo.residents import residents
+from xunzhen.demo.weeks import DEPOT
 
 VILLAGES = read_villages(json.loads(TOWNSHIP.read_text(encoding="utf-8")))
 

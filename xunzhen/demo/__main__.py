@@ -15,6 +15,7 @@ from devices.clock import SystemClock
 from devices.errors import AskPerson
 from sync.areas import Village, read_villages
 from xunzhen.demo import founding, history
+from xunzhen.demo.clips import render_clips
 from xunzhen.demo.home import ADMINISTRATOR, CREWS, LIVE_VAN, SPECIALIST, Home, Ports
 from xunzhen.demo.morning import Morning, Simulators
 from xunzhen.demo.processes import Process
@@ -30,7 +31,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--track", type=Path, help="NMEA 0183 file for the GNSS receiver")
     parser.add_argument("--ultrasound", default="", help="video source: device, file or URL")
     parser.add_argument("--room", default="", help="video source: device, file or URL")
-    parser.add_argument("--history-days", type=int, default=24, help="days to live through first (default 24)")
+    parser.add_argument("--history-days", type=int, default=21, help="days to live through first (default 21)")
     parser.add_argument("--no-morning", action="store_true", help="nobody comes in by themselves")
     parser.add_argument("--no-bluetooth", action="store_true", help="without the Bluetooth meters")
     parser.add_argument("--uplink-port", type=int, help="the van reaches the county on this port instead")
@@ -58,7 +59,10 @@ async def run(home: Home, chosen: argparse.Namespace) -> None:
     founding.prepare(home, chosen)
     if not history.lived_through(home):
         print(f"living through the past {chosen.history_days} days in simulated time ...", flush=True)
-        await history.live_through(home, chosen.history_days)
+        await asyncio.gather(
+            history.live_through(home, chosen.history_days), asyncio.to_thread(render_clips, home.clips)
+        )
+    render_clips(home.clips)
     processes = rows(home, chosen, villages)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -119,7 +123,7 @@ def rows(home: Home, chosen: argparse.Namespace, villages: tuple[Village, ...]) 
         home.run,
         clock,
     )
-    return [[simulators, county], [vehicle], [consultation]]
+    return [[simulators, county], [vehicle, consultation]]
 
 
 def has_bluetooth(chosen: argparse.Namespace) -> bool:

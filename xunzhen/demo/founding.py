@@ -18,7 +18,6 @@ from sync.county.settings import CountySettings, read_county_settings
 from sync.keys import VehicleKey
 from telemedicine.exchange.__main__ import exchange_url
 from telemedicine.exchange.store import ExchangeStore
-from xunzhen.demo import clips
 from xunzhen.demo.home import ADMINISTRATOR, COUNTY_NAME, CREWS, LIVE_VAN, PLATES, SPECIALIST, Home
 
 DEVICES = (
@@ -47,7 +46,6 @@ def prepare(home: Home, chosen: Namespace) -> None:
     county_port = chosen.uplink_port or home.ports.county
     for vehicle in CREWS:
         write_toml(home.vehicle_settings(vehicle), vehicle_settings(home, vehicle, county_key, county_port, chosen))
-    clips.render_clips(home.clips)
     write_toml(home.consultation_settings, consultation_settings(home, county_port, chosen))
 
 

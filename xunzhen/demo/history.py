@@ -1,50 +1,14 @@
-"""The past weeks, lived through in simulated time: each van with the county in one process, production code throughout.
-
-``python -m xunzhen.demo.history HOME VEHICLE DAYS`` lives one van's weeks; the vans live side by side. Only the clock
-is simulated and the far ends are played: positions as a receiver would tell them, readings as drivers would make them.
-Journal, receipts, times and verdicts are what the same days would have left behind in life.
-"""
+"""Has the demo lived through its past weeks, and if not, live them: one process for each van, side by side."""
 
 from __future__ import annotations
 
 import asyncio
-import heapq
-import json
-import math
-import random
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from collections.abc import Sequence
 from pathlib import Path
 
-import httpx
-import numpy as np
-
-from devices.clock import SimulatedClock, SystemClock
-from devices.readings import BloodPressure, Event, Glucose, IdentityCard, Position, PulseOximetry, Samples, Stamped
-from devices.simulators.ecg_source import LEADS, ecg_source
-from sync.areas import Village, read_villages
-from sync.county.app import create_county
-from sync.county.settings import read_county_settings
-from sync.presence import LOCAL
-from vehicle.assembly import Vehicle, assemble
-from vehicle.settings import read_vehicle_settings
-from xunzhen.demo.home import CREWS, Home, Ports
+from xunzhen.demo.home import CREWS, Home
 from xunzhen.demo.processes import ServiceDidNotStart
-from xunzhen.demo.residents import Resident, residents
-
-FIX_EVERY_S = 10
-DRIVE_S = 22 * 60
-ECG_CHUNK = 25
-ECG_RATE_HZ = 500.0
-UV_PER_COUNT = 1.25
-Place = tuple[float, float]
-"""Latitude and longitude in degrees."""
-DEPOT: Place = (31.05, 103.99)
-"""Where the vans sleep, outside every village: a night there is no stay."""
-Action = Callable[[], Awaitable[None]]
-Step = tuple[datetime, Action]
 
 
 def lived_through(home: Home) -> bool:
@@ -58,7 +22,7 @@ async def live_through(home: Home, days: int) -> None:
     """
     lives = [
         await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "xunzhen.demo.history", str(home.folder), vehicle, str(days)),
+            *(sys.executable, "-m", "xunzhen.demo.weeks", str(home.folder), vehicle, str(days)),
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
@@ -83,201 +47,3 @@ async def _all_said(lives: Sequence[asyncio.subprocess.Process]) -> list[tuple[b
 
 def _mark(home: Home) -> Path:
     return home.folder / "lived-through"
-
-
-async def _live(home: Home, vehicle: str, days: int) -> None:
-    today = SystemClock().now().astimezone(LOCAL).date()
-    first = today - timedelta(days=days)
-    clock = SimulatedClock(_local(first, 6, 0))
-    app = create_county(read_county_settings(home.county_settings), clock)
-    settings = read_vehicle_settings(home.vehicle_settings(vehicle))
-    van = assemble(settings, clock, sessions=False, transport=httpx.ASGITransport(app))
-    villages = read_villages(json.loads(home.township.read_text(encoding="utf-8")))
-    for at, action in _Weeks(van, villages, clock, list(CREWS).index(vehicle)).steps(first, today):
-        ahead_s = (at - clock.now()).total_seconds()
-        if ahead_s > 0:
-            clock.advance(ahead_s)
-        await action()
-    await van.stop()
-    app.state.county.close()
-
-
-def _centre(village: Village) -> Place:
-    return village.centre_latitude_deg, village.centre_longitude_deg
-
-
-def _local(day: date, hour: int, minute: int) -> datetime:
-    return datetime.combine(day, time(hour, minute), LOCAL)
-
-
-@dataclass(frozen=True, slots=True)
-class _Outing:
-    """One village in one morning. ``ends``: local hour and minute of leaving."""
-
-    day: date
-    village: Village
-    people: int
-    ends: tuple[int, int] = (12, 18)
-
-
-class _Weeks:
-    """What one van does: where it drives, whom it serves, when it syncs."""
-
-    def __init__(self, van: Vehicle, villages: Sequence[Village], clock: SimulatedClock, number: int) -> None:
-        self._van = van
-        self._clock = clock
-        self._round = [village for place, village in enumerate(villages) if place % 2 == number]
-        self._chance = random.Random(f"weeks of {van.settings.vehicle.id}")
-        self._leader = CREWS[van.settings.vehicle.id][0].id
-        self._crew = [person.id for person in CREWS[van.settings.vehicle.id]]
-        self._ecg = ecg_source(None)
-        self._segment = 0
-
-    def steps(self, first: date, until: date) -> Iterator[Step]:
-        """Everything in order of time, up to the evening before ``until``."""
-        for outing in self._plan(first, until):
-            yield from self._outing(outing)
-
-    def _plan(self, first: date, until: date) -> Iterator[_Outing]:
-        """Four mornings out of five; once the rain ends the visit early, once the road is closed."""
-        days = [first + timedelta(days=ahead) for ahead in range((until - first).days)]
-        working = [day for day in days if day.weekday() < 5]
-        out = [day for place, day in enumerate(working) if place % 5 != 4]
-        for place, day in enumerate(out):
-            village = self._round[(place + 1) % len(self._round)]
-            if place == 7:
-                continue
-            ends = (10, 25) if place == 4 else (12, 12 + self._chance.randint(0, 25))
-            yield _Outing(day, village, self._chance.randint(7, 12) if place != 4 else 4, ends)
-
-    def _outing(self, outing: _Outing) -> Iterator[Step]:
-        leaves, arrives = _local(outing.day, 7, 40), _local(outing.day, 7, 40) + timedelta(seconds=DRIVE_S)
-        ends = _local(outing.day, *outing.ends)
-        home_at = ends + timedelta(seconds=DRIVE_S)
-        opened = arrives + timedelta(minutes=3)
-        events = [
-            self._drive(DEPOT, _centre(outing.village), leaves),
-            self._stand(outing.village, arrives, ends),
-            self._drive(_centre(outing.village), DEPOT, ends),
-            iter([(opened, self._start(outing.village))]),
-            self._serve(outing, opened + timedelta(minutes=6), ends - timedelta(minutes=4)),
-            iter([(ends - timedelta(minutes=1), self._end), (home_at + timedelta(minutes=5), self._deliver)]),
-        ]
-        yield from heapq.merge(*events, key=lambda step: step[0])
-
-    # where it is --------------------------------------------------------------------------------------------------
-
-    def _drive(self, here: Place, there: Place, leaves: datetime) -> Iterator[Step]:
-        for second in range(0, DRIVE_S, FIX_EVERY_S):
-            part = (1 - math.cos(math.pi * second / DRIVE_S)) / 2
-            bend = math.sin(math.pi * part) * 0.006
-            latitude_deg = here[0] + part * (there[0] - here[0]) + bend
-            longitude_deg = here[1] + part * (there[1] - here[1]) - bend / 2
-            yield leaves + timedelta(seconds=second), self._at(latitude_deg, longitude_deg)
-
-    def _stand(self, village: Village, arrives: datetime, ends: datetime) -> Iterator[Step]:
-        for second in range(0, int((ends - arrives).total_seconds()), FIX_EVERY_S):
-            yield (
-                arrives + timedelta(seconds=second),
-                self._at(village.centre_latitude_deg, village.centre_longitude_deg),
-            )
-
-    def _at(self, latitude_deg: float, longitude_deg: float) -> Action:
-        async def tell() -> None:
-            wander = self._chance.gauss
-            position = Position(
-                latitude_deg + wander(0, 1.6e-5),
-                longitude_deg + wander(0, 1.6e-5),
-                accuracy_m=round(abs(wander(4.2, 1.1)) + 1.0, 1),
-                satellites=self._chance.randint(9, 16),
-                gnss_at=self._clock.now(),
-            )
-            self._publish("gnss-1", "nmea_gnss", position)
-
-        return tell
-
-    # what is done -----------------------------------------------------------------------------------------------------
-
-    def _start(self, village: Village) -> Action:
-        async def start() -> None:
-            await self._van.visits.start(village.code, self._crew, self._leader)
-
-        return start
-
-    async def _end(self) -> None:
-        await self._van.visits.end(self._leader)
-
-    async def _deliver(self) -> None:
-        await self._van.uploader.deliver_now()
-
-    def _serve(self, outing: _Outing, begins: datetime, ends: datetime) -> Iterator[Step]:
-        people = residents(outing.village.code, outing.village.name, 30)
-        chosen = self._chance.sample(people, outing.people)
-        each_s = (ends - begins).total_seconds() / len(chosen)
-        for place, person in enumerate(chosen):
-            yield begins + timedelta(seconds=place * each_s), self._encounter(person, with_ecg=place % 4 == 1)
-
-    def _encounter(self, person: Resident, with_ecg: bool) -> Action:
-        async def serve() -> None:
-            patient = await self._van.people.from_card(_card(person), self._leader)
-            await self._van.encounters.open(patient.patient, self._leader)
-            self._publish(
-                "cuff-1",
-                "bluetooth_blood_pressure",
-                BloodPressure(person.systolic_mmhg, person.diastolic_mmhg, pulse_bpm=person.pulse_bpm),
-            )
-            self._publish("glucose-1", "bluetooth_glucose", Glucose(person.glucose_mmol_l, meal="fasting"))
-            for _ in range(12):
-                self._clock.advance(1)
-                self._publish("oximeter-1", "contec_cms50_v7", PulseOximetry(person.spo2_percent, person.pulse_bpm))
-            self._publish("oximeter-1", "contec_cms50_v7", PulseOximetry(None, None))
-            for tile in self._van.measurements.tiles():
-                if tile.reading is not None and tile.state == "arrived":
-                    await self._van.measurements.confirm(tile.reading, self._leader)
-            for red in self._van.measurements.critical():
-                await self._van.measurements.acknowledge(red.reading, ["told", "referred"], self._leader)
-            if with_ecg:
-                await self._record_ecg()
-            await self._van.encounters.close(self._leader)
-
-        return serve
-
-    async def _record_ecg(self) -> None:
-        """Ten seconds of 12 leads as the driver would send them."""
-        self._segment += 1
-        counts = np.rint(self._ecg.next_uv(int(11 * ECG_RATE_HZ)) / UV_PER_COUNT).astype(np.int16)
-        task: asyncio.Task[object] | None = None
-        for first in range(0, len(counts), ECG_CHUNK):
-            self._clock.advance(ECG_CHUNK / ECG_RATE_HZ)
-            chunk = counts[first : first + ECG_CHUNK]
-            self._publish(
-                "ecg-1",
-                "contec_8000g",
-                Samples("ecg", LEADS, ECG_RATE_HZ, self._segment, first, chunk, UV_PER_COUNT, "uV"),
-            )
-            if task is None:
-                task = asyncio.create_task(self._van.ecg.record(10.0, self._leader))
-            await asyncio.sleep(0)
-        if task is not None:
-            await task
-
-    def _publish(self, device: str, driver: str, event: Event) -> None:
-        self._van.feed.publish(Stamped(device, driver, self._clock.now(), self._clock.monotonic_s(), event))
-
-
-def _card(person: Resident) -> IdentityCard:
-    return IdentityCard(
-        name=person.name,
-        sex=person.sex,
-        ethnicity_code="01",
-        born_on=person.born_on,
-        address=person.address,
-        id_number=person.id_number,
-        issuer="青峪县公安局",
-        valid_from=date(2016, 5, 1),
-        valid_until=None,
-    )
-
-
-if __name__ == "__main__":
-    asyncio.run(_live(Home(Path(sys.argv[1]), Ports(0, 0)), sys.argv[2], int(sys.argv[3])))

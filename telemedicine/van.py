@@ -204,7 +204,8 @@ class Van:
     async def _follow_vehicle(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._look_now.wait(), LOOK_EVERY_S)
+                async with asyncio.timeout(LOOK_EVERY_S):  # wait_for may swallow a cancellation (Python 3.11)
+                    await self._look_now.wait()
             self._look_now.clear()
             try:
                 await self._look()

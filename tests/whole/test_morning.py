@@ -217,6 +217,8 @@ def test_14_everything_is_delivered_and_the_county_shows_the_visit(
     demo: Demo, doctor: VillageDoctor, browser: Browser
 ) -> None:
     doctor.go("today")
+    counted = doctor.page.locator('[data-testid="dwell"]:not([data-dwell="0"])')
+    expect(counted).to_be_visible(timeout=120_000)  # a village is entered after 60 s of agreeing positions
     doctor.page.get_by_test_id("end-visit").click()
     doctor.page.get_by_test_id("confirm-end-visit").click()
     expect(doctor.page.get_by_test_id("start-visit")).to_be_visible()

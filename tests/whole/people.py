@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
+
+from tests.whole.stage import CHROMIUM
 
 YANG = {
     "name": "杨桂芳",
@@ -21,6 +23,18 @@ KEEP_CONNECTIONS = """
     constructor(...settings) { super(...settings); window.connections.push(this); }
   };
 """
+
+
+def launch(playwright: Playwright) -> Browser:
+    """Chromium with a camera and a microphone of its own making, allowed to sound without a click."""
+    return playwright.chromium.launch(
+        executable_path=CHROMIUM,
+        args=[
+            *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+            *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+            "--autoplay-policy=no-user-gesture-required",
+        ],
+    )
 
 
 def context(browser: Browser, width: int = 1280, height: int = 800) -> BrowserContext:

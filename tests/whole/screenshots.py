@@ -10,8 +10,8 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.whole.people import YANG, VillageDoctor, context, sign_in_at_county
-from tests.whole.stage import CHROMIUM, WFDB_RECORD, Demo, start_demo, stop_demo, wait_until
+from tests.whole.people import YANG, VillageDoctor, context, launch, sign_in_at_county
+from tests.whole.stage import WFDB_RECORD, Demo, start_demo, stop_demo, wait_until
 from xunzhen.demo.home import ADMINISTRATOR, SPECIALIST
 
 CONSULTATION = {
@@ -45,14 +45,7 @@ class Album:
 
 def morning(demo: Demo, album: Album) -> None:
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=[
-                *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
-                *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
-                "--autoplay-policy=no-user-gesture-required",
-            ],
-        )
+        chromium = launch(playwright)
         van = context(chromium)
         doctor = VillageDoctor(van.new_page(), demo.touchscreen)
         desk = context(chromium, 1440, 900)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.whole.people import YANG, VillageDoctor, context, picture_numbers, sign_in_at_county, sound_energy
+from tests.whole.people import YANG, VillageDoctor, context, launch, picture_numbers, sign_in_at_county, sound_energy
 from tests.whole.stage import CHROMIUM, Demo, wait_until
 from xunzhen.demo.home import ADMINISTRATOR, SPECIALIST
 
@@ -23,14 +23,7 @@ PLAN = "同意,今天开转诊单,两天后电话回访。"
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=[
-                *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
-                *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
-                "--autoplay-policy=no-user-gesture-required",
-            ],
-        )
+        chromium = launch(playwright)
         yield chromium
         chromium.close()
 

@@ -78,7 +78,6 @@ async def run(home: Home, chosen: argparse.Namespace) -> None:
             people = residents(villages[0].code, villages[0].name, 30)
             journal = home.vehicle_data(LIVE_VAN) / "journal.db"
             tasks.append(asyncio.create_task(Morning(Simulators(home.control), journal, people, SystemClock()).play()))
-        home.describe()
         announce(home)
         await stop.wait()
         print("\nstopping ...", flush=True)

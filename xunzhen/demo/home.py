@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import secrets
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -113,18 +111,3 @@ class Home:
 
     def origin(self, vehicle: str) -> str:
         return f"{vehicle}.qingyu.example"
-
-    def describe(self) -> None:
-        """Write ``demo.json``: what a program that drives the demo needs to know."""
-        facts = {
-            "touchscreen": self.touchscreen_url,
-            "specialist": self.specialist_url,
-            "county": self.county_url,
-            "control": str(self.control),
-            "run": str(self.run),
-        }
-        (self.folder / "demo.json").write_text(json.dumps(facts, indent=2) + "\n")
-
-
-def fresh_secret() -> str:
-    return secrets.token_hex(24)

@@ -35,7 +35,7 @@ pins:
 	$(PYTHON) -m venv build/pins && build/pins/bin/pip install -q uv
 	cd requirements && for set in runtime demo test; do ../build/pins/bin/uv pip compile -q --generate-hashes --universal \
 		--python-version 3.11 --no-emit-index-url --no-header -o $$set.txt ../pyproject.toml build.in \
-		$$( [ $$set = runtime ] || echo --extra demo ) $$( [ $$set != test ] || echo test.in ); done
+		$$( [ $$set = runtime ] || echo --extra demo ) $$( [ $$set != test ] || echo --extra postgresql --extra s3 test.in ); done
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -74,6 +74,8 @@ KINDS: dict[str, Kind] = {
         _kind("network/1", facts="object"),
         _kind("access/1", action="text", what="text"),
         _kind("recording_evicted/1", sha256="sha256", reason="text"),
+        _kind("pruned/1", first="integer", last="integer", count="integer", reason="text"),
+        _kind("key_changed/1", key="text", old_signature="text", new_signature="text"),
         # patrol
         _kind("duty/1", visit_id="text?", person="text", role="text", name="text", on="boolean"),
         _kind(
@@ -85,6 +87,8 @@ KINDS: dict[str, Kind] = {
             satellites="integer",
             steps="steps",
             odometer_m="integer?",
+            cells="list?",
+            ignition="boolean?",
             flags="list?",
         ),
         _kind(
@@ -105,6 +109,8 @@ KINDS: dict[str, Kind] = {
             dwell_s="integer",
             encounters="integer",
         ),
+        _kind("outreach/1", visit_id="text", what="text", people="integer?"),
+        _kind("village_confirmed/1", visit_id="text", village="text", person="text", name="text", means="text"),
         # clinic
         _kind(
             "patient/1",
@@ -123,7 +129,7 @@ KINDS: dict[str, Kind] = {
             source="text",
         ),
         _kind("encounter/1", personal=True, encounter_id="text", patient="text", purpose="text"),
-        _kind("encounter_closed/1", encounter_id="text"),
+        _kind("encounter_closed/1", encounter_id="text", opened_at="time?"),
         _kind(
             "reading/1",
             personal=True,

@@ -14,7 +14,6 @@ from sqlalchemy import (
     Boolean,
     Column,
     Dialect,
-    ForeignKey,
     Index,
     Integer,
     LargeBinary,
@@ -96,7 +95,7 @@ audit = Table(
 logs = Table(
     "logs",
     metadata,
-    Column("origin", String(100), ForeignKey("vehicles.origin"), primary_key=True),
+    Column("origin", String(100), primary_key=True),
     Column("pending_size", BigInteger, nullable=False),
     Column("next_entry", BigInteger, nullable=False),
     Column("mirror_size", BigInteger, nullable=False),
@@ -111,7 +110,7 @@ logs = Table(
 checkpoints = Table(
     "checkpoints",
     metadata,
-    Column("origin", String(100), ForeignKey("vehicles.origin"), primary_key=True),
+    Column("origin", String(100), primary_key=True),
     Column("size", BigInteger, primary_key=True),
     Column("root", LargeBinary(32), nullable=False),
     Column("note", LargeBinary, nullable=False),

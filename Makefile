@@ -11,7 +11,7 @@ demo: $(VENV)/.demo
 		$(if $(ULTRASOUND),--ultrasound "$(ULTRASOUND)") $(if $(ROOM),--room "$(ROOM)") $(DEMO)
 
 test: $(VENV)/.test
-	@scripts/install-debian-packages chromium fonts-noto-cjk dbus systemd
+	@scripts/install-debian-packages chromium fonts-noto-cjk dbus systemd postgresql
 	$(BIN)/python -m pytest $(TESTS)
 
 check: $(VENV)/.test

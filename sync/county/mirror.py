@@ -100,7 +100,7 @@ class Mirror:
 
     def _extend(self, checkpoint: Checkpoint, request: AddCheckpoint) -> None:
         origin = checkpoint.origin
-        with self._database.write() as connection:
+        with self._database.write(_lock(origin)) as connection:
             size = _log(connection, origin).pending_size
             if request.old_size != size:
                 raise Refused(409, f"the county has size {size}, not {request.old_size}", size=size)
@@ -129,7 +129,7 @@ class Mirror:
         """Once each; bounded, so that a vehicle that repeats itself does not fill the disk."""
         body = bytes(note)
         digest = sha256(body).hexdigest()
-        with self._database.write() as connection:
+        with self._database.write(_lock(origin)) as connection:
             of_origin = select(refused_checkpoints.c.digest).where(refused_checkpoints.c.origin == origin)
             kept = connection.execute(of_origin).scalars().all()
             if digest in kept or len(kept) >= MOST_REFUSED_KEPT:
@@ -193,7 +193,7 @@ class Mirror:
         bodies = [(package.first + place, body) for package in packages for place, body in enumerate(package.entries)]
         if not bodies or bodies[-1][0] < next_entry:
             return 0
-        with self._database.write() as connection:
+        with self._database.write(_lock(origin)) as connection:
             next_entry = _log(connection, origin).next_entry
             frontier = Frontier.read(next_entry, self._reader(connection, origin))
             rows, above = [], []
@@ -216,7 +216,7 @@ class Mirror:
 
     def _cosign(self, origin: str, size: int) -> tuple[Signature, ...]:
         """Cosign the checkpoint of ``size``, whose entries are all stored; asked again, the same line again."""
-        with self._database.write() as connection:
+        with self._database.write(_lock(origin)) as connection:
             row = connection.execute(_checkpoint(origin, size)).one()
             note = Note.parse(row.note)
             if row.cosigned_at is None:
@@ -280,6 +280,11 @@ class Mirror:
             return hashed
 
         return read
+
+
+def _lock(origin: str) -> str:
+    """Under which a log changes: one request at a time, of all workers."""
+    return f"log {origin}"
 
 
 def _log(connection: Connection, origin: str) -> _Log:

@@ -13,11 +13,30 @@ from sync.canonical import Json
 from sync.notes import ED25519_COSIGNATURE, SeedSigner
 from sync.records import Draft
 from sync.store import Store
+from tests.sync import postgresql
 
 ORIGIN = "van-07.qingyu.example"
 START = datetime(2026, 3, 2, 0, 30, tzinfo=UTC)
 
 OpenStore = Callable[..., Store]
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[postgresql.PostgresqlServer]:
+    if not postgresql.installed():
+        pytest.skip("skipped: postgresql not installed")
+    server = postgresql.PostgresqlServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A fresh database of each kind that a county may have; ``Founded(folder, clock, database_url)`` takes it."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'county.db'}"
+    server: postgresql.PostgresqlServer = request.getfixturevalue("postgresql_server")
+    return server.fresh_database()
 
 
 @pytest.fixture

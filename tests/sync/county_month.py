@@ -51,10 +51,14 @@ def counting_random(seed: int = 7) -> random.Random:
 
 @dataclass
 class Founded:
-    """A county on a simulated clock with its three accounts and the invented township."""
+    """A county on a simulated clock with its three accounts and the invented township.
+
+    :ivar database: URL; empty means SQLite in ``folder``
+    """
 
     folder: Path
     clock: SimulatedClock
+    database: str = ""
     app: FastAPI = field(init=False)
     vans: dict[str, Van] = field(default_factory=dict)
 
@@ -65,7 +69,9 @@ class Founded:
         self.county.registry.import_villages(json.loads(TOWNSHIP.read_text(encoding="utf-8")), by="xu.jing")
 
     def open(self) -> FastAPI:
-        settings = CountySettings(name="青峪县", data=self.folder / "county", origin="county.qingyu.example")
+        settings = CountySettings(
+            name="青峪县", data=self.folder / "county", origin="county.qingyu.example", database=self.database
+        )
         return create_county(settings, self.clock, counting_random().randbytes, hasher=QUICK)
 
     @property
@@ -215,9 +221,9 @@ def _track(village: Village, since: datetime, minutes: int, chance: random.Rando
     return fixes
 
 
-async def lived_through(folder: Path, practice: bool = True) -> Founded:
+async def lived_through(folder: Path, practice: bool = True, database: str = "") -> Founded:
     """September 2026 up to the 21st: two vans, full visits, a short one, one with too few staff, one too close."""
-    founded = Founded(folder, SimulatedClock(at(8, 31, 20)))
+    founded = Founded(folder, SimulatedClock(at(8, 31, 20)), database)
     seven, nine = founded.van("van-07", practice, "川A·演07"), founded.van("van-09", practice, "川A·演09")
     villages = founded.villages
     for day, van, number, minutes, people, crew in (

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from county_month import PASSWORD, PEOPLE, Founded, at
 from fastapi.routing import APIRoute
+from sqlalchemy import select
 
 from devices.clock import SimulatedClock
+from sync.county.schema import metadata
 from sync.request_signature import signature_headers
 from sync.web.access import PUBLIC
 
@@ -19,8 +21,8 @@ FILL = {"origin": "van-07.qingyu.example", "path": "000", "sha256": "0" * 64, "v
 
 
 @pytest.fixture
-async def founded(tmp_path: Path) -> AsyncIterator[Founded]:
-    county = Founded(tmp_path, SimulatedClock(at(9, 1, 8)))
+async def founded(tmp_path: Path, database_url: str) -> AsyncIterator[Founded]:
+    county = Founded(tmp_path, SimulatedClock(at(9, 1, 8)), database_url)
     county.van("van-07")
     yield county
     county.close()
@@ -210,8 +212,8 @@ def test_secrets_are_made_once_and_readable_by_their_owner_only(founded: Founded
 
 def test_no_account_but_those_that_were_made(founded: Founded) -> None:
     assert {account.id for account in founded.county.accounts.all()} == set(PEOPLE)
-    database = (founded.folder / "county" / "county.db").read_bytes()
-    assert PASSWORD.encode() not in database
+    for table in metadata.tables.values():
+        assert PASSWORD not in repr(founded.county.database.rows(select(table))), table.name
 
 
 async def test_no_browser_keeps_what_was_shown(founded: Founded) -> None:

@@ -25,8 +25,10 @@ VKEY = str(VAN.verifier_key())
 
 
 @pytest.fixture
-def county(tmp_path: Path) -> Iterator[County]:
-    settings = CountySettings(name="青峪县", data=tmp_path / "data", origin="county.qingyu.example")
+def county(tmp_path: Path, database_url: str) -> Iterator[County]:
+    settings = CountySettings(
+        name="青峪县", data=tmp_path / "data", origin="county.qingyu.example", database=database_url
+    )
     opened = open_county(settings, SimulatedClock(at(9, 1, 8)), hasher=QUICK)
     yield opened
     opened.close()

@@ -25,8 +25,8 @@ from sync.request_signature import signature_headers
 
 
 @pytest.fixture
-async def founded(tmp_path: Path) -> AsyncIterator[Founded]:
-    county = Founded(tmp_path, SimulatedClock(at(9, 1, 8)))
+async def founded(tmp_path: Path, database_url: str) -> AsyncIterator[Founded]:
+    county = Founded(tmp_path, SimulatedClock(at(9, 1, 8)), database_url)
     yield county
     county.close()
 

@@ -20,16 +20,17 @@ from sync.records import KINDS, Draft
 from sync.web.catalog import texts
 
 
-@pytest.fixture(scope="module")
-def september(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Founded]:
-    founded = asyncio.run(lived_through(tmp_path_factory.mktemp("county")))
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def september(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Founded]:
+    database = request.getfixturevalue("postgresql_server").fresh_database() if request.param == "postgresql" else ""
+    founded = asyncio.run(lived_through(tmp_path_factory.mktemp("county"), database=database))
     yield founded
     founded.close()
 
 
 @pytest.fixture
-async def founded(tmp_path: Path) -> AsyncIterator[Founded]:
-    county = Founded(tmp_path, SimulatedClock(at(9, 1, 6)))
+async def founded(tmp_path: Path, database_url: str) -> AsyncIterator[Founded]:
+    county = Founded(tmp_path, SimulatedClock(at(9, 1, 6)), database_url)
     yield county
     county.close()
 

@@ -58,6 +58,7 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "checkpoint_accepted": ("origin", "size"),
     "checkpoint_refused": ("origin", "reason"),
     "entries_stored": ("origin", "first", "count"),
+    "registry_appended": ("origin", "first", "count"),
     "entry_set_aside": ("origin", "n", "reason"),
     "request_refused": ("path", "reason"),
     "account_locked": ("account",),

@@ -6,7 +6,7 @@ cosigns only after the entries are durable. Nothing here reads what an entry say
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -195,24 +195,30 @@ class Mirror:
             return 0
         with self._database.write(_lock(origin)) as connection:
             next_entry = _log(connection, origin).next_entry
-            frontier = Frontier.read(next_entry, self._reader(connection, origin))
-            rows, above = [], []
-            for n, body in bodies[max(0, next_entry - bodies[0][0]) :]:
-                leaf = leaf_hash(body)
-                rows.append({"origin": origin, "n": n, "leaf": leaf, "body": body})
-                above += [
-                    {"origin": origin, "level": level, "place": place, "hash": hashed}
-                    for level, place, hashed in frontier.append(leaf)
-                ]
-            if not rows:
+            fresh = [body for _, body in bodies[max(0, next_entry - bodies[0][0]) :]]
+            if not fresh:
                 return 0
-            connection.execute(insert(entries), rows)
-            if above:
-                connection.execute(insert(subtrees), above)
-            stored = {"next_entry": next_entry + len(rows), "last_seen_at": self._clock.now()}
+            self._append(connection, origin, next_entry, fresh)
+            stored = {"next_entry": next_entry + len(fresh), "last_seen_at": self._clock.now()}
             connection.execute(update(logs).where(logs.c.origin == origin).values(stored))
-        emit("entries_stored", origin=origin, first=next_entry, count=len(rows))
-        return len(rows)
+        emit("entries_stored", origin=origin, first=next_entry, count=len(fresh))
+        return len(fresh)
+
+    def _append(self, connection: Connection, origin: str, size: int, bodies: Sequence[bytes]) -> Frontier:
+        """Rows of entries from ``size`` on and of the subtrees that they complete; the frontier behind them."""
+        frontier = Frontier.read(size, self._reader(connection, origin))
+        rows, above = [], []
+        for n, body in enumerate(bodies, start=size):
+            leaf = leaf_hash(body)
+            rows.append({"origin": origin, "n": n, "leaf": leaf, "body": body})
+            above += [
+                {"origin": origin, "level": level, "place": place, "hash": hashed}
+                for level, place, hashed in frontier.append(leaf)
+            ]
+        connection.execute(insert(entries), rows)
+        if above:
+            connection.execute(insert(subtrees), above)
+        return frontier
 
     def _cosign(self, origin: str, size: int) -> tuple[Signature, ...]:
         """Cosign the checkpoint of ``size``, whose entries are all stored; asked again, the same line again."""
@@ -228,6 +234,33 @@ class Mirror:
                 connection.execute(update(logs).where(newer).values(mirror_size=size, cosigned_at=now))
         key = self._cosigner.verifier_key()
         return tuple(signature for signature in note.signatures if key.verifies(note.text, signature))
+
+    # the county's own log ------------------------------------------------------------------------------------------
+
+    def append_own(self, signer: Signer, make: Callable[[Connection, int], Sequence[bytes]]) -> int:
+        """Append to the county's own log ``signer.name``, its registry, and sign and cosign the checkpoint; its size.
+
+        :param make: (connection, size so far) -> bodies of the further entries, alone among all processes; none of them
+            changes nothing
+        """
+        origin = signer.name
+        with self._database.write(_lock(origin)) as connection:
+            size = _log(connection, origin).next_entry
+            bodies = make(connection, size)
+            if not bodies:
+                return size
+            frontier = self._append(connection, origin, size, bodies)
+            now = self._clock.now()
+            note = Checkpoint(origin, frontier.size, frontier.root()).signed(signer)
+            note = note.signed_also([cosign(note.text, self._cosigner, now)])
+            row = {"origin": origin, "size": frontier.size, "root": frontier.root(), "note": bytes(note)}
+            connection.execute(insert(checkpoints).values({**row, "accepted_at": now, "cosigned_at": now}))
+            log = {name: frontier.size for name in ("pending_size", "next_entry", "mirror_size", "interpreted")}
+            whole = {"origin": origin, **log, "last_seen_at": now, "cosigned_at": now}
+            if connection.execute(update(logs).where(logs.c.origin == origin).values(whole)).rowcount == 0:
+                connection.execute(insert(logs).values(whole))
+        emit("registry_appended", origin=origin, first=size, count=len(bodies))
+        return frontier.size
 
     # reading -------------------------------------------------------------------------------------------------------
 

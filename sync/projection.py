@@ -177,6 +177,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
 
 Said = Mapping[str, object]
 _Read = Callable[[Said], object]
+_Column = tuple[str, str, "_Read | None", "type[str] | type[int]"]
+"""Name, source, how a source that is no plain name is read, type."""
 
 
 def rows(entry: Entry) -> list[Upsert]:
@@ -241,23 +243,30 @@ class _CompiledRule:
     def __init__(self, rule: Rule) -> None:
         table = TABLES[rule.table]
         self._table = rule.table
-        sources = {
-            column: (_read(source), _PYTHON_TYPES[table.columns[column]]) for column, source in rule.columns.items()
-        }
-        self._key = [(name, *sources[name]) for name in table.key]
-        self._columns = [(name, *found) for name, found in sources.items() if name not in table.key]
+        names = (*table.key, *(name for name in rule.columns if name not in table.key))
+        columns = [
+            (name, rule.columns[name], _read(rule.columns[name]), _PYTHON_TYPES[table.columns[name]]) for name in names
+        ]
+        self._key, self._columns = columns[: len(table.key)], columns[len(table.key) :]
 
     def upsert(self, said: Said) -> Upsert | None:
         """The row, None when ``said`` does not have its key."""
-        key = {name: value for name, read, wanted in self._key if isinstance(value := read(said), wanted)}
-        if len(key) < len(self._key):
-            return None
-        columns = {name: value for name, read, wanted in self._columns if isinstance(value := read(said), wanted)}
-        return Upsert(self._table, key, columns)
+        key = _values(self._key, said)
+        return Upsert(self._table, key, _values(self._columns, said)) if len(key) == len(self._key) else None
 
 
-def _read(source: str) -> _Read:
-    """What a source of ``Rule`` reads."""
+def _values(columns: list[_Column], said: Said) -> dict[str, Value]:
+    """What ``said`` has of ``columns``: those of the right type."""
+    values: dict[str, Value] = {}
+    for name, source, read, wanted in columns:
+        value = said.get(source) if read is None else read(said)
+        if isinstance(value, wanted):
+            values[name] = value if type(value) is wanted else wanted(value)  # a boolean as 0 or 1
+    return values
+
+
+def _read(source: str) -> _Read | None:
+    """What a source of ``Rule`` reads; None for what stands under its own name."""
     if source.startswith("="):
         return lambda said: source[1:] if "@at" in said else None
     if source == "json:*":
@@ -267,7 +276,7 @@ def _read(source: str) -> _Read:
         return lambda said: None if said.get(name) is None else _json(said[name])
     if inner:
         return lambda said: found.get(inner) if isinstance(found := said.get(name), Mapping) else None
-    return lambda said: int(found) if isinstance(found := said.get(name), bool) else found
+    return None
 
 
 def _json(value: object) -> str:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any
 
 from sync.canonical import Json, NotCanonical, check, encode, loads
@@ -30,7 +31,7 @@ _TYPES: dict[str, Callable[[object], bool]] = {
     "text": lambda value: isinstance(value, str),
     "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
     "boolean": lambda value: isinstance(value, bool),
-    "object": lambda value: isinstance(value, Mapping),
+    "object": lambda value: isinstance(value, dict | Mapping),
     "list": lambda value: isinstance(value, list | tuple),
     "time": lambda value: isinstance(value, str) and _is_time(value),
     "date": lambda value: isinstance(value, str) and _is_date(value),
@@ -56,10 +57,13 @@ class Kind:
     fields: Mapping[str, str]
     personal: bool = False
     """Carries a salt, so that its leaf hash tells a stranger nothing."""
+    checks: tuple[tuple[str, bool, Callable[[object], bool]], ...] = field(default=(), repr=False)
+    """(field, whether it may be left out, whether a value is of its type)."""
 
 
 def _kind(name: str, /, personal: bool = False, **fields: str) -> Kind:
-    return Kind(name, fields, personal)
+    checks = ((key, wanted.endswith("?"), _TYPES[wanted.removesuffix("?")]) for key, wanted in fields.items())
+    return Kind(name, fields, personal, tuple(checks))
 
 
 KINDS: dict[str, Kind] = {
@@ -234,8 +238,7 @@ class Draft:
         kind = KINDS.get(self.kind)
         if kind is None:
             raise DraftRefused(f"kind {self.kind!r} is not in the table of sync/records.py")
-        faults = list(_faults(kind, self.fields))
-        faults += [f"{key} is a common field" for key in self.fields if key in COMMON]
+        faults = _faults(kind, self.fields)
         if self.at is not None and self.at.tzinfo is None:
             faults.append("at has no time zone")
         if faults:
@@ -290,11 +293,23 @@ def write_entry(draft: Draft, stamp: Stamp) -> Entry:
 
     :raises DraftRefused: the body is larger than ``LARGEST_BODY_BYTES``, or text has a lone surrogate.
     """
-    said: dict[str, Any] = dict(draft.fields)
-    said |= {"kind": draft.kind, "n": stamp.n, "at": format_time(stamp.at), "at_source": stamp.at_source}
-    said |= {"boot": stamp.boot, "mono_ms": stamp.mono_ms, "vehicle": stamp.vehicle}
-    optional = {"by": draft.by, "visit": draft.visit, "encounter": draft.encounter}
-    said |= {key: value for key, value in optional.items() if value is not None}
+    at = _to_the_millisecond(stamp.at)
+    said: dict[str, Any] = {
+        **draft.fields,
+        "kind": draft.kind,
+        "n": stamp.n,
+        "at": format_time(at),
+        "at_source": stamp.at_source,
+        "boot": stamp.boot,
+        "mono_ms": stamp.mono_ms,
+        "vehicle": stamp.vehicle,
+    }
+    if draft.by is not None:
+        said["by"] = draft.by
+    if draft.visit is not None:
+        said["visit"] = draft.visit
+    if draft.encounter is not None:
+        said["encounter"] = draft.encounter
     if stamp.salt:
         said["salt"] = stamp.salt.hex()
     if stamp.practice:
@@ -308,7 +323,7 @@ def write_entry(draft: Draft, stamp: Stamp) -> Entry:
     return Entry(
         stamp.n,
         draft.kind,
-        stamp.at.astimezone(UTC).replace(microsecond=stamp.at.microsecond // 1000 * 1000),
+        at,
         stamp.at_source,
         stamp.boot,
         stamp.mono_ms,
@@ -332,7 +347,7 @@ def read_entry(body: bytes, n: int | None = None) -> Entry:
         said = loads(body)
     except NotCanonical as fault:
         raise EntryUnreadable(str(fault)) from None
-    faults = [*_faults(_COMMON_FIELDS, said, closed=False)]
+    faults = _faults(_COMMON_FIELDS, said, closed=False)
     kind = KINDS.get(str(said.get("kind")))
     if kind is not None:
         faults += _faults(kind, said, closed=False)
@@ -376,6 +391,7 @@ _COMMON_FIELDS = _kind(
 )
 
 
+@lru_cache(maxsize=256)  # the entries of one commit share their moment
 def format_time(at: datetime) -> str:
     """UTC with milliseconds: 2026-03-01T08:15:00.250Z."""
     return at.astimezone(UTC).isoformat("T", "milliseconds")[:-6] + "Z"
@@ -388,16 +404,22 @@ def parse_time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+def _to_the_millisecond(at: datetime) -> datetime:
+    over = at.microsecond % 1000
+    return (at.replace(microsecond=at.microsecond - over) if over else at).astimezone(UTC)
+
+
 def _faults(kind: Kind, said: Mapping[str, object], closed: bool = True) -> list[str]:
     faults = []
-    for name, wanted in kind.fields.items():
+    for name, optional, fits in kind.checks:
         if name not in said:
-            if not wanted.endswith("?"):
+            if not optional:
                 faults.append(f"{name} is missing")
-        elif not _TYPES[wanted.removesuffix("?")](said[name]):
-            faults.append(f"{name} is not of type {wanted.removesuffix('?')}")
-    if closed:
+        elif not fits(said[name]):
+            faults.append(f"{name} is not of type {kind.fields[name].removesuffix('?')}")
+    if closed and not said.keys() <= kind.fields.keys():
         faults += [f"{name} is not in the table" for name in said if name not in kind.fields and name not in COMMON]
+        faults += [f"{name} is a common field" for name in said if name in COMMON]
     return faults
 
 

@@ -12,12 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
+from itertools import groupby
 from pathlib import Path
 
 from sqlite_utils import Database
 
 from sync.database import in_our_words, not_opened, unreadable
-from sync.merkle import Frontier, leaf_hash, subtree_root
+from sync.merkle import HASH_BYTES, Frontier, leaf_hash, subtree_root
 from sync.migrations import create_projection, migrations, projection_version
 from sync.notes import Checkpoint, Note
 from sync.projection import Upsert, rows
@@ -59,6 +60,7 @@ class Journal:
             migrations.apply(db)
             self._check_origin()
             self._frontier = self._read_frontier()
+            self._total_bytes = self._read_total_bytes()
             self._check_receipt()
             if self._meta("projection") != projection_version():
                 self.rebuild()
@@ -104,6 +106,7 @@ class Journal:
         if written:
             self.transact(lambda _: self._insert(written, upserts, frontier))
             self._frontier = frontier
+            self._total_bytes += sum(len(entry.body) for entry in written)
         return results
 
     def transact(self, work: Callable[[Database], object]) -> None:
@@ -147,24 +150,30 @@ class Journal:
             entries.append(write_entry(draft, stamp))
         return entries
 
-    def _insert(self, entries: Sequence[Entry], upserts: Iterable[Upsert], frontier: Frontier) -> None:
-        lines, completed = [], []
+    def _insert(self, entries: Sequence[Entry], upserts: Sequence[Upsert], frontier: Frontier) -> None:
+        total_bytes = self._total_bytes
+        lines = []
         for entry in entries:
             leaf = entry.leaf_hash
-            lines.append((entry.n, entry.kind, entry.boot, format_time(entry.at), leaf, entry.body))
-            completed += frontier.append(leaf)
-        execute_many = self._db.conn.executemany
-        execute_many("INSERT INTO entries (n, kind, boot, at, leaf_hash, body) VALUES (?, ?, ?, ?, ?, ?)", lines)
-        execute_many("INSERT INTO subtrees (level, i, hash) VALUES (?, ?, ?)", completed)
+            completed = b"".join(hashed for _, _, hashed in frontier.append(leaf)) or None
+            total_bytes += len(entry.body)
+            at = format_time(entry.at)
+            lines.append((entry.n, entry.kind, entry.boot, at, leaf, entry.body, completed, total_bytes))
+        self._db.conn.executemany(
+            "INSERT INTO entries (n, kind, boot, at, leaf_hash, body, completed, total_bytes)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            lines,
+        )
         self._upsert(upserts)
 
     def _upsert(self, upserts: Iterable[Upsert]) -> None:
-        for upsert in upserts:
-            names = (*upsert.key, *upsert.columns)
-            known = self._statements.get((upsert.table, names))
+        """Those of one shape that follow each other go to SQLite together."""
+        for (table, names), alike in groupby(upserts, key=_shape):
+            known = self._statements.get((table, names))
+            together = list(alike)
             if known is None:
-                known = self._statements[upsert.table, names] = _upsert_statement(upsert)
-            self._db.conn.execute(known, (*upsert.key.values(), *upsert.columns.values()))
+                known = self._statements[table, names] = _upsert_statement(together[0])
+            self._db.conn.executemany(known, [(*one.key.values(), *one.columns.values()) for one in together])
 
     def _check_origin(self) -> None:
         origin = self._meta("origin")
@@ -182,6 +191,10 @@ class Journal:
         if body is not None and (not isinstance(body, bytes) or leaf_hash(body) != leaf):
             raise unreadable(self._path, f"entry {n} does not fit its hash")
         return Frontier.read(n + 1, self._subtree)
+
+    def _read_total_bytes(self) -> int:
+        found = self._db.execute("SELECT total_bytes FROM entries ORDER BY n DESC LIMIT 1").fetchone()
+        return int(found[0]) if found else 0
 
     def _check_receipt(self) -> None:
         """The county's last receipt must be for this very tree."""
@@ -211,12 +224,17 @@ class Journal:
 
 
 def read_subtree(connection: sqlite3.Connection, level: int, index: int) -> bytes | None:
-    """The hash of a complete subtree, None when the tree has not got that far."""
+    """The hash of a complete subtree, None when the tree has not got that far. It stands with its last entry."""
     if level == 0:
         found = connection.execute("SELECT leaf_hash FROM entries WHERE n = ?", [index]).fetchone()
     else:
-        found = connection.execute("SELECT hash FROM subtrees WHERE level = ? AND i = ?", [level, index]).fetchone()
-    return None if found is None else bytes(found[0])
+        place = (HASH_BYTES * (level - 1) + 1, HASH_BYTES, ((index + 1) << level) - 1)
+        found = connection.execute("SELECT substr(completed, ?, ?) FROM entries WHERE n = ?", place).fetchone()
+    return found[0] if found and isinstance(found[0], bytes) and len(found[0]) == HASH_BYTES else None
+
+
+def _shape(upsert: Upsert) -> tuple[str, tuple[str, ...]]:
+    return upsert.table, (*upsert.key, *upsert.columns)
 
 
 def _anchor(receipt: bytes) -> Draft:

@@ -7,12 +7,14 @@ their definition changes.
 from __future__ import annotations
 
 import hashlib
+from itertools import groupby
+from operator import itemgetter
 
 from sqlite_utils import Database, Migrations
 
 from sync.projection import TABLES
 
-_STORAGE = "WITHOUT ROWID, partial indexes"
+_STORAGE = "WITHOUT ROWID, partial indexes, recordings_waiting"
 migrations = Migrations("journal")
 
 
@@ -35,6 +37,31 @@ def _journal(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations(name="0002_fewer_pages")
+def _fewer_pages(db: Database) -> None:
+    """What a commit writes lies together: a page less for the subtrees, and sums instead of counting."""
+    # hashes of the complete subtrees above the leaves that end with this entry, lowest level first, 32 bytes each
+    db.execute("ALTER TABLE entries ADD COLUMN completed BLOB")
+    # of all bodies up to this one, as they were written
+    db.execute("ALTER TABLE entries ADD COLUMN total_bytes INTEGER")
+    ended = db.execute("SELECT ((i + 1) << level) - 1 AS n, hash FROM subtrees ORDER BY n, level")
+    db.conn.executemany(
+        "UPDATE entries SET completed = ? WHERE n = ?",
+        ((b"".join(row[1] for row in rows), n) for n, rows in groupby(ended, key=itemgetter(0))),
+    )
+    db.execute(
+        "UPDATE entries SET total_bytes = sums.total FROM"
+        " (SELECT n, sum(length(body)) OVER (ORDER BY n) AS total FROM entries) AS sums WHERE sums.n = entries.n"
+    )
+    db.execute("DROP TABLE subtrees")
+    # recordings that the county has not confirmed; kept by triggers, so that whoever writes need not think of it
+    db.execute("CREATE TABLE recordings_waiting (sha256 TEXT PRIMARY KEY) WITHOUT ROWID")
+    db.execute(
+        "CREATE TRIGGER recording_arrived AFTER INSERT ON recordings_delivered"
+        " BEGIN DELETE FROM recordings_waiting WHERE sha256 = new.sha256; END"
+    )
+
+
 def projection_version() -> str:
     """Changes whenever the searchable tables are defined otherwise."""
     return hashlib.sha256(f"{_STORAGE}{sorted(TABLES.items())!r}".encode()).hexdigest()
@@ -48,3 +75,9 @@ def create_projection(db: Database) -> None:
         db.execute(f"CREATE TABLE {name} ({columns}, PRIMARY KEY ({', '.join(table.key)})) WITHOUT ROWID")
         for column in table.index:  # what is absent costs no page in the commit
             db.execute(f"CREATE INDEX {name}_{column} ON {name} ({column}) WHERE {column} IS NOT NULL")
+    db.execute("DELETE FROM recordings_waiting")
+    db.execute(
+        "CREATE TRIGGER recording_waits AFTER INSERT ON recordings"
+        " WHEN NOT EXISTS (SELECT 1 FROM recordings_delivered WHERE sha256 = new.sha256)"
+        " BEGIN INSERT INTO recordings_waiting (sha256) VALUES (new.sha256); END"
+    )

@@ -307,7 +307,7 @@ def test_file_that_is_no_journal_asks_a_person_and_stays_untouched(
     "damage",
     [
         "UPDATE entries SET body = replace(body, 'reading-4', 'reading-9') WHERE n = 5",
-        "DELETE FROM subtrees WHERE level = 2",
+        "UPDATE entries SET completed = substr(completed, 1, 32) WHERE n = 3",
         "DELETE FROM entries WHERE n = 5",
         "UPDATE meta SET value = 'van-08.qingyu.example' WHERE key = 'origin'",
     ],

@@ -18,6 +18,7 @@ import httpx
 from devices.clock import Clock
 from devices.errors import Park, Retry
 from sync import wire
+from sync.key_statements import ENROL_PATH, ROTATE_KEY, STATEMENT_TYPE, StatementRefused, parse_enrolment_answer
 from sync.notes import ED25519_COSIGNATURE, NoteRefused, Signature, Signer, VerifierKey
 from sync.request_signature import LARGEST_SKEW_S, signature_headers
 from sync.settings_file import SettingsRefused
@@ -137,6 +138,20 @@ class CountyClient:
             return _upload_state(answer)
         _expect(answer, 200, 201, 204)
         return _upload_state(answer)
+
+    async def rotate_key(self, statement: bytes) -> None:
+        """Have a ``sync.key_statements.KeyChange`` taken; one that was taken before is taken again."""
+        path = wire.log_path(self._signer.name, ROTATE_KEY)
+        _expect(await self._send("POST", path, statement, {"Content-Type": STATEMENT_TYPE}), 200)
+
+    async def ask_enrolment(self, ask: bytes) -> str:
+        """Ask to be enrolled, or how it stands; one of ``sync.key_statements.ENROLMENT_STATES``."""
+        answer = await self._send("POST", ENROL_PATH, ask, {"Content-Type": STATEMENT_TYPE})
+        _expect(answer, 200, 202, 409)
+        try:
+            return parse_enrolment_answer(answer.content)
+        except StatementRefused as fault:
+            raise CountyUnreachable(f"answer {answer.status_code} is not the county's: {fault}") from fault
 
     async def aclose(self) -> None:
         await self._http.aclose()

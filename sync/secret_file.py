@@ -17,6 +17,21 @@ def create_secret(path: Path, text: str) -> None:
 
     :raises FileExistsError: there is one already; a secret is never overwritten.
     """
+    written = _write_beside(path, text)
+    try:
+        os.link(written, path)
+    finally:
+        written.unlink()
+    sync_folder(path.parent)
+
+
+def replace_secret(path: Path, text: str) -> None:
+    """As ``create_secret``, in place of what ``path`` holds: after a power cut the one or the other is there, whole."""
+    os.replace(_write_beside(path, text), path)
+    sync_folder(path.parent)
+
+
+def _write_beside(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     written = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     handle = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -25,11 +40,7 @@ def create_secret(path: Path, text: str) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-    try:
-        os.link(written, path)
-    finally:
-        written.unlink()
-    sync_folder(path.parent)
+    return written
 
 
 def read_secret(path: Path) -> str:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from sqlite_utils import Database
 
@@ -34,6 +34,14 @@ LONGEST_DRAIN_S = 0.02
 
 T = TypeVar("T")
 _log = logging.getLogger("xunzhen")
+
+
+@runtime_checkable
+class SignerBySize(Protocol):
+    """A signer whose key has changed in the course of the journal."""
+
+    def at_size(self, size: int) -> Signer:
+        """What signs the checkpoint over ``size`` entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +204,8 @@ class Store:
         """
         if not 0 <= size <= self._size:
             raise ValueError(f"the journal has {self._size} entries, not {size}")
-        return Checkpoint(self.origin, size, self.root(size)).signed(self._signer)
+        signer = self._signer.at_size(size) if isinstance(self._signer, SignerBySize) else self._signer
+        return Checkpoint(self.origin, size, self.root(size)).signed(signer)
 
     def checkpoint(self) -> bytes:
         """The signed checkpoint over all entries, as a note's bytes."""

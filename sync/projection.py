@@ -20,11 +20,15 @@ _PYTHON_TYPES: dict[ColumnType, type[str] | type[int]] = {"text": str, "integer"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns with their types; ``key`` is the primary key, ``index`` the columns that are searched or joined by."""
+    """Columns with their types; ``key`` is the primary key, ``index`` the columns that are searched or joined by.
+
+    ``county_index``: searched by at the county only. On the van each index costs a page in every commit.
+    """
 
     key: tuple[str, ...]
     columns: Mapping[str, ColumnType]
     index: tuple[str, ...] = ()
+    county_index: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +40,14 @@ class Upsert:
     columns: Mapping[str, Value]
 
 
-def _table(key: str, columns: str, index: str = "") -> Table:
+def _table(key: str, columns: str, index: str = "", county_index: str = "") -> Table:
     """Columns are text unless written ``name:integer``."""
     typed: dict[str, ColumnType] = {}
     for word in f"{key} {columns}".split():
         name, _, kind = word.partition(":")
         typed[name] = "integer" if kind == "integer" else "text"
-    return Table(tuple(word.partition(":")[0] for word in key.split()), typed, tuple(index.split()))
+    names = tuple(word.partition(":")[0] for word in key.split())
+    return Table(names, typed, tuple(index.split()), tuple(county_index.split()))
 
 
 TABLES: dict[str, Table] = {
@@ -65,7 +70,8 @@ TABLES: dict[str, Table] = {
         "reading",
         "encounter visit patient device driver type values_json taken_at device_said_at sequence:integer confirmed_at "
         "confirmed_by rejected_at rejected_reason by_hand:integer",
-        index="patient encounter visit",
+        index="patient encounter",
+        county_index="visit",
     ),
     "recordings": _table(
         "sha256",

@@ -205,8 +205,8 @@ def _projected(name: str, shape: projection.Table) -> Table:
         else Column(column, types[kind]())
         for column, kind in shape.columns.items()
     ]
-    indexes = [Index(f"{name}_by_{column}", "origin", column) for column in shape.index]
-    return Table(name, metadata, *columns, *indexes)
+    indexes = [Index(f"{name}_by_{column}", "origin", column) for column in (*shape.index, *shape.county_index)]
+    return Table(name, metadata, *columns, *indexes, info={MADE_FROM_ENTRIES: True})
 
 
 projected: dict[str, Table] = {name: _projected(name, shape) for name, shape in projection.TABLES.items()}

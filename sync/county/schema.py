@@ -28,6 +28,8 @@ from sync import projection
 from sync.records import format_time, parse_time
 
 metadata = MetaData()
+MADE_FROM_ENTRIES = "made_from_entries"
+"""In ``Table.info``: dropped and made again by reading the stored entries (``migrations.py``)."""
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -42,6 +44,9 @@ class UtcTime(TypeDecorator[datetime]):
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
         return None if value is None else parse_time(value)
 
+
+meta = Table("meta", metadata, Column("key", String(20), primary_key=True), Column("value", String(100)))
+"""What ``migrations.py`` has done."""
 
 accounts = Table(
     "accounts",
@@ -104,8 +109,12 @@ logs = Table(
     Column("interpreted", BigInteger, nullable=False, default=0),
     Column("last_entry_at", String(24)),
     Column("practice", Boolean, nullable=False, default=False),
+    Column("frozen_at", UtcTime),
+    Column("frozen_reason", String(300)),
 )
-"""``pending_size``: of the newest accepted checkpoint; ``next_entry``: entries stored; ``mirror_size``: cosigned."""
+"""``pending_size``: of the newest accepted checkpoint; ``next_entry``: entries stored; ``mirror_size``: cosigned;
+``interpreted``: entries read into tables. ``frozen_at``: nothing more is taken until a person lifts it
+(``freezing.py``)."""
 
 checkpoints = Table(
     "checkpoints",
@@ -129,8 +138,12 @@ refused_checkpoints = Table(
     Column("reason", String(200), nullable=False),
     Column("digest", String(64), nullable=False, unique=True),
     Column("note", LargeBinary, nullable=False),
+    Column("ours", LargeBinary),
+    Column("proof", Text),
+    Column("shows", String(20)),
 )
-"""Signed by the vehicle and not an extension of what it signed before: evidence."""
+"""Signed by the vehicle and not an extension of what it signed before: evidence. ``ours``: the checkpoint that the
+county has, signed by the vehicle too; ``proof``: base64 lines; ``shows``: what they prove (``freezing.py``)."""
 
 entries = Table(
     "entries",
@@ -170,10 +183,11 @@ entry_facts = Table(
     Column("n", BigInteger, primary_key=True),
     Column("kind", String(40), nullable=False),
     Column("at", String(24), nullable=False),
-    Column("boot", Integer, nullable=False),
+    Column("boot", BigInteger, nullable=False),
     Column("visit", String(60)),
     Index("entry_facts_by_visit", "origin", "visit"),
     Index("entry_facts_by_kind", "origin", "kind", "n"),
+    info={MADE_FROM_ENTRIES: True},
 )
 
 set_aside = Table(
@@ -183,6 +197,7 @@ set_aside = Table(
     Column("n", BigInteger, primary_key=True),
     Column("reason", String(300), nullable=False),
     Column("at", UtcTime, nullable=False),
+    info={MADE_FROM_ENTRIES: True},
 )
 
 day_stays = Table(
@@ -192,6 +207,7 @@ day_stays = Table(
     Column("day", String(10), primary_key=True),
     Column("villages_version", Integer, nullable=False),
     Column("stays", Text, nullable=False),
+    info={MADE_FROM_ENTRIES: True},
 )
 """Stays that began on a local day, worked out from track points; dropped when a later track touches the day."""
 

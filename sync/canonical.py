@@ -35,7 +35,8 @@ def dumps(value: Json) -> bytes:
 
 def check(value: object) -> None:
     """:raises NotCanonical: as ``dumps``, lone surrogates apart."""
-    _check(value, "$", 0)
+    if not _good(value, 0):
+        _check(value, "$", 0)
 
 
 def encode(value: object) -> bytes:
@@ -53,7 +54,7 @@ def loads(body: bytes) -> dict[str, Any]:
         of keys, a key twice, an escaped letter, a float).
     """
     try:
-        value = json.loads(body.decode("utf-8"), parse_float=_refuse_float, parse_constant=_refuse_float)
+        value = _DECODER.decode(body.decode("utf-8"))
     except (ValueError, RecursionError) as fault:
         raise NotCanonical(f"not JSON: {fault}") from None
     if not isinstance(value, dict):
@@ -67,8 +68,11 @@ def _refuse_float(text: str) -> NoReturn:
     raise NotCanonical(f"{text}: write a scaled integer instead of a number with a fraction")
 
 
+_DECODER = json.JSONDecoder(parse_float=_refuse_float, parse_constant=_refuse_float)
+
+
 def _check(value: object, place: str, depth: int) -> None:
-    if depth > DEEPEST:
+    if depth > DEEPEST and isinstance(value, dict | list | tuple):
         raise NotCanonical(f"{place}: nested deeper than {DEEPEST}")
     match value:
         case bool() | str():
@@ -80,19 +84,39 @@ def _check(value: object, place: str, depth: int) -> None:
             for key, item in value.items():
                 if not isinstance(key, str) or not key.isascii():
                     raise NotCanonical(f"{place}: key {key!r} is not ASCII text")
-                if not _plainly_good(item):
-                    _check(item, f"{place}.{key}", depth + 1)
+                _check(item, f"{place}.{key}", depth + 1)
         case list() | tuple():
             for position, item in enumerate(value):
-                if not _plainly_good(item):
-                    _check(item, f"{place}[{position}]", depth + 1)
+                _check(item, f"{place}[{position}]", depth + 1)
         case float():
             raise NotCanonical(f"{place}: write a scaled integer instead of the float {value!r}")
         case _:
             raise NotCanonical(f"{place}: {type(value).__name__} has no canonical form")
 
 
-def _plainly_good(value: object) -> bool:
-    """Whether a value is seen to be good without going into it: most are."""
+def _good(value: object, depth: int) -> bool:
+    """Whether ``value`` is seen to be good at once: ``_check`` without saying where and why not."""
     kind = type(value)
-    return kind is str or kind is bool or (kind is int and -LARGEST_INTEGER <= value <= LARGEST_INTEGER)  # type: ignore[operator]
+    if kind is str or kind is bool:
+        return True
+    if kind is int:
+        return -LARGEST_INTEGER <= value <= LARGEST_INTEGER  # type: ignore[operator]
+    if kind is dict:
+        items = value.values()  # type: ignore[attr-defined]
+        for key in value:  # type: ignore[attr-defined]
+            if type(key) is not str or not key.isascii():
+                return False
+    elif kind is list:
+        items = value
+    else:
+        return False
+    for item in items:
+        kind = type(item)
+        if kind is str or kind is bool:
+            continue
+        if kind is int:
+            if not -LARGEST_INTEGER <= item <= LARGEST_INTEGER:
+                return False
+        elif depth >= DEEPEST or not _good(item, depth + 1):
+            return False
+    return True

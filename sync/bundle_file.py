@@ -125,7 +125,7 @@ def _local_header(data: bytes, at: int, end: int, fields: _Fields, name: str) ->
     if at + _LOCAL.size > end:
         raise _broken(f"{name}: cut off")
     magic, _, flags, method, _, _, crc, packed, size, named, extra = _LOCAL.unpack(data[at : at + _LOCAL.size])
-    begins = at + _LOCAL.size + named
+    begins: int = at + _LOCAL.size + named
     said = (flags, method, crc, packed, size, at)
     if magic != b"PK\3\4" or extra or said != fields or data[at + _LOCAL.size : begins] != name.encode("ascii"):
         raise _broken(f"{name}: its header is not the one of the directory")

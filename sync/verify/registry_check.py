@@ -1,0 +1,156 @@
+"""What a bundle shows of the county's registry: what is in force, and nothing newer hidden. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import TypeVar
+
+from sync.areas import Village
+from sync.coverage import Rules
+from sync.evidence import LogPart, Manifest, NotProven
+from sync.notes import NoteRefused, VerifierKey
+from sync.registry_entries import ORIGIN_PREFIX, RegistryUnreadable, is_registry, read_registry_entry
+from sync.registry_state import Decision, RegisteredVehicle, RegistryState, SealedVillage
+from sync.verify.checkpoints import SignedCheckpoint, check_signatures, read_checkpoint
+from sync.verify.policy import Policy
+
+_Found = TypeVar("_Found")
+
+
+@dataclass(frozen=True)
+class RegistryView:
+    """What the registry says about one village and month.
+
+    :ivar county: key name of the county's cosigner
+    :ivar villages: the village (all its areas in time) and its neighbours
+    :ivar sealed: what the sealed verdict of the month says about the village; None while it is not sealed
+    """
+
+    signed: SignedCheckpoint
+    county: str
+    villages: tuple[Village, ...]
+    rules: Rules
+    decisions: dict[str, Decision]
+    vehicles: dict[str, RegisteredVehicle]
+    keys: dict[str, tuple[VerifierKey, ...]]
+    sealed: SealedVillage | None
+
+    @property
+    def own(self) -> Village:
+        return self.villages[0]
+
+    def keys_at(self, origin: str, size: int) -> list[VerifierKey]:
+        """Keys that sign checkpoints of ``size`` entries. :raises NotProven: key_not_valid_at_size"""
+        vehicle = self.vehicles[origin]
+        if vehicle.revoked is not None and size > vehicle.revoked.size:
+            raise NotProven(
+                "key_not_valid_at_size", f"{origin}: size {size}, but revoked from size {vehicle.revoked.size} on"
+            )
+        ranges = zip(vehicle.keys, self.keys[origin], strict=True)
+        return [
+            key
+            for valid, key in ranges
+            if valid.from_size <= size and (valid.until_size is None or size <= valid.until_size)
+        ]
+
+
+def check_registry(part: LogPart, manifest: Manifest, origins: list[str], policy: Policy) -> RegistryView:
+    """:raises NotProven: whatever of docs/evidence.md, section 4, steps 2 to 4 does not hold"""
+    signed, county = _checked_checkpoint(part, manifest, policy)
+    state = _state(part, signed.checkpoint.size)
+    month = date.fromisoformat(manifest.month + "-01")
+    villages = _shown(lambda: state.villages_around(manifest.village))
+    if not villages or villages[0].code != manifest.village:
+        raise NotProven("village_unknown", f"the registry has no area of village {manifest.village}")
+    vehicles = {origin: _vehicle(state, origin) for origin in origins}
+    keys = {origin: _keys(vehicle) for origin, vehicle in vehicles.items()}
+    _refuse_shared(policy, keys)
+    _shown(lambda: state.waivers(month))
+    return RegistryView(
+        signed,
+        county,
+        villages,
+        _shown(lambda: state.rules_of(month)),
+        _shown(lambda: state.reviews(month)),
+        vehicles,
+        keys,
+        _sealed(state, manifest),
+    )
+
+
+def _checked_checkpoint(part: LogPart, manifest: Manifest, policy: Policy) -> tuple[SignedCheckpoint, str]:
+    where = "registry/checkpoint"
+    (data,) = part.checkpoints.values()
+    note, checkpoint = read_checkpoint(data, where)
+    logs = [key for key in policy.logs if key.name == checkpoint.origin]
+    county = checkpoint.origin.removeprefix(ORIGIN_PREFIX)
+    if not logs or not is_registry(checkpoint.origin):
+        raise NotProven("origin_mismatch", f"the policy knows no registry {checkpoint.origin[:100]!r}")
+    if county != manifest.county or not any(key.name == county for key in policy.witnesses.values()):
+        raise NotProven("origin_mismatch", f"{manifest.county[:100]!r} is not the county of {checkpoint.origin[:99]!r}")
+    signed = check_signatures(note, checkpoint, logs, policy, where)
+    if not signed.quorum:
+        raise NotProven("quorum_missing", f"{where} is not cosigned by all whom the policy asks for")
+    tree = part.tree()
+    if tree.size != checkpoint.size:
+        raise NotProven("tree_incomplete", f"the registry shows {tree.size} places of {checkpoint.size}")
+    if tree.root(checkpoint.size) != checkpoint.root:
+        raise NotProven("root_mismatch", f"{where}: the entries and hashes give another root")
+    return signed, county
+
+
+def _state(part: LogPart, size: int) -> RegistryState:
+    try:
+        entries = [read_registry_entry(body, n) for n, body in part.entries.items()]
+    except RegistryUnreadable as fault:
+        raise NotProven("registry_entry_wrong", str(fault)) from None
+    if entries[-1].n != size - 1 or entries[-1].kind != "index/1":
+        raise NotProven("index_missing", f"the last of {size} entries of the registry is not shown, or is no index")
+    return RegistryState.shown(entries)
+
+
+def _shown(find: Callable[[], _Found]) -> _Found:
+    try:
+        return find()
+    except RegistryUnreadable as fault:
+        raise NotProven("registry_entry_missing", str(fault)) from None
+
+
+def _vehicle(state: RegistryState, origin: str) -> RegisteredVehicle:
+    vehicle = _shown(lambda: state.vehicle(origin))
+    if vehicle is None or vehicle.origin != origin:
+        raise NotProven("vehicle_unknown", f"the registry has no vehicle {origin}")
+    return vehicle
+
+
+def _keys(vehicle: RegisteredVehicle) -> tuple[VerifierKey, ...]:
+    try:
+        keys = tuple(VerifierKey.parse(valid.key) for valid in vehicle.keys)
+    except NoteRefused as fault:
+        raise NotProven("registry_entry_wrong", f"key of {vehicle.origin}: {fault}") from None
+    for key in keys:
+        if key.name != vehicle.origin:
+            raise NotProven("registry_entry_wrong", f"the registry gives {vehicle.origin} a key of {key.name}")
+    return keys
+
+
+def _refuse_shared(policy: Policy, keys: dict[str, tuple[VerifierKey, ...]]) -> None:
+    """One key, one role: a cosignature does not say whose it is."""
+    roles = [(f"log {key.name}", key) for key in policy.logs]
+    roles += [(f"witness {key.name}", key) for key in policy.witnesses.values()]
+    roles += [(f"vehicle {origin}", key) for origin, found in keys.items() for key in found]
+    seen: dict[bytes, str] = {}
+    for role, key in roles:
+        other = seen.setdefault(key.public_key, role)
+        if other != role:
+            raise NotProven("key_in_two_roles", f"{other} and {role} have the same key")
+
+
+def _sealed(state: RegistryState, manifest: Manifest) -> SealedVillage | None:
+    place = state.index.verdicts.get(manifest.month, {}).get(manifest.village[:9])
+    if place is None:
+        return None
+    verdict = _shown(lambda: state.verdict_at(place))
+    return verdict.villages.get(manifest.village) if verdict.practice == manifest.practice else None

@@ -24,6 +24,9 @@ from sync.secret_file import sync_folder
 
 APPLICATION_ID = 0x58554E5A
 """``PRAGMA application_id`` of a journal: "XUNZ"."""
+WAL_PAGES = 1000
+"""So long the write-ahead log may get, 4 MB, before its pages move to the database and it begins anew: it is what a
+start after a power cut reads again, and what a full disk must have room for."""
 _MAGIC = b"SQLite format 3\x00"
 
 
@@ -55,7 +58,7 @@ class FolderLock:
         try:
             self._handle = os.open(folder / "journal.lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as fault:
-            raise (_disk_full() if fault.errno == errno.ENOSPC else _disk_fault(fault)) from fault
+            raise disk_trouble(fault) from fault
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -82,7 +85,7 @@ def open_database(path: Path) -> Database:
             db.execute(f"PRAGMA application_id={APPLICATION_ID}")
         elif _pragma(db, "application_id") != APPLICATION_ID:
             raise JournalUnreadable(f"{path}: a database of another program; move it away or correct the data folder")
-        for setting in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=4000", "busy_timeout=5000"):
+        for setting in ("journal_mode=WAL", "synchronous=FULL", f"wal_autocheckpoint={WAL_PAGES}", "busy_timeout=5000"):
             db.execute(f"PRAGMA {setting}").fetchall()
         if _pragma(db, "journal_mode") != "wal" or _pragma(db, "synchronous") != 2:
             raise JournalUnreadable(f"{path}: this disk does not support WAL; put the data folder on a local disk")
@@ -114,7 +117,7 @@ def not_opened(fault: sqlite3.Error, path: Path) -> AskPerson:
 def in_our_words(fault: sqlite3.Error, path: Path) -> Exception:
     """What a failed write means: disk full, disk broken, journal damaged or held; else the fault itself, a bug."""
     match getattr(fault, "sqlite_errorcode", None):
-        case sqlite3.SQLITE_FULL:
+        case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR_SHMSIZE:  # the latter: no room for the index of the WAL
             return _disk_full()
         case int(code) if code & 0xFF in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
             return _disk_fault(fault)
@@ -124,6 +127,11 @@ def in_our_words(fault: sqlite3.Error, path: Path) -> Exception:
             return _in_use(path)
         case _:
             return fault
+
+
+def disk_trouble(fault: OSError) -> DiskFull | DiskFault:
+    """What a file that could not be written means."""
+    return _disk_full() if fault.errno in (errno.ENOSPC, errno.EDQUOT) else _disk_fault(fault)
 
 
 def _in_use(path: Path) -> JournalInUse:

@@ -14,15 +14,29 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
+from typing import TypeVar
 
 from sqlite_utils import Database
 
-from sync.database import in_our_words, not_opened, unreadable
+from sync.database import DiskFull, in_our_words, not_opened, unreadable
 from sync.merkle import HASH_BYTES, Frontier, leaf_hash, subtree_root
 from sync.migrations import create_projection, migrations, projection_version
 from sync.notes import Checkpoint, Note
 from sync.projection import Upsert, rows
-from sync.records import KINDS, SALT_BYTES, Draft, Entry, Stamp, format_time, read_entry, write_entry
+from sync.records import (
+    KINDS,
+    SALT_BYTES,
+    Draft,
+    Entry,
+    Stamp,
+    format_time,
+    read_entry,
+    to_the_millisecond,
+    write_entry,
+)
+from sync.reserve import Reserve
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +61,13 @@ class Writing:
 class Journal:
     """``at_source`` says where wall time comes from: "rtc", "ntp" or "gnss"."""
 
-    def __init__(self, db: Database, path: Path, writing: Writing) -> None:
+    def __init__(self, db: Database, path: Path, writing: Writing, reserve: Reserve) -> None:
         """Bring the schema up to date and find the right edge of the tree.
 
         :raises JournalUnreadable: damaged, or the journal of another origin.
         :raises DiskFull, DiskFault: the journal is good and the disk is not.
         """
-        self._db, self._path, self._writing = db, path, writing
+        self._db, self._path, self._writing, self._reserve = db, path, writing, reserve
         self._statements: dict[tuple[str, tuple[str, ...]], str] = {}
         self.at_source = "rtc"
         try:
@@ -89,13 +103,12 @@ class Journal:
 
         Per group its entries, or why it was refused: a refused group leaves the others alone.
         """
-        frontier = self._frontier.copy()
         results: list[list[Entry] | Exception] = []
         written: list[Entry] = []
         upserts: list[Upsert] = []
         for group in groups:
             try:
-                entries = self._write(group, frontier.size + len(written))
+                entries = self._write(group, self.size + len(written))
                 changes = [upsert for entry in entries for upsert in rows(entry)]
             except Exception as refusal:  # whatever it is, it is this group's caller who must hear of it
                 results.append(refusal)
@@ -104,22 +117,31 @@ class Journal:
             written += entries
             upserts += changes
         if written:
-            self.transact(lambda _: self._insert(written, upserts, frontier))
-            self._frontier = frontier
+            self._frontier = self.transact(lambda _: self._insert(written, upserts))
             self._total_bytes += sum(len(entry.body) for entry in written)
         return results
 
-    def transact(self, work: Callable[[Database], object]) -> None:
-        """Run ``work`` in a transaction of its own; durable when this returns.
+    def transact(self, work: Callable[[Database], T]) -> T:
+        """Run ``work`` in a transaction of its own; durable when this returns. On a full disk the reserve makes room.
 
+        :param work: may be run twice.
         :raises DiskFull, DiskFault, JournalUnreadable: nothing of it was written.
         """
         try:
+            return self._transact(work)
+        except DiskFull:
+            if not self._reserve.release():
+                raise
+            return self._transact(work)
+
+    def _transact(self, work: Callable[[Database], T]) -> T:
+        try:
             with self._db.atomic():
-                work(self._db)
+                return work(self._db)
         except sqlite3.Error as fault:
             with suppress(sqlite3.Error):  # a COMMIT that failed late may have been written all the same
                 self._frontier = self._read_frontier()
+                self._total_bytes = self._read_total_bytes()
             raise in_our_words(fault, self._path) from fault
 
     def rebuild(self) -> None:
@@ -134,24 +156,21 @@ class Journal:
         self._set_meta("projection", projection_version())
 
     def _write(self, group: Group, first: int) -> list[Entry]:
-        entries: list[Entry] = []
-        for draft in group.drafts:
-            moved = timedelta() if draft.at is None else draft.at - group.at
-            stamp = Stamp(
-                first + len(entries),
-                group.at + moved,
-                self.at_source,
-                self.boot,
-                group.mono_ms + round(moved / timedelta(milliseconds=1)),
-                self._writing.vehicle,
-                self._writing.random_bytes(SALT_BYTES) if KINDS[draft.kind].personal else b"",
-                self._writing.practice,
-            )
+        writing, entries = self._writing, []
+        now = to_the_millisecond(group.at)
+        for n, draft in enumerate(group.drafts, first):
+            at, mono_ms = now, group.mono_ms
+            if draft.at is not None:
+                at = to_the_millisecond(draft.at)
+                mono_ms += round((draft.at - group.at) / timedelta(milliseconds=1))
+            salt = writing.random_bytes(SALT_BYTES) if KINDS[draft.kind].personal else b""
+            stamp = Stamp(n, at, self.at_source, self.boot, mono_ms, writing.vehicle, salt, writing.practice)
             entries.append(write_entry(draft, stamp))
         return entries
 
-    def _insert(self, entries: Sequence[Entry], upserts: Sequence[Upsert], frontier: Frontier) -> None:
-        total_bytes = self._total_bytes
+    def _insert(self, entries: Sequence[Entry], upserts: Sequence[Upsert]) -> Frontier:
+        """Write ``entries`` with their hashes and rows; the right edge of the tree behind them."""
+        frontier, total_bytes = self._frontier.copy(), self._total_bytes
         lines = []
         for entry in entries:
             leaf = entry.leaf_hash
@@ -165,6 +184,7 @@ class Journal:
             lines,
         )
         self._upsert(upserts)
+        return frontier
 
     def _upsert(self, upserts: Iterable[Upsert]) -> None:
         """Those of one shape that follow each other go to SQLite together."""

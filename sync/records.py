@@ -91,6 +91,7 @@ KINDS: dict[str, Kind] = {
             satellites="integer",
             steps="steps",
             odometer_m="integer?",
+            odometer_end_m="integer?",
             cells="list?",
             ignition="boolean?",
             flags="list?",
@@ -293,7 +294,7 @@ def write_entry(draft: Draft, stamp: Stamp) -> Entry:
 
     :raises DraftRefused: the body is larger than ``LARGEST_BODY_BYTES``, or text has a lone surrogate.
     """
-    at = _to_the_millisecond(stamp.at)
+    at = to_the_millisecond(stamp.at)
     said: dict[str, Any] = {
         **draft.fields,
         "kind": draft.kind,
@@ -404,7 +405,8 @@ def parse_time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _to_the_millisecond(at: datetime) -> datetime:
+def to_the_millisecond(at: datetime) -> datetime:
+    """UTC, cut to what an entry says of a time."""
     over = at.microsecond % 1000
     return (at.replace(microsecond=at.microsecond - over) if over else at).astimezone(UTC)
 
@@ -433,8 +435,8 @@ def _is_member(value: object) -> bool:
 
 
 def _is_step(value: object) -> bool:
-    """[dt_s, dlat_e7, dlon_e7, accuracy_m, satellites] after the point before."""
-    return isinstance(value, list | tuple) and len(value) == 5 and all(type(number) is int for number in value)
+    """[dt_s, dlat_e7, dlon_e7, accuracy_m, satellites] after the point before; a sixth number 1: spoofing flag."""
+    return isinstance(value, list | tuple) and len(value) in (5, 6) and all(type(number) is int for number in value)
 
 
 def _is_time(text: str) -> bool:

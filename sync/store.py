@@ -1,7 +1,8 @@
-"""The van's store: one thread writes, everyone may read.
+"""The van's store: one connection writes, everyone may read.
 
-``commit`` hands drafts to the writer thread, which takes what is waiting (at most 100 groups or 20 ms) into one
-transaction; the caller goes on after COMMIT, when the entries are durable. The screen says "saved" only then.
+``commit`` hands drafts to the writer thread, which takes all that is waiting (at most 100 groups) into one transaction;
+the caller goes on after COMMIT, when the entries are durable. The screen says "saved" only then. ``commit_now`` writes
+in the caller's own thread when nobody else is writing or waiting, which spares two changes of thread.
 """
 
 from __future__ import annotations
@@ -9,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,14 +23,14 @@ from sqlite_utils import Database
 
 from devices.clock import Clock
 from devices.events import emit
-from sync.database import FolderLock, Readers, open_database
+from sync.database import DiskFull, FolderLock, Readers, open_database
 from sync.journal import Group, Journal, Writing, read_subtree
 from sync.merkle import consistency_proof, inclusion_proof, subtree_root
 from sync.notes import Checkpoint, Note, Signer
 from sync.records import TIME_SOURCES, Draft, Entry, parse_time
+from sync.reserve import RESERVE_BYTES, Reserve
 
 MOST_GROUPS = 100
-LONGEST_DRAIN_S = 0.02
 
 T = TypeVar("T")
 _log = logging.getLogger("xunzhen")
@@ -54,13 +54,13 @@ class Waiting:
     recordings: int
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class _Commit:
     group: Group
     future: Future[list[Entry]]
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class _Work:
     work: Callable[[Journal], object]
     future: Future[Any]
@@ -69,17 +69,28 @@ class _Work:
 class Store:
     """Open with ``Store.open``. All methods may be called from any thread."""
 
-    def __init__(self, folder: Path, lock: FolderLock, journal: Journal, db: Database, signer: Signer, clock: Clock):
+    def __init__(
+        self,
+        folder: Path,
+        lock: FolderLock,
+        journal: Journal,
+        db: Database,
+        reserve: Reserve,
+        signer: Signer,
+        clock: Clock,
+    ):
         self.folder = folder
         self.origin = signer.name
         self._lock, self._journal, self._db, self._signer, self._clock = lock, journal, db, signer, clock
+        self._reserve = reserve
         self._size = journal.size
         self._readers = Readers(folder / "journal.db")
-        self._queue: queue.SimpleQueue[_Commit | _Work | None] = queue.SimpleQueue()
         self._watchers: list[Callable[[list[Entry]], None]] = []
+        self._turn = threading.Condition()
+        """Guards the three below: whose turn it is to write."""
+        self._jobs: deque[_Commit | _Work] = deque()
+        self._writing = False
         self._closed = False
-        self._handing_in = threading.Lock()
-        """So that no job comes to the queue once ``_closed`` is set: nobody would answer it."""
         self._writer = threading.Thread(target=self._write_for_ever, name="journal-writer", daemon=True)
 
     @classmethod
@@ -94,29 +105,37 @@ class Store:
         vehicle: str,
         practice: bool = False,
         software: str = "xunzhen",
+        reserve_bytes: int = RESERVE_BYTES,
     ) -> Store:
         """Open or create ``folder/journal.db`` and append what opens a boot.
 
+        :param reserve_bytes: room kept back, so that records can still be written on a full disk
         :raises JournalUnreadable: damaged, no journal, or another vehicle's.
         :raises JournalInUse: another process has it open.
         """
         if signer.name != origin:
             raise ValueError(f"the signer's name {signer.name!r} is not the origin {origin!r}")
         folder.mkdir(parents=True, exist_ok=True)
+        reserve = Reserve(folder / "reserve", reserve_bytes)
+        writing = Writing(origin, vehicle, practice, random_bytes)
         lock = FolderLock(folder)
         try:
-            path = folder / "journal.db"
-            db = open_database(path)
             try:
-                journal = Journal(db, path, Writing(origin, vehicle, practice, random_bytes))
+                db, journal = _open_journal(folder / "journal.db", writing, reserve)
+            except DiskFull:
+                if not reserve.release():
+                    raise
+                db, journal = _open_journal(folder / "journal.db", writing, reserve)
+            try:
                 journal.begin_boot(clock.now(), _milliseconds(clock), software)
+                reserve.make()
             except BaseException:
                 db.close()
                 raise
         except BaseException:
             lock.release()
             raise
-        store = cls(folder, lock, journal, db, signer, clock)
+        store = cls(folder, lock, journal, db, reserve, signer, clock)
         store._writer.start()
         emit("journal_opened", origin=origin, size=journal.size, boot=journal.boot)
         return store
@@ -132,11 +151,11 @@ class Store:
         return await asyncio.shield(asyncio.wrap_future(self._submit(drafts)))
 
     def commit_now(self, *drafts: Draft) -> list[Entry]:
-        """``commit`` for callers without an event loop: simulated history and tests."""
-        return self._submit(drafts).result()
+        """``commit`` for callers without an event loop: simulated history, command lines and tests."""
+        return self._submit(drafts, in_this_thread=True).result()
 
     def on_commit(self, watcher: Callable[[list[Entry]], None]) -> None:
-        """Have ``watcher`` called with new entries after each commit, on the writer's thread: it must be quick."""
+        """Have ``watcher`` called with new entries after each commit, on the thread that wrote: it must be quick."""
         self._watchers.append(watcher)
 
     def set_time_source(self, source: str) -> None:
@@ -148,6 +167,15 @@ class Store:
     def rebuild(self) -> None:
         """Make the searchable tables again from the journal alone."""
         self._run(Journal.rebuild)
+
+    def make_reserve(self) -> bool:
+        """Take the room again that a full disk needed, once there is some; whether it is held."""
+        return self._run(lambda _: self._reserve.make())
+
+    @property
+    def reserve_held(self) -> bool:
+        """False: the disk is full, and records are written into the room that was kept back for them."""
+        return self._reserve.held
 
     def transact(self, work: Callable[[Database], object]) -> None:
         """Run ``work`` on the writing connection in one transaction; durable when it returns.
@@ -230,79 +258,91 @@ class Store:
 
     def close(self) -> None:
         """Finish what is queued, then release the files. May be called twice."""
-        with self._handing_in:
+        with self._turn:
             if self._closed:
                 return
             self._closed = True
-            self._queue.put(None)
+            self._turn.notify_all()
         self._writer.join()
         self._readers.close()
         self._db.close()
         self._lock.release()
 
-    # --- the writer's thread ---
+    # --- whose turn it is ---
 
-    def _submit(self, drafts: Sequence[Draft]) -> Future[list[Entry]]:
+    def _submit(self, drafts: Sequence[Draft], in_this_thread: bool = False) -> Future[list[Entry]]:
+        """:param in_this_thread: write here, if nobody else is writing or waiting; so nobody is overtaken."""
         for draft in drafts:
             draft.check()
         future: Future[list[Entry]] = Future()
         if not drafts:
             future.set_result([])
             return future
-        self._put(_Commit(Group(drafts, self._clock.now(), _milliseconds(self._clock)), future))
+        with self._turn:
+            commit = _Commit(Group(drafts, self._clock.now(), _milliseconds(self._clock)), future)
+            if not in_this_thread or self._writing or self._jobs:
+                self._queue(commit)
+                return future
+            self._check_open()
+            self._writing = True
+        self._do([commit])
         return future
 
     def _run(self, work: Callable[[Journal], T]) -> T:
         future: Future[T] = Future()
-        self._put(_Work(work, future))
+        with self._turn:
+            self._queue(_Work(work, future))
         return future.result()
 
-    def _put(self, job: _Commit | _Work) -> None:
-        with self._handing_in:
-            if self._closed:
-                raise RuntimeError("the store is closed")
-            self._queue.put(job)
+    def _queue(self, job: _Commit | _Work) -> None:
+        self._check_open()
+        self._jobs.append(job)
+        self._turn.notify_all()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("the store is closed")
+
+    # --- the writer's thread ---
 
     def _write_for_ever(self) -> None:
         try:
-            while self._write_once():
-                pass
+            while job := self._next():
+                self._do(job)
         finally:  # by close, or by a bug: nobody may wait for a thread that is gone
-            with self._handing_in:
+            with self._turn:
                 self._closed = True
-            self._refuse_the_late()
+                for left in self._jobs:
+                    _settle(left.future, RuntimeError("the store is closed"))
 
-    def _write_once(self) -> bool:
-        """Do the next job and what came with it; False when the store is to be closed."""
-        job = self._queue.get()
-        if isinstance(job, _Commit):
-            commits, job = self._drain(job)
-            self._commit(commits)
-        if isinstance(job, _Work):
-            self._work(job)
-        return job is not None
+    def _next(self) -> list[_Commit] | _Work | None:
+        """The commits that are waiting, or the work before them; None when the store is to be closed."""
+        with self._turn:
+            self._turn.wait_for(lambda: not self._writing and (self._jobs or self._closed))
+            if not self._jobs:
+                return None
+            self._writing = True
+            first = self._jobs.popleft()
+            if isinstance(first, _Work):
+                return first
+            commits = [first]
+            while self._jobs and len(commits) < MOST_GROUPS and isinstance(job := self._jobs[0], _Commit):
+                commits.append(job)
+                self._jobs.popleft()
+            return commits
 
-    def _refuse_the_late(self) -> None:
-        """Answer who handed in a job while the store was closing."""
-        with suppress(queue.Empty):
-            while True:
-                job = self._queue.get_nowait()
-                if job is not None:
-                    _settle(job.future, RuntimeError("the store is closed"))
-
-    def _drain(self, first: _Commit) -> tuple[list[_Commit], _Commit | _Work | None]:
-        """Commits that are waiting already, without waiting for more; and the job behind them (``first``: none)."""
-        commits = [first]
-        until_s = self._clock.monotonic_s() + LONGEST_DRAIN_S
-        while len(commits) < MOST_GROUPS and self._clock.monotonic_s() < until_s:
-            try:
-                job = self._queue.get_nowait()
-            except queue.Empty:
-                break
-            if not isinstance(job, _Commit):
-                return commits, job
-            commits.append(job)
-        return commits, first
+    def _do(self, job: list[_Commit] | _Work) -> None:
+        """Write ``job``, whose turn it is, and let the next one."""
+        try:
+            if isinstance(job, _Work):
+                self._work(job)
+            else:
+                self._commit(job)
+        finally:
+            with self._turn:
+                self._writing = False
+                if self._jobs or self._closed:
+                    self._turn.notify_all()
 
     def _commit(self, commits: list[_Commit]) -> None:
         try:
@@ -335,6 +375,15 @@ class Store:
             _settle(job.future, fault)
         else:
             _settle(job.future, result)
+
+
+def _open_journal(path: Path, writing: Writing, reserve: Reserve) -> tuple[Database, Journal]:
+    db = open_database(path)
+    try:
+        return db, Journal(db, path, writing, reserve)
+    except BaseException:
+        db.close()
+        raise
 
 
 def _settle(future: Future[Any], result: object) -> None:

@@ -259,25 +259,46 @@ def test_closed_store_says_so(store: Store) -> None:
         store.read("SELECT 1")
 
 
-def test_who_commits_while_the_store_closes_is_answered(store: Store) -> None:
-    queue = store._queue
-
-    class Slow:
-        """A caller that is overtaken by ``close`` just before its job is in the queue."""
-
-        get, get_nowait = staticmethod(queue.get), staticmethod(queue.get_nowait)
-
-        @staticmethod
-        def put(job: Any) -> None:
-            if job is not None:
-                closing.start()
-                closing.join(0.3)
-            queue.put(job)
-
+async def test_who_commits_while_the_store_closes_is_answered(store: Store) -> None:
+    """Everyone hears: written, or that the store is closed; never nothing."""
+    waiting = [asyncio.create_task(store.commit(reading(n))) for n in range(50)]
+    await asyncio.sleep(0)  # all are handed in
     closing = threading.Thread(target=store.close)
-    store._queue = Slow()  # type: ignore[assignment]
-    assert store._submit([reading(0)]).result(timeout=10)[0].n == 1
+    closing.start()
+    late = [asyncio.create_task(store.commit(reading(n))) for n in range(50)]
+    async with asyncio.timeout(10):
+        results = await asyncio.gather(*waiting, *late, return_exceptions=True)
     closing.join()
+    assert all(isinstance(result, list) for result in results[:50])
+    assert all(isinstance(result, list) or "closed" in str(result) for result in results[50:])
+
+
+async def test_who_writes_at_once_overtakes_nobody(store: Store) -> None:
+    """Places follow the order of handing in, whichever thread writes."""
+    tasks, now = [], []
+    for n in range(40):
+        tasks.append(asyncio.create_task(store.commit(reading(2 * n))))
+        await asyncio.sleep(0)
+        now += store.commit_now(reading(2 * n + 1))
+    earlier = [entry for result in await asyncio.gather(*tasks) for entry in result]
+    together = sorted([*earlier, *now], key=lambda entry: entry.n)
+    assert [entry.fields["reading"] for entry in together] == [f"reading-{n}" for n in range(80)]
+
+
+def test_many_threads_write_each_entry_once(store: Store) -> None:
+    threads = [
+        threading.Thread(target=lambda first=first: [store.commit_now(reading(n)) for n in range(first, first + 25)])
+        for first in range(0, 200, 25)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    bodies = store.entries(0, store.size())
+    said = [read_entry(body, n) for n, body in enumerate(bodies)]
+    assert {entry.fields["reading"] for entry in said[1:]} == {f"reading-{n}" for n in range(200)}
+    assert [entry.mono_ms for entry in said] == sorted(entry.mono_ms for entry in said)
+    assert root_of(map(leaf_hash, bodies)) == store.root(201)
 
 
 def _garbage(path: Path) -> None:

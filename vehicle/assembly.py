@@ -22,7 +22,9 @@ from devices.session import DeviceSession, open_sessions
 from sync.areas import Village, VillagesRefused, read_villages
 from sync.county_client import CountyClient
 from sync.identifiers import Identifiers
-from sync.keys import VehicleKey
+from sync.journal_keys import JournalKeys
+from sync.key_rotation import RotatingClient
+from sync.recording_delivery import NOT_KNOWN
 from sync.recordings import Recordings
 from sync.sealing import Sealer
 from sync.store import Store
@@ -41,6 +43,7 @@ from vehicle.consultation_process import ConsultationProcess
 from vehicle.consultations import Consultations
 from vehicle.device_events import DeviceEvents
 from vehicle.disk import Disk
+from vehicle.enrolment import Enrolment
 from vehicle.feed import Feed
 from vehicle.health import VERSIONS, Health
 from vehicle.link.no_county import NoCounty
@@ -66,7 +69,7 @@ if TYPE_CHECKING:
 class Record:
     """What holds the record of this vehicle."""
 
-    key: VehicleKey
+    keys: JournalKeys
     sealer: Sealer
     store: Store
     recordings: Recordings
@@ -82,6 +85,7 @@ class Vehicle:
     county: CountyClient | None
     uploader: Uploader | NoCounty
     uplink: Uplink
+    enrolment: Enrolment
     # where the vehicle is
     villages: tuple[Village, ...]
     patrol: Patrol
@@ -117,7 +121,7 @@ class Vehicle:
         self.settings = settings
         self.clock = clock
         self.random_bytes = random_bytes
-        self.key, self.store, self.recordings = record.key, record.store, record.recordings
+        self.key, self.store, self.recordings = record.keys, record.store, record.recordings
         self.ids = Identifiers(clock, random_bytes)
         self.commits = Commits(self.store, clock, at_once=not sessions)
         self.feed = Feed()
@@ -141,9 +145,19 @@ class Vehicle:
         self.county = None
         self.uploader = NoCounty(self.store, self.clock)
         if county.url:
-            self.county = CountyClient(county.url, county.key, self.key, self.clock, transport or measuring)
+            self.county = RotatingClient(county.url, county.key, self.key, self.clock, transport or measuring)
             self.uploader = Uploader(self.store, self.recordings, self.county, self.clock)
         self.uplink = Uplink(self.clock, measuring)
+
+        self.enrolment = Enrolment(
+            self.settings.vehicle,
+            self.county,
+            self.key.verifier_key,
+            self.uploader.status,
+            self._enrolled,
+            self.clock,
+            self.random_bytes,
+        )
 
     def _follow_position(self) -> None:
         settings = self.settings
@@ -223,6 +237,7 @@ class Vehicle:
             has_county=bool(settings.county.url),
             found=self.announcer.found,
             villages_fault=self._villages_fault,
+            not_enrolled=self.enrolment.due,
         )
         self.status_teller = StatusTeller(self.health.status, self.live.send, self.visits.tell, self.clock)
 
@@ -256,6 +271,14 @@ class Vehicle:
         self.store.close()
 
     # between the parts ----------------------------------------------------------------------------------------------
+
+    def _enrolled(self) -> None:
+        """The county knows our key now: what it refused for that reason is tried again."""
+        if isinstance(self.uploader, Uploader):
+            for parked in self.uploader.status().parked:
+                if parked.status in NOT_KNOWN:
+                    self.uploader.retry_parked(parked.what)
+            self.uploader.nudge()
 
     def _served(self) -> Served:
         visit, encounter = self.visits.current(), self.encounters.current()
@@ -308,7 +331,7 @@ def assemble(
 
 def _open_record(settings: VehicleSettings, clock: Clock, random_bytes: Callable[[int], bytes]) -> Record:
     identity, keys = settings.vehicle, settings.data / "keys"
-    key = VehicleKey.load_or_create(keys / "journal.key", identity.origin, random_bytes)
+    key = JournalKeys.load_or_create(keys, identity.origin, random_bytes, identity.protection)
     sealer = Sealer.load_or_create(keys / "field.key", random_bytes)
     store = Store.open(
         settings.data,
@@ -320,6 +343,11 @@ def _open_record(settings: VehicleSettings, clock: Clock, random_bytes: Callable
         practice=settings.practice,
         software=f"xunzhen {VERSIONS['xunzhen']}",
     )
+    try:
+        key.resume(store)
+    except BaseException:
+        store.close()
+        raise
     return Record(key, sealer, store, Recordings(settings.data / "recordings"))
 
 

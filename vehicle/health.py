@@ -51,6 +51,7 @@ class Health:
     :param delivery: the uploader's status: online, since, last receipt, parked, and what waits for a receipt
     :param found: network devices that announce themselves
     :param villages_fault: why there is no list of villages, as a code
+    :param not_enrolled: whether the county does not know this van's key
     """
 
     clock: Clock
@@ -69,6 +70,7 @@ class Health:
     has_county: bool
     found: Mapping[str, NetworkDevice]
     villages_fault: str | None = None
+    not_enrolled: Callable[[UplinkStatus], bool] = lambda delivery: False
     _since: dict[Fault, datetime] = field(default_factory=dict)
 
     def status(self, language: str | None = None) -> dict[str, Any]:
@@ -161,7 +163,9 @@ class Health:
         if not self.has_county:
             yield Fault("county_not_set")
             return
-        if delivery.parked:
+        if self.not_enrolled(delivery):
+            yield Fault("not_enrolled")
+        elif delivery.parked:
             yield Fault("upload_parked")
         offline_s = (self.clock.now() - delivery.since).total_seconds()
         if not delivery.online and offline_s > OFFLINE_IS_A_FAULT_AFTER_S:

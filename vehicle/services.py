@@ -26,6 +26,7 @@ class Service:
 SERVICES: tuple[Service, ...] = (
     # name           what it runs                                    when
     Service("uploader", lambda v: v.uploader.run, lambda v: bool(v.settings.county.url)),
+    Service("enrolment", lambda v: v.enrolment.run, lambda v: bool(v.settings.county.url)),
     Service("patrol", lambda v: v.patrol.run),
     Service("ecg recorder", lambda v: v.ecg.run),
     Service("device events", lambda v: v.device_events.run),

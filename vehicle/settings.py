@@ -13,18 +13,34 @@ from pydantic import Field, model_validator
 from devices.session import DeviceSettings
 from sync.notes import NoteRefused, VerifierKey
 from sync.settings_file import Settings, read_settings
+from sync.tpm import KeyProtection, Tpm
 from vehicle.clinic.settings import ClinicSettings
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 """An identifier that may stand in file names, journal entries and log lines."""
 
 
+_ORIGIN = r"^[a-z0-9][a-z0-9.-]{1,97}[a-z0-9]$"
+
+
 class VehicleIdentity(Settings):
     id: Name
     plate: str = Field(min_length=1, max_length=20)
-    origin: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{2,120}$")
+    origin: str = Field(pattern=_ORIGIN)
     """Name of this vehicle's journal; never used again for another one."""
     county_name: str = Field(min_length=1, max_length=40)
+    succeeds: str | None = Field(default=None, pattern=_ORIGIN)
+    """The journal that this one goes on from, after its key was lost; ``python -m vehicle new-origin`` writes it."""
+    key_protection: Literal["file", "tpm"] = "file"
+    """Where a new key is kept: in a file (mode 0600), or sealed to the TPM of this PC."""
+    tpm_tcti: str = Field(default="", max_length=200)
+    """How tpm2-tools reach the TPM, e.g. "device:/dev/tpmrm0"; empty: as they find it themselves."""
+    tpm_pcrs: str = Field(default="", pattern=r"^([0-9]{1,2}(,[0-9]{1,2})*)?$")
+    """PCRs that a new key is bound to; empty, none, is right for nearly everybody (``sync.tpm.Tpm``)."""
+
+    @property
+    def protection(self) -> KeyProtection:
+        return KeyProtection(self.key_protection, Tpm(self.tpm_tcti, self.tpm_pcrs))
 
 
 class CountySettings(Settings):

@@ -7,11 +7,13 @@ interrupted goes on where the county says.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from devices.events import emit
 from sync import wire
 from sync.county_client import CountyAhead, CountyClient, CountyUnreachable, RecordRefused
+from sync.lanes import JOURNAL, RightOfWay
 from sync.notes import Note
 from sync.receipts import Receipts
 from sync.store import Store
@@ -38,8 +40,20 @@ class _Upload:
 
 
 class EntryDelivery:
-    def __init__(self, store: Store, county: CountyClient, receipts: Receipts) -> None:
-        self._store, self._county, self._receipts = store, county, receipts
+    """:param county_is_behind: called when the county has fewer entries than it gave a receipt for: it was restored
+    from a backup and may lack recordings too.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        county: CountyClient,
+        receipts: Receipts,
+        way: RightOfWay,
+        county_is_behind: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store, self._county, self._receipts, self._way = store, county, receipts, way
+        self._county_is_behind = county_is_behind
         self._upload: _Upload | None = None
         self.sent_bytes = 0
 
@@ -50,6 +64,12 @@ class EntryDelivery:
         :raises RecordRefused: park it.
         """
         before = await asyncio.to_thread(self._store.delivered_size)
+        if before == self._store.size():
+            return 0
+        async with self._way.sending(JOURNAL):
+            return await self._deliver(before)
+
+    async def _deliver(self, before: int) -> int:
         detours, delivered = 0, before
         while delivered < self._store.size():
             upload = self._upload or _Upload(delivered, delivered)
@@ -84,6 +104,8 @@ class EntryDelivery:
         conflict = await self._county.add_checkpoint(asked)
         if conflict is None:
             return _Upload(size, upload.next_entry, True, upload.ticket)
+        if conflict.size < await asyncio.to_thread(self._store.delivered_size):
+            self._county_is_behind()
         return _Upload(conflict.size, None)
 
     async def _add_entries(self, upload: _Upload) -> _Upload:

@@ -12,7 +12,8 @@ import httpx
 
 from devices.clock import Clock
 from sync import wire
-from sync.county_client import Conflict, CountyClient
+from sync.connections import Connections
+from sync.county_client import Answer, Conflict, CountyClient
 from sync.journal_keys import JournalKeys
 from sync.key_statements import ROTATE_KEY
 from sync.notes import VerifierKey
@@ -31,8 +32,9 @@ class RotatingClient(CountyClient):
         clock: Clock,
         transport: httpx.AsyncBaseTransport | None = None,
         timeout_s: float = 30.0,
+        connections: Connections | None = None,
     ) -> None:
-        super().__init__(url, key, keys, clock, transport, timeout_s)
+        super().__init__(url, key, keys, clock, transport, timeout_s, connections)
         self._keys = keys
         self._announcing = asyncio.Lock()
 
@@ -52,13 +54,15 @@ class RotatingClient(CountyClient):
             await self.rotate_key(bytes(change))
             await asyncio.to_thread(self._keys.take_over, change)
 
-    async def _send(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
+    async def _send(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str], bulk: bool = False
+    ) -> Answer:
         """As of ``CountyClient``; a 401 because the county knows the new key already is settled and sent again."""
         signed_by = self._keys.verifier_key()
-        answer = await super()._send(method, path, body, headers)
-        if answer.status_code != 401 or path.endswith(ROTATE_KEY):
+        answer = await super()._send(method, path, body, headers, bulk)
+        if answer.status != 401 or path.endswith(ROTATE_KEY):
             return answer
         await self.announce_key()
         if self._keys.verifier_key() == signed_by:
             return answer
-        return await super()._send(method, path, body, headers)
+        return await super()._send(method, path, body, headers, bulk)

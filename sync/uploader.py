@@ -1,7 +1,7 @@
 """The uploader: drives the lanes by a timer and by events, backs off, parks, and says how it stands.
 
-Entries, ECG and clips each have a lane and a connection of their own. Nothing expires: what is not covered by a receipt
-stays waiting, what the county refuses stays parked, through every restart.
+Entries, ECG and clips each have a lane and connections of their own (``sync.lanes``). Nothing expires: what is not
+covered by a receipt stays waiting, what the county refuses stays parked, through every restart.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from devices.errors import AskPerson
 from devices.events import emit
 from sync.county_client import CountyClient, CountyUnreachable, RecordRefused
 from sync.entry_delivery import EntryDelivery
+from sync.lanes import LANES, HeldForConsultation, RightOfWay
 from sync.parking import Parked, Parking
 from sync.receipts import Receipts
-from sync.recording_delivery import LANES, NOT_KNOWN, RecordingDelivery
+from sync.recording_check import RecordingCheck
+from sync.recording_delivery import NOT_KNOWN, RecordingDelivery
 from sync.recordings import Recordings
 from sync.records import Entry
 from sync.store import Store, Waiting
@@ -30,6 +32,8 @@ LONGEST_PAUSE_S = 60.0
 ASK_AGAIN_AFTER = timedelta(minutes=15)
 """A van that the county does not know (``NOT_KNOWN``) asks again this often with one signed checkpoint: it may have
 been enrolled meanwhile. Everything else that is parked waits for a person."""
+LIVE_LOOK_S = 2.0
+"""A lane that waits for a live consultation looks again this often."""
 _RATE_WEIGHT = 0.3
 
 
@@ -45,7 +49,10 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class UplinkStatus:
-    """``since``: when ``online`` last changed. ``rate_bytes_s``: lately, of payload before compression."""
+    """``since``: when ``online`` last changed. ``rate_bytes_s``: lately, of payload before compression.
+
+    ``held``: recordings wait for the live consultation, which has the uplink first.
+    """
 
     online: bool
     since: datetime
@@ -53,6 +60,7 @@ class UplinkStatus:
     parked: list[Parked]
     rate_bytes_s: float
     waiting: Waiting
+    held: bool = False
 
 
 class Backoff:
@@ -71,18 +79,28 @@ class Backoff:
         return max(pause_s, retry_after_s or 0.0)
 
 
+_Delivery = EntryDelivery | RecordingCheck | RecordingDelivery
+
+
 class _Lane:
     """One delivery with its lock, its back-off and the event that wakes it."""
 
-    def __init__(self, name: str, delivery: EntryDelivery | RecordingDelivery, backoff: Backoff) -> None:
+    def __init__(self, name: str, delivery: _Delivery, backoff: Backoff) -> None:
         self.name, self.delivery, self.backoff = name, delivery, backoff
+        self.held = False
         self.lock = asyncio.Lock()
         self.work = asyncio.Event()
         self.hurry = asyncio.Event()
 
 
+_Fault = CountyUnreachable | HeldForConsultation | RecordRefused | AskPerson
+
+
 class Uploader:
-    """``on_change`` is called in the event loop whenever ``status`` is worth drawing again."""
+    """``on_change`` is called in the event loop whenever ``status`` is worth drawing again.
+
+    :param live: whether a live consultation carries media at this moment
+    """
 
     def __init__(
         self,
@@ -92,15 +110,20 @@ class Uploader:
         clock: Clock,
         jitter: Callable[[], float] = random.random,
         on_change: Callable[[], None] | None = None,
+        live: Callable[[], bool] = lambda: False,
     ) -> None:
         self.on_change = on_change
         self._store, self._clock = store, clock
         self._receipts = Receipts(store, county.key)
         self._parking = Parking(store, clock)
-        self._lanes = [_Lane("journal", EntryDelivery(store, county, self._receipts), Backoff(jitter))]
+        way = RightOfWay(live)
+        check = RecordingCheck(store, county, clock)
+        journal = EntryDelivery(store, county, self._receipts, way, check.county_is_behind)
+        deliveries: list[tuple[str, _Delivery]] = [("journal", journal), ("recording check", check)]
         for lane in LANES:
-            delivery = RecordingDelivery(lane, store, recordings, county, self._parking, clock)
-            self._lanes.append(_Lane(lane.name, delivery, Backoff(jitter)))
+            delivery = RecordingDelivery(lane, store, recordings, county, self._parking, clock, way)
+            deliveries.append((lane.name, delivery))
+        self._lanes = [_Lane(name, delivery, Backoff(jitter)) for name, delivery in deliveries]
         self._online, self._since = False, clock.now()
         self._said_lost = False
         self._rate_bytes_s = 0.0
@@ -152,6 +175,7 @@ class Uploader:
             self._parking.all(),
             self._rate_bytes_s,
             self._store.waiting(),
+            any(lane.held for lane in self._lanes),
         )
 
     async def _drive(self, lane: _Lane) -> None:
@@ -159,14 +183,16 @@ class Uploader:
             lane.work.clear()
             lane.hurry.clear()
             _, fault = await self._attempt(lane)
-            if fault is None or isinstance(fault, RecordRefused):
+            if isinstance(fault, HeldForConsultation):
+                await self._pause(LIVE_LOOK_S, lane.hurry)
+            elif fault is None or isinstance(fault, RecordRefused):
                 lane.backoff.reset()
                 await self._pause(EVERY_S, lane.work)
             else:
                 asked_s = fault.retry_after_s if isinstance(fault, CountyUnreachable) else None
                 await self._pause(lane.backoff.next_s(asked_s), lane.hurry)
 
-    async def _attempt(self, lane: _Lane) -> tuple[int, CountyUnreachable | RecordRefused | AskPerson | None]:
+    async def _attempt(self, lane: _Lane) -> tuple[int, _Fault | None]:
         """Deliver once. What the county refuses for good is parked here; a full disk is shown by who watches disks."""
         async with lane.lock:
             if await asyncio.to_thread(self._is_parked, lane.name):
@@ -174,6 +200,9 @@ class Uploader:
             started_s, before = self._clock.monotonic_s(), lane.delivery.sent_bytes
             try:
                 count = await lane.delivery.deliver()
+            except HeldForConsultation as fault:
+                self._set_held(lane, True)
+                return 0, fault
             except CountyUnreachable as fault:
                 self._set_online(False, str(fault))
                 return 0, fault
@@ -184,6 +213,7 @@ class Uploader:
                 return 0, refusal
             except AskPerson as fault:
                 return 0, fault
+            self._set_held(lane, False)
             await asyncio.to_thread(self._parking.release, lane.name)
             sent = lane.delivery.sent_bytes - before
             if sent:
@@ -236,6 +266,12 @@ class Uploader:
         else:
             emit("uplink_lost", reason=reason)
         self._changed()
+
+    def _set_held(self, lane: _Lane, held: bool) -> None:
+        if held != lane.held:
+            lane.held = held
+            emit("lane_held" if held else "lane_released", lane=lane.name)
+            self._changed()
 
     def _changed(self) -> None:
         if self.on_change is not None:

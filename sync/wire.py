@@ -7,18 +7,14 @@ The submission prefix and the tile prefix of a log are both ``/log/<origin>``. A
    the county's cosignature lines: the receipt.
 
 Recordings go to ``/recordings/<sha256>`` by the fields of the IETF resumable-upload draft. Every request is signed
-(``sync.request_signature``).
+(``sync.request_signature``), bodies are packed by ``sync.content_coding``.
 """
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-
-import zstandard
 
 from sync.merkle import HASH_BYTES, LONGEST_PROOF, ReadSubtree, leaf_hash, root_of, subtree_proof, verify_subtree
 from sync.notes import Note, NoteRefused, Signature, b64, unb64
@@ -34,15 +30,15 @@ TEXT = "text/plain; charset=utf-8"
 SIZE_TYPE = "text/x.tlog.size"
 MIRROR_INFO_TYPE = "text/x.tlog.mirror-info"
 PARTIAL_UPLOAD_TYPE = "application/partial-upload"
-ACCEPTED_ENCODINGS = "zstd, gzip"
-"""The county says so in ``Accept-Encoding`` of its responses; gzip is the one every C2SP mirror takes."""
+MISSING_RECORDINGS_PATH = "/recordings/missing"
+MOST_HASHES = 1000
+"""Lines in one question after missing recordings."""
 
 UPLOAD_OFFSET = "Upload-Offset"
 UPLOAD_LENGTH = "Upload-Length"
 UPLOAD_COMPLETE = "Upload-Complete"
 """Resumable uploads: ``?1`` or ``?0`` (RFC 8941 booleans)."""
 
-_LARGEST_WINDOW_BYTES = 8 * 1024 * 1024
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -71,6 +67,21 @@ def is_sha256(text: str) -> bool:
 
 def boolean(value: bool) -> str:
     return "?1" if value else "?0"
+
+
+def hash_lines(hashes: Sequence[str]) -> bytes:
+    """Question and answer of ``MISSING_RECORDINGS_PATH``: a SHA-256 in hex on each line."""
+    return "".join(f"{sha256}\n" for sha256 in hashes).encode()
+
+
+def parse_hash_lines(body: bytes) -> list[str]:
+    """:raises Malformed: not lines of SHA-256 in lowercase hex, or more than ``MOST_HASHES``."""
+    if len(body) > MOST_HASHES * (2 * HASH_BYTES + 1):
+        raise Malformed(f"more than {MOST_HASHES} lines: ask in parts")
+    lines = body.decode("latin-1").split("\n")
+    if lines.pop() or not all(is_sha256(line) for line in lines):
+        raise Malformed("each line is a SHA-256 in lowercase hex")
+    return lines
 
 
 # --- add-checkpoint (tlog-witness) ---
@@ -375,40 +386,7 @@ def tiles_of(size: int) -> Iterator[Tile]:
             yield Tile(level, full, rest)
 
 
-# --- content encodings ---
-
-
-def compress(body: bytes, encoding: str) -> bytes:
-    """:param encoding: "zstd", "gzip" or "identity"."""
-    if encoding == "zstd":
-        return zstandard.ZstdCompressor(level=6).compress(body)
-    return gzip.compress(body, 6, mtime=0) if encoding == "gzip" else body
-
-
-def decompress(body: bytes, encoding: str, at_most_bytes: int) -> bytes:
-    """:raises Malformed: unknown encoding, not decodable, or larger than ``at_most_bytes`` when unpacked.
-
-    A body that is cut off gives what was whole, so that an interrupted upload still counts.
-    """
-    try:
-        match encoding.strip().lower():
-            case "" | "identity":
-                unpacked = body
-            case "gzip":
-                unpacked = zlib.decompressobj(31).decompress(body, at_most_bytes + 1)
-            case "zstd":
-                unpacked = (
-                    zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW_BYTES)
-                    .stream_reader(body)
-                    .read(at_most_bytes + 1)
-                )
-            case other:
-                raise Malformed(f"content encoding {other[:30]!r} is not known; use zstd, gzip or identity")
-    except (zlib.error, zstandard.ZstdError) as fault:
-        raise Malformed(f"body is not {encoding}: {fault}") from None
-    if len(unpacked) > at_most_bytes:
-        raise Malformed(f"body is larger than {at_most_bytes} bytes")
-    return unpacked
+# --- numbers and lines ---
 
 
 def decimal(text: str) -> int:

@@ -1,41 +1,63 @@
-"""Whether the media process is there: its Unix socket answers or it does not. The vehicle works on either way."""
+"""Whether the media process is there and carries a consultation: asked on its Unix socket.
+
+The vehicle works on either way; who is being watched by a specialist has the uplink first (``sync.lanes``).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from pathlib import Path
 
 from devices.clock import Clock
 
 LOOK_EVERY_S = 5.0
 ANSWER_WITHIN_S = 1.0
+KIOSK = "kiosk"
+"""The touchscreen's own leg: it stays inside the van."""
+_ASK = b"GET /status HTTP/1.0\r\nHost: local\r\n\r\n"
+_LARGEST_ANSWER_BYTES = 64 * 1024
 
 
 class ConsultationProcess:
     """
     :ivar up: as of the last look
+    :ivar live: a specialist is connected, as of the last look
     """
 
     def __init__(self, socket: Path, clock: Clock) -> None:
         self._socket = socket
         self._clock = clock
         self.up = False
+        self.live = False
 
     async def look(self) -> None:
-        """Connect and hang up."""
-        try:
-            _, writer = await asyncio.wait_for(asyncio.open_unix_connection(self._socket), ANSWER_WITHIN_S)
-        except (OSError, TimeoutError):
-            self.up = False
-            return
-        self.up = True
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+        """Ask how it stands; a socket that answers anything at all is up."""
+        self.up, self.live = False, False
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                reader, writer = await asyncio.open_unix_connection(self._socket)
+                self.up = True
+                try:
+                    writer.write(_ASK)
+                    await writer.drain()
+                    self.live = _is_live(await reader.read(_LARGEST_ANSWER_BYTES))
+                finally:
+                    writer.close()
 
     async def run(self) -> None:
         """The service: ``look`` every 5 s, for ever."""
         while True:
             await self.look()
             await self._clock.sleep(LOOK_EVERY_S)
+
+
+def _is_live(answer: bytes) -> bool:
+    """Whether the status names a viewer outside the van; what is no status names none."""
+    try:
+        said = json.loads(answer.partition(b"\r\n\r\n")[2])
+    except ValueError:
+        return False
+    viewers = said.get("viewers") if isinstance(said, dict) else None
+    return isinstance(viewers, list) and any(viewer != KIOSK for viewer in viewers)

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from devices.events import emit
-from sync import wire
+from sync import content_coding, wire
 from sync.county.mirror import Refused, Taken
 from sync.county.vehicle_requests import body_of
 from sync.notes import VerifierKey
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 MOST_UNPACKED_BYTES = 64 * 1024 * 1024
 """Of one add-entries body after decompression."""
+
+_ACCEPTING = {"Accept-Encoding": content_coding.ACCEPTED}
+"""What bodies may be packed with, in every answer (RFC 9110 section 12.5.3)."""
 
 router = APIRouter()
 
@@ -40,7 +43,7 @@ async def add_checkpoint(request: Request, origin: str) -> Response:
     except Refused as refusal:
         emit("checkpoint_refused", origin=origin, reason=refusal.reason)
         return _refused(request, refusal)
-    return Response(status_code=200, media_type=wire.TEXT)
+    return Response(status_code=200, headers=_ACCEPTING, media_type=wire.TEXT)
 
 
 @router.post("/log/{origin}/add-entries")
@@ -55,11 +58,10 @@ async def add_entries(request: Request, origin: str) -> Response:
     except Refused as refusal:
         return _refused(request, refusal)
     then = BackgroundTask(county.interpreter.catch_up, origin)
-    headers = {"Accept-Encoding": wire.ACCEPTED_ENCODINGS}
     if taken.receipt is None:
         info = bytes(taken.info)
-        return Response(info, 202, headers, media_type=wire.MIRROR_INFO_TYPE, background=then)
-    return Response(wire.signature_lines(taken.receipt), 200, headers, media_type=wire.TEXT, background=then)
+        return Response(info, 202, _ACCEPTING, media_type=wire.MIRROR_INFO_TYPE, background=then)
+    return Response(wire.signature_lines(taken.receipt), 200, _ACCEPTING, media_type=wire.TEXT, background=then)
 
 
 @router.get("/log/{origin}/checkpoint")
@@ -183,18 +185,18 @@ class RefusedRequest(Refused):
 
 
 def _unpacked(request: Request) -> bytes:
-    """:raises Refused: 415 for an unknown encoding. :raises wire.Malformed: not decodable or too large"""
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("", "identity", "gzip", "zstd"):
-        raise Refused(415, f"content encoding {encoding[:30]!r} is not known; use zstd or gzip")
-    return wire.decompress(body_of(request), encoding, MOST_UNPACKED_BYTES)
+    """:raises Refused: 415 for an unknown coding or dictionary. :raises wire.Malformed: not decodable or too large"""
+    coding = request.headers.get("content-encoding", "identity")
+    try:
+        return content_coding.decode(body_of(request), coding, MOST_UNPACKED_BYTES)
+    except content_coding.CodingUnknown as fault:
+        raise Refused(415, str(fault)) from None
 
 
 def _refused(request: Request, refusal: Refused) -> Response:
     emit("request_refused", path=request.url.path[:200], reason=refusal.reason[:300])
     if refusal.info is not None:
-        headers = {"Accept-Encoding": wire.ACCEPTED_ENCODINGS}
-        return Response(bytes(refusal.info), refusal.status, headers, media_type=wire.MIRROR_INFO_TYPE)
+        return Response(bytes(refusal.info), refusal.status, _ACCEPTING, media_type=wire.MIRROR_INFO_TYPE)
     if refusal.size is not None and request.url.path.endswith("/add-checkpoint"):
-        return Response(wire.size_body(refusal.size), refusal.status, media_type=wire.SIZE_TYPE)
-    return Response(refusal.reason + "\n", refusal.status, media_type=wire.TEXT)
+        return Response(wire.size_body(refusal.size), refusal.status, _ACCEPTING, media_type=wire.SIZE_TYPE)
+    return Response(refusal.reason + "\n", refusal.status, _ACCEPTING, media_type=wire.TEXT)

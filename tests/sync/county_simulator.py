@@ -15,7 +15,7 @@ from hashlib import sha256
 import httpx
 
 from devices.clock import Clock
-from sync import wire
+from sync import content_coding, wire
 from sync.merkle import EMPTY_ROOT, leaf_hash, root_of, verify_consistency
 from sync.notes import ED25519_COSIGNATURE, Checkpoint, NoteRefused, SeedSigner, VerifierKey, cosign
 from sync.request_signature import Claim, SignatureRefused
@@ -58,6 +58,10 @@ class CountySimulator(httpx.AsyncBaseTransport):
         self.faults: deque[Fault] = deque()
         self.fault_for: Callable[[httpx.Request], Fault | None] = lambda _: None
         self.requests: list[str] = []
+        self.accepts = content_coding.ACCEPTED
+        self.refuses: set[str] = set()
+        """Content codings answered with 415, whatever ``accepts`` says."""
+        self.codings: list[str] = []
         self.rounds_of_entry: dict[int, int] = {}
         self.on_request: Callable[[str], None] = lambda _: None
 
@@ -89,11 +93,19 @@ class CountySimulator(httpx.AsyncBaseTransport):
             return httpx.Response(401, headers={"Date": date}, text=str(fault))
         path = request.url.path
         try:
+            if path == wire.MISSING_RECORDINGS_PATH:
+                asked = wire.parse_hash_lines(content_coding.decode(body, headers.get("content-encoding", ""), 10**6))
+                lacking = [name for name in asked if name not in self.uploads or not self.uploads[name].complete]
+                return httpx.Response(200, content=wire.hash_lines(lacking))
             if path.startswith("/recordings/"):
                 return self._recording(
                     request, path.removeprefix("/recordings/"), body if keep is None else body[:keep]
                 )
-            body = wire.decompress(body, headers.get("content-encoding", ""), 10**8)
+            coding = headers.get("content-encoding", "")
+            self.codings.append(coding)
+            if coding in self.refuses:
+                return httpx.Response(415, headers={"Accept-Encoding": self.accepts})
+            body = content_coding.decode(body, coding, 10**8)
             body = body if keep is None else body[: len(body) * 2 // 3]
             if path.endswith("/add-checkpoint"):
                 return self._add_checkpoint(body) if keep is None else httpx.Response(400)
@@ -115,7 +127,7 @@ class CountySimulator(httpx.AsyncBaseTransport):
             return httpx.Response(422, text="no extension")
         self.pending[checkpoint.size] = checkpoint
         self.pending_size = checkpoint.size
-        return httpx.Response(200)
+        return httpx.Response(200, headers={"Accept-Encoding": self.accepts})
 
     def _add_entries(self, body: bytes) -> httpx.Response:
         asked = wire.AddEntries.parse(body)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync import wire
+from sync import content_coding, wire
 from sync.merkle import consistency_proof, leaf_hash, root_of
 from sync.notes import Checkpoint, SeedSigner
 from tests.sync.test_merkle import reader
@@ -116,8 +116,8 @@ def test_noise_never_raises_anything_else(noise: bytes) -> None:
         wire.parse_size_body,
         wire.parse_signature_lines,
         wire.unpack_entries,
-        lambda data: wire.decompress(data, "zstd", 1000),
-        lambda data: wire.decompress(data, "gzip", 1000),
+        lambda data: content_coding.decode(data, "zstd", 1000),
+        lambda data: content_coding.decode(data, "gzip", 1000),
         lambda data: wire.Tile.parse(data.decode("latin-1")),
     ):
         try:
@@ -193,19 +193,19 @@ def test_too_large_an_entry_is_refused() -> None:
 @pytest.mark.parametrize("encoding", ["zstd", "gzip", "identity"])
 def test_encodings(encoding: str) -> None:
     data = b"entry after entry " * 5000
-    packed = wire.compress(data, encoding)
-    assert wire.decompress(packed, encoding, len(data)) == data
+    packed = content_coding.encode(data, encoding)
+    assert content_coding.decode(packed, encoding, len(data)) == data
     with pytest.raises(wire.Malformed, match="larger"):
-        wire.decompress(packed, encoding, len(data) - 1)
+        content_coding.decode(packed, encoding, len(data) - 1)
     with pytest.raises(wire.Malformed, match="not known"):
-        wire.decompress(packed, "br", len(data))
+        content_coding.decode(packed, "br", len(data))
 
 
 @pytest.mark.parametrize("encoding", ["zstd", "gzip"])
 def test_a_cut_compressed_body_gives_what_was_whole(encoding: str) -> None:
     data = b"".join(leaf_hash(b"%d" % n) for n in range(20_000))
-    packed = wire.compress(data, encoding)
-    part = wire.decompress(packed[: len(packed) * 2 // 3], encoding, len(data))
+    packed = content_coding.encode(data, encoding)
+    part = content_coding.decode(packed[: len(packed) * 2 // 3], encoding, len(data))
     assert data.startswith(part)
     assert len(part) > len(data) // 3
 

@@ -11,9 +11,10 @@ import httpx
 import pytest
 
 from devices.clock import SimulatedClock
+from sync.connections import Measured, MeasuringTransport
+from sync.tcp_info import read_tcp_info, tcp_info
 from tests.vehicle.conftest import MORNING
 from vehicle.link.network_interface import Interface, counted_bytes, default_interface, kind_of
-from vehicle.link.tcp_info import MeasuringTransport, read_tcp_info, tcp_info
 from vehicle.link.uplink import Uplink
 
 ROUTES = """Iface	Destination	Gateway 	Flags	RefCnt	Use	Metric	Mask		MTU	Window	IRTT
@@ -121,10 +122,11 @@ async def test_the_http_client_is_watched_without_a_word_more_on_the_wire() -> N
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    transport = MeasuringTransport()
-    assert transport.rtt_ms is None
+    measured = Measured(SimulatedClock(MORNING))
+    transport = MeasuringTransport(measured)
+    assert measured.rtt_ms is None
     port = server.sockets[0].getsockname()[1]
     async with server, httpx.AsyncClient(transport=transport, trust_env=False) as client:
         response = await client.get(f"http://127.0.0.1:{port}/")
     assert response.status_code == 204
-    assert transport.rtt_ms > 0
+    assert measured.rtt_ms > 0

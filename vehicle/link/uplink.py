@@ -31,7 +31,7 @@ class UplinkView:
 
 
 class Measured(Protocol):
-    """What ``MeasuringTransport`` has noted."""
+    """What ``sync.connections.Measured`` has noted."""
 
     rtt_ms: float | None
     delivery_mbit_s: float | None

@@ -11,6 +11,7 @@ import asyncio
 import heapq
 import json
 import math
+import os
 import random
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -46,8 +47,15 @@ Action = Callable[[], Awaitable[None]]
 Step = tuple[datetime, Action]
 
 
-async def live(home: Home, vehicle: str, days: int) -> None:
-    today = SystemClock().now().astimezone(LOCAL).date()
+async def live(
+    home: Home,
+    vehicle: str,
+    days: int,
+    today: date | None = None,
+    random_bytes: Callable[[int], bytes] = os.urandom,
+) -> None:
+    """:param today: the day after the last; by the calendar when None"""
+    today = today or SystemClock().now().astimezone(LOCAL).date()
     first = today - timedelta(days=days)
     clock = SimulatedClock(_local(first, 6, 0))
     app = create_county(read_county_settings(home.county_settings), clock)
@@ -56,7 +64,7 @@ async def live(home: Home, vehicle: str, days: int) -> None:
     weeks = _Weeks(vehicle, villages, clock, list(CREWS).index(vehicle))
     for outing in weeks.plan(first, today):
         _pass_time(clock, _local(outing.day, 7, 20))
-        van = assemble(settings, clock, sessions=False, transport=httpx.ASGITransport(app))  # the ignition key
+        van = assemble(settings, clock, random_bytes, sessions=False, transport=httpx.ASGITransport(app))  # ignition
         for at, action in weeks.outing(van, outing):
             _pass_time(clock, at)
             await action()

@@ -20,6 +20,7 @@ from devices.clock import Clock, SystemClock
 from devices.events import emit
 from devices.session import DeviceSession, open_sessions
 from sync.areas import Village, VillagesRefused, read_villages
+from sync.connections import Connections
 from sync.county_client import CountyClient
 from sync.identifiers import Identifiers
 from sync.journal_keys import JournalKeys
@@ -29,6 +30,7 @@ from sync.recordings import Recordings
 from sync.sealing import Sealer
 from sync.store import Store
 from sync.uploader import Uploader
+from telemedicine.consultation import State
 from vehicle.announce import Announcer
 from vehicle.clinic.case import CaseNotes
 from vehicle.clinic.encounters import Encounters
@@ -47,7 +49,6 @@ from vehicle.enrolment import Enrolment
 from vehicle.feed import Feed
 from vehicle.health import VERSIONS, Health
 from vehicle.link.no_county import NoCounty
-from vehicle.link.tcp_info import MeasuringTransport
 from vehicle.link.uplink import Uplink
 from vehicle.live import LiveHub
 from vehicle.patrol.position import Patrol
@@ -141,13 +142,13 @@ class Vehicle:
 
     def _deliver(self, transport: httpx.AsyncBaseTransport | None) -> None:
         county = self.settings.county
-        measuring = MeasuringTransport(trust_env=False) if transport is None and county.url else None
+        connections = Connections(self.clock) if transport is None and county.url else None
         self.county = None
         self.uploader = NoCounty(self.store, self.clock)
         if county.url:
             self.county = RotatingClient(county.url, county.key, self.key, self.clock, transport or measuring)
-            self.uploader = Uploader(self.store, self.recordings, self.county, self.clock)
-        self.uplink = Uplink(self.clock, measuring)
+            self.uploader = Uploader(self.store, self.recordings, self.county, self.clock, live=self._is_live)
+        self.uplink = Uplink(self.clock, connections.measured if connections else None)
 
         self.enrolment = Enrolment(
             self.settings.vehicle,
@@ -271,6 +272,15 @@ class Vehicle:
         self.store.close()
 
     # between the parts ----------------------------------------------------------------------------------------------
+
+    def _is_live(self) -> bool:
+        """A consultation carries pictures and voice: the uplink is its own first (``sync.lanes``)."""
+        process = self.consultation_process
+        return process.up and (process.live or self._is_connected())
+
+    def _is_connected(self) -> bool:
+        """By the journal, which hears of it seconds before we look again."""
+        return bool(self.store.read("SELECT 1 FROM consultations WHERE state = ? LIMIT 1", (State.CONNECTED,)))
 
     def _enrolled(self) -> None:
         """The county knows our key now: what it refused for that reason is tried again."""

@@ -23,12 +23,15 @@ class Table:
     """Columns with their types; ``key`` is the primary key, ``index`` the columns that are searched or joined by.
 
     ``county_index``: searched by at the county only. On the van each index costs a page in every commit.
+    ``made``: a column that the entry which makes a row always writes. A row without it is left over from an entry that
+    was pruned, by another one that told of it.
     """
 
     key: tuple[str, ...]
     columns: Mapping[str, ColumnType]
     index: tuple[str, ...] = ()
     county_index: tuple[str, ...] = ()
+    made: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +43,14 @@ class Upsert:
     columns: Mapping[str, Value]
 
 
-def _table(key: str, columns: str, index: str = "", county_index: str = "") -> Table:
+def _table(key: str, columns: str, index: str = "", county_index: str = "", made: str = "") -> Table:
     """Columns are text unless written ``name:integer``."""
     typed: dict[str, ColumnType] = {}
     for word in f"{key} {columns}".split():
         name, _, kind = word.partition(":")
         typed[name] = "integer" if kind == "integer" else "text"
     names = tuple(word.partition(":")[0] for word in key.split())
-    return Table(names, typed, tuple(index.split()), tuple(county_index.split()))
+    return Table(names, typed, tuple(index.split()), tuple(county_index.split()), made)
 
 
 TABLES: dict[str, Table] = {
@@ -55,6 +58,7 @@ TABLES: dict[str, Table] = {
         "patient",
         "name sex born_on id_number_sealed id_hash id_last4 ethnicity_code address phone pinyin source registered_at",
         index="id_hash name pinyin",
+        made="registered_at",
     ),
     "visits": _table(
         "visit",
@@ -64,7 +68,10 @@ TABLES: dict[str, Table] = {
     ),
     "duty": _table("visit person", "role name on_at off_at"),
     "encounters": _table(
-        "encounter", "visit patient purpose opened_at closed_at by practice:integer", index="visit patient"
+        "encounter",
+        "visit patient purpose opened_at closed_at by practice:integer",
+        index="visit patient",
+        made="opened_at",
     ),
     "readings": _table(
         "reading",
@@ -72,23 +79,33 @@ TABLES: dict[str, Table] = {
         "confirmed_by rejected_at rejected_reason by_hand:integer",
         index="patient encounter",
         county_index="visit",
+        made="taken_at",
     ),
     "recordings": _table(
         "sha256",
         "what bytes:integer media_type visit encounter patient device started_at duration_ms:integer facts_json "
-        "n:integer",
+        "n:integer evicted_at",
         index="patient encounter",
+        made="media_type",
     ),
     "screening_results": _table(
         "result",
         "encounter visit patient rule rule_version level code advice inputs_json at",
         index="patient encounter",
+        made="at",
+    ),
+    "follow_up_forms": _table(
+        "n:integer",
+        "encounter visit patient form form_version answers_json next_on filled_at by",
+        index="patient encounter next_on",
+        made="filled_at",
     ),
     "consultations": _table(
         "consultation",
         "encounter patient visit state urgency fields_json requested_at requested_by consent_json consent_sha256 "
         "specialist opinion_json opinion_at decision_json decided_at closed_at changed_at",
         index="patient visit encounter",
+        made="requested_at",
     ),
     "device_events": _table("n:integer", "device driver event at facts_json", index="device"),
     "tracks": _table("n:integer", "at started_at points_json", index="started_at"),
@@ -102,7 +119,8 @@ class Rule:
 
     A source is a field of the kind; ``@name`` a common field; ``json:field`` the canonical JSON of a field;
     ``json:*`` that of all fields; ``field/key`` a key of an object field; ``=word`` the word itself.
-    A column whose source is absent or of another type is left as it is. Corrections write fields only.
+    A column whose source is absent or of another type is left as it is. Corrections write fields only; of the common
+    ones they have the place ``@n`` of the entry that they correct.
     """
 
     table: str
@@ -156,6 +174,14 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "recordings",
             "sha256 what bytes media_type visit<@visit encounter<@encounter patient device started_at duration_ms "
             "facts_json<json:facts n<@n",
+        ),
+    ),
+    "recording_evicted/1": (_rule("recordings", "sha256 evicted_at<@at"),),
+    "follow_up_form/1": (
+        _rule(
+            "follow_up_forms",
+            "n<@n encounter<@encounter visit<@visit patient form form_version answers_json<json:answers next_on "
+            "filled_at<@at by<@by",
         ),
     ),
     "screening_result/1": (
@@ -227,7 +253,7 @@ def _by_lists(entry: Entry) -> Iterator[Upsert]:
 
 def _corrected(entry: Entry) -> Iterator[Upsert]:
     for rule in _COMPILED.get(str(entry.fields.get("corrects_kind")), ()):
-        upsert = rule.upsert(entry.fields["fields"])
+        upsert = rule.upsert({**entry.fields["fields"], "@n": entry.fields.get("corrects")})
         if upsert and upsert.columns:
             yield upsert
 
@@ -276,13 +302,17 @@ def _read(source: str) -> _Read | None:
     if source.startswith("="):
         return lambda said: source[1:] if "@at" in said else None
     if source == "json:*":
-        return lambda said: _json({name: value for name, value in said.items() if not name.startswith("@")})
+        return lambda said: _all_fields(said) if "@at" in said else None
     name, _, inner = source.removeprefix("json:").partition("/")
     if source.startswith("json:"):
         return lambda said: None if said.get(name) is None else _json(said[name])
     if inner:
         return lambda said: found.get(inner) if isinstance(found := said.get(name), Mapping) else None
     return None
+
+
+def _all_fields(said: Said) -> str:
+    return _json({name: value for name, value in said.items() if not name.startswith("@")})
 
 
 def _json(value: object) -> str:

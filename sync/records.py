@@ -175,6 +175,15 @@ KINDS: dict[str, Kind] = {
             level="text",
             advice="text?",
         ),
+        _kind(
+            "follow_up_form/1",
+            personal=True,
+            form="text",
+            form_version="text",
+            patient="text",
+            answers="object",
+            next_on="date?",
+        ),
         # consultation
         _kind(
             "consultation/1",

@@ -146,10 +146,11 @@ class Vehicle:
         self.county = None
         self.uploader = NoCounty(self.store, self.clock)
         if county.url:
-            self.county = RotatingClient(county.url, county.key, self.key, self.clock, transport or measuring)
+            self.county = RotatingClient(
+                county.url, county.key, self.key, self.clock, transport, connections=connections
+            )
             self.uploader = Uploader(self.store, self.recordings, self.county, self.clock, live=self._is_live)
         self.uplink = Uplink(self.clock, connections.measured if connections else None)
-
         self.enrolment = Enrolment(
             self.settings.vehicle,
             self.county,

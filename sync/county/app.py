@@ -26,6 +26,7 @@ from sync.county.intake import RefusedRequest
 from sync.county.intake import router as intake_router
 from sync.county.interpretation import Interpreter
 from sync.county.mirror import Mirror
+from sync.county.missing_recordings import router as missing_recordings_router
 from sync.county.month_table import MonthTables
 from sync.county.pages import refusal_page
 from sync.county.pages import router as page_router
@@ -111,6 +112,7 @@ def create_county(
     secret = _session_secret(settings.secret_file, random_bytes)
     app = guarded_app(f"巡诊 {settings.name}", identify, secret, settings.secure_cookies)
     app.state.county = county
+    app.include_router(missing_recordings_router)
     app.include_router(intake_router)
     app.include_router(page_router)
     county.pages.mount(app, HERE / "static")

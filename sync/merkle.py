@@ -148,6 +148,24 @@ def verify_consistency(old_size: int, old_root: bytes, size: int, root: bytes, p
     return verify_subtree(0, old_size, old_root, size, root, proof)
 
 
+def shown_prefix(old_size: int, size: int, root: bytes, proof: Sequence[bytes]) -> bytes | None:
+    """The root of the first ``old_size`` entries of the tree ``size``, ``root``, as a consistency proof of it shows.
+
+    None when ``proof`` is no path of that tree, and for powers of two: their proofs leave that root out (RFC 6962
+    section 2.1.2). Where a proof fails, this tells a tree with other entries from a broken proof.
+    """
+    if not 0 < old_size < size or old_size & (old_size - 1) == 0 or len(proof) > LONGEST_PROOF:
+        return None
+    if any(len(part) != HASH_BYTES for part in (root, *proof)):
+        return None
+    parts = iter(proof)
+    try:
+        prefix, found_root = _recompute(0, old_size, 0, size, None, parts)
+    except StopIteration:
+        return None
+    return prefix if found_root == root and next(parts, None) is None else None
+
+
 def _fold(subtrees: Sequence[bytes]) -> bytes:
     if not subtrees:
         return EMPTY_ROOT

@@ -6,9 +6,10 @@ cosigns only after the entries are durable. Nothing here reads what an entry say
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
@@ -17,13 +18,13 @@ from devices.clock import Clock
 from devices.errors import XunzhenError
 from devices.events import emit
 from sync.county.database import Database
-from sync.county.schema import checkpoints, entries, logs, refused_checkpoints, subtrees
-from sync.merkle import EMPTY_ROOT, Frontier, ReadSubtree, leaf_hash, verify_consistency
+from sync.county.freezing import Evidence, another_root, freeze, keep_refused, not_extended
+from sync.county.schema import checkpoints, entries, logs, subtrees
+from sync.merkle import EMPTY_ROOT, Frontier, ReadSubtree, consistency_proof, leaf_hash, verify_consistency
 from sync.notes import Checkpoint, Note, NoteRefused, Signature, Signer, VerifierKey, cosign
 from sync.wire import AddCheckpoint, AddEntries, MirrorInfo, Package, Tile, pack_entries
 
 MOST_EXCESS_ENTRIES = 8192
-MOST_REFUSED_KEPT = 1000
 
 
 class Refused(XunzhenError):
@@ -58,6 +59,8 @@ class _Log:
     pending_size: int = 0
     next_entry: int = 0
     mirror_size: int = 0
+    frozen_at: datetime | None = None
+    frozen_reason: str | None = None
 
 
 class Mirror:
@@ -73,7 +76,7 @@ class Mirror:
     def add_checkpoint(self, key: VerifierKey, request: AddCheckpoint) -> int:
         """Take a newer checkpoint of the log ``key.name``; returns its size. Not cosigned yet.
 
-        :raises Refused: 400, 403, 409 or 422 as in tlog-witness; a signed one that is no extension is kept as evidence
+        :raises Refused: 400, 403, 409 or 422 as in tlog-witness; one that shows a rewritten log freezes it (403 since)
         """
         try:
             checkpoint = Checkpoint.parse(request.checkpoint.text)
@@ -89,60 +92,68 @@ class Mirror:
             raise Refused(400, f"old size {request.old_size} is above the checkpoint's {checkpoint.size}")
         if checkpoint.size == 0 and checkpoint.root != EMPTY_ROOT:
             raise Refused(422, "an empty log has the root of the empty tree")
-        try:
-            self._extend(checkpoint, request)
-        except Refused as refusal:
-            if refusal.status == 422:
-                self._keep_refused(key.name, request.checkpoint, refusal.reason)
-            raise
+        refusal = self._extend(checkpoint, request)
+        if refusal is not None:
+            raise refusal
         emit("checkpoint_accepted", origin=key.name, size=checkpoint.size)
         return checkpoint.size
 
-    def _extend(self, checkpoint: Checkpoint, request: AddCheckpoint) -> None:
-        origin = checkpoint.origin
+    def _extend(self, checkpoint: Checkpoint, request: AddCheckpoint) -> Refused | None:
+        """Take the checkpoint, or say why not; what speaks against the vehicle is kept."""
+        origin, now = checkpoint.origin, self._clock.now()
         with self._database.write(_lock(origin)) as connection:
-            size = _log(connection, origin).pending_size
-            if request.old_size != size:
-                raise Refused(409, f"the county has size {size}, not {request.old_size}", size=size)
-            root = self._root(connection, origin, size)
-            if size == checkpoint.size and root != checkpoint.root:
-                raise Refused(422, f"another root for the same size {size}: the journal was rewritten")
-            if not verify_consistency(size, root, checkpoint.size, checkpoint.root, request.proof):
-                raise Refused(422, f"size {checkpoint.size} is not proven to extend size {size}")
-            now = self._clock.now()
-            row = {"origin": origin, "size": checkpoint.size, "root": checkpoint.root}
-            row |= {"note": bytes(request.checkpoint), "accepted_at": now}
-            if size < checkpoint.size or not self._known(connection, origin, size):
-                connection.execute(insert(checkpoints).values(row))
-            log = {"origin": origin, "pending_size": checkpoint.size, "last_seen_at": now}
-            if connection.execute(update(logs).where(logs.c.origin == origin).values(log)).rowcount == 0:
-                connection.execute(insert(logs).values({**log, "next_entry": 0, "mirror_size": 0}))
+            log = _log(connection, origin)
+            root = self._root(connection, origin, log.pending_size)
+            refusal, evidence = self._judged(connection, log, root, checkpoint, request)
+            if evidence is not None:
+                freeze(connection, origin, evidence, now)
+            elif refusal is not None and refusal.status == 422:
+                keep_refused(connection, origin, request.checkpoint, refusal.reason, now)
+            elif refusal is None:
+                self._take(connection, log.pending_size, checkpoint, request.checkpoint)
+        if evidence is not None:
+            emit("log_frozen", level=logging.WARNING, origin=origin, reason=evidence.reason)
+        return refusal
 
-    def _known(self, connection: Connection, origin: str, size: int) -> bool:
-        return connection.execute(_checkpoint(origin, size)).first() is not None
+    def _judged(
+        self, connection: Connection, log: _Log, root: bytes, checkpoint: Checkpoint, request: AddCheckpoint
+    ) -> tuple[Refused | None, Evidence | None]:
+        """Why it is not taken, and what shows that the log was rewritten. ``root``: of the size that the county has."""
+        if log.frozen_at is not None:
+            return _frozen(log), None
+        size, read = log.pending_size, self._reader(connection, checkpoint.origin)
+        evidence = another_root(connection, checkpoint, request.checkpoint, log.mirror_size, read)
+        if evidence is not None:
+            return Refused(422, evidence.reason), evidence
+        if request.old_size != size:
+            return Refused(409, f"the county has size {size}, not {request.old_size}", size=size), None
+        if verify_consistency(size, root, checkpoint.size, checkpoint.root, request.proof):
+            return None, None
+        evidence = not_extended(connection, checkpoint, request, root)
+        reason = f"size {checkpoint.size} is not proven to extend size {size}"
+        return Refused(422, evidence.reason if evidence else reason), evidence
+
+    def _take(self, connection: Connection, size: int, checkpoint: Checkpoint, note: Note) -> None:
+        origin, now = checkpoint.origin, self._clock.now()
+        row = {"origin": origin, "size": checkpoint.size, "root": checkpoint.root}
+        row |= {"note": bytes(note), "accepted_at": now}
+        if size < checkpoint.size or connection.execute(_checkpoint(origin, size)).first() is None:
+            connection.execute(insert(checkpoints).values(row))
+        log = {"origin": origin, "pending_size": checkpoint.size, "last_seen_at": now}
+        if connection.execute(update(logs).where(logs.c.origin == origin).values(log)).rowcount == 0:
+            connection.execute(insert(logs).values({**log, "next_entry": 0, "mirror_size": 0}))
 
     def _root(self, connection: Connection, origin: str, size: int) -> bytes:
         row = connection.execute(_checkpoint(origin, size)).first()
         return row.root if row is not None else EMPTY_ROOT
-
-    def _keep_refused(self, origin: str, note: Note, reason: str) -> None:
-        """Once each; bounded, so that a vehicle that repeats itself does not fill the disk."""
-        body = bytes(note)
-        digest = sha256(body).hexdigest()
-        with self._database.write(_lock(origin)) as connection:
-            of_origin = select(refused_checkpoints.c.digest).where(refused_checkpoints.c.origin == origin)
-            kept = connection.execute(of_origin).scalars().all()
-            if digest in kept or len(kept) >= MOST_REFUSED_KEPT:
-                return
-            row = {"origin": origin, "at": self._clock.now(), "reason": reason[:200], "digest": digest, "note": body}
-            connection.execute(insert(refused_checkpoints).values(row))
 
     # add-entries ---------------------------------------------------------------------------------------------------
 
     def add_entries(self, origin: str, request: AddEntries) -> Taken:
         """Store the entries that are proven to belong to the checkpoint ``upload_end``, then cosign it when complete.
 
-        :raises Refused: 400, 409 or 422 as in tlog-mirror; what was proven before a bad package stays stored
+        :raises Refused: 400, 409 or 422 as in tlog-mirror, 403 when the log is frozen; what was proven before a bad
+            package stays stored
         """
         head = request.head
         log, root = self._checked(origin, request)
@@ -165,6 +176,8 @@ class Mirror:
         with self._database.read() as connection:
             log = _log(connection, origin)
             found = connection.execute(_checkpoint(origin, head.upload_end)).first()
+        if log.frozen_at is not None:
+            raise _frozen(log)
         if log.pending_size == 0 and found is None:
             raise Refused(422, "no checkpoint was added yet: send add-checkpoint first")
         info = MirrorInfo(log.pending_size, log.next_entry)
@@ -255,7 +268,7 @@ class Mirror:
             note = note.signed_also([cosign(note.text, self._cosigner, now)])
             row = {"origin": origin, "size": frontier.size, "root": frontier.root(), "note": bytes(note)}
             connection.execute(insert(checkpoints).values({**row, "accepted_at": now, "cosigned_at": now}))
-            log = {name: frontier.size for name in ("pending_size", "next_entry", "mirror_size", "interpreted")}
+            log = dict.fromkeys(("pending_size", "next_entry", "mirror_size", "interpreted"), frontier.size)
             whole = {"origin": origin, **log, "last_seen_at": now, "cosigned_at": now}
             if connection.execute(update(logs).where(logs.c.origin == origin).values(whole)).rowcount == 0:
                 connection.execute(insert(logs).values(whole))
@@ -302,6 +315,11 @@ class Mirror:
         with self._database.read() as connection:
             return tile.hashes(self._reader(connection, origin))
 
+    def consistency(self, origin: str, old_size: int, size: int) -> list[bytes]:
+        """Proof that the cosigned tree of ``size`` entries extends the one of ``old_size`` (RFC 6962 section 2.1.2)."""
+        with self._database.read() as connection:
+            return consistency_proof(old_size, size, self._reader(connection, origin))
+
     def _reader(self, connection: Connection, origin: str) -> ReadSubtree:
         def read(level: int, place: int) -> bytes:
             if level == 0:
@@ -321,9 +339,15 @@ def _lock(origin: str) -> str:
 
 
 def _log(connection: Connection, origin: str) -> _Log:
-    columns = (logs.c.pending_size, logs.c.next_entry, logs.c.mirror_size)
+    columns = (logs.c.pending_size, logs.c.next_entry, logs.c.mirror_size, logs.c.frozen_at, logs.c.frozen_reason)
     row = connection.execute(select(*columns).where(logs.c.origin == origin)).first()
     return _Log(*row) if row is not None else _Log()
+
+
+def _frozen(log: _Log) -> Refused:
+    return Refused(
+        403, f"this log is frozen since {log.frozen_at:%Y-%m-%d %H:%M} UTC: {log.frozen_reason}. Keep the disk as it is"
+    )
 
 
 def _checkpoint(origin: str, size: int) -> Any:

@@ -245,9 +245,10 @@ def read_bundle(data: bytes) -> Bundle:
             raise BundleUnreadable("member_unknown", f"{name[:120]!r} is no part of a bundle")
     manifest = Manifest.parse(_member(members, "manifest.json"))
     named = {claim.origin for claim in manifest.visits}
-    for origin in sorted(named ^ set(journals)):
-        code = "member_missing" if origin in named else "member_unknown"
-        raise BundleUnreadable(code, f"journal {origin}: not both in the manifest and in the bundle")
+    for origin in sorted(named - journals.keys()):
+        raise BundleUnreadable("member_missing", f"journal {origin} is missing")
+    for origin in sorted(journals.keys() - named):
+        raise BundleUnreadable("member_unknown", f"journal {origin} is not in the manifest")
     registry = _read(members, "registry", {0: _member(members, "registry/checkpoint")})
     return Bundle(
         manifest, registry, {origin: _read(members, f"journal/{origin}", journals[origin]) for origin in sorted(named)}

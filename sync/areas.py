@@ -51,6 +51,7 @@ class Village:
     :ivar polygon: all rings of the polygon or polygons; a position inside an odd number of rings is inside
     :ivar radius_m: of the circle; not used when there is a polygon
     :ivar valid_until: last day in force, None while it stands
+    :ivar cells: serving cells of mobile networks known to be heard there, "MCC-MNC-TAC-CI"
     """
 
     code: str
@@ -62,6 +63,7 @@ class Village:
     radius_m: float = DEFAULT_RADIUS_M
     valid_from: date = ALWAYS
     valid_until: date | None = None
+    cells: tuple[str, ...] = ()
 
     def in_force(self, on: date) -> bool:
         return self.valid_from <= on and (self.valid_until is None or on <= self.valid_until)

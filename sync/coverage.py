@@ -22,11 +22,23 @@ REASONS = (
     "no_encounter",
     "too_close_to_previous",
     "duplicate_vehicle",
+    "refused_by_reviewer",
 )
 """Why a visit is not counted."""
 
-REVIEW_REASONS = ("clock_stepped", "weakly_anchored", "witness_conflict")
+REVIEW_REASONS = (
+    "clock_stepped",
+    "boots_missing",
+    "track_hidden",
+    "unclosed",
+    "weakly_anchored",
+    "witness_conflict",
+    "too_few_witnesses",
+)
 """Why a person has to decide before a visit may count."""
+
+WITNESSES = ("gnss", "odometer", "cells", "confirmed", "devices")
+"""What says that the vehicle was in the village; see ``sync.visit_witnesses``."""
 
 FLAGS = (
     "gnss_gap_inferred",
@@ -36,7 +48,12 @@ FLAGS = (
     "few_satellites",
     "spoof_flag",
     "position_jump",
+    "clock_corrected",
+    "clock_set_by_hand",
+    "clock_set_back",
+    "village_replaced",
     "merged_into",
+    "decided_by_reviewer",
 )
 """What a reader should know; does not decide by itself."""
 
@@ -47,6 +64,7 @@ MONTH_FLAGS = ("provisional", "supersedes_sealed")
 class Rules:
     """One version of a county's rules.
 
+    :ivar witnesses: independent witnesses wanted beside the position, else a person decides
     :ivar provisional_days: days after the month's end in which late arrivals still change it
     :ivar doctor_roles: duty roles that count as a doctor
     """
@@ -58,6 +76,7 @@ class Rules:
     staff: int = 2
     doctors: int = 1
     encounters: int = 1
+    witnesses: int = 2
     provisional_days: int = 10
     doctor_roles: tuple[str, ...] = ("doctor", "village_doctor")
 
@@ -70,6 +89,7 @@ class Rules:
             "staff": (0, 20),
             "doctors": (0, 20),
             "encounters": (0, 1000),
+            "witnesses": (0, 4),
             "provisional_days": (0, 365),
         }
         for name, (low, high) in limits.items():
@@ -121,6 +141,7 @@ class VisitFacts:
     :ivar staff: (person, role) on duty
     :ivar review: words of ``REVIEW_REASONS``
     :ivar merged_into: the visit that carries this one's time
+    :ivar decision: of a person: "counted" or "refused"; None while nobody decided
     """
 
     visit: str
@@ -135,6 +156,7 @@ class VisitFacts:
     flags: tuple[str, ...] = ()
     merged_into: str | None = None
     open: bool = False
+    decision: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +196,12 @@ def judge_visit(facts: VisitFacts, rules: Rules) -> VisitVerdict:
         return VisitVerdict(facts.visit, VisitState.MERGED, (), tuple(sorted({*facts.flags, "merged_into"})))
     reasons = tuple(_shortcomings(facts, rules))
     flags = tuple(sorted(facts.flags))
+    if facts.decision is not None:
+        return _decided(facts, reasons, flags)
     if facts.open and (reasons or facts.review):
         return VisitVerdict(facts.visit, VisitState.OPEN, reasons + facts.review, flags)
+    if reasons == ("outside",) and "witness_conflict" in facts.review:
+        return VisitVerdict(facts.visit, VisitState.REVIEW, reasons + facts.review, flags)
     if "too_short" in reasons:
         return VisitVerdict(facts.visit, VisitState.SHORT, reasons + facts.review, flags)
     if reasons:
@@ -183,6 +209,21 @@ def judge_visit(facts: VisitFacts, rules: Rules) -> VisitVerdict:
     if facts.review:
         return VisitVerdict(facts.visit, VisitState.REVIEW, facts.review, flags)
     return VisitVerdict(facts.visit, VisitState.COUNTED, (), flags)
+
+
+def _decided(facts: VisitFacts, reasons: tuple[str, ...], flags: tuple[str, ...]) -> VisitVerdict:
+    """A person answers for what the machine could not tell; what is short stays short.
+
+    "Counted" also stands against a position that is contradicted by other witnesses.
+    """
+    flags = tuple(sorted({*flags, "decided_by_reviewer"}))
+    if facts.decision == "refused":
+        return VisitVerdict(facts.visit, VisitState.NOT_COUNTED, (*reasons, "refused_by_reviewer"), flags)
+    if "witness_conflict" in facts.review:
+        reasons = tuple(reason for reason in reasons if reason != "outside")
+    if "too_short" in reasons:
+        return VisitVerdict(facts.visit, VisitState.SHORT, reasons, flags)
+    return VisitVerdict(facts.visit, VisitState.NOT_COUNTED if reasons else VisitState.COUNTED, reasons, flags)
 
 
 def _shortcomings(facts: VisitFacts, rules: Rules) -> Iterable[str]:
@@ -243,9 +284,16 @@ def judge_month(
 
 
 def _one_vehicle_a_day(visits: Sequence[VisitFacts], verdicts: dict[str, VisitVerdict]) -> None:
-    """Two vehicles in one village on one day are one visit: the longer stay; their times are not added."""
+    """Two vehicles in one village on one day are one visit: the longer stay; their times are not added.
+
+    What a person refused does not stand in another vehicle's way.
+    """
     longest: dict[date, VisitFacts] = {}
-    present = [facts for facts in visits if facts.merged_into is None and facts.dwell_s is not None]
+    present = [
+        facts
+        for facts in visits
+        if facts.merged_into is None and facts.dwell_s is not None and facts.decision != "refused"
+    ]
     for facts in present:
         rival = longest.get(facts.day)
         if rival is None or (_dwell(facts), rival.visit) > (_dwell(rival), facts.visit):

@@ -1,4 +1,4 @@
-"""Where a vehicle was: from GNSS fixes to stays in villages, and tracks as they stand in the journal.
+"""Where a vehicle was: from GNSS fixes to stays in villages.
 
 Readings decided in the record's design, so that two implementations agree:
 
@@ -6,18 +6,19 @@ Readings decided in the record's design, so that two implementations agree:
 - entering (inside the area itself) and leaving (farther than 100 m outside, or in that band but firmly, by more than
   the accuracy, inside a neighbour) take effect after 60 s of agreeing valid fixes and count from the first of them;
 - dwell is the sum of steps of at most 15 min between valid inside fixes of one stay; a longer hole counts as inferred
-  only if the vehicle did not move, and never for more than the observed time; a hole in which it moved cuts the stay.
+  only if the vehicle was at rest (the odometer moved at most 100 m; without one: same position before and after), and
+  never for more than the observed time; a hole in which it moved cuts the stay;
+- what is hidden counts nothing and never helps (``Presence.conceal``): it ends the stay, and afterwards a fix belongs
+  to a village only where it would whatever was hidden.
 
 Pure: no clock, no files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta, timezone
-from math import ceil
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta, timezone
 
 from sync.areas import AreaIndex, Village, distance_m
 
@@ -49,6 +50,7 @@ class Stay:
     """One uninterrupted presence in a village.
 
     :ivar departed_at: None while it lasts (as far as the fixes tell)
+    :ivar seen_until: the last fix inside
     :ivar dwell_s: counted seconds, ``inferred_s`` of them from holes at rest
     :ivar flags: sorted; words of ``sync.coverage.FLAGS``
     """
@@ -56,9 +58,15 @@ class Stay:
     village_code: str
     arrived_at: datetime
     departed_at: datetime | None
+    seen_until: datetime
     dwell_s: float
     inferred_s: float
     flags: tuple[str, ...]
+
+    @property
+    def left_at(self) -> datetime:
+        """When it ended, as far as is known."""
+        return self.departed_at or self.seen_until
 
     @property
     def day(self) -> date:
@@ -115,6 +123,7 @@ class _Open:
             village_code=self.village.code,
             arrived_at=self.arrived_at,
             departed_at=departed_at,
+            seen_until=self.last.at,
             dwell_s=self.observed_s + self.counted_inferred_s,
             inferred_s=self.counted_inferred_s,
             flags=tuple(sorted(flags)),
@@ -129,18 +138,46 @@ class _Change:
     fixes: list[Fix]
 
 
+@dataclass
+class _Doubt:
+    """After something hidden, until a stay begins: fixes of ``wait_s`` only say where the vehicle is now."""
+
+    wait_s: float
+    since: datetime | None = None
+
+    def over(self, fix: Fix) -> bool:
+        if self.since is None:
+            self.since = fix.at
+        return (fix.at - self.since).total_seconds() >= self.wait_s
+
+
+Named = Callable[[datetime], "str | None"]
+"""Code of the village named on duty; None when nobody named one, ``NAMED_ELSEWHERE`` when it is not known which."""
+NAMED_ELSEWHERE = ""
+Moved = Callable[[datetime, datetime], "float | None"]
+"""Metres that the odometer moved between two moments; None without an odometer."""
+
+
 class Presence:
     """Follows fixes in the order of time; ``feed`` says when a village is entered or left.
 
-    :param named: code of the village named on duty, which wins where areas overlap; else the nearest centre does
+    :param named: wins where areas overlap; else the nearest centre does
     """
 
-    def __init__(self, villages: Sequence[Village], named: Callable[[datetime], str | None] = lambda at: None) -> None:
+    def __init__(
+        self,
+        villages: Sequence[Village],
+        named: Named = lambda at: None,
+        moved: Moved = lambda since, until: None,
+    ) -> None:
         self._index = AreaIndex(villages)
         self._named = named
+        self._moved = moved
         self._stay: _Open | None = None
         self._change: _Change | None = None
         self._last: Fix | None = None
+        self._doubt: _Doubt | None = None
+        self._not_before: datetime | None = None
         self._day: date | None = None
         self._midnight: datetime | None = None
 
@@ -173,10 +210,14 @@ class Presence:
         if refusal is not None:
             if refusal and self._stay:
                 self._stay.flags.add(refusal)
+            if refusal == "position_jump" and self._doubt is not None:
+                self._doubt, self._last = _Doubt(MAX_STEP_S), fix
             return []
         events = self._cut_after_travel(fix)
         self._last = fix
-        place = self._place(fix)
+        if self._doubt is not None and not self._doubt.over(fix):
+            return events
+        place = self._place(fix) if self._doubt is None else self._place_in_any_case(fix)
         if self._stay is not None and place is self._stay.village:
             self._change = None
             self._stay.step_to(fix)
@@ -186,9 +227,35 @@ class Presence:
             events += self._consider(place, fix)
         return events
 
+    def conceal(self, hole_s: float) -> list[Left]:
+        """What was recorded since the last fix is hidden, or the vehicle was not followed before this.
+
+        The stay ends with its last fix. What is hidden may have been anything: wild fixes that would have had the next
+        ones refused (for as long as the hole at most, and not for more than 15 min), a departure, another village. So
+        that time is waited, and then a village is entered only by fixes that lie in it wherever the vehicle came from.
+        """
+        if self._last is not None:
+            self._not_before = self._last.at
+        stay, self._stay, self._change, self._last = self._stay, None, None, None
+        waits = 0.0 if self._doubt is None else self._doubt.wait_s
+        self._doubt = _Doubt(min(MAX_STEP_S, max(hole_s, waits)))
+        return [] if stay is None else [Left(stay.village, stay.last.at, stay.as_stay(stay.last.at))]
+
+    def shift(self, by: timedelta) -> None:
+        """The clock that stamps fixes was set by so much: what is remembered moves with it."""
+        if self._stay is not None:
+            self._stay.arrived_at += by
+            self._stay.last = _moved_fix(self._stay.last, by)
+        if self._change is not None:
+            self._change.fixes = [_moved_fix(fix, by) for fix in self._change.fixes]
+        if self._last is not None:
+            self._last = _moved_fix(self._last, by)
+        self._day = self._midnight = None
+
     def _refusal(self, fix: Fix) -> str | None:
         """None for a valid fix, else the flag it leaves ("" for one out of order, which leaves none)."""
-        if self._last is not None and fix.at <= self._last.at:
+        before = self._last.at if self._last is not None else self._not_before
+        if before is not None and fix.at <= before:
             return ""
         if fix.spoof:
             return "spoof_flag"
@@ -202,6 +269,10 @@ class Presence:
         last = self._last
         if last is None or (last.latitude_deg == fix.latitude_deg and last.longitude_deg == fix.longitude_deg):
             return False
+        if (fix.at - last.at).total_seconds() > MAX_STEP_S:
+            return (
+                False  # one wild fix must not have all later ones refused; what follows a long hole is judged as such
+            )
         way_m = distance_m(last.latitude_deg, last.longitude_deg, fix.latitude_deg, fix.longitude_deg)
         return way_m > MAX_SPEED_M_S * (fix.at - last.at).total_seconds()
 
@@ -211,11 +282,18 @@ class Presence:
             return []
         self._change = None
         stay = self._stay
-        if stay is None or _at_rest(stay.last, fix):
+        if stay is None or self._at_rest(stay.last, fix):
             return []
         stay.flags.add("moved_during_gap")
         self._stay = None
         return [Left(stay.village, stay.last.at, stay.as_stay(stay.last.at))]
+
+    def _at_rest(self, before: Fix, after: Fix) -> bool:
+        moved_m = self._moved(before.at, after.at)
+        if moved_m is not None:
+            return 0 <= moved_m <= BUFFER_M
+        way_m = distance_m(before.latitude_deg, before.longitude_deg, after.latitude_deg, after.longitude_deg)
+        return way_m <= max(before.accuracy_m, after.accuracy_m) + BUFFER_M
 
     def _consider(self, place: Village | None, fix: Fix) -> list[Arrived | Left]:
         change = self._change
@@ -234,6 +312,7 @@ class Presence:
             events.append(Left(self._stay.village, first.at, self._stay.as_stay(first.at)))
         self._stay = self._change = None
         if change.village is not None:
+            self._doubt = None
             self._stay = _Open(change.village, first.at, first)
             for fix in change.fixes[1:]:
                 self._stay.step_to(fix)
@@ -241,10 +320,18 @@ class Presence:
         return events
 
     def _place(self, fix: Fix) -> Village | None:
+        return self._place_from(self._stay.village if self._stay else None, fix)
+
+    def _place_in_any_case(self, fix: Fix) -> Village | None:
+        """The village this one fix belongs to wherever the vehicle was before; None when that would decide."""
+        places = [self._place_from(None, fix)]
+        places += [self._place_from(before, fix) for before in self._index.near(fix.latitude_deg, fix.longitude_deg)]
+        return places[0] if all(place is places[0] for place in places) else None
+
+    def _place_from(self, current: Village | None, fix: Fix) -> Village | None:
         """The village this one fix belongs to, given where the vehicle is already."""
         latitude, longitude = fix.latitude_deg, fix.longitude_deg
         near = self._index.near(latitude, longitude)
-        current = self._stay.village if self._stay else None
         if not near:
             return None
         today = self._local_day(fix.at)
@@ -262,6 +349,8 @@ class Presence:
         if len(villages) < 2:
             return villages[0] if villages else None
         named = self._named(fix.at)
+        if named == NAMED_ELSEWHERE:
+            return None
         return min(
             villages,
             key=lambda village: (
@@ -278,80 +367,14 @@ class Presence:
         return self._day
 
 
-def _at_rest(before: Fix, after: Fix) -> bool:
-    """Same position, within accuracy + 100 m, before and after a hole."""
-    way_m = distance_m(before.latitude_deg, before.longitude_deg, after.latitude_deg, after.longitude_deg)
-    return way_m <= max(before.accuracy_m, after.accuracy_m) + BUFFER_M
+def _moved_fix(fix: Fix, by: timedelta) -> Fix:
+    return replace(fix, at=fix.at + by)
 
 
-def stays(
-    fixes: Iterable[Fix], villages: Sequence[Village], named: Callable[[datetime], str | None] = lambda at: None
-) -> list[Stay]:
+def stays(fixes: Iterable[Fix], villages: Sequence[Village], named: Named = lambda at: None) -> list[Stay]:
     """All stays of a track, in order; the last one has ``departed_at`` None when the track ends inside."""
     presence = Presence(villages, named)
     found = [event.stay for fix in fixes for event in presence.feed(fix) if isinstance(event, Left)]
     if presence.stay is not None:
         found.append(presence.stay)
     return found
-
-
-# tracks in the journal (entry kind track/1) ---------------------------------------------------------------------------
-
-
-def track_fields(fixes: Sequence[Fix]) -> dict[str, Any]:
-    """Fields of a ``track/1`` entry: the first fix, then steps ``[dt_s, dlat_e7, dlon_e7, accuracy_m, satellites]``.
-
-    Each step is the difference to the fix before it; seconds are rounded on the way from the start, so that nothing
-    adds up. A fix with the spoofing flag has a sixth number 1; for the first fix that is a step of dt 0.
-
-    :raises ValueError: no fixes
-    """
-    if not fixes:
-        raise ValueError("a track needs at least one fix")
-    first = fixes[0]
-    dt_s, latitude, longitude = 0, _e7(first.latitude_deg), _e7(first.longitude_deg)
-    fields: dict[str, Any] = {
-        "started_at": _written(first.at),
-        "lat_e7": latitude,
-        "lon_e7": longitude,
-        "accuracy_m": ceil(first.accuracy_m),
-        "satellites": first.satellites,
-    }
-    steps = [[0, 0, 0, ceil(first.accuracy_m), first.satellites, 1]] if first.spoof else []
-    for fix in fixes[1:]:
-        now = round((fix.at - first.at).total_seconds()), _e7(fix.latitude_deg), _e7(fix.longitude_deg)
-        step = [now[0] - dt_s, now[1] - latitude, now[2] - longitude, ceil(fix.accuracy_m), fix.satellites]
-        steps.append([*step, 1] if fix.spoof else step)
-        dt_s, latitude, longitude = now
-    fields["steps"] = steps
-    return fields
-
-
-def fixes_of_track(fields: Mapping[str, Any]) -> list[Fix]:
-    """The fixes of a ``track/1`` entry.
-
-    :raises ValueError: a field is missing or of the wrong kind
-    """
-    try:
-        at = datetime.fromisoformat(fields["started_at"]).astimezone(UTC)
-        latitude, longitude = int(fields["lat_e7"]), int(fields["lon_e7"])
-        fixes = [Fix(at, latitude / 1e7, longitude / 1e7, float(fields["accuracy_m"]), int(fields["satellites"]))]
-        for dt_s, dlat_e7, dlon_e7, accuracy_m, satellites, *spoof in fields["steps"]:
-            at += timedelta(seconds=dt_s)
-            latitude, longitude = latitude + dlat_e7, longitude + dlon_e7
-            fix = Fix(at, latitude / 1e7, longitude / 1e7, float(accuracy_m), satellites, bool(spoof and spoof[0]))
-            if dt_s == 0 and len(fixes) == 1:
-                fixes[0] = fix
-            else:
-                fixes.append(fix)
-    except (KeyError, TypeError, ValueError, OverflowError) as fault:
-        raise ValueError(f"not a track: {fault}") from fault
-    return fixes
-
-
-def _e7(degrees: float) -> int:
-    return round(degrees * 1e7)
-
-
-def _written(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"

@@ -19,9 +19,11 @@ from devices.events import emit
 from sync.county.database import Database
 from sync.county.mirror import Mirror
 from sync.county.schema import day_stays, entry_facts, logs, projected, set_aside
-from sync.presence import fixes_of_track, local_day
+from sync.presence import local_day
 from sync.projection import rows
 from sync.records import Entry, EntryUnreadable, format_time, read_entry
+from sync.registry_entries import ORIGIN_PREFIX
+from sync.tracks import track_of
 
 BATCH_ENTRIES = 2000
 
@@ -50,7 +52,10 @@ class Interpreter:
         with self._one_at_a_time, self._database.write() as connection:
             for table in (*projected.values(), entry_facts, set_aside, day_stays):
                 connection.execute(delete(table))
-            connection.execute(update(logs).values(interpreted=0, last_entry_at=None, practice=False))
+            vehicles_logs = ~logs.c.origin.startswith(ORIGIN_PREFIX, autoescape=True)
+            connection.execute(
+                update(logs).where(vehicles_logs).values(interpreted=0, last_entry_at=None, practice=False)
+            )
         return self.catch_up_all()
 
     def _next_batch(self, origin: str) -> list[tuple[int, bytes]]:
@@ -133,8 +138,8 @@ class _Reading:
 def _touched_days(entry: Entry) -> set[str]:
     """Local days whose stays the entry may change: the day before too, because a stay may reach across midnight."""
     if entry.kind == "track/1":
-        fixes = fixes_of_track(entry.fields)
-        return set(_days((fixes[0].at, fixes[-1].at)))
+        points = track_of(entry.fields).points
+        return set(_days((points[0].at, points[-1].at)))
     if entry.kind in ("visit_opened/1", "visit_closed/1"):
         return set(_days((entry.at,)))
     return set()

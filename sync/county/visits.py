@@ -16,8 +16,9 @@ from sync.county.interpretation import said
 from sync.county.registry import Registry
 from sync.county.schema import day_stays, logs, projected
 from sync.coverage import VisitFacts
-from sync.presence import LOCAL, Fix, Stay, fixes_of_track, local_day, stays
+from sync.presence import LOCAL, Fix, Stay, local_day, stays
 from sync.records import format_time, parse_time
+from sync.tracks import fixes_of_track
 
 OPEN_FOR = timedelta(hours=24)
 """A visit that nobody ended is taken as ended after this."""
@@ -247,11 +248,11 @@ def _record(row: Row) -> VisitRecord:
 
 def _write_stay(stay: Stay) -> list[Any]:
     departed = format_time(stay.departed_at) if stay.departed_at else None
-    return [stay.village_code, format_time(stay.arrived_at), departed, stay.dwell_s, stay.inferred_s, list(stay.flags)]
+    times = [format_time(stay.arrived_at), departed, format_time(stay.seen_until)]
+    return [stay.village_code, *times, stay.dwell_s, stay.inferred_s, list(stay.flags)]
 
 
 def _read_stay(written: list[Any]) -> Stay:
-    code, arrived, departed, dwell_s, inferred_s, flags = written
-    return Stay(
-        code, parse_time(arrived), parse_time(departed) if departed else None, dwell_s, inferred_s, tuple(flags)
-    )
+    code, arrived, departed, seen, dwell_s, inferred_s, flags = written
+    left = parse_time(departed) if departed else None
+    return Stay(code, parse_time(arrived), left, parse_time(seen), dwell_s, inferred_s, tuple(flags))

@@ -18,10 +18,11 @@ from sync.county.app import County, create_county
 from sync.county.settings import CountySettings
 from sync.county_client import CountyClient
 from sync.notes import SeedSigner
-from sync.presence import LOCAL, Fix, track_fields
+from sync.presence import LOCAL, Fix
 from sync.recordings import Recordings
 from sync.records import Draft, format_time
 from sync.store import Store
+from sync.tracks import track_fields
 from sync.uploader import Delivered, Uploader
 
 TOWNSHIP = Path(__file__).parents[2] / "xunzhen" / "demo" / "township.geojson"

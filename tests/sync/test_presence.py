@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sync.areas import METRES_PER_DEGREE, Village
-from sync.presence import Arrived, Fix, Left, Presence, fixes_of_track, stays, track_fields
+from sync.presence import Arrived, Fix, Left, Presence, stays
+from sync.tracks import fixes_of_track, track_fields
 
 START = datetime(2026, 9, 1, 0, 20, tzinfo=UTC)
 UP = 1000 / METRES_PER_DEGREE

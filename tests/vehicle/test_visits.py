@@ -15,9 +15,10 @@ from devices.errors import AskPerson
 from devices.readings import Position
 from sync.areas import Village
 from sync.identifiers import Identifiers
-from sync.presence import LOCAL, fixes_of_track, stays
+from sync.presence import LOCAL, stays
 from sync.records import Draft, read_entry
 from sync.store import Store
+from sync.tracks import fixes_of_track
 from tests.vehicle.conftest import FAR, MORNING, NEAR, ROAD, at_place, counting_bytes, open_store
 from vehicle.clinic.staff import Person
 from vehicle.commits import Commits

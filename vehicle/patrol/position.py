@@ -14,8 +14,9 @@ from devices.clock import Clock
 from devices.events import emit
 from devices.readings import Position, Stamped
 from sync.areas import Village
-from sync.presence import Arrived, Fix, Left, Presence, track_fields
+from sync.presence import Arrived, Fix, Left, Presence
 from sync.records import Draft
+from sync.tracks import track_fields
 from vehicle.commits import Commits
 
 POINT_EVERY_S = 10.0

@@ -18,8 +18,9 @@ from devices.errors import AskPerson
 from devices.events import emit
 from sync.areas import Village
 from sync.canonical import Json
-from sync.presence import Arrived, Fix, Left, fixes_of_track, local_day
+from sync.presence import Arrived, Fix, Left, local_day
 from sync.records import Draft, format_time, parse_time
+from sync.tracks import fixes_of_track
 from vehicle.clinic.staff import Person
 from vehicle.commits import Commits
 from vehicle.patrol.position import Patrol

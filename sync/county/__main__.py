@@ -12,6 +12,7 @@ from pathlib import Path
 from devices.errors import AskPerson
 from sync.county.accounts import ROLES
 from sync.county.app import County, open_county
+from sync.county.freezing import unfreeze
 from sync.county.settings import read_county_settings
 from sync.keys import fingerprint
 
@@ -54,6 +55,9 @@ def _do(county: County, chosen: argparse.Namespace) -> str:
         case "revoke":
             county.fleet.revoke(chosen.origin)
             said = f"the key of {chosen.origin} is revoked"
+        case "unfreeze":
+            unfreeze(county.database, chosen.origin, chosen.reason)
+            said = f"{chosen.origin}: {chosen.reason.strip()}"
         case "import-villages":
             villages = county.registry.import_villages(json.loads(chosen.file.read_text(encoding="utf-8")), BY)
             said = f"{len(villages)} villages"
@@ -98,6 +102,9 @@ def _parser() -> argparse.ArgumentParser:
     enrol.add_argument("--vehicle", default="", help="short id, else the first part of the origin")
     enrol.add_argument("--plate", default="")
     commands.add_parser("revoke", help="take nothing more from a vehicle's key").add_argument("origin")
+    thaw = commands.add_parser("unfreeze", help="take a log again that was frozen because it did not extend itself")
+    thaw.add_argument("origin")
+    thaw.add_argument("--reason", required=True, help="why it may go on, for the audit")
 
     commands.add_parser("import-villages", help="a new list of villages as GeoJSON").add_argument("file", type=Path)
     commands.add_parser("set-rules", help="a new version of the rules").add_argument("rules", help="JSON object")

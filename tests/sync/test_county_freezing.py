@@ -14,6 +14,7 @@ from test_county_intake import Post, asking, fill, stored, upload
 
 from devices.clock import SimulatedClock
 from sync import wire
+from sync.county.__main__ import main
 from sync.county.freezing import (
     NOT_LINKED,
     SAME_SIZE,
@@ -157,6 +158,26 @@ async def test_a_vehicle_that_repeats_itself_fills_no_disk(founded: Founded, van
         unfreeze(founded.county.database, van.store.origin, "again")
         await post.checkpoint(wire.AddCheckpoint(26, (), note))
     assert stored(founded, refused_checkpoints) == 1
+
+
+async def test_the_command_line_lifts_it_and_the_audit_has_the_reason(
+    founded: Founded, van: Van, post: Post, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(van, 25)
+    await van.deliver()
+    note = Checkpoint(van.store.origin, 26, b"\x07" * 32).signed(van.signer)
+    await post.checkpoint(wire.AddCheckpoint(26, (), note))
+    settings = tmp_path / "county.toml"
+    settings.write_text(
+        f'name = "青峪县"\ndata = "county"\norigin = "county.qingyu.example"\ndatabase = "{founded.database}"\n'
+    )
+    thaw = ["--settings", str(settings), "unfreeze", van.store.origin, "--reason"]
+    assert main([*thaw, "数据盘核对无误"]) == 0
+    assert frozen(founded.county.database, van.store.origin) is None
+    (line,) = [line for line in founded.county.audit.latest() if line.action == "unfreeze"]
+    assert line.what == f"{van.store.origin}: 数据盘核对无误"
+    assert main([*thaw, "once more"]) == 1
+    assert "is not frozen" in capsys.readouterr().err
 
 
 async def test_what_was_frozen_stays_so_over_a_restart(founded: Founded, van: Van, post: Post) -> None:

@@ -1,109 +1,161 @@
-"""kill -9 of the real store in a loop: ``python -m tests.sync.crash_loop --cycles 20``.
+"""kill -9 of van and county in a loop, over real HTTP: ``python -m tests.sync.crash_loop --cycles 500``.
 
-Each cycle forks a writer that commits batches and recordings and says what it was promised; it is killed at a random
-moment. The store is opened again, and everything that was promised must be there, once. Prints one JSON line.
+A van (store, recordings, ECG, uploader) delivers to a county (uvicorn, SQLite); at a random moment one of them or both
+are killed. After every kill, nothing that the store or the county acknowledged may be missing or there twice; after
+``CYCLES_OF_A_PAIR`` kills the van delivers the rest, and both must hold the same. Prints one JSON line.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
-import select
-import signal
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 
-from devices.clock import SystemClock
-from sync.merkle import leaf_hash, root_of
-from sync.notes import SeedSigner
-from sync.recordings import Recordings
-from sync.records import Draft, read_entry
-from sync.store import Store
-from tests.sync.conftest import ORIGIN, reading, recording
+from sync.county.settings import CountySettings
+from sync.notes import VerifierKey
+from tests.powercut.audit import Found, audit
+from tests.powercut.children import Child, ChildEnded
+from tests.powercut.cycles import Tally, in_child
+from tests.powercut.promises import READY, Promises
+from tests.powercut.writer import Life, Mix, write_for_ever
+from tests.sync.crash_audit import compare_both, look_at_county
+from tests.sync.crash_processes import (
+    DELIVERED,
+    deliver_the_rest,
+    found_county,
+    free_port,
+    read_all,
+    serve_county,
+    uploader_to,
+)
 
-LONGEST_LIFE_S = 0.2
-CYCLES_OF_A_JOURNAL = 20
-"""Then a new one is begun, as the check reads all of it."""
-
-
-def open_store(folder: Path) -> Store:
-    return Store.open(folder, ORIGIN, SeedSigner(ORIGIN, b"v" * 32), SystemClock(), vehicle="van-07")
-
-
-def write_for_ever(folder: Path, out: int, seed: int) -> None:
-    """Says "<n> <leaf hash>" per entry once committed, "ready" first."""
-    chance = random.Random(seed)
-    store, recordings = open_store(folder), Recordings(folder / "recordings")
-    os.write(out, b"ready\n")
-    number = 0
-    while True:
-        drafts: list[Draft] = [reading(number + k) for k in range(chance.choice((1, 1, 1, 5, 20)))]
-        number += len(drafts)
-        if chance.random() < 0.15:
-            drafts.append(recording(*recordings.store(chance.randbytes(chance.randrange(1000, 200_000)), "clip/x")))
-        entries = store.commit_now(*drafts)
-        os.write(out, "".join(f"{entry.n} {entry.leaf_hash.hex()}\n" for entry in entries).encode())
+LONGEST_LIFE_S = 0.4
+LONGEST_START_S = 60.0
+LONGEST_DELIVERY_S = 120.0
+CYCLES_OF_A_PAIR = 25
+VICTIMS = (("van",), ("county",), ("van", "county"))
+MIX = Mix("clinic", 0.1, ecg=True, delivery=True, pause_s=0.02)
 
 
-def life(folder: Path, seed: int, chance: random.Random) -> list[tuple[int, str]]:
-    """One writer from birth to kill; what it was promised."""
-    read_end, write_end = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(read_end)
-        try:
-            write_for_ever(folder, write_end, seed)
-        finally:
-            os._exit(1)
-    os.close(write_end)
-    said = b""
-    until_s = None
-    while True:
-        timeout_s = 30.0 if until_s is None else max(0.0, until_s - time.monotonic())
-        if not select.select([read_end], [], [], timeout_s)[0]:
-            break
-        part = os.read(read_end, 1 << 16)
-        if not part:
-            break
-        said += part
-        if until_s is None and b"ready\n" in said:
-            until_s = time.monotonic() + chance.random() * LONGEST_LIFE_S
-    os.kill(child, signal.SIGKILL)
-    while part := os.read(read_end, 1 << 16):
-        said += part
-    os.close(read_end)
-    os.waitpid(child, 0)
-    if b"ready\n" not in said:
-        raise RuntimeError("the writer never came up")
-    lines = said.decode().rpartition("\n")[0].splitlines()
-    return [(int(line.split()[0]), line.split()[1]) for line in lines if line != "ready"]
+class Pair:
+    """A van and its county, each killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.van_folder = folder / "van"
+        self.settings = CountySettings(name="青峪县", data=folder / "county", origin="county.example", port=free_port())
+        founding = Child(lambda say: found_county(self.settings, say))
+        key, _ = founding.listen(LONGEST_START_S)
+        founding.kill()
+        self.county_key = VerifierKey.parse(key.decode().strip())
+        self.make_uploader = uploader_to(self.settings, self.county_key)
+        self.promises = Promises()
+        self._children: dict[str, Child] = {}
+        self._said = b""
+
+    def start(self, life: Life) -> None:
+        """Bring up whoever is down, the county first."""
+        if "county" not in self._children:
+            self._up("county", Child(lambda say: serve_county(self.settings, say)))
+        if "van" not in self._children:
+            self._said = b""
+            self._up("van", Child(lambda say: write_for_ever(self.van_folder, life, say, self.make_uploader)))
+
+    def live(self, seconds: float) -> None:
+        """:raises ChildEnded: the van ended by itself"""
+        said, ended = self._children["van"].listen(seconds)
+        self._said += said
+        if ended:
+            raise ChildEnded(f"the van ended: {self._children['van'].last_words()}")
+
+    def kill(self, what: str) -> None:
+        child = self._children.pop(what, None)
+        said = child.kill() if child else b""
+        if what == "van":
+            self._said += said
+            self.promises.hear(self._said)
+
+    def deliver_the_rest(self) -> None:
+        """:raises ChildEnded: it is not all delivered in time"""
+        van = Child(lambda say: deliver_the_rest(self.van_folder, self.make_uploader, say))
+        van.listen_until(DELIVERED, LONGEST_DELIVERY_S)
+        van.kill()
+
+    def read_all(self) -> None:
+        """Both must be down."""
+        county = Child(lambda say: read_all(self.settings, say))
+        county.listen(LONGEST_DELIVERY_S)
+        county.kill()
+
+    def close(self) -> None:
+        for what in tuple(self._children):
+            self.kill(what)
+
+    def _up(self, what: str, child: Child) -> None:
+        self._said += child.listen_until(READY, LONGEST_START_S)
+        self._children[what] = child
 
 
-def check(folder: Path, promised: dict[int, str]) -> list[str]:
-    """Opens the store again; what is wrong with it."""
-    store, recordings = open_store(folder), Recordings(folder / "recordings")
+def cycle(pair: Pair, life: Life, chance: random.Random) -> Found:
+    """One kill, and what is wrong afterwards."""
+    pair.start(life)
+    pair.live(chance.random() * LONGEST_LIFE_S)
+    victims = chance.choice(VICTIMS)
+    for what in victims:
+        pair.kill(what)
+    found = Found()
+    if "van" in victims:
+        found = in_child(lambda: audit(pair.van_folder, pair.promises, life.number, pair.county_key))
+        pair.promises.hear(found.said.encode())
+        pair.promises.ecg.clear()  # recordings now
+    look_at_county(pair.settings.data, pair.van_folder, pair.promises, found)
+    return found
+
+
+def settle(pair: Pair, life: Life) -> Found:
+    """The end of a pair: the rest is delivered and read, then both have the same."""
+    pair.start(life)
+    pair.kill("van")
+    pair.deliver_the_rest()
+    pair.kill("county")
+    pair.read_all()
+    found = Found()
+    look_at_county(pair.settings.data, pair.van_folder, pair.promises, found)
+    compare_both(pair.settings.data, pair.van_folder, found)
+    return found
+
+
+def run_pair(folder: Path, first: int, cycles: int, chance: random.Random, tally: Tally) -> None:
+    pair = Pair(folder)
     try:
-        bodies = store.entries(0, store.size())
-        leaves = [leaf_hash(body) for body in bodies]
-        faults = [f"entry {n} lost" for n, leaf in promised.items() if n >= len(leaves) or leaves[n].hex() != leaf]
-        if len(bodies) != store.size() or root_of(leaves) != store.root(store.size()):
-            faults.append("root does not fit the entries")
-        said = [read_entry(body, n) for n, body in enumerate(bodies)]
-        boots = [entry.boot for entry in said if entry.kind == "boot/1"]
-        if boots != list(range(1, len(boots) + 1)):
-            faults.append(f"boots {boots}")
-        named = [entry.fields["sha256"] for entry in said if entry.kind == "recording/1"]
-        faults += [f"recording {sha256} lost" for sha256 in named if not recordings.intact(sha256)]
-        rows = store.read("SELECT (SELECT count(*) FROM recordings) AS recordings")[0]
-        if rows["recordings"] != len(set(named)):
-            faults.append("tables do not fit the journal")
-        return faults
+        for number in range(first, first + cycles):
+            tally.add(cycle(pair, Life(number, chance.randrange(1 << 30), MIX), chance))
+        found = settle(pair, Life(first + cycles, 0, MIX))
+        tally.faults += found.faults
+        tally.lost += found.lost
+    except ChildEnded as fault:
+        tally.faults.append(str(fault))
     finally:
-        store.close()
+        pair.close()
+        tally.entries += len(pair.promises.entries)
+        tally.recordings += len(pair.promises.recordings)
+
+
+def run_kills(cycles: int, seed: int, folder: Path | None = None) -> Tally:
+    """
+    :param folder: on the disk to be tried; a temporary one when None
+    """
+    tally, chance = Tally("T0"), random.Random(seed)
+    began_s = time.monotonic()
+    for first in range(1, cycles + 1, CYCLES_OF_A_PAIR):
+        with tempfile.TemporaryDirectory(dir=folder) as name:
+            run_pair(Path(name), first, min(CYCLES_OF_A_PAIR, cycles + 1 - first), chance, tally)
+    tally.seconds = time.monotonic() - began_s
+    return tally
 
 
 def main() -> int:
@@ -112,17 +164,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="on the disk to be tried; a temporary one when left out")
     chosen = parser.parse_args()
-    chance = random.Random(chosen.seed)
-    acknowledged, faults = 0, []
-    for first in range(0, chosen.cycles, CYCLES_OF_A_JOURNAL):
-        promised: dict[int, str] = {}
-        with tempfile.TemporaryDirectory(dir=chosen.folder) as name:
-            for cycle in range(first, min(first + CYCLES_OF_A_JOURNAL, chosen.cycles)):
-                promised.update(life(Path(name), chosen.seed * 100_000 + cycle, chance))
-                faults += check(Path(name), promised)
-        acknowledged += len(promised)
-    print(json.dumps({"cycles": chosen.cycles, "acknowledged": acknowledged, "faults": faults[:20]}))
-    return 1 if faults else 0
+    tally = run_kills(chosen.cycles, chosen.seed, chosen.folder)
+    print(json.dumps(asdict(tally)))
+    return 1 if tally.faults else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Killed with -9 while it writes, the store has every entry that it acknowledged, once, and their recordings."""
+"""Killed with -9 at any moment, van and county have every entry and recording that was acknowledged, once."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_nothing_acknowledged_is_lost_in_twenty_kills(tmp_path: Path) -> None:
+def test_nothing_acknowledged_is_lost_or_doubled_in_twenty_kills(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.sync.crash_loop", "--cycles", "20", "--folder", str(tmp_path)],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=400,
         check=False,
     )
     assert done.stdout, done.stderr
     said = json.loads(done.stdout)
     assert said["faults"] == []
-    assert said["acknowledged"] > 100, "killed before it wrote anything, the loop proves nothing"
+    assert said["entries"] > 100, "killed before it wrote anything, the loop proves nothing"

@@ -1,0 +1,130 @@
+"""``python -m tests.powercut``: power cuts of the real store, and stores that break their word, in one table.
+
+T1 and T2 as in the module ``disks``. Exit 0 when every promise was kept and every control was caught, 1 when not,
+3 when this machine can't do it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.powercut.controls import CONTROLS
+from tests.powercut.cycles import Tally, run_cycles
+from tests.powercut.disks import CachingDisk, Disk, PlainDisk
+from tests.powercut.loop_device import LoopDevice, NoLoopDevice
+from tests.powercut.mounts import enter_private_namespace, mount, unmount
+from tests.powercut.writer import MIXES
+
+CANNOT = 3
+CAUGHT_AT_LEAST = 0.4
+LEVELS: dict[str, Callable[[Path], Disk]] = {"T1": PlainDisk, "T2": CachingDisk}
+SCRATCH_BYTES = 256 << 20
+
+
+def main() -> int:
+    chosen = _arguments()
+    lacking = what_is_lacking()
+    if lacking:
+        print(f"skipped: needs root, loop devices and /dev/fuse ({lacking})")
+        return CANNOT
+    tallies: list[Tally] = []
+    with scratch() as work:
+        for level, cycles in (("T1", chosen.t1), ("T2", chosen.t2)):
+            for tally in run_level(level, work, cycles, chosen.controls, chosen.seed):
+                print(f"{tally.name}: {tally.cycles} cycles in {tally.seconds:.0f} s", file=sys.stderr)
+                tallies.append(tally)
+    print(table(tallies))
+    for tally in tallies:
+        for fault in tally.faults if _failed(tally) else ():
+            print(f"{tally.name}: {fault}")
+    return 1 if any(map(_failed, tallies)) else 0
+
+
+def run_level(level: str, work: Path, cycles: int, controls: int, seed: int) -> Iterator[Tally]:
+    """The store itself, then each control on the same disk."""
+    if not cycles:
+        return
+    folder = work / level
+    folder.mkdir()
+    disk = LEVELS[level](folder)
+    try:
+        yield run_cycles(level, disk, cycles, seed)
+        for control in CONTROLS if controls else ():
+            yield run_cycles(f"{level}, {control}", disk, controls, seed, control, MIXES[-1:])
+    finally:
+        disk.close()
+
+
+def table(tallies: list[Tally]) -> str:
+    """One line each, columns aligned."""
+    head = ("", "cycles", "entries acknowledged", "recordings", "lost", "violations", "caught", "s/cycle")
+    rows = [head]
+    for tally in tallies:
+        each_s, caught = tally.seconds / max(1, tally.cycles), f"{tally.caught / max(1, tally.cycles):.0%}"
+        counts = map(str, (tally.cycles, tally.entries, tally.recordings, tally.lost, tally.caught))
+        rows.append((tally.name, *counts, caught if _is_control(tally) else "", f"{each_s:.2f}"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(_aligned, row, widths, [True] + [False] * (len(head) - 1))) for row in rows)
+
+
+def _aligned(cell: str, width: int, left: bool) -> str:
+    return cell.ljust(width) if left else cell.rjust(width)
+
+
+def what_is_lacking() -> str | None:
+    """Why no power can be cut here; else this process is in a mount namespace of its own afterwards."""
+    if os.geteuid() != 0:
+        return "not root"
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        return "no /dev/fuse"
+    if not shutil.which("mkfs.ext4", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"):
+        return "no mkfs.ext4"
+    try:
+        LoopDevice().release()
+        enter_private_namespace()
+    except (NoLoopDevice, OSError) as fault:
+        return str(fault)
+    return None
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder in memory that nobody else sees."""
+    folder = Path(tempfile.mkdtemp(prefix="powercut-"))
+    mount("tmpfs", folder, "tmpfs", f"size={SCRATCH_BYTES},mode=700")
+    try:
+        yield folder
+    finally:
+        unmount(folder)
+        folder.rmdir()
+
+
+def _is_control(tally: Tally) -> bool:
+    return "," in tally.name
+
+
+def _failed(tally: Tally) -> bool:
+    """A promise broken, or a control that got away too often."""
+    if _is_control(tally):
+        return tally.caught < CAUGHT_AT_LEAST * tally.cycles
+    return tally.caught > 0 or tally.lost > 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.powercut", description=__doc__)
+    parser.add_argument("--t1", type=int, default=50, help="cycles on ext4 that is shut down")
+    parser.add_argument("--t2", type=int, default=50, help="cycles on a disk with a volatile write cache")
+    parser.add_argument("--controls", type=int, default=10, help="cycles of each control on each level")
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

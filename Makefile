@@ -4,14 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench screenshots pins clean
+.PHONY: demo test check bench powercut screenshots pins clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/xunzhen demo $(if $(FRESH),--fresh) $(if $(ECG),--ecg "$(ECG)") $(if $(TRACK),--track "$(TRACK)") \
 		$(if $(ULTRASOUND),--ultrasound "$(ULTRASOUND)") $(if $(ROOM),--room "$(ROOM)") $(DEMO)
 
 test: $(VENV)/.test
-	@scripts/install-debian-packages chromium fonts-noto-cjk dbus systemd postgresql
+	@scripts/install-debian-packages chromium fonts-noto-cjk dbus systemd postgresql e2fsprogs fuse3
 	$(BIN)/python -m pytest $(TESTS)
 
 check: $(VENV)/.test
@@ -25,6 +25,11 @@ check: $(VENV)/.test
 
 bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks
+
+# About 20 minutes. Needs root, loop devices and /dev/fuse; tests/powercut says what it does.
+powercut: $(VENV)/.test
+	@scripts/install-debian-packages e2fsprogs fuse3
+	nice $(BIN)/python -m tests.powercut --kills 500 --t1 1000 --t2 1000 --controls 100
 
 screenshots: $(VENV)/.test
 	@scripts/install-debian-packages chromium fonts-noto-cjk dbus

@@ -1,7 +1,7 @@
 """``python -m tests.powercut``: power cuts of the real store, and stores that break their word, in one table.
 
-T1 and T2 as in the module ``disks``. Exit 0 when every promise was kept and every control was caught, 1 when not,
-3 when this machine can't do it.
+T0 is kill -9 of van and county (``tests.sync.crash_loop``), T1 and T2 are power cuts (``disks``). Exit 0 when every
+promise was kept and every control was caught often enough, 1 when not, 3 when this machine can't cut power.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tests.powercut.disks import CachingDisk, Disk, PlainDisk
 from tests.powercut.loop_device import LoopDevice, NoLoopDevice
 from tests.powercut.mounts import enter_private_namespace, mount, unmount
 from tests.powercut.writer import MIXES
+from tests.sync.crash_loop import run_kills
 
 CANNOT = 3
 CAUGHT_AT_LEAST = 0.4
@@ -30,21 +31,27 @@ SCRATCH_BYTES = 256 << 20
 
 def main() -> int:
     chosen = _arguments()
-    lacking = what_is_lacking()
+    lacking = what_is_lacking() if chosen.t1 or chosen.t2 else None
+    tallies: list[Tally] = []
+    for tally in run_all(chosen, can_cut=lacking is None):
+        print(f"{tally.name}: {tally.cycles} cycles in {tally.seconds:.0f} s", file=sys.stderr)
+        tallies.append(tally)
+    print(table(tallies))
+    for tally in filter(failed, tallies):
+        print("\n".join(f"{tally.name}: {fault}" for fault in tally.faults))
     if lacking:
         print(f"skipped: needs root, loop devices and /dev/fuse ({lacking})")
-        return CANNOT
-    tallies: list[Tally] = []
+    return 1 if any(map(failed, tallies)) else CANNOT if lacking else 0
+
+
+def run_all(chosen: argparse.Namespace, can_cut: bool) -> Iterator[Tally]:
+    if chosen.kills:
+        yield run_kills(chosen.kills, chosen.seed)
+    if not can_cut:
+        return
     with scratch() as work:
         for level, cycles in (("T1", chosen.t1), ("T2", chosen.t2)):
-            for tally in run_level(level, work, cycles, chosen.controls, chosen.seed):
-                print(f"{tally.name}: {tally.cycles} cycles in {tally.seconds:.0f} s", file=sys.stderr)
-                tallies.append(tally)
-    print(table(tallies))
-    for tally in tallies:
-        for fault in tally.faults if _failed(tally) else ():
-            print(f"{tally.name}: {fault}")
-    return 1 if any(map(_failed, tallies)) else 0
+            yield from run_level(level, work, cycles, chosen.controls, chosen.seed)
 
 
 def run_level(level: str, work: Path, cycles: int, controls: int, seed: int) -> Iterator[Tally]:
@@ -65,7 +72,7 @@ def run_level(level: str, work: Path, cycles: int, controls: int, seed: int) -> 
 def table(tallies: list[Tally]) -> str:
     """One line each, columns aligned."""
     head = ("", "cycles", "entries acknowledged", "recordings", "lost", "violations", "caught", "s/cycle")
-    rows = [head]
+    rows: list[tuple[str, ...]] = [head]
     for tally in tallies:
         each_s, caught = tally.seconds / max(1, tally.cycles), f"{tally.caught / max(1, tally.cycles):.0%}"
         counts = map(str, (tally.cycles, tally.entries, tally.recordings, tally.lost, tally.caught))
@@ -110,15 +117,16 @@ def _is_control(tally: Tally) -> bool:
     return "," in tally.name
 
 
-def _failed(tally: Tally) -> bool:
-    """A promise broken, or a control that got away too often."""
+def failed(tally: Tally) -> bool:
+    """A promise was broken, or a control got away too often."""
     if _is_control(tally):
         return tally.caught < CAUGHT_AT_LEAST * tally.cycles
-    return tally.caught > 0 or tally.lost > 0
+    return bool(tally.faults)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.powercut", description=__doc__)
+    parser.add_argument("--kills", type=int, default=0, help="kill -9 of van and county")
     parser.add_argument("--t1", type=int, default=50, help="cycles on ext4 that is shut down")
     parser.add_argument("--t2", type=int, default=50, help="cycles on a disk with a volatile write cache")
     parser.add_argument("--controls", type=int, default=10, help="cycles of each control on each level")

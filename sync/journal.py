@@ -6,6 +6,7 @@ Not thread-safe; ``sync.store`` gives it its own thread.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -18,16 +19,18 @@ from typing import TypeVar
 
 from sqlite_utils import Database
 
+from devices.events import emit
 from sync.database import DiskFull, in_our_words, not_opened, unreadable
 from sync.merkle import HASH_BYTES, Frontier, leaf_hash, subtree_root
 from sync.migrations import create_projection, migrations, projection_version
 from sync.notes import Checkpoint, Note
-from sync.projection import Upsert, rows
+from sync.projection import TABLES, Upsert, rows
 from sync.records import (
     KINDS,
     SALT_BYTES,
     Draft,
     Entry,
+    EntryUnreadable,
     Stamp,
     format_time,
     read_entry,
@@ -36,6 +39,7 @@ from sync.records import (
 )
 from sync.reserve import Reserve
 
+REBUILT_TOGETHER = 1000
 T = TypeVar("T")
 
 
@@ -148,12 +152,43 @@ class Journal:
         """Make the searchable tables again from the journal alone. :raises DiskFull, DiskFault: as ``transact``."""
         self.transact(lambda _: self._rebuild())
 
+    def prune(self, group: Group, places: Sequence[int]) -> list[Entry]:
+        """Append ``group``, which tells of it, and remove the bodies of ``places`` with the rows they made.
+
+        Leaf hashes, the tree and all proofs stay. What was removed is overwritten in the file, too.
+        """
+        entries = self._write(group, self.size)
+
+        def work(db: Database) -> Frontier:
+            frontier = self._insert(entries, [])
+            db.conn.executemany("UPDATE entries SET body = NULL WHERE n = ?", ((n,) for n in places))
+            self._rebuild()
+            db.execute("DELETE FROM recordings_delivered WHERE sha256 NOT IN (SELECT sha256 FROM recordings)")
+            return frontier
+
+        self._db.execute("PRAGMA secure_delete=ON")
+        self._frontier = self.transact(work)
+        self._total_bytes += sum(len(entry.body) for entry in entries)
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return entries
+
     def _rebuild(self) -> None:
         create_projection(self._db)
-        cursor = self._db.execute("SELECT n, body FROM entries WHERE body IS NOT NULL ORDER BY n")
-        for n, body in cursor:
-            self._upsert(rows(read_entry(body, n)))
+        cursor = self._db.conn.execute("SELECT n, body FROM entries WHERE body IS NOT NULL ORDER BY n")
+        while some := cursor.fetchmany(REBUILT_TOGETHER):
+            self._upsert([upsert for n, body in some for upsert in self._rows_of(n, body)])
+        if self._db.execute("SELECT 1 FROM entries WHERE body IS NULL LIMIT 1").fetchone():
+            for name, table in TABLES.items():
+                if table.made:  # what later entries tell of something whose own entry was pruned
+                    self._db.execute(f"DELETE FROM {name} WHERE {table.made} IS NULL")
         self._set_meta("projection", projection_version())
+
+    def _rows_of(self, n: int, body: bytes) -> list[Upsert]:
+        try:
+            return rows(read_entry(body, n))
+        except EntryUnreadable as fault:  # of a release whose table of kinds was another one: it stays in the journal
+            emit("entry_set_aside", level=logging.ERROR, origin=self._writing.origin, n=n, reason=str(fault))
+            return []
 
     def _write(self, group: Group, first: int) -> list[Entry]:
         writing, entries = self._writing, []

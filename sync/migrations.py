@@ -60,6 +60,10 @@ def _fewer_pages(db: Database) -> None:
         "CREATE TRIGGER recording_arrived AFTER INSERT ON recordings_delivered"
         " BEGIN DELETE FROM recordings_waiting WHERE sha256 = new.sha256; END"
     )
+    db.execute(
+        "CREATE TRIGGER recording_taken_back AFTER DELETE ON recordings_delivered"
+        " BEGIN INSERT INTO recordings_waiting SELECT sha256 FROM recordings WHERE sha256 = old.sha256; END"
+    )
 
 
 def projection_version() -> str:

@@ -161,6 +161,26 @@ class Recordings:
         except FileNotFoundError:
             return False
 
+    def names(self) -> Iterator[str]:
+        """SHA-256 of every finished recording here."""
+        for path in sorted(self.folder.glob("??/*")):
+            if _SHA256.fullmatch(path.name):
+                yield path.name
+
+    def remove(self, sha256: str) -> int:
+        """Delete a recording for good; the bytes that this freed, 0 when there was none.
+
+        The caller has first written an entry that says so.
+        """
+        path = self.path(sha256)
+        try:
+            freed = path.stat().st_size
+            path.unlink()
+        except FileNotFoundError:
+            return 0
+        sync_folder(path.parent)
+        return freed
+
     def partials(self) -> Iterator[Partial]:
         """Recordings that were under way when the power went; ask before a new one is begun.
 

@@ -168,6 +168,16 @@ class Store:
         """Make the searchable tables again from the journal alone."""
         self._run(Journal.rebuild)
 
+    def prune(self, drafts: Sequence[Draft], places: Sequence[int]) -> list[Entry]:
+        """Append ``drafts``, which tell of it, and remove the bodies of ``places``, all in one; see ``retention``.
+
+        :raises DraftRefused, DiskFull, DiskFault, JournalUnreadable: nothing was removed.
+        """
+        for draft in drafts:
+            draft.check()
+        group = Group(drafts, self._clock.now(), _milliseconds(self._clock))
+        return self._run(lambda journal: journal.prune(group, places))
+
     def make_reserve(self) -> bool:
         """Take the room again that a full disk needed, once there is some; whether it is held."""
         return self._run(lambda _: self._reserve.make())
@@ -374,6 +384,7 @@ class Store:
         except Exception as fault:
             _settle(job.future, fault)
         else:
+            self._size = self._journal.size
             _settle(job.future, result)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from devices.errors import AskPerson
 from sync.county.accounts import ROLES
 from sync.county.app import County, open_county
+from sync.county.policy import policy_text
 from sync.county.freezing import unfreeze
 from sync.county.settings import read_county_settings
 from sync.keys import fingerprint
@@ -69,8 +70,11 @@ def _do(county: County, chosen: argparse.Namespace) -> str:
             said = f"{waiver.village} is excused for {waiver.month:%Y-%m}"
         case "rebuild":
             said = f"{county.interpreter.rebuild()} entries read again"
+        case "policy":
+            return policy_text(county.registry.verifier_key, county.verifier_key, None)
         case _:
-            return str(county.verifier_key)
+            vehicles, registry = county.verifier_key, county.registry.verifier_key
+            return f"{vehicles}  # the county: into the vehicles' settings\n{registry}  # its registry"
     county.audit.note(BY, chosen.command.replace("-", "_"), said)
     return said
 
@@ -112,7 +116,8 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("village", "month", "reason"):
         waive.add_argument(name)
     commands.add_parser("rebuild", help="read all stored entries into the tables again")
-    commands.add_parser("show-key", help="the county's cosigner key, for the vehicles' settings")
+    commands.add_parser("show-key", help="the county's cosigner key, for the vehicles' settings; its registry's key")
+    commands.add_parser("policy", help="the policy file by which anybody verifies the county's evidence")
     return parser
 
 

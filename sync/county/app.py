@@ -28,6 +28,7 @@ from sync.county.interpretation import Interpreter
 from sync.county.mirror import Mirror
 from sync.county.missing_recordings import router as missing_recordings_router
 from sync.county.month_table import MonthTables
+from sync.county.old_registry import carry_over
 from sync.county.pages import refusal_page
 from sync.county.pages import router as page_router
 from sync.county.registry import Registry
@@ -35,8 +36,10 @@ from sync.county.schema import metadata
 from sync.county.settings import CountySettings
 from sync.county.vehicle_requests import identify
 from sync.county.visits import Visits
+from sync.key_roles import refuse_shared_keys
 from sync.keys import VehicleKey
 from sync.notes import ED25519_COSIGNATURE, VerifierKey
+from sync.registry_entries import registry_origin
 from sync.secret_file import create_secret, read_secret
 from sync.web.access import guarded_app
 from sync.web.pages import Pages
@@ -78,8 +81,11 @@ def open_county(
     settings.data.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_url, metadata)
     cosigner = VehicleKey.load_or_create(settings.key_file, settings.origin, random_bytes, ED25519_COSIGNATURE)
-    registry = Registry(database, clock)
+    registry_key = VehicleKey.load_or_create(settings.registry_key_file, registry_origin(settings.origin), random_bytes)
+    refuse_shared_keys([("the county", cosigner.verifier_key()), ("its registry", registry_key.verifier_key())])
     mirror = Mirror(database, cosigner, clock)
+    registry = Registry(database, mirror, registry_key, clock)
+    carry_over(database, registry)
     fleet = Fleet(database, clock)
     visits = Visits(database, registry, clock)
     return County(

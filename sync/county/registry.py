@@ -1,22 +1,50 @@
-"""The county's registry: villages, rules and waivers, every version kept, the latest in force."""
+"""The county's registry: a log of its own beside the vehicles', signed by the registry's key, cosigned by the county.
+
+Every change is one transaction that closes with an index (``sync.registry_state``). Several processes may change it:
+a change is made from the state that it finds under the lock of the log.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, Executable, select
 
 from devices.clock import Clock
 from devices.errors import AskPerson
-from sync.areas import Village, as_geojson, read_villages
+from sync.areas import Village, read_villages
 from sync.county.database import Database
-from sync.county.schema import registry
-from sync.coverage import Rules, end_of_month, month_of
+from sync.county.mirror import Mirror
+from sync.county.schema import entries, logs
+from sync.coverage import Rules, month_of
+from sync.notes import Signer, VerifierKey
 from sync.presence import local_day
+from sync.registry_entries import (
+    DECISIONS,
+    RegistryDraft,
+    RegistryDraftRefused,
+    RegistryEntry,
+    RegistryUnreadable,
+    read_registry_entry,
+)
+from sync.registry_state import (
+    Change,
+    Decision,
+    Index,
+    RegisteredVehicle,
+    RegistryState,
+    Verdict,
+    Waiver,
+    written_change,
+)
+from sync.village_import import ImportPlan, plan_import
+
+REASON_LETTERS = (2, 200)
+_MOST_IN_LIST = 400
+"""Places in one query; SQLite takes a limited number of parameters."""
+_Rows = Callable[[Executable], Iterable[Mapping[str, Any]]]
 
 
 class RegistryRefused(AskPerson):
@@ -25,75 +53,164 @@ class RegistryRefused(AskPerson):
     code = "registry_refused"
 
 
-@dataclass(frozen=True, slots=True)
-class Waiver:
-    """A village excused for a month."""
-
-    village: str
-    month: date
-    reason: str
-    by: str
-    at: datetime
-
-
 class Registry:
-    def __init__(self, database: Database, clock: Clock) -> None:
+    """:param signer: the registry's key, of type 0x01; its name is the log's"""
+
+    def __init__(self, database: Database, mirror: Mirror, signer: Signer, clock: Clock) -> None:
         self._database = database
+        self._mirror = mirror
+        self._signer = signer
         self._clock = clock
+        self._entries: dict[int, RegistryEntry] = {}
+        self._state = RegistryState()
         self._villages: tuple[int, tuple[Village, ...]] = (0, ())
 
-    def import_villages(self, geojson: Mapping[str, Any], by: str) -> tuple[Village, ...]:
-        """A new version of the whole list.
+    @property
+    def origin(self) -> str:
+        return self._signer.name
+
+    @property
+    def verifier_key(self) -> VerifierKey:
+        return self._signer.verifier_key()
+
+    # the log ----------------------------------------------------------------------------------------------------------
+
+    def state(self) -> RegistryState:
+        """What is in force now, whichever process wrote it."""
+        row = self._database.row(select(logs.c.mirror_size).where(logs.c.origin == self.origin))
+        size = row["mirror_size"] if row else 0
+        if size != self._state.size:
+            self._state = self._state_of(size, self._database.rows)
+        return self._state
+
+    def entry(self, n: int) -> RegistryEntry:
+        """:raises RegistryUnreadable: there is none at this place"""
+        return self.state().read(n)
+
+    def entries(self, first: int, end: int) -> list[RegistryEntry]:
+        """The entries in [first, end), in order."""
+        return [read_registry_entry(body, n) for n, body in self._mirror.bodies(self.origin, first, end)]
+
+    def change(self, change: Change, by: str) -> list[RegistryEntry]:
+        """Write what ``change`` makes of the present state, with its index; nothing when it makes nothing.
+
+        :raises RegistryRefused: an entry cannot be written
+        """
+        return self._append(lambda state: written_change(state, change, self._clock.now(), by))
+
+    def append(self, *drafts: RegistryDraft, by: str) -> list[RegistryEntry]:
+        """Write ``drafts`` as one change.
+
+        :raises RegistryRefused: an entry cannot be written
+        """
+        return self.change(lambda state, n: drafts, by)
+
+    def begin(self, written: Callable[[RegistryState], Sequence[RegistryEntry]]) -> list[RegistryEntry]:
+        """Write the first entries of a registry that has none; nothing when it has some already."""
+        return self._append(lambda state: written(state) if state.size == 0 else [])
+
+    def _append(self, written: Callable[[RegistryState], Sequence[RegistryEntry]]) -> list[RegistryEntry]:
+        made: list[RegistryEntry] = []
+
+        def make(connection: Connection, size: int) -> list[bytes]:
+            made[:] = written(
+                self._state_of(size, lambda query: [dict(row) for row in connection.execute(query).mappings()])
+            )
+            return [entry.body for entry in made]
+
+        try:
+            self._mirror.append_own(self._signer, make)
+        except RegistryDraftRefused as fault:
+            raise RegistryRefused(str(fault)) from None
+        return made
+
+    def _state_of(self, size: int, rows: _Rows) -> RegistryState:
+        """The state of the first ``size`` entries; those it points to are fetched at once and kept."""
+        if size == 0:
+            return RegistryState()
+        held = dict(self._entries)
+
+        def fetch(places: Iterable[int]) -> None:
+            missing = [n for n in places if n not in held]
+            for start in range(0, len(missing), _MOST_IN_LIST):
+                part = entries.c.n.in_(missing[start : start + _MOST_IN_LIST])
+                found = select(entries.c.n, entries.c.body).where(entries.c.origin == self.origin, part)
+                held.update({row["n"]: read_registry_entry(row["body"], row["n"]) for row in rows(found)})
+
+        def read(n: int) -> RegistryEntry:
+            fetch([n])
+            if n not in held:
+                raise RegistryUnreadable(f"entry {n} of the registry is not here")
+            return held[n]
+
+        index = Index.read(read(size - 1))
+        wanted = {size - 1, *_pointed(index)}
+        fetch(wanted)
+        if index.village_list is not None:
+            listed = read(index.village_list).fields["villages"]
+            wanted |= {n for places in listed.values() for n in places}
+            fetch(wanted)
+        self._entries = {n: entry for n, entry in held.items() if n in wanted}
+        return RegistryState(size, index, read)
+
+    # villages ---------------------------------------------------------------------------------------------------------
+
+    def plan_import(self, geojson: Mapping[str, Any], valid_from: date | None = None) -> ImportPlan:
+        """What an import would change.
 
         :raises sync.areas.VillagesRefused: the list cannot be read
         """
-        villages = read_villages(geojson)
-        self._append("villages", as_geojson(villages), by)
-        return villages
+        return plan_import(read_villages(geojson), self.state(), self._today(), valid_from)
+
+    def import_villages(
+        self, geojson: Mapping[str, Any], by: str, valid_from: date | None = None
+    ) -> tuple[Village, ...]:
+        """Make ``geojson`` the list of today; returns the villages then in force. See ``sync.village_import``.
+
+        :param valid_from: from when what differs holds, unless the list says so itself; from today when None
+        :raises sync.areas.VillagesRefused: the list cannot be read
+        :raises RegistryRefused: a village's outline is too fine to be written
+        """
+        given, today = read_villages(geojson), self._today()
+        self.change(lambda state, n: plan_import(given, state, today, valid_from).drafts(state, n), by)
+        return tuple(village for village in self.villages() if village.in_force(today))
 
     def villages(self) -> tuple[Village, ...]:
-        """All villages of the latest version, past and future ones included; ask ``in_force``."""
-        latest = self._latest("villages")
-        if latest is None:
-            return ()
-        version, body = latest
-        if self._villages[0] != version:
-            self._villages = version, read_villages(body())
+        """All villages of the list in force, past and future ones included; ask ``in_force``."""
+        state = self.state()
+        if self._villages[0] != state.villages_version:
+            self._villages = state.villages_version, state.villages()
         return self._villages[1]
 
     @property
     def villages_version(self) -> int:
-        latest = self._latest("villages")
-        return latest[0] if latest else 0
+        return self.state().villages_version
+
+    # rules, waivers, reviews, vehicles, verdicts ----------------------------------------------------------------------
 
     def set_rules(self, rules: Mapping[str, Any], by: str) -> Rules:
         """A new version of the rules; its number is the next one.
 
         :raises RegistryRefused: an unknown rule or a value out of bounds
         """
-        try:
-            changed = Rules.from_json({**rules, "version": self.rules().version + 1})
-        except (ValueError, TypeError) as fault:
-            raise RegistryRefused(str(fault)) from None
-        self._append("rules", changed.as_json(), by)
-        return changed
+
+        def change(state: RegistryState, n: int) -> list[RegistryDraft]:
+            try:
+                changed = Rules.from_json({**rules, "version": state.rules().version + 1})
+            except (ValueError, TypeError) as fault:
+                raise RegistryRefused(str(fault)) from None
+            return [state.change_rules(changed)]
+
+        self.change(change, by)
+        return self.rules()
 
     def rules(self) -> Rules:
         """The rules in force: the latest version, else the programme's defaults as version 1."""
-        latest = self._latest("rules")
-        return Rules.from_json(latest[1]()) if latest else Rules()
+        return self.state().rules()
 
     def rules_of(self, month: date) -> Rules:
-        """The rules by which a month is judged: the latest made before the month stopped being provisional.
-
-        Rules made later judge later months; they never change one that is settled.
-        """
-        judged_by = Rules()
-        for row in self._database.rows(select(registry).where(registry.c.kind == "rules").order_by(registry.c.id)):
-            if local_day(row["at"]) > end_of_month(month) + timedelta(days=judged_by.provisional_days):
-                break
-            judged_by = Rules.from_json(json.loads(row["body"]))
-        return judged_by
+        """The rules by which a month is judged: the latest made before the month stopped being provisional."""
+        return self.state().rules_of(month)
 
     def waive(self, village: str, month: str, reason: str, by: str) -> Waiver:
         """Excuse a village for a month; shown as waived, never as done.
@@ -106,36 +223,53 @@ class Registry:
             raise RegistryRefused(str(fault)) from None
         if not any(known.code == village for known in self.villages()):
             raise RegistryRefused(f"there is no village with code {village[:20]!r}")
-        if not 2 <= len(reason.strip()) <= 200:
-            raise RegistryRefused("a waiver needs a reason of 2 to 200 characters")
-        body = {"village": village, "month": first.isoformat(), "reason": reason.strip()}
-        self._append("waiver", body, by)
-        return Waiver(village, first, reason.strip(), by, self._clock.now())
+        waiver = Waiver(village, first, _reason(reason, "a waiver"), by, self._clock.now())
+        self.change(lambda state, n: [state.waive(waiver)], by)
+        return waiver
 
     def waivers(self, month: date) -> dict[str, Waiver]:
         """Waivers of a month by village code; of two, the later."""
-        found = {}
-        for row in self._database.rows(select(registry).where(registry.c.kind == "waiver").order_by(registry.c.id)):
-            body = json.loads(row["body"])
-            if body["month"] == month.isoformat():
-                found[body["village"]] = Waiver(body["village"], month, body["reason"], row["by"], row["at"])
-        return found
+        return self.state().waivers(month)
 
-    def _append(self, kind: str, body: Mapping[str, Any], by: str) -> None:
-        row = {"kind": kind, "at": self._clock.now(), "by": by, "body": json.dumps(body, ensure_ascii=False)}
-        with self._database.write() as connection:
-            connection.execute(insert(registry).values(row))
+    def decide(self, month: date, visits: Mapping[str, str], decision: str, reason: str, by: str) -> None:
+        """Write down what a person decided about visits of ``month``.
 
-    def _latest(self, kind: str) -> tuple[int, Any] | None:
-        """Its number and a function that reads its body."""
-        newest = select(registry.c.id).where(registry.c.kind == kind).order_by(registry.c.id.desc()).limit(1)
-        row = self._database.row(newest)
-        if row is None:
-            return None
-        number: int = row["id"]
+        :param visits: the origin of each visit's log, by visit id
+        :param decision: "counted" or "refused"
+        :raises RegistryRefused: another decision, or no reason
+        """
+        if decision not in DECISIONS:
+            raise RegistryRefused(f"a visit is counted or refused, not {decision[:20]!r}")
+        said = _reason(reason, "a decision")
+        now = self._clock.now()
+        decisions = {visit: Decision(origin, decision, said, by, now) for visit, origin in visits.items()}
+        self.change(lambda state, n: [state.decide(month, decisions)] if decisions else [], by)
 
-        def body() -> Any:
-            found = self._database.row(select(registry.c.body).where(registry.c.id == number))
-            return json.loads(found["body"]) if found else {}
+    def reviews(self, month: date) -> dict[str, Decision]:
+        """What people decided about the visits of a month, by visit id."""
+        return self.state().reviews(month)
 
-        return number, body
+    def vehicle(self, origin: str) -> RegisteredVehicle | None:
+        return self.state().vehicle(origin)
+
+    def verdicts(self, month: date) -> dict[str, Verdict]:
+        """The sealed verdicts of a month, by the township's part of the village codes."""
+        return self.state().verdicts(month)
+
+    def _today(self) -> date:
+        return local_day(self._clock.now())
+
+
+def _reason(reason: str, what: str) -> str:
+    fewest, most = REASON_LETTERS
+    if not fewest <= len(reason.strip()) <= most:
+        raise RegistryRefused(f"{what} needs a reason of {fewest} to {most} characters")
+    return reason.strip()
+
+
+def _pointed(index: Index) -> set[int]:
+    months = [*index.waivers.values(), *index.reviews.values(), *index.vehicles.values()]
+    return {n for n in (index.rules, index.village_list, *months) if n is not None}
+
+
+__all__ = ["ImportPlan", "Registry", "RegistryRefused", "Waiver"]

@@ -37,6 +37,10 @@ class CountySettings(Settings):
         return self.data / "keys" / "county.key"
 
     @property
+    def registry_key_file(self) -> Path:
+        return self.data / "keys" / "registry.key"
+
+    @property
     def secret_file(self) -> Path:
         return self.session_secret_file or self.data / "keys" / "session.secret"
 

@@ -203,7 +203,7 @@ async def test_who_signed_in_and_exported_stands_in_the_audit(founded: Founded) 
 def test_secrets_are_made_once_and_readable_by_their_owner_only(founded: Founded) -> None:
     keys = founded.folder / "county" / "keys"
     before = {path.name: path.read_text() for path in keys.iterdir()}
-    assert set(before) == {"county.key", "session.secret"}
+    assert set(before) == {"county.key", "registry.key", "session.secret"}
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in keys.iterdir())
     founded.county.close()
     founded.app = founded.open()

@@ -79,7 +79,9 @@ def asking(van: Van, old: int = 0) -> wire.AddCheckpoint:
 
 
 def stored(founded: Founded, table: Any = entries) -> int:
-    row = founded.county.database.row(select(func.count().label("n")).select_from(table))
+    """Rows of vehicles; the county's own registry is a log in the same tables."""
+    of_vehicles = table.c.origin != founded.county.registry.origin
+    row = founded.county.database.row(select(func.count().label("n")).where(of_vehicles))
     assert row is not None
     return int(row["n"])
 

@@ -23,7 +23,6 @@ from sync.presence import local_day
 from sync.projection import rows
 from sync.records import Entry, EntryUnreadable, format_time, read_entry
 from sync.registry_entries import ORIGIN_PREFIX
-from sync.registry_entries import ORIGIN_PREFIX
 from sync.tracks import track_of
 
 BATCH_ENTRIES = 2000

@@ -320,11 +320,6 @@ class Mirror:
         with self._database.read() as connection:
             return consistency_proof(old_size, size, self._reader(connection, origin))
 
-    def consistency(self, origin: str, old_size: int, size: int) -> list[bytes]:
-        """Proof that the cosigned tree of ``size`` entries extends the one of ``old_size`` (RFC 6962 section 2.1.2)."""
-        with self._database.read() as connection:
-            return consistency_proof(old_size, size, self._reader(connection, origin))
-
     def _reader(self, connection: Connection, origin: str) -> ReadSubtree:
         def read(level: int, place: int) -> bytes:
             if level == 0:

@@ -1,8 +1,8 @@
 """Whether the county knows this van's key; while it does not, a one-time code that the doctor reads out by phone.
 
 The code is asked for by who stands in front of the screen, is good for half an hour and never leaves the van: the
-county gets a salted hash of it, in a request signed by the key that wants to be enrolled. While the code is being shown,
-the county is asked every few seconds how it stands, so that the screen says "enrolled" while the two are on the phone.
+county gets a salted hash of it, in a request signed by the key that wants to be enrolled. While the code is shown, the
+county is asked every few seconds how it stands, so that the screen says "enrolled" while the two are on the phone.
 """
 
 from __future__ import annotations

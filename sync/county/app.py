@@ -21,13 +21,18 @@ from sync.county.accounts import Accounts
 from sync.county.audit import Audit
 from sync.county.blobs import Blobs
 from sync.county.database import Database
+from sync.county.enrolment import AskingRate, Enrolments
 from sync.county.fleet import Fleet
+from sync.county.fleet_pages import router as fleet_router
 from sync.county.intake import RefusedRequest
 from sync.county.intake import router as intake_router
 from sync.county.interpretation import Interpreter
+from sync.county.key_routes import router as key_router
+from sync.county.migrations import prepare
 from sync.county.mirror import Mirror
 from sync.county.missing_recordings import router as missing_recordings_router
 from sync.county.month_table import MonthTables
+from sync.county.old_registry import carry_over
 from sync.county.old_registry import carry_over
 from sync.county.pages import refusal_page
 from sync.county.pages import router as page_router
@@ -37,8 +42,10 @@ from sync.county.settings import CountySettings
 from sync.county.vehicle_requests import identify
 from sync.county.visits import Visits
 from sync.key_roles import refuse_shared_keys
+from sync.key_roles import refuse_shared_keys
 from sync.keys import VehicleKey
 from sync.notes import ED25519_COSIGNATURE, VerifierKey
+from sync.registry_entries import registry_origin
 from sync.registry_entries import registry_origin
 from sync.secret_file import create_secret, read_secret
 from sync.web.access import guarded_app
@@ -56,6 +63,8 @@ class County:
     database: Database
     accounts: Accounts
     fleet: Fleet
+    enrolments: Enrolments
+    asking_rate: AskingRate
     registry: Registry
     mirror: Mirror
     blobs: Blobs
@@ -79,14 +88,16 @@ def open_county(
     """The county without its routes: for the command line and for tests. Makes folder, tables and keys when missing."""
     clock = clock or SystemClock()
     settings.data.mkdir(parents=True, exist_ok=True)
-    database = Database(settings.database_url, metadata)
+    database = Database(settings.database_url, metadata, prepare)
     cosigner = VehicleKey.load_or_create(settings.key_file, settings.origin, random_bytes, ED25519_COSIGNATURE)
     registry_key = VehicleKey.load_or_create(settings.registry_key_file, registry_origin(settings.origin), random_bytes)
     refuse_shared_keys([("the county", cosigner.verifier_key()), ("its registry", registry_key.verifier_key())])
     mirror = Mirror(database, cosigner, clock)
     registry = Registry(database, mirror, registry_key, clock)
     carry_over(database, registry)
-    fleet = Fleet(database, clock)
+    roles = (("the county", cosigner.verifier_key()), ("its registry", registry_key.verifier_key()))
+    fleet = Fleet(database, registry, clock, lambda: roles)
+    fleet.carry_over()
     visits = Visits(database, registry, clock)
     return County(
         settings=settings,
@@ -94,6 +105,8 @@ def open_county(
         database=database,
         accounts=Accounts(database, clock, random_bytes, hasher),
         fleet=fleet,
+        enrolments=Enrolments(database, fleet, clock),
+        asking_rate=AskingRate(clock),
         registry=registry,
         mirror=mirror,
         blobs=Blobs(settings.data / "recordings", database, clock, settings.largest_recording_bytes),
@@ -120,7 +133,9 @@ def create_county(
     app.state.county = county
     app.include_router(missing_recordings_router)
     app.include_router(intake_router)
+    app.include_router(key_router)
     app.include_router(page_router)
+    app.include_router(fleet_router)
     county.pages.mount(app, HERE / "static")
     app.add_exception_handler(HTTPException, _answer_refusal)
     app.add_exception_handler(RefusedRequest, _answer_refusal)

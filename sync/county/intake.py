@@ -14,9 +14,10 @@ from starlette.responses import Response
 
 from devices.events import emit
 from sync import content_coding, wire
+from sync.county.fleet import KeyNotValid
 from sync.county.mirror import Refused, Taken
 from sync.county.vehicle_requests import body_of
-from sync.notes import VerifierKey
+from sync.notes import Checkpoint, NoteRefused, VerifierKey
 from sync.web.access import PUBLIC, roles
 
 if TYPE_CHECKING:
@@ -34,9 +35,10 @@ router = APIRouter()
 @router.post("/log/{origin}/add-checkpoint")
 @roles("vehicle")
 async def add_checkpoint(request: Request, origin: str) -> Response:
-    county, key = _of(request, origin)
+    county = _of(request, origin)
     try:
         asked = wire.AddCheckpoint.parse(_unpacked(request))
+        key = await run_in_threadpool(_key_at, county, origin, _size(asked))
         await run_in_threadpool(county.mirror.add_checkpoint, key, asked)
     except wire.Malformed as fault:
         return _refused(request, Refused(400, str(fault)))
@@ -49,9 +51,10 @@ async def add_checkpoint(request: Request, origin: str) -> Response:
 @router.post("/log/{origin}/add-entries")
 @roles("vehicle")
 async def add_entries(request: Request, origin: str) -> Response:
-    county, _ = _of(request, origin)
+    county = _of(request, origin)
     try:
         asked = await run_in_threadpool(lambda: wire.AddEntries.parse(_unpacked(request)))
+        await run_in_threadpool(_key_at, county, origin, asked.head.upload_end)
         taken: Taken = await run_in_threadpool(county.mirror.add_entries, origin, asked)
     except wire.Malformed as fault:
         return _refused(request, Refused(400, str(fault)))
@@ -170,14 +173,28 @@ def _boolean(text: str) -> bool:
 # helpers of all routes ------------------------------------------------------------------------------------------------
 
 
-def _of(request: Request, origin: str) -> tuple[County, VerifierKey]:
-    """The county and the calling vehicle's key, when it speaks of its own log."""
+def _of(request: Request, origin: str) -> County:
+    """The county, when the calling vehicle speaks of its own log."""
     county: County = request.app.state.county
     caller = request.state.caller
-    key = county.fleet.verifier(caller.id)
-    if caller.id != origin or key is None:
+    if caller.id != origin:
         raise RefusedRequest(403, f"{caller.id} may not write the log of {origin[:100]}")
-    return county, key
+    return county
+
+
+def _key_at(county: County, origin: str, size: int) -> VerifierKey:
+    """The key that signs this size. :raises Refused: 403 when none does: another key does, or it was revoked"""
+    try:
+        return county.fleet.key_at(origin, size)
+    except KeyNotValid as fault:
+        raise Refused(403, str(fault)) from None
+
+
+def _size(asked: wire.AddCheckpoint) -> int:
+    try:
+        return Checkpoint.parse(asked.checkpoint.text).size
+    except NoteRefused as fault:
+        raise Refused(400, str(fault)) from None
 
 
 class RefusedRequest(Refused):

@@ -14,7 +14,6 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from devices.events import emit
 from sync.county import exports, month_table, visit_report, visit_words
 from sync.county.audit import UNKNOWN
-from sync.county.fleet_view import fleet_view
 from sync.county.map_view import county_map, visit_map
 from sync.county.month_table import MonthTable
 from sync.county.timeline import timeline
@@ -60,7 +59,7 @@ async def sign_in_page(request: Request) -> HTMLResponse:
 @roles(PUBLIC)
 async def sign_in(request: Request) -> Response:
     county = _county(request)
-    form = _form(await bounded_body(request, MOST_FORM_BYTES))
+    form = form_of(await bounded_body(request, MOST_FORM_BYTES))
     id, password = form.get("account", "")[:60].strip(), form.get("password", "")
     account = await run_in_threadpool(county.accounts.verify, id, password)
     if account is None:
@@ -87,7 +86,7 @@ async def sign_out(request: Request) -> Response:
     return RedirectResponse("/sign-in", 303)
 
 
-def _form(body: bytes) -> dict[str, str]:
+def form_of(body: bytes) -> dict[str, str]:
     """The fields of a form; none when it is not one."""
     try:
         return dict(parse_qsl(body.decode("utf-8"), max_num_fields=5))
@@ -96,7 +95,7 @@ def _form(body: bytes) -> dict[str, str]:
 
 
 def _sign_in(request: Request, target: str, problem: str | None = None, status: int = 200) -> HTMLResponse:
-    return _render(request, "sign-in.html", {"problem": problem, "next": _own_page(target)}, status)
+    return render(request, "sign-in.html", {"problem": problem, "next": _own_page(target)}, status)
 
 
 def _own_page(target: str) -> str:
@@ -115,7 +114,7 @@ async def coverage_page(
 ) -> HTMLResponse:
     table = await _table(request, month, practice, township)
     names = sorted({village.township for village in _county(request).registry.villages()})
-    return _render(request, "coverage.html", {**_month(request, table), "townships": names, "township": township})
+    return render(request, "coverage.html", {**_month(request, table), "townships": names, "township": township})
 
 
 @router.get("/county/map")
@@ -123,7 +122,7 @@ async def coverage_page(
 async def map_page(request: Request, month: Month = None, practice: Practice = None) -> HTMLResponse:
     table = await _table(request, month, practice)
     drawing = await run_in_threadpool(county_map, table)
-    return _render(request, "map.html", {**_month(request, table), "drawing": drawing})
+    return render(request, "map.html", {**_month(request, table), "drawing": drawing})
 
 
 @router.get("/county/visits/{visit}")
@@ -135,7 +134,7 @@ async def visit_page(request: Request, visit: str) -> HTMLResponse:
     bar = timeline(report, county.clock.now())
     lines = await run_in_threadpool(_reports(request).entries, report.record, 0, ENTRIES_A_PAGE)
     facts = {"report": report, "drawing": drawing, "checks": checks, "bar": bar, "lines": lines}
-    return _render(request, "visit.html", facts)
+    return render(request, "visit.html", facts)
 
 
 @router.get("/county/visits/{visit}/entries")
@@ -143,22 +142,14 @@ async def visit_page(request: Request, visit: str) -> HTMLResponse:
 async def entries_page(request: Request, visit: str, first: Annotated[int, Query(ge=0, le=2**53)] = 0) -> HTMLResponse:
     report = await _report(request, visit)
     lines = await run_in_threadpool(_reports(request).entries, report.record, first, ENTRIES_A_PAGE)
-    return _render(request, "entries.html", {"report": report, "lines": lines, "page": ENTRIES_A_PAGE})
-
-
-@router.get("/county/fleet")
-@roles(*READERS)
-async def fleet_page(request: Request) -> HTMLResponse:
-    county = _county(request)
-    lines = await run_in_threadpool(fleet_view, county.database, county.fleet)
-    return _render(request, "fleet.html", {"vehicles": lines, "now": county.clock.now()})
+    return render(request, "entries.html", {"report": report, "lines": lines, "page": ENTRIES_A_PAGE})
 
 
 @router.get("/county/audit")
 @roles("auditor")
 async def audit_page(request: Request) -> HTMLResponse:
     lines = await run_in_threadpool(_county(request).audit.latest)
-    return _render(request, "audit.html", {"lines": lines})
+    return render(request, "audit.html", {"lines": lines})
 
 
 # exports and JSON -----------------------------------------------------------------------------------------------------
@@ -245,7 +236,7 @@ def _month(request: Request, table: MonthTable) -> dict[str, Any]:
     }
 
 
-def _render(request: Request, template: str, context: dict[str, Any], status: int = 200) -> HTMLResponse:
+def render(request: Request, template: str, context: dict[str, Any], status: int = 200) -> HTMLResponse:
     county = _county(request)
     pages = county.pages
     night = request.query_params.get("theme", request.cookies.get("xunzhen_theme")) == "night"
@@ -284,4 +275,4 @@ _WORDS: dict[str, Any] = {
 
 def refusal_page(request: Request, status: int, reason: str) -> HTMLResponse:
     """What a person sees instead of a page."""
-    return _render(request, "refused.html", {"status": status, "reason": reason}, status)
+    return render(request, "refused.html", {"status": status, "reason": reason}, status)

@@ -74,6 +74,26 @@ vehicles = Table(
     Column("revoked_at", UtcTime),
 )
 
+enrolments = Table(
+    "enrolments",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("origin", String(100), nullable=False),
+    Column("vkey", String(300), nullable=False),
+    Column("vehicle", String(100), nullable=False),
+    Column("plate", String(40), nullable=False),
+    Column("succeeds", String(100)),
+    Column("salt", LargeBinary(16), nullable=False),
+    Column("code_hash", LargeBinary(32), nullable=False),
+    Column("signed_at", UtcTime, nullable=False),
+    Column("asked_at", UtcTime, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("address", String(64), nullable=False),
+)
+"""Vehicles that ask to be enrolled (``enrolment.py``); ``id`` is the SHA-256 of the key as text."""
+
 registry = Table(
     "registry",
     metadata,

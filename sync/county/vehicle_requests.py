@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 
+from sync.key_statements import ENROL_PATH, ROTATE_KEY
 from sync.request_signature import Claim, SignatureRefused
 from sync.web.access import Caller
 
@@ -20,8 +21,15 @@ MOST_BODY_BYTES = 16 * 1024 * 1024
 async def identify(connection: HTTPConnection) -> Caller | None:
     """The caller; None for nobody. Why a signature is refused stands in ``connection.state.refusal``."""
     if connection.scope["type"] == "http" and "signature-input" in connection.headers:
+        if _proves_itself(connection.scope["path"]):
+            return None
         return await _vehicle(cast(Request, connection))
     return _person(connection)
+
+
+def _proves_itself(path: str) -> bool:
+    """Routes whose caller cannot be known by his signature: they judge it themselves (``key_routes.py``)."""
+    return path == ENROL_PATH or path.endswith("/" + ROTATE_KEY)
 
 
 def body_of(request: Request) -> bytes:
@@ -43,11 +51,11 @@ async def _vehicle(request: Request) -> Caller | None:
     county: County = request.app.state.county
     try:
         claim = Claim.read(request.headers)
-        key = county.fleet.verifier(claim.origin)
+        key = county.fleet.request_key(claim.origin)
         if key is None:
             raise SignatureRefused("the vehicle is not enrolled here, or its key is revoked")
         body = await bounded_body(request, MOST_BODY_BYTES)
-        claim.verify(key, request.method, _target(request), request.headers, body, county.clock.now())
+        claim.verify(key, request.method, target_of(request), request.headers, body, county.clock.now())
     except SignatureRefused as fault:
         request.state.refusal = str(fault)
         return None
@@ -69,7 +77,7 @@ async def bounded_body(request: Request, at_most_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-def _target(request: Request) -> str:
+def target_of(request: Request) -> str:
     """Path with query as in the request line."""
     raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
     path = raw.partition(b"?")[0].decode("ascii", "replace")

@@ -65,6 +65,22 @@ class LogReport:
             self.faults.append((code, detail))
 
 
+def keys_from(policy: Policy, registry: RegistryState | None = None) -> FindKeys:
+    """Keys that the policy names as logs, and those that the registry has for a vehicle."""
+
+    def find(origin: str, size: int) -> list[VerifierKey]:
+        keys = [key for key in policy.logs if key.name == origin]
+        vehicle = registry.vehicle(origin) if registry is not None else None
+        if vehicle is None:
+            return keys
+        if vehicle.revoked is not None and size > vehicle.revoked.size:
+            raise NotProven("key_not_valid_at_size", f"{origin} is revoked from size {vehicle.revoked.size} on")
+        valid = (key for key in vehicle.keys if key.from_size <= size and size <= (key.until_size or size))
+        return [*keys, *(VerifierKey.parse(key.key) for key in valid)]
+
+    return find
+
+
 def audit_log(read: ReadFile, policy: Policy, keys: FindKeys) -> LogReport:
     """Read the whole log that ``read`` gives.
 

@@ -27,6 +27,8 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "recording_delivered": ("sha256", "bytes"),
     "recordings_taken_back": ("count",),
     "recordings_lost_at_county": ("count",),
+    "stick_exported": ("size", "entries", "recordings"),
+    "stick_imported": ("origin", "size", "entries", "recordings"),
     "lane_held": ("lane",),
     "lane_released": ("lane",),
     "upload_parked": ("what", "reason"),

@@ -15,7 +15,8 @@ from sync.county.app import County, open_county
 from sync.county.policy import policy_text
 from sync.county.freezing import unfreeze
 from sync.county.settings import read_county_settings
-from sync.keys import fingerprint
+from sync.county.stick_import import StickImport, clear
+from sync.keys import VehicleKey, fingerprint
 
 BY = "command-line"
 
@@ -68,6 +69,8 @@ def _do(county: County, chosen: argparse.Namespace) -> str:
         case "waive":
             waiver = county.registry.waive(chosen.village, chosen.month, chosen.reason, BY)
             said = f"{waiver.village} is excused for {waiver.month:%Y-%m}"
+        case "import-stick":
+            said = _import_stick(county, chosen)
         case "rebuild":
             said = f"{county.interpreter.rebuild()} entries read again"
         case "policy":
@@ -77,6 +80,13 @@ def _do(county: County, chosen: argparse.Namespace) -> str:
             return f"{vehicles}  # the county: into the vehicles' settings\n{registry}  # its registry"
     county.audit.note(BY, chosen.command.replace("-", "_"), said)
     return said
+
+
+def _import_stick(county: County, chosen: argparse.Namespace) -> str:
+    imported = StickImport(county, VehicleKey.load(county.settings.key_file)).run(chosen.folder)
+    if chosen.clear:
+        clear(chosen.folder, imported)
+    return "\n".join(map(str, imported)) + ("\nthe stick is cleared" if chosen.clear else "")
 
 
 def _password(chosen: argparse.Namespace) -> str:
@@ -115,6 +125,9 @@ def _parser() -> argparse.ArgumentParser:
     waive = commands.add_parser("waive", help="excuse a village for a month")
     for name in ("village", "month", "reason"):
         waive.add_argument(name)
+    stick = commands.add_parser("import-stick", help="take in what vehicles have exported to a USB stick")
+    stick.add_argument("folder", type=Path, help="where the stick is mounted")
+    stick.add_argument("--clear", action="store_true", help="then remove the patient data from it; receipts stay")
     commands.add_parser("rebuild", help="read all stored entries into the tables again")
     commands.add_parser("show-key", help="the county's cosigner key, for the vehicles' settings; its registry's key")
     commands.add_parser("policy", help="the policy file by which anybody verifies the county's evidence")

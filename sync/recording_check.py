@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 
 from devices.clock import Clock
 from devices.events import emit
@@ -57,10 +58,7 @@ class RecordingCheck:
         gone = await asyncio.to_thread(self._evicted, missing)
         kept = [sha256 for sha256 in missing if sha256 not in gone]
         rows = [(sha256,) for sha256 in kept]
-        await asyncio.to_thread(
-            self._store.transact,
-            lambda db: db.conn.executemany("DELETE FROM recordings_delivered WHERE sha256 = ?", rows),
-        )
+        await asyncio.to_thread(self._store.transact, lambda db: _take_back(db.conn, rows))
         emit("recordings_taken_back", count=len(kept))
         if gone:
             emit("recordings_lost_at_county", level=logging.ERROR, count=len(gone))
@@ -75,3 +73,8 @@ class RecordingCheck:
     def _evicted(self, hashes: list[str]) -> set[str]:
         """Those of ``hashes`` whose file this van no longer has."""
         return {sha256 for sha256 in hashes if not (self._store.folder / "recordings" / sha256[:2] / sha256).is_file()}
+
+
+def _take_back(connection: sqlite3.Connection, rows: list[tuple[str]]) -> None:
+    connection.executemany("DELETE FROM recordings_delivered WHERE sha256 = ?", rows)
+    connection.executemany("INSERT OR IGNORE INTO recordings_waiting (sha256) VALUES (?)", rows)

@@ -90,9 +90,8 @@ class RecordingDelivery:
         chosen, values = self._chosen()
         order = "CASE what " + " ".join(f"WHEN ? THEN {place}" for place in range(len(_NAMED))) + " ELSE 99 END"
         found = self._store.read(
-            f"SELECT sha256 FROM recordings WHERE {chosen}"
+            f"SELECT sha256 FROM recordings_waiting JOIN recordings USING (sha256) WHERE {chosen}"
             f" AND sha256 NOT IN ({_marks(busy)})"
-            " AND sha256 NOT IN (SELECT sha256 FROM recordings_delivered)"
             " AND 'recording:' || sha256 NOT IN (SELECT what FROM parked)"
             f" ORDER BY {order}, n LIMIT 1",
             (*values, *busy, *_NAMED),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TypeVar
 
 from sync.areas import Village
 from sync.coverage import Rules
@@ -16,30 +15,58 @@ from sync.registry_state import Decision, RegisteredVehicle, RegistryState, Seal
 from sync.verify.checkpoints import SignedCheckpoint, check_signatures, read_checkpoint
 from sync.verify.policy import Policy
 
-_Found = TypeVar("_Found")
-
 
 @dataclass(frozen=True)
-class RegistryView:
-    """What the registry says about one village and month.
+class RegistryFacts:
+    """What the registry says about one village and month: all that a verdict takes.
 
-    :ivar county: key name of the county's cosigner
     :ivar villages: the village (all its areas in time) and its neighbours
     :ivar sealed: what the sealed verdict of the month says about the village; None while it is not sealed
     """
 
-    signed: SignedCheckpoint
-    county: str
     villages: tuple[Village, ...]
     rules: Rules
-    decisions: dict[str, Decision]
-    vehicles: dict[str, RegisteredVehicle]
-    keys: dict[str, tuple[VerifierKey, ...]]
+    decisions: Mapping[str, Decision]
+    vehicles: Mapping[str, RegisteredVehicle]
     sealed: SealedVillage | None
+
+    @classmethod
+    def read(cls, state: RegistryState, manifest: Manifest, origins: Sequence[str]) -> RegistryFacts:
+        """Ask ``state`` for everything; the entries that it reads for this are those that a bundle must show.
+
+        :raises RegistryUnreadable: an entry is not there, or not of the kind that the index says
+        :raises NotProven: village_unknown, vehicle_unknown
+        """
+        month = date.fromisoformat(manifest.month + "-01")
+        villages = state.villages_around(manifest.village)
+        if not villages or villages[0].code != manifest.village:
+            raise NotProven("village_unknown", f"the registry has no area of village {manifest.village}")
+        state.waivers(month)
+        return cls(
+            villages,
+            state.rules_of(month),
+            state.reviews(month),
+            {origin: _vehicle(state, origin) for origin in origins},
+            _sealed(state, manifest),
+        )
+
+
+@dataclass(frozen=True)
+class RegistryView(RegistryFacts):
+    """The same as a bundle proves it.
+
+    :ivar county: key name of the county's cosigner
+    :ivar keys: of each vehicle, in the order of ``vehicles[origin].keys``
+    """
+
+    signed: SignedCheckpoint
+    county: str
+    keys: Mapping[str, tuple[VerifierKey, ...]]
 
     @property
     def own(self) -> Village:
-        return self.villages[0]
+        """The village as it is now."""
+        return [village for village in self.villages if village.code == self.villages[0].code][-1]
 
     def keys_at(self, origin: str, size: int) -> list[VerifierKey]:
         """Keys that sign checkpoints of ``size`` entries. :raises NotProven: key_not_valid_at_size"""
@@ -56,28 +83,18 @@ class RegistryView:
         ]
 
 
-def check_registry(part: LogPart, manifest: Manifest, origins: list[str], policy: Policy) -> RegistryView:
+def check_registry(part: LogPart, manifest: Manifest, origins: Sequence[str], policy: Policy) -> RegistryView:
     """:raises NotProven: whatever of docs/evidence.md, section 4, steps 2 to 4 does not hold"""
     signed, county = _checked_checkpoint(part, manifest, policy)
     state = _state(part, signed.checkpoint.size)
-    month = date.fromisoformat(manifest.month + "-01")
-    villages = _shown(lambda: state.villages_around(manifest.village))
-    if not villages or villages[0].code != manifest.village:
-        raise NotProven("village_unknown", f"the registry has no area of village {manifest.village}")
-    vehicles = {origin: _vehicle(state, origin) for origin in origins}
-    keys = {origin: _keys(vehicle) for origin, vehicle in vehicles.items()}
+    try:
+        facts = RegistryFacts.read(state, manifest, origins)
+    except RegistryUnreadable as fault:
+        raise NotProven("registry_entry_missing", str(fault)) from None
+    keys = {origin: _keys(vehicle) for origin, vehicle in facts.vehicles.items()}
     _refuse_shared(policy, keys)
-    _shown(lambda: state.waivers(month))
-    return RegistryView(
-        signed,
-        county,
-        villages,
-        _shown(lambda: state.rules_of(month)),
-        _shown(lambda: state.reviews(month)),
-        vehicles,
-        keys,
-        _sealed(state, manifest),
-    )
+    said = (facts.villages, facts.rules, facts.decisions, facts.vehicles, facts.sealed)
+    return RegistryView(*said, signed, county, keys)
 
 
 def _checked_checkpoint(part: LogPart, manifest: Manifest, policy: Policy) -> tuple[SignedCheckpoint, str]:
@@ -111,15 +128,8 @@ def _state(part: LogPart, size: int) -> RegistryState:
     return RegistryState.shown(entries)
 
 
-def _shown(find: Callable[[], _Found]) -> _Found:
-    try:
-        return find()
-    except RegistryUnreadable as fault:
-        raise NotProven("registry_entry_missing", str(fault)) from None
-
-
 def _vehicle(state: RegistryState, origin: str) -> RegisteredVehicle:
-    vehicle = _shown(lambda: state.vehicle(origin))
+    vehicle = state.vehicle(origin)
     if vehicle is None or vehicle.origin != origin:
         raise NotProven("vehicle_unknown", f"the registry has no vehicle {origin}")
     return vehicle
@@ -136,7 +146,7 @@ def _keys(vehicle: RegisteredVehicle) -> tuple[VerifierKey, ...]:
     return keys
 
 
-def _refuse_shared(policy: Policy, keys: dict[str, tuple[VerifierKey, ...]]) -> None:
+def _refuse_shared(policy: Policy, keys: Mapping[str, tuple[VerifierKey, ...]]) -> None:
     """One key, one role: a cosignature does not say whose it is."""
     roles = [(f"log {key.name}", key) for key in policy.logs]
     roles += [(f"witness {key.name}", key) for key in policy.witnesses.values()]
@@ -152,5 +162,5 @@ def _sealed(state: RegistryState, manifest: Manifest) -> SealedVillage | None:
     place = state.index.verdicts.get(manifest.month, {}).get(manifest.village[:9])
     if place is None:
         return None
-    verdict = _shown(lambda: state.verdict_at(place))
+    verdict = state.verdict_at(place)
     return verdict.villages.get(manifest.village) if verdict.practice == manifest.practice else None

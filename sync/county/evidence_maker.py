@@ -1,0 +1,277 @@
+"""Makes evidence bundles from the county's tables: what docs/evidence.md asks for, and not an entry more.
+
+The maker is trusted by nobody: a bundle is verified here with the county's own policy before it is given away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import Join, select
+
+from devices.errors import AskPerson
+from sync.bundle_file import BundleUnreadable
+from sync.county.database import Database
+from sync.county.mirror import Mirror
+from sync.county.month_table import JudgedVisit, MonthTables, VillageMonth
+from sync.county.schema import checkpoints, entries, entry_facts, subtrees
+from sync.coverage import VisitState
+from sync.evidence import Bundle, ClaimedVisit, LogPart, Manifest, Node, NotProven, nodes_for, write_bundle
+from sync.notes import Note, NoteRefused
+from sync.records import read_entry
+from sync.registry_entries import RegistryEntry, RegistryUnreadable, read_registry_entry, registry_origin
+from sync.registry_state import Index, RegistryState, month_key
+from sync.verify.bundle_check import BundleReport, check_bundle
+from sync.verify.policy import Policy
+from sync.verify.registry_check import RegistryFacts
+from sync.visit_proof import PROOF_KINDS
+
+_MOST_TRIED = 200
+"""Checkpoints looked at for one that enough witnesses cosigned."""
+
+
+class EvidenceMissing(AskPerson):
+    """There is no evidence yet, or none at all; ``reason`` is a word for the page.
+
+    :ivar reason: visit_open, not_delivered, not_witnessed, registry_not_witnessed, no_visit, not_provable
+    """
+
+    code = "evidence_missing"
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """:ivar report: what the county's own verification of ``data`` found"""
+
+    name: str
+    data: bytes
+    report: BundleReport
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Where a visit stands in its journal: first and last place of its range, and the checkpoints that bracket it."""
+
+    first: int
+    last: int
+    sizes: frozenset[int]
+
+
+class EvidenceMaker:
+    """:param county: the county's origin
+    :param policy: whose cosignatures are wanted
+    """
+
+    def __init__(self, database: Database, mirror: Mirror, tables: MonthTables, county: str, policy: Policy) -> None:
+        self._database = database
+        self._mirror = mirror
+        self._tables = tables
+        self._county = county
+        self._policy = policy
+
+    def of_visit(self, visit: str, month: date, practice: bool) -> Evidence:
+        """Evidence of one visit, with the others of the month that its verdict rests on.
+
+        :raises EvidenceMissing: see there
+        """
+        for row in self._tables.table(month, practice).rows:
+            found = next((judged for judged in row.visits if judged.case.facts.visit == visit), None)
+            if found is not None:
+                if found.verdict.state is VisitState.OPEN:
+                    raise EvidenceMissing("visit_open", f"visit {visit} has not ended yet")
+                return self._made(row, month, practice, _resting_on(found, row.visits), f"evidence-{visit}")
+        raise EvidenceMissing("no_visit", f"there is no visit {visit} in {month_key(month)}")
+
+    def of_village(self, code: str, month: date, practice: bool) -> Evidence:
+        """Evidence of all visits to a village in a month, but for one that is still going on.
+
+        :raises EvidenceMissing: see there
+        """
+        for row in self._tables.table(month, practice).rows:
+            if row.village.code == code:
+                ended = [judged for judged in row.visits if judged.verdict.state is not VisitState.OPEN]
+                if ended:
+                    return self._made(row, month, practice, ended, f"evidence-{code}-{month_key(month)}")
+        raise EvidenceMissing("no_visit", f"no visit to {code} in {month_key(month)} has ended")
+
+    def _made(
+        self, row: VillageMonth, month: date, practice: bool, visits: Sequence[JudgedVisit], name: str
+    ) -> Evidence:
+        claims = [
+            ClaimedVisit(judged.case.facts.visit, judged.case.record.origin, str(judged.verdict.state))
+            for judged in visits
+        ]
+        claims.sort(key=lambda claim: (claim.origin, claim.visit))
+        manifest = Manifest(self._county, row.village.code, month_key(month), practice, tuple(claims))
+        journals = {}
+        for origin in sorted({claim.origin for claim in claims}):
+            parts = [self._part(origin, claim.visit) for claim in claims if claim.origin == origin]
+            journals[origin] = self._journal(origin, parts)
+        try:
+            data = write_bundle(Bundle(manifest, self._registry(manifest, sorted(journals)), journals))
+            report = check_bundle(data, self._policy)
+        except (BundleUnreadable, NotProven, RegistryUnreadable) as fault:
+            raise EvidenceMissing("not_provable", str(fault)) from None
+        if report.wrong:
+            wrong = ", ".join(f"{visit.claim.visit}: {visit.verdict.state}" for visit in report.wrong)
+            raise EvidenceMissing("not_provable", f"what is cosigned so far gives another verdict ({wrong})")
+        return Evidence(name, data, report)
+
+    # a visit's range and its checkpoints ------------------------------------------------------------------------------
+
+    def _part(self, origin: str, visit: str) -> _Part:
+        first, opened, last = self._range(origin, visit)
+        sizes = {self._first_sealed(origin, visit, last), self._witnessed(origin, visit, last)}
+        anchors = select(entries.c.body).select_from(_both()).where(entry_facts.c.origin == origin)
+        anchors = anchors.where(entry_facts.c.kind == "anchor/1", entry_facts.c.n.between(first, opened))
+        anchor = self._database.row(anchors.order_by(entry_facts.c.n.desc()).limit(1))
+        if anchor is not None:
+            sizes.add(read_entry(anchor["body"]).fields["size"])
+        return _Part(first, last, frozenset(sizes))
+
+    def _range(self, origin: str, visit: str) -> tuple[int, int, int]:
+        """Places of the boot, of the visit's opening and of its end."""
+        of_visit = select(entry_facts).where(entry_facts.c.origin == origin, entry_facts.c.visit == visit)
+        by_kind = {row["kind"]: row for row in self._database.rows(of_visit.order_by(entry_facts.c.n.desc()))}
+        opened = by_kind.get("visit_opened/1")
+        if opened is None:
+            raise EvidenceMissing("no_visit", f"the journal {origin} does not open visit {visit}")
+        boots = select(entry_facts.c.n).where(entry_facts.c.origin == origin, entry_facts.c.kind == "boot/1")
+        boot = self._database.row(boots.where(entry_facts.c.n <= opened["n"]).order_by(entry_facts.c.n.desc()).limit(1))
+        if boot is None:
+            raise EvidenceMissing("not_provable", f"the beginning of boot {opened['boot']} of {origin} is not known")
+        closed = by_kind.get("visit_closed/1")
+        if closed is not None:
+            return boot["n"], opened["n"], closed["n"]
+        written = entry_facts.c.boot == opened["boot"]
+        last = select(entry_facts.c.n).where(entry_facts.c.origin == origin, written)
+        end = self._database.row(last.order_by(entry_facts.c.n.desc()).limit(1))
+        return boot["n"], opened["n"], end["n"] if end else opened["n"]
+
+    def _first_sealed(self, origin: str, visit: str, last: int) -> int:
+        """Size of the checkpoint over ``last`` that the county cosigned first."""
+        covering = select(checkpoints.c.size).where(checkpoints.c.origin == origin, checkpoints.c.size > last)
+        covering = covering.where(checkpoints.c.cosigned_at.is_not(None))
+        found = self._database.row(covering.order_by(checkpoints.c.cosigned_at, checkpoints.c.size).limit(1))
+        if found is None:
+            raise EvidenceMissing("not_delivered", f"visit {visit}: its last records have not been delivered yet")
+        size: int = found["size"]
+        return size
+
+    def _witnessed(self, origin: str, visit: str, last: int) -> int:
+        """Size of the first checkpoint over ``last`` that all have cosigned whom the policy asks for."""
+        covering = select(checkpoints.c.size, checkpoints.c.note).where(checkpoints.c.origin == origin)
+        covering = covering.where(checkpoints.c.size > last, checkpoints.c.cosigned_at.is_not(None))
+        for row in self._database.rows(covering.order_by(checkpoints.c.size).limit(_MOST_TRIED)):
+            if self._satisfied(row["note"]):
+                size: int = row["size"]
+                return size
+        raise EvidenceMissing("not_witnessed", f"visit {visit}: not cosigned by the province yet")
+
+    def _satisfied(self, note: bytes) -> bool:
+        try:
+            lines = Note.parse(note).signatures
+        except NoteRefused:
+            return False
+        witnesses = self._policy.witnesses.items()
+        return self._policy.satisfied_by({name for name, key in witnesses if any(map(key.fits, lines))})
+
+    # parts of logs ----------------------------------------------------------------------------------------------------
+
+    def _journal(self, origin: str, parts: Sequence[_Part]) -> LogPart:
+        ranges = [(part.first, part.last + 1) for part in parts]
+        shown: dict[int, bytes] = {}
+        for part in parts:
+            wanted = select(entries.c.n, entries.c.body).select_from(_both()).where(entry_facts.c.origin == origin)
+            wanted = wanted.where(entry_facts.c.n.between(part.first, part.last), entry_facts.c.kind.in_(PROOF_KINDS))
+            shown |= {row["n"]: row["body"] for row in self._database.rows(wanted)}
+        return self._log_part(origin, ranges, shown, {size for part in parts for size in part.sizes})
+
+    def _registry(self, manifest: Manifest, origins: Sequence[str]) -> LogPart:
+        """The newest checkpoint that all have cosigned, with the entries that a verdict asks for."""
+        origin = registry_origin(self._county)
+        newest = select(checkpoints.c.size, checkpoints.c.note).where(checkpoints.c.origin == origin)
+        newest = newest.order_by(checkpoints.c.size.desc()).limit(_MOST_TRIED)
+        size = next((row["size"] for row in self._database.rows(newest) if self._satisfied(row["note"])), None)
+        if size is None:
+            raise EvidenceMissing("registry_not_witnessed", "the registry is not cosigned by the province yet")
+        shown: dict[int, bytes] = {}
+        read = self._reading(origin, shown)
+        RegistryFacts.read(RegistryState(size, Index.read(read(size - 1)), read), manifest, origins)
+        return self._log_part(origin, [(n, n + 1) for n in shown], shown, {size})
+
+    def _reading(self, origin: str, shown: dict[int, bytes]) -> Callable[[int], RegistryEntry]:
+        """Reads entries of the registry and notes which."""
+        known: dict[int, RegistryEntry] = {}
+
+        def read(n: int) -> RegistryEntry:
+            if n not in known:
+                found = self._mirror.bodies(origin, n, n + 1)
+                if not found:
+                    raise RegistryUnreadable(f"entry {n} of the registry is not here")
+                shown[n] = found[0][1]
+                known[n] = read_registry_entry(shown[n], n)
+            return known[n]
+
+        return read
+
+    def _log_part(
+        self, origin: str, singly: Sequence[tuple[int, int]], shown: Mapping[int, bytes], sizes: set[int]
+    ) -> LogPart:
+        nodes = [node for node in nodes_for(singly, sizes) if node[0] or node[1] not in shown]
+        notes = select(checkpoints.c.size, checkpoints.c.note).where(checkpoints.c.origin == origin)
+        found = {row["size"]: row["note"] for row in self._database.rows(notes.where(checkpoints.c.size.in_(sizes)))}
+        if set(found) != sizes:
+            raise EvidenceMissing("not_provable", f"checkpoints of {origin} are missing: {sorted(sizes - set(found))}")
+        return LogPart(dict(sorted(shown.items())), self._hashes(origin, nodes), found)
+
+    def _hashes(self, origin: str, nodes: Iterable[Node]) -> dict[Node, bytes]:
+        """Leaves range by range, the few larger subtrees one by one."""
+        hashes: dict[Node, bytes] = {}
+        leaves = sorted(index for level, index in nodes if level == 0)
+        for first, end in _runs(leaves):
+            hashes |= {(0, first + place): leaf for place, leaf in enumerate(self._mirror.leaves(origin, first, end))}
+        with self._database.read() as connection:
+            for level, index in nodes:
+                if level:
+                    at = (subtrees.c.origin == origin) & (subtrees.c.level == level) & (subtrees.c.place == index)
+                    hashes[level, index] = connection.execute(select(subtrees.c.hash).where(at)).scalar_one()
+        return hashes
+
+
+def _both() -> Join:
+    return entry_facts.join(entries, (entries.c.origin == entry_facts.c.origin) & (entries.c.n == entry_facts.c.n))
+
+
+def _runs(places: Sequence[int]) -> list[tuple[int, int]]:
+    """Ranges [first, end) of places that follow one another."""
+    runs: list[tuple[int, int]] = []
+    for place in places:
+        if runs and runs[-1][1] == place:
+            runs[-1] = runs[-1][0], place + 1
+        else:
+            runs.append((place, place + 1))
+    return runs
+
+
+def _resting_on(found: JudgedVisit, visits: Sequence[JudgedVisit]) -> list[JudgedVisit]:
+    """The visit, those of its day, and for one that stands too close the counted one before it, with its day's."""
+    wanted = {found.case.facts.day}
+    for _ in visits:
+        for judged in visits:
+            if judged.case.facts.day in wanted and "too_close_to_previous" in judged.verdict.reasons:
+                earlier = [
+                    other.case.facts.day
+                    for other in visits
+                    if other.verdict.counted and other.case.facts.day < judged.case.facts.day
+                ]
+                wanted |= {max(earlier)} if earlier else set()
+    return [
+        judged for judged in visits if judged.case.facts.day in wanted and judged.verdict.state is not VisitState.OPEN
+    ]

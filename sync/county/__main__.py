@@ -12,8 +12,8 @@ from pathlib import Path
 from devices.errors import AskPerson
 from sync.county.accounts import ROLES
 from sync.county.app import County, open_county
-from sync.county.policy import policy_text
 from sync.county.freezing import unfreeze
+from sync.county.policy import policy_text
 from sync.county.settings import read_county_settings
 from sync.county.stick_import import StickImport, clear
 from sync.keys import VehicleKey, fingerprint

@@ -19,7 +19,7 @@ from devices.clock import Clock, SystemClock
 from devices.events import emit
 from sync.county.accounts import Accounts
 from sync.county.audit import Audit
-from sync.county.blobs import Blobs
+from sync.county.blobs import Blobs, BlobStore, FolderStore
 from sync.county.database import Database
 from sync.county.enrolment import AskingRate, Enrolments
 from sync.county.fleet import Fleet
@@ -33,7 +33,7 @@ from sync.county.mirror import Mirror
 from sync.county.missing_recordings import router as missing_recordings_router
 from sync.county.month_table import MonthTables
 from sync.county.old_registry import carry_over
-from sync.county.old_registry import carry_over
+from sync.county.outages import answer_outages
 from sync.county.pages import refusal_page
 from sync.county.pages import router as page_router
 from sync.county.registry import Registry
@@ -42,12 +42,11 @@ from sync.county.settings import CountySettings
 from sync.county.vehicle_requests import identify
 from sync.county.visits import Visits
 from sync.key_roles import refuse_shared_keys
-from sync.key_roles import refuse_shared_keys
 from sync.keys import VehicleKey
 from sync.notes import ED25519_COSIGNATURE, VerifierKey
 from sync.registry_entries import registry_origin
-from sync.registry_entries import registry_origin
 from sync.secret_file import create_secret, read_secret
+from sync.settings_file import SettingsRefused
 from sync.web.access import guarded_app
 from sync.web.pages import Pages
 
@@ -109,7 +108,7 @@ def open_county(
         asking_rate=AskingRate(clock),
         registry=registry,
         mirror=mirror,
-        blobs=Blobs(settings.data / "recordings", database, clock, settings.largest_recording_bytes),
+        blobs=Blobs(_blob_store(settings), database, clock, settings.largest_recording_bytes),
         interpreter=Interpreter(database, mirror, clock),
         visits=visits,
         coverage=MonthTables(database, registry, fleet, visits, clock),
@@ -139,7 +138,20 @@ def create_county(
     county.pages.mount(app, HERE / "static")
     app.add_exception_handler(HTTPException, _answer_refusal)
     app.add_exception_handler(RefusedRequest, _answer_refusal)
+    answer_outages(app)
     return app
+
+
+def _blob_store(settings: CountySettings) -> BlobStore:
+    """:raises SettingsRefused: the address is not understood, or the extra "s3" is not installed"""
+    folder = settings.recordings_folder
+    if folder is not None:
+        return FolderStore(folder)
+    try:
+        from sync.county.object_store import ObjectStore
+    except ModuleNotFoundError as fault:
+        raise SettingsRefused(f'{fault.name} is missing: install xunzhen with the extra "s3"') from None
+    return ObjectStore(settings.recordings)
 
 
 def _session_secret(path: Path, random_bytes: Callable[[int], bytes]) -> str:

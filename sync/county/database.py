@@ -117,6 +117,12 @@ class Database:
             statement = insert.on_conflict_do_nothing(index_elements=keys)
         connection.execute(statement, batch)
 
+    def insert_new(self, table: Table, row: Mapping[str, Any]) -> bool:
+        """Insert a row unless its key is there already; whether it was inserted."""
+        insert = (sqlite if self.is_sqlite else postgresql).insert(table)
+        with self.write() as connection:
+            return connection.execute(insert.values(dict(row)).on_conflict_do_nothing()).rowcount > 0
+
     def close(self) -> None:
         """Closing the last connection checkpoints SQLite's log, so that is done alone too."""
         if self.is_sqlite:

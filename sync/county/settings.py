@@ -13,6 +13,8 @@ class CountySettings(Settings):
     """:ivar data: folder of database, recordings and keys; relative paths belong to the settings file's folder.
     :ivar origin: name under which the county cosigns, e.g. "county.qingxi.example"
     :ivar database: SQLAlchemy URL; empty means SQLite inside ``data``
+    :ivar recordings: folder, or "s3://bucket/prefix?endpoint=https://..." (``object_store.py``); empty means
+        ``data/recordings``
     :ivar session_secret_file: empty means ``data/keys/session.secret``, made on first start
     :ivar secure_cookies: False only on loopback without TLS
     """
@@ -24,6 +26,7 @@ class CountySettings(Settings):
     port: int = Field(default=8500, ge=0, le=65535)
     language: str = Field(default="zh", pattern="^(zh|en)$")
     database: str = ""
+    recordings: str = ""
     session_secret_file: Path | None = None
     secure_cookies: bool = False
     largest_recording_bytes: int = Field(default=2 * 1024**3, ge=1024)
@@ -31,6 +34,13 @@ class CountySettings(Settings):
     @property
     def database_url(self) -> str:
         return self.database or f"sqlite:///{self.data / 'county.db'}"
+
+    @property
+    def recordings_folder(self) -> Path | None:
+        """None when recordings go to an object store."""
+        if self.recordings.startswith("s3:"):
+            return None
+        return Path(self.recordings) if self.recordings else self.data / "recordings"
 
     @property
     def key_file(self) -> Path:
@@ -52,7 +62,9 @@ def read_county_settings(path: Path) -> CountySettings:
     """
     settings = read_settings(path, CountySettings)
     folder = path.resolve().parent
-    placed = {"data": folder / settings.data}
+    placed: dict[str, object] = {"data": folder / settings.data}
+    if settings.recordings and settings.recordings_folder is not None:
+        placed["recordings"] = str(folder / settings.recordings)
     if settings.session_secret_file is not None:
         placed["session_secret_file"] = folder / settings.session_secret_file
     return settings.model_copy(update=placed)

@@ -14,6 +14,7 @@ from sync.notes import ED25519_COSIGNATURE, SeedSigner
 from sync.records import Draft
 from sync.store import Store
 from tests.sync import postgresql
+from tests.sync.object_store_server import ObjectStoreServer
 
 ORIGIN = "van-07.qingyu.example"
 START = datetime(2026, 3, 2, 0, 30, tzinfo=UTC)
@@ -28,6 +29,13 @@ def postgresql_server() -> Iterator[postgresql.PostgresqlServer]:
     server = postgresql.PostgresqlServer()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def object_store_server() -> Iterator[ObjectStoreServer]:
+    server = ObjectStoreServer()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

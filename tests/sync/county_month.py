@@ -17,10 +17,11 @@ from sync.areas import METRES_PER_DEGREE, Village
 from sync.county.app import County, create_county
 from sync.county.settings import CountySettings
 from sync.county_client import CountyClient
-from sync.notes import SeedSigner
+from sync.notes import SeedSigner, Signer
 from sync.presence import LOCAL, Fix
 from sync.recordings import Recordings
 from sync.records import Draft, format_time
+from sync.request_signature import signature_headers
 from sync.store import Store
 from sync.tracks import track_fields
 from sync.uploader import Delivered, Uploader
@@ -55,11 +56,13 @@ class Founded:
     """A county on a simulated clock with its three accounts and the invented township.
 
     :ivar database: URL; empty means SQLite in ``folder``
+    :ivar recordings: folder or URL; empty means in ``folder``
     """
 
     folder: Path
     clock: SimulatedClock
     database: str = ""
+    recordings: str = ""
     app: FastAPI = field(init=False)
     vans: dict[str, Van] = field(default_factory=dict)
 
@@ -71,7 +74,11 @@ class Founded:
 
     def open(self) -> FastAPI:
         settings = CountySettings(
-            name="青峪县", data=self.folder / "county", origin="county.qingyu.example", database=self.database
+            name="青峪县",
+            data=self.folder / "county",
+            origin="county.qingyu.example",
+            database=self.database,
+            recordings=self.recordings,
         )
         return create_county(settings, self.clock, counting_random().randbytes, hasher=QUICK)
 
@@ -92,6 +99,12 @@ class Founded:
         answer = await client.post("/sign-in", data={"account": id, "password": PASSWORD})
         assert answer.status_code == 303, answer.text
         return client
+
+    async def signed(self, signer: Signer, method: str, path: str, body: bytes = b"", **headers: str) -> httpx.Response:
+        """A request as a vehicle signs it."""
+        signed = signature_headers(signer, method, path, body, self.clock.now())
+        async with self.client() as client:
+            return await client.request(method, path, content=body, headers={**signed, **headers})
 
     def van(self, name: str, practice: bool = False, plate: str = "") -> Van:
         """An enrolled van with a journal of its own."""

@@ -68,7 +68,7 @@ async def test_records_reach_the_county_word_for_word(pair: Pair) -> None:
         pair.store.commit_now(recording(sha256, size))
         delivered = await pair.uploader.deliver_now()
         assert (delivered.complete, delivered.recordings) == (True, 1)
-        assert pair.county.blobs.path(sha256).read_bytes() == pair.recordings.read(sha256)
+        assert b"".join(pair.county.blobs.read(sha256)) == pair.recordings.read(sha256)
     size = pair.store.size()
     note = Note.parse(await pair.get(wire.log_path(ORIGIN, "checkpoint")))
     assert note.verified_by([pair.signer.verifier_key(), pair.county_key])

@@ -68,6 +68,10 @@ class KeyRange:
     from_size: int
     until_size: int | None = None
 
+    def signs(self, size: int) -> bool:
+        """Whether a checkpoint of ``size`` entries is this key's to sign."""
+        return self.from_size <= size and (self.until_size is None or size <= self.until_size)
+
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
@@ -298,11 +302,12 @@ class RegistryState:
 
     def vehicle(self, origin: str) -> RegisteredVehicle | None:
         place = self.index.vehicles.get(origin)
-        return _vehicle(self._entry(place, "vehicle/1").fields) if place is not None else None
+        return registered_vehicle(self._entry(place, "vehicle/1").fields) if place is not None else None
 
     def vehicles(self) -> dict[str, RegisteredVehicle]:
         """Every vehicle that was ever enrolled, by origin."""
-        return {origin: _vehicle(self._entry(n, "vehicle/1").fields) for origin, n in self.index.vehicles.items()}
+        places = self.index.vehicles.items()
+        return {origin: registered_vehicle(self._entry(n, "vehicle/1").fields) for origin, n in places}
 
     def verdicts(self, month: date) -> dict[str, Verdict]:
         """The sealed verdicts of a month, by ``township_of`` their villages."""
@@ -418,7 +423,7 @@ def _reader(held: Mapping[int, RegistryEntry], otherwise: ReadEntry) -> ReadEntr
     return lambda n: held[n] if n in held else otherwise(n)
 
 
-def _vehicle(said: Mapping[str, Any]) -> RegisteredVehicle:
+def registered_vehicle(said: Mapping[str, Any]) -> RegisteredVehicle:
     keys = tuple(KeyRange(key["key"], key["from_size"], key.get("until_size")) for key in said["keys"])
     revoked = said.get("revoked")
     if revoked is not None:

@@ -215,5 +215,6 @@ def _refused(request: Request, refusal: Refused) -> Response:
     if refusal.info is not None:
         return Response(bytes(refusal.info), refusal.status, _ACCEPTING, media_type=wire.MIRROR_INFO_TYPE)
     if refusal.size is not None and request.url.path.endswith("/add-checkpoint"):
-        return Response(wire.size_body(refusal.size), refusal.status, _ACCEPTING, media_type=wire.SIZE_TYPE)
+        headers = {**_ACCEPTING, "Content-Type": wire.SIZE_TYPE}  # as media_type it would get a charset
+        return Response(wire.size_body(refusal.size), refusal.status, headers)
     return Response(refusal.reason + "\n", refusal.status, _ACCEPTING, media_type=wire.TEXT)

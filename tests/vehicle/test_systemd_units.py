@@ -1,4 +1,4 @@
-"""The four units: accepted by systemd, hardened to the figures we promise, and their example settings are valid."""
+"""The units: accepted by systemd, hardened to the figures we promise, and their example settings are valid."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ MOST_EXPOSURE = {
     "vehicle.service": 2.0,
     "vehicle-consultation.service": 2.0,
     "county.service": 2.0,
+    "province-witness.service": 2.0,
     "vehicle-screen.service": 5.0,
 }
 ANALYZE = shutil.which("systemd-analyze")
@@ -114,6 +115,14 @@ def test_the_consultation_example_is_valid_and_fits_the_vehicle() -> None:
     assert settings.vehicle_socket == vehicle.touchscreen.socket
     assert settings.identity.origin == vehicle.vehicle.origin
     assert settings.identity.key == vehicle.data / "keys" / "journal.key"
+
+
+def test_the_witness_example_is_valid_and_fits_the_unit() -> None:
+    from sync.witness.settings import read_witness_settings
+
+    settings = read_witness_settings(FOLDER / "witness.example.toml")
+    assert settings.data == Path("/var/lib") / Unit(FOLDER / "province-witness.service")["Service"]["StateDirectory"]
+    assert [county.county_key.name for county in settings.county] == ["county.example"]
 
 
 def test_the_county_example_is_valid_and_fits_the_unit() -> None:

@@ -1,22 +1,24 @@
 """Reads what the stored entries say into tables, apart from taking them in.
 
-What cannot be read is set aside with its reason and read again by ``rebuild`` after an upgrade; it never blocks what
-comes after it, and never the delivery.
+What cannot be read is set aside with its reason; it never blocks what comes after it, and never the delivery. After an
+upgrade that reads otherwise all entries are read again by themselves (``migrations.py``), or by ``rebuild``.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, Table, delete, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from devices.clock import Clock
 from devices.events import emit
-from sync.county.database import Database
+from sync.county.database import Database, unavailable
+from sync.county.migrations import forget_what_was_read
 from sync.county.mirror import Mirror
 from sync.county.schema import day_stays, entry_facts, logs, projected, set_aside
 from sync.presence import local_day
@@ -26,9 +28,14 @@ from sync.registry_entries import ORIGIN_PREFIX
 from sync.tracks import track_of
 
 BATCH_ENTRIES = 2000
+LONGEST_SEARCHED = 500
+"""Characters of what is searched or joined by: more does not fit into an index."""
+_Batch = Sequence[tuple[int, bytes]]
 
 
 class Interpreter:
+    """Any worker may read any log: one at a time writes what it read, and only what nobody has written meanwhile."""
+
     def __init__(self, database: Database, mirror: Mirror, clock: Clock) -> None:
         self._database = database
         self._mirror = mirror
@@ -40,39 +47,63 @@ class Interpreter:
         count = 0
         with self._one_at_a_time:
             while batch := self._next_batch(origin):
-                count += len(batch)
+                count += self._read(origin, batch)
         return count
 
-    def catch_up_all(self) -> int:
-        origins = [row["origin"] for row in self._database.rows(select(logs.c.origin))]
-        return sum(self.catch_up(origin) for origin in origins)
+    def catch_up_all(self, went_on: Callable[[], None] = lambda: None) -> int:
+        """:param went_on: called after each log"""
+        count = 0
+        of_vehicles = ~logs.c.origin.startswith(ORIGIN_PREFIX, autoescape=True)
+        for row in self._database.rows(select(logs.c.origin).where(of_vehicles).order_by(logs.c.origin)):
+            count += self.catch_up(row["origin"])
+            went_on()
+        return count
 
     def rebuild(self) -> int:
         """Drop everything that was read and read it again from the stored entries; returns how many entries."""
-        with self._one_at_a_time, self._database.write() as connection:
-            for table in (*projected.values(), entry_facts, set_aside, day_stays):
-                connection.execute(delete(table))
-            vehicles_logs = ~logs.c.origin.startswith(ORIGIN_PREFIX, autoescape=True)
-            connection.execute(
-                update(logs).where(vehicles_logs).values(interpreted=0, last_entry_at=None, practice=False)
-            )
+        origins = [row["origin"] for row in self._database.rows(select(logs.c.origin))]
+        with self._one_at_a_time, self._database.write(*map(reading_lock, origins)) as connection:
+            forget_what_was_read(connection)
         return self.catch_up_all()
 
-    def _next_batch(self, origin: str) -> list[tuple[int, bytes]]:
+    def _next_batch(self, origin: str) -> _Batch:
         state = select(logs.c.interpreted, logs.c.next_entry).where(logs.c.origin == origin)
         log = self._database.row(state)
         if log is None or log["interpreted"] >= log["next_entry"]:
             return []
         first = log["interpreted"]
-        batch = self._mirror.bodies(origin, first, min(first + BATCH_ENTRIES, log["next_entry"]))
+        return self._mirror.bodies(origin, first, min(first + BATCH_ENTRIES, log["next_entry"]))
+
+    def _read(self, origin: str, batch: _Batch) -> int:
+        """Write what a batch says; of one that the database does not take, all but the entry that is to blame."""
         reading = _Reading(origin, self._clock.now())
         for n, body in batch:
             reading.take(n, body)
-        with self._database.write() as connection:
-            self._write(connection, reading, first + len(batch))
+        try:
+            written = self._written(reading, batch)
+        except (SQLAlchemyError, ValueError, OverflowError) as fault:
+            if unavailable(fault):
+                raise
+            if len(batch) > 1:
+                half = len(batch) // 2
+                return self._read(origin, batch[:half]) + self._read(origin, batch[half:])
+            blamed = _Reading(origin, self._clock.now())
+            blamed.set_aside(batch[0][0], f"{type(fault).__name__}: the database does not take it")
+            reading, written = blamed, self._written(blamed, batch)
+        if not written:
+            return 0
         for line in reading.refused:
             emit("entry_set_aside", origin=origin, n=line["n"], reason=line["reason"])
-        return batch
+        return len(batch)
+
+    def _written(self, reading: _Reading, batch: _Batch) -> bool:
+        """False when another worker has read these entries already, or all are to be read again."""
+        at = select(logs.c.interpreted).where(logs.c.origin == reading.origin)
+        with self._database.write(reading_lock(reading.origin)) as connection:
+            if connection.execute(at).scalar_one() != batch[0][0]:
+                return False
+            self._write(connection, reading, batch[-1][0] + 1)
+        return True
 
     def _write(self, connection: Connection, reading: _Reading, interpreted: int) -> None:
         origin = reading.origin
@@ -107,24 +138,31 @@ class _Reading:
             upserts = rows(entry)
             days = _touched_days(entry)
         except EntryUnreadable as fault:
-            self._set_aside(n, str(fault))
+            self.set_aside(n, str(fault))
             return
         except (
             Exception
         ) as fault:  # signed bytes of any shape may stand here; whatever they trip must not stop the rest
-            self._set_aside(n, f"{type(fault).__name__}: {fault}")
+            self.set_aside(n, f"{type(fault).__name__}: {fault}")
+            return
+        visit = entry.fields.get("visit_id", entry.visit)
+        fact = {"origin": self.origin, "n": n, "kind": entry.kind[:40], "at": format_time(entry.at)}
+        fact |= {"boot": entry.boot, "visit": visit}
+        faults = list(_too_long("", fact))
+        for upsert in upserts:
+            faults += _too_long(upsert.table, {**upsert.key, **upsert.columns})
+        if faults:
+            self.set_aside(n, "; ".join(faults))
             return
         for upsert in upserts:
             row = self._rows.setdefault((upsert.table, tuple(upsert.key.values())), {"origin": self.origin})
-            row |= {**upsert.key, **upsert.columns}
+            row |= {name: _plain(value) for name, value in {**upsert.key, **upsert.columns}.items()}
         self.days |= days
         self.last = entry
-        fact = {"origin": self.origin, "n": n, "kind": entry.kind[:40], "at": format_time(entry.at)}
-        visit = entry.fields.get("visit_id", entry.visit)
-        self.facts.append({**fact, "boot": entry.boot, "visit": visit})
+        self.facts.append({name: _plain(value) for name, value in fact.items()})
 
-    def _set_aside(self, n: int, reason: str) -> None:
-        self.refused.append({"origin": self.origin, "n": n, "reason": reason[:300], "at": self._now})
+    def set_aside(self, n: int, reason: str) -> None:
+        self.refused.append({"origin": self.origin, "n": n, "reason": _plain(reason[:300]), "at": self._now})
 
     def grouped(self) -> Mapping[tuple[str, tuple[str, ...]], list[dict[str, Any]]]:
         """Rows by table and by which columns they have: each group is one statement. One row stands once, so the
@@ -133,6 +171,34 @@ class _Reading:
         for (table, _), row in self._rows.items():
             groups.setdefault((table, tuple(sorted(row))), []).append(row)
         return groups
+
+
+def reading_lock(origin: str) -> str:
+    """Under which what was read out of a log changes."""
+    return f"reading {origin}"
+
+
+def _longest(table: Table) -> dict[str, int]:
+    """Characters that the columns of limited length take."""
+    keys = {column.name for index in table.indexes for column in index.columns}
+    given = {column.name: getattr(column.type, "length", None) for column in table.columns}
+    return {name: length or LONGEST_SEARCHED for name, length in given.items() if length or name in keys}
+
+
+_LONGEST = {"": _longest(entry_facts), **{name: _longest(table) for name, table in projected.items()}}
+
+
+def _too_long(table: str, row: Mapping[str, Any]) -> Iterator[str]:
+    """What SQLite would take and PostgreSQL would not; ``table`` is empty for ``entry_facts``."""
+    for name, most in _LONGEST[table].items():
+        value = row.get(name)
+        if isinstance(value, str) and len(value) > most:
+            yield f"{name} is longer than {most} characters"
+
+
+def _plain(value: Any) -> Any:
+    """PostgreSQL's text has no NUL; the entry itself stays word for word."""
+    return value.replace("\0", "\ufffd") if isinstance(value, str) else value
 
 
 def _touched_days(entry: Entry) -> set[str]:

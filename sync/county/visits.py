@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from devices.clock import Clock
 from sync.county.database import Database, Row
-from sync.county.interpretation import said
+from sync.county.interpretation import reading_lock, said
 from sync.county.registry import Registry
 from sync.county.schema import day_stays, logs, projected
 from sync.coverage import VisitFacts
@@ -111,7 +111,7 @@ class Visits:
         state = self._interpreted(origin)
         found = self._work_out(origin, day)
         row = {"origin": origin, "day": day.isoformat(), "villages_version": version}
-        with self._database.write() as connection:
+        with self._database.write(reading_lock(origin)) as connection:
             if self._interpreted(origin) == state:
                 written = json.dumps([_write_stay(stay) for stay in found])
                 self._database.upsert(connection, day_stays, [{**row, "stays": written}])

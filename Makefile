@@ -11,7 +11,7 @@ demo: $(VENV)/.demo
 		$(if $(ULTRASOUND),--ultrasound "$(ULTRASOUND)") $(if $(ROOM),--room "$(ROOM)") $(DEMO)
 
 test: $(VENV)/.test
-	@scripts/install-debian-packages chromium fonts-noto-cjk dbus systemd postgresql e2fsprogs fuse3
+	@scripts/install-debian-packages chromium fonts-noto-cjk dbus systemd postgresql e2fsprogs fuse3 swtpm tpm2-tools openssl
 	$(BIN)/python -m pytest $(TESTS)
 
 check: $(VENV)/.test

@@ -170,10 +170,14 @@ class JournalKeys:
 
     def seal(self, protection: KeyProtection) -> int:
         """Seal every key that lies open to the TPM; returns how many. :raises KeyMissing: see ``sync.tpm``"""
-        open_ones = [(path, key) for path, key in self.files() if not is_sealed(path)]
+        open_ones = self.open_files()
         for path, key in open_ones:
             key.seal(path, protection.tpm)
         return len(open_ones)
+
+    def open_files(self) -> list[tuple[Path, VehicleKey]]:
+        """Keys that lie in their file as they are."""
+        return [(path, key) for path, key in self.files() if not is_sealed(path)]
 
     def _beside(self, ending: str) -> Path:
         return self._path.with_name(self._path.name + ending)

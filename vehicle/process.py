@@ -21,9 +21,9 @@ from fastapi import FastAPI
 from devices.clock import SystemClock
 from devices.errors import AskPerson
 from devices.events import emit
-from sync.keys import VehicleKey, fingerprint
 from sync.service import READY, beat, log_to_stderr, notify, stop_on_signals
 from vehicle.assembly import Vehicle, assemble
+from vehicle.key_commands import COMMANDS, run
 from vehicle.settings import VehicleSettings, read_vehicle_settings
 from vehicle.touchscreen.app import create_touchscreen
 
@@ -55,26 +55,20 @@ def main() -> int:
     """Exit code 0 after a clean stop, 2 when settings, keys or ports need a person."""
     options = argparse.ArgumentParser(prog="python -m vehicle", description="The vehicle process.")
     options.add_argument("--settings", type=Path, required=True, help="TOML file, see systemd/vehicle.example.toml")
-    options.add_argument("--show-key", action="store_true", help="print this vehicle's key for the county and end")
+    options.add_argument("command", nargs="?", choices=COMMANDS, help="about its keys, see vehicle/key_commands.py")
+    options.add_argument("--show-key", action="store_const", dest="command", const="show-key", help="as show-key")
+    options.add_argument("--yes", action="store_true", help="with seal-key: it was read what that means")
     arguments = options.parse_args()
     log_to_stderr("vehicle")
     try:
-        settings = read_vehicle_settings(arguments.settings)
-        if arguments.show_key:
-            show_key(settings)
+        if arguments.command:
+            print(run(arguments.command, arguments.settings, arguments.yes))
         else:
-            asyncio.run(serve(settings))
+            asyncio.run(serve(read_vehicle_settings(arguments.settings)))
     except AskPerson as refusal:
         emit("service_refused", service="vehicle", code=refusal.code, reason=str(refusal))
         return 2
     return 0
-
-
-def show_key(settings: VehicleSettings) -> None:
-    """What enrolment needs: the verifier key for the county's command line, the fingerprint for people to compare."""
-    key = VehicleKey.load_or_create(settings.data / "keys" / "journal.key", settings.vehicle.origin).verifier_key()
-    print(key)
-    print(f"fingerprint {fingerprint(key)}")
 
 
 async def serve(settings: VehicleSettings) -> None:

@@ -14,12 +14,14 @@ import uvicorn
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "vehicle"))
 
-from touch_bench import PIN, Bench
+from touch_bench import PIN, Bench, settings_in
 
 from devices.clock import SystemClock
 from devices.readings import PulseOximetry
+from vehicle.settings import VehicleSettings
 from vehicle.touchscreen.app import create_touchscreen
 
+__all__ = ["Van", "settings_in"]
 R = TypeVar("R")
 WITHIN_S = 30.0
 
@@ -27,8 +29,8 @@ WITHIN_S = 30.0
 class Van:
     """``address`` for the browser; ``do`` and ``wait`` run something inside the van."""
 
-    def __init__(self, folder: Path, *, practice: bool = False) -> None:
-        self._folder, self._practice = folder, practice
+    def __init__(self, folder: Path, *, practice: bool = False, settings: VehicleSettings | None = None) -> None:
+        self._folder, self._practice, self._settings = folder, practice, settings
         self._listening = socket.socket()
         self._listening.bind(("127.0.0.1", 0))
         self._listening.listen()
@@ -73,7 +75,7 @@ class Van:
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self.bench = Bench(self._folder, SystemClock(), practice=self._practice)
+        self.bench = Bench(self._folder, SystemClock(), practice=self._practice, settings=self._settings)
         app = create_touchscreen(self.bench.vehicle)
         self._server = uvicorn.Server(
             uvicorn.Config(

@@ -82,9 +82,18 @@ def settings_in(folder: Path, *, practice: bool = False, language: str = "zh") -
 class Bench:
     """The far ends of the wires: what a device would have sent."""
 
-    def __init__(self, folder: Path, clock: Clock, *, practice: bool = False, language: str = "zh") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        clock: Clock,
+        *,
+        practice: bool = False,
+        language: str = "zh",
+        settings: VehicleSettings | None = None,
+    ) -> None:
+        """:param settings: instead of those of ``settings_in``"""
         self.clock = clock
-        self.settings = settings_in(folder, practice=practice, language=language)
+        self.settings = settings or settings_in(folder, practice=practice, language=language)
         self.vehicle: Vehicle = assemble(self.settings, clock, sessions=False)
         self.sent: list[list[int]] = []
 

@@ -55,6 +55,7 @@ def routes(screen: Screen) -> APIRouter:
             "link": link_words(status.get("link") or {}, t),
             "visit": vehicle.visits.current(),
             "proposed": vehicle.visits.proposed(),
+            "not_enrolled": vehicle.enrolment.due(vehicle.uploader.status()),
         }
         return screen.bare(request, "sign_in.html", context)
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sync.keys import fingerprint
 from sync.web.access import roles
 from vehicle.hints import hint
 from vehicle.touchscreen.frame import Screen, back
@@ -35,6 +36,8 @@ def routes(screen: Screen) -> APIRouter:
         context = {
             "device_icon": device_icon,
             "vehicle_id": vehicle.settings.vehicle.id,
+            "enrolment": vehicle.enrolment.state,
+            "fingerprint": fingerprint(vehicle.key.verifier_key()),
             "has_hint": lambda code: hint(code, language).title != hint("unknown", language).title,
             "hint_title": lambda code: hint(code, language).title,
         }

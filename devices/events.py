@@ -33,6 +33,8 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "lane_released": ("lane",),
     "upload_parked": ("what", "reason"),
     "receipt_verified": ("size",),
+    "evidence_missing": ("what", "reason", "detail"),
+    "printing_unavailable": ("packages",),
     "key_changed": ("origin", "size"),
     "key_change_taken": ("origin", "size"),
     "enrolment_asked": ("origin",),

@@ -22,6 +22,7 @@ from sync.county.audit import Audit
 from sync.county.blobs import Blobs, BlobStore, FolderStore
 from sync.county.database import Database
 from sync.county.enrolment import AskingRate, Enrolments
+from sync.county.evidence_pages import router as evidence_router
 from sync.county.fleet import Fleet
 from sync.county.fleet_pages import router as fleet_router
 from sync.county.intake import RefusedRequest
@@ -134,6 +135,7 @@ def create_county(
     app.include_router(intake_router)
     app.include_router(key_router)
     app.include_router(page_router)
+    app.include_router(evidence_router)
     app.include_router(fleet_router)
     county.pages.mount(app, HERE / "static")
     app.add_exception_handler(HTTPException, _answer_refusal)

@@ -5,6 +5,7 @@ The maker is trusted by nobody: a bundle is verified here with the county's own 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -85,7 +86,7 @@ class EvidenceMaker:
             if found is not None:
                 if found.verdict.state is VisitState.OPEN:
                     raise EvidenceMissing("visit_open", f"visit {visit} has not ended yet")
-                return self._made(row, month, practice, _resting_on(found, row.visits), f"evidence-{visit}")
+                return self._made(row, month, practice, _resting_on(found, row.visits), f"evidence-{_safe(visit)}")
         raise EvidenceMissing("no_visit", f"there is no visit {visit} in {month_key(month)}")
 
     def of_village(self, code: str, month: date, practice: bool) -> Evidence:
@@ -247,6 +248,11 @@ class EvidenceMaker:
 
 def _both() -> Join:
     return entry_facts.join(entries, (entries.c.origin == entry_facts.c.origin) & (entries.c.n == entry_facts.c.n))
+
+
+def _safe(name: str) -> str:
+    """Fit for the name of a file."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
 
 
 def _runs(places: Sequence[int]) -> list[tuple[int, int]]:

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from sync.coverage import MonthVerdict, VisitVerdict, end_of_month, judge_month
 from sync.evidence import ClaimedVisit, LogPart, Manifest, NotProven, read_bundle
-from sync.notes import cosigned_at
+from sync.notes import Note, cosigned_at
 from sync.records import Entry, EntryUnreadable, read_entry
 from sync.registry_state import Decision
 from sync.verify.checkpoints import SignedCheckpoint, check_signatures, read_checkpoint
@@ -25,14 +25,26 @@ LONG_AFTER = timedelta(days=400)
 @dataclass(frozen=True)
 class CheckedVisit:
     """:ivar shown: entries of its range that are shown; ``proof.evidence.hidden`` counts the others
-    :ivar sealed_by: who cosigned the checkpoint that gives T2 and the one that satisfies the policy, by key name
+    :ivar sealed: the first checkpoint over all of its entries that enough witnesses cosigned
     """
 
     claim: ClaimedVisit
     proof: VisitProof
     verdict: VisitVerdict
     shown: int
-    sealed_by: Mapping[str, datetime]
+    sealed: SignedCheckpoint
+
+    @property
+    def sealed_by(self) -> Mapping[str, datetime]:
+        """Who cosigned ``sealed``, by key name, and when."""
+        return self.sealed.witnesses
+
+    @property
+    def sealed_note(self) -> bytes:
+        """``sealed`` with the lines that were verified, and no others."""
+        own, cosigned = self.sealed.own, self.sealed.cosigned
+        lines = [*own, *(line for name in sorted(cosigned) for line in cosigned[name])]
+        return bytes(Note(self.sealed.note.text, tuple(lines)))
 
 
 @dataclass(frozen=True)
@@ -76,7 +88,7 @@ def check_bundle(data: bytes, policy: Policy) -> BundleReport:
     manifest = bundle.manifest
     registry = check_registry(bundle.registry, manifest, sorted(bundle.journals), policy)
     journals = {origin: _journal(origin, part, registry, policy) for origin, part in bundle.journals.items()}
-    proofs: dict[str, tuple[VisitProof, int, dict[str, datetime]]] = {}
+    proofs: dict[str, tuple[VisitProof, int, SignedCheckpoint]] = {}
     for claim in manifest.visits:
         proofs[claim.visit] = _visit(claim, manifest, journals[claim.origin], registry)
     month, together = _judged([proof for proof, _, _ in proofs.values()], manifest, registry)
@@ -117,7 +129,7 @@ def _journal(origin: str, part: LogPart, registry: RegistryView, policy: Policy)
 
 def _visit(
     claim: ClaimedVisit, manifest: Manifest, journal: _Journal, registry: RegistryView
-) -> tuple[VisitProof, int, dict[str, datetime]]:
+) -> tuple[VisitProof, int, SignedCheckpoint]:
     """Facts of one visit by itself, number of its entries shown, and who sealed it."""
     opened = _opening(claim, manifest, journal)
     first, last = _range(opened, journal)
@@ -127,7 +139,7 @@ def _visit(
         raise NotProven("range_incomplete", f"visit {claim.visit}: a place of its range is only there among others")
     if any(entry.practice != manifest.practice for entry in within):
         raise NotProven("practice_mismatch", f"visit {claim.visit}: practice and the real thing are mixed")
-    bracket, sealed_by = _bracket(claim, opened, within, last, journal, registry)
+    bracket, sealed = _bracket(claim, opened, within, last, journal, registry)
     proof = facts_of_visit(
         claim.visit,
         within,
@@ -138,7 +150,7 @@ def _visit(
         _decision(claim, registry),
         origin=claim.origin,
     )
-    return proof, len(within), sealed_by
+    return proof, len(within), sealed
 
 
 def _opening(claim: ClaimedVisit, manifest: Manifest, journal: _Journal) -> Entry:
@@ -172,7 +184,7 @@ def _range(opened: Entry, journal: _Journal) -> tuple[int, int]:
 
 def _bracket(
     claim: ClaimedVisit, opened: Entry, within: list[Entry], last: int, journal: _Journal, registry: RegistryView
-) -> tuple[Bracket, dict[str, datetime]]:
+) -> tuple[Bracket, SignedCheckpoint]:
     """Times between which the visit's entries were written, and who sealed them."""
     covering = [signed for signed in journal.checkpoints if signed.checkpoint.size > last]
     times = [at for signed in covering if (at := signed.seen_at(registry.county)) is not None]
@@ -185,7 +197,7 @@ def _bracket(
     bracket = Bracket(_known_at(anchors[-1], journal, registry) if anchors else None, min(times))
     if bracket.width is not None and bracket.width < timedelta():
         raise NotProven("bracket_order", f"visit {claim.visit}: sealed before the checkpoint that its boot knew")
-    return bracket, sealed.witnesses
+    return bracket, sealed
 
 
 def _known_at(anchor: Entry, journal: _Journal, registry: RegistryView) -> datetime:

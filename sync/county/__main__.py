@@ -14,6 +14,7 @@ from sync.county.accounts import ROLES
 from sync.county.app import County, open_county
 from sync.county.freezing import unfreeze
 from sync.county.policy import policy_text
+from sync.county.serving import serve_workers
 from sync.county.settings import read_county_settings
 from sync.county.stick_import import StickImport, clear
 from sync.keys import VehicleKey, fingerprint
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0 when done, 1 when refused with the reason on stderr."""
     chosen = _parser().parse_args(arguments)
     try:
+        if chosen.command == "serve":
+            return serve_workers(chosen.settings, chosen.workers, chosen.port)
         county = open_county(read_county_settings(chosen.settings))
     except AskPerson as refusal:
         print(refusal, file=sys.stderr)
@@ -74,7 +77,7 @@ def _do(county: County, chosen: argparse.Namespace) -> str:
         case "rebuild":
             said = f"{county.interpreter.rebuild()} entries read again"
         case "policy":
-            return policy_text(county.registry.verifier_key, county.verifier_key, None)
+            return policy_text(county.registry.verifier_key, county.verifier_key, county.witnessing.key)
         case _:
             vehicles, registry = county.verifier_key, county.registry.verifier_key
             return f"{vehicles}  # the county: into the vehicles' settings\n{registry}  # its registry"
@@ -128,6 +131,9 @@ def _parser() -> argparse.ArgumentParser:
     stick = commands.add_parser("import-stick", help="take in what vehicles have exported to a USB stick")
     stick.add_argument("folder", type=Path, help="where the stick is mounted")
     stick.add_argument("--clear", action="store_true", help="then remove the patient data from it; receipts stay")
+    serve = commands.add_parser("serve", help="the county's routes in several processes; the exchange runs apart")
+    serve.add_argument("--workers", type=int, choices=range(1, 65), default=4, metavar="N")
+    serve.add_argument("--port", type=int, help="instead of the settings'")
     commands.add_parser("rebuild", help="read all stored entries into the tables again")
     commands.add_parser("show-key", help="the county's cosigner key, for the vehicles' settings; its registry's key")
     commands.add_parser("policy", help="the policy file by which anybody verifies the county's evidence")

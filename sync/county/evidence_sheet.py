@@ -29,6 +29,7 @@ PDF_VARIANT = "pdf/a-3b"
 PANGO_PACKAGES = "libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
 FONT_PACKAGE = "fonts-noto-cjk"
 _HASH_GROUP = 8
+_MOST_STAFF = 6
 
 
 class PrintingUnavailable(AskPerson):
@@ -132,6 +133,7 @@ def _context(sheet: Sheet) -> dict[str, Any]:
         "qr": _qr(checkpoint_note(sheet)),
         "hash_groups": [sha256[at : at + _HASH_GROUP] for at in range(0, len(sha256), _HASH_GROUP)],
         "bar": _bar(sheet),
+        "staff": _staff(sheet),
     }
 
 
@@ -143,6 +145,13 @@ class _Both:
 
     def __call__(self, key: str, **values: object) -> tuple[str, str]:
         return self._zh(key, **values), self._en(key, **values)
+
+
+def _staff(sheet: Sheet) -> list[tuple[str, str]]:
+    """Name and role of those whom the evidence proves to have been on duty; at most what the page has room for."""
+    names = {row["person"]: row["name"] for row in sheet.report.crew}
+    proven = sorted(sheet.visit.proof.facts.staff)
+    return [(names.get(person) or person, role) for person, role in proven[:_MOST_STAFF]]
 
 
 def checkpoint_note(sheet: Sheet) -> bytes:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 from sync.key_statements import fingerprint, purpose_text, verify_for
 from sync.notes import ED25519, ED25519_COSIGNATURE, NoteRefused, SeedSigner, VerifierKey, b64, unb64
@@ -113,6 +114,48 @@ class VehicleKey(SeedSigner):
         return self.sign(purpose_text(purpose, message))
 
 
+class PurposeSigner(Protocol):
+    """What proves to others, at the exchange, that it is this vehicle."""
+
+    @property
+    def name(self) -> str: ...
+
+    def sign_for(self, purpose: str, message: bytes) -> bytes: ...
+
+
+class FollowedKey:
+    """The key in a file that another process may exchange for a new one while we run: always the present one."""
+
+    def __init__(self, path: Path, origin: str, tpm: Tpm = IN_A_FILE.tpm) -> None:
+        """:raises KeyMissing: see ``VehicleKey.load_or_create``"""
+        self._path, self._origin, self._tpm = path, origin, tpm
+        self._read_from: tuple[int, int] | None = None
+        self._key = self._present()
+
+    @property
+    def name(self) -> str:
+        return self._origin
+
+    def sign_for(self, purpose: str, message: bytes) -> bytes:
+        """:raises KeyMissing: the file is not readable any more"""
+        return self._present().sign_for(purpose, message)
+
+    def _present(self) -> VehicleKey:
+        try:
+            there = self._path.stat()
+        except OSError as fault:
+            raise KeyMissing(f"{self._path}: key not readable ({fault})", path=self._path) from fault
+        if (there.st_ino, there.st_mtime_ns) != self._read_from:
+            key = VehicleKey.load(self._path, self._tpm)
+            if key.name != self._origin:
+                raise KeyMissing(
+                    f"{self._path}: holds the key of {key.name}, not of {self._origin}; correct the settings",
+                    path=self._path,
+                )
+            self._key, self._read_from = key, (there.st_ino, there.st_mtime_ns)
+        return self._key
+
+
 def is_sealed(path: Path) -> bool:
     """Whether the key in ``path`` is sealed to a TPM. :raises KeyMissing: not readable"""
     return read_secret(path).startswith(_SEALED)
@@ -121,7 +164,9 @@ def is_sealed(path: Path) -> bool:
 __all__ = [
     "ED25519",
     "ED25519_COSIGNATURE",
+    "FollowedKey",
     "KeyMissing",
+    "PurposeSigner",
     "VehicleKey",
     "VerifierKey",
     "fingerprint",

@@ -17,9 +17,10 @@ import uvicorn
 from devices.clock import Clock, SystemClock
 from devices.errors import AskPerson
 from devices.events import emit
-from sync.keys import VehicleKey
+from sync.keys import FollowedKey
 from sync.secret_file import KeyMissing
 from sync.service import READY, beat, log_to_stderr, notify, stop_on_signals
+from sync.tpm import Tpm
 from telemedicine.local_app import create_local_app
 from telemedicine.media import aiortc_patches
 from telemedicine.media.h264 import KNOWN, first_that_works
@@ -95,14 +96,14 @@ async def serve(settings: ConsultationSettings) -> None:
         settings.socket.unlink(missing_ok=True)
 
 
-async def _vehicle_key(identity: IdentitySettings, clock: Clock) -> VehicleKey:
+async def _vehicle_key(identity: IdentitySettings, clock: Clock) -> FollowedKey:
     """The vehicle process makes the key on its first start, perhaps at this very moment."""
     until_s = clock.monotonic_s() + KEY_WITHIN_S
     while not identity.key.exists():
         if clock.monotonic_s() > until_s:
             raise KeyMissing(f"{identity.key}: no key yet; start the vehicle process first, it makes one")
         await clock.sleep(0.2)
-    return VehicleKey.load_or_create(identity.key, identity.origin)
+    return FollowedKey(identity.key, identity.origin, Tpm(identity.tpm_tcti))
 
 
 def listen(path: Path) -> socket.socket:

@@ -43,6 +43,8 @@ class IdentitySettings(Settings):
     """The journal's origin, as in the vehicle's own settings."""
     key: Path
     """The vehicle's journal key; the process only reads it."""
+    tpm_tcti: str = ""
+    """As in the vehicle's settings, for a key that is sealed to the TPM."""
 
 
 class IceServer(Settings):

@@ -10,7 +10,7 @@ from websockets.exceptions import WebSocketException
 
 from devices.clock import Clock
 from devices.events import emit
-from sync.keys import VehicleKey
+from sync.keys import PurposeSigner
 from telemedicine.wire import (
     CHALLENGE,
     MESSAGE_LIMIT_CHARACTERS,
@@ -39,7 +39,7 @@ class SignallingClient:
     def __init__(
         self,
         url: str,
-        key: VehicleKey,
+        key: PurposeSigner,
         clock: Clock,
         jitter: Callable[[], float],
         on_joined: Callable[[], None],

@@ -15,7 +15,7 @@ from typing import Any
 
 from devices.clock import Clock
 from devices.events import emit
-from sync.keys import VehicleKey
+from sync.keys import PurposeSigner
 from telemedicine.consultation import LIVE, OPEN, Event, State, WrongMoment, next_state, write_who
 from telemedicine.live_data import LiveData
 from telemedicine.media import face
@@ -64,7 +64,7 @@ class Van:
     def __init__(
         self,
         settings: ConsultationSettings,
-        key: VehicleKey,
+        key: PurposeSigner,
         clock: Clock,
         jitter: Callable[[], float],
         h264: H264 | None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, NoReturn, TypeAlias
 
 Json: TypeAlias = "int | str | bool | Sequence[Json] | Mapping[str, Json]"
@@ -96,6 +97,7 @@ def _check(value: object, place: str, depth: int) -> None:
 
 def _good(value: object, depth: int) -> bool:
     """Whether ``value`` is seen to be good at once: ``_check`` without saying where and why not."""
+    items: Any
     kind = type(value)
     if kind is str or kind is bool:
         return True
@@ -108,6 +110,12 @@ def _good(value: object, depth: int) -> bool:
                 return False
     elif kind is list:
         items = value
+        kinds = set(map(type, items))
+        if kinds == {list} and depth < DEEPEST:
+            items = [*chain.from_iterable(items)]
+            kinds, depth = set(map(type, items)), depth + 1
+        if kinds == {int}:
+            return bool(min(items) >= -LARGEST_INTEGER and max(items) <= LARGEST_INTEGER)
     else:
         return False
     for item in items:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from sync.canonical import Json, NotCanonical, check, encode, loads
@@ -37,7 +38,7 @@ _TYPES: dict[str, Callable[[object], bool]] = {
     "date": lambda value: isinstance(value, str) and _is_date(value),
     "sha256": lambda value: isinstance(value, str) and bool(_SHA256.fullmatch(value)),
     "crew": lambda value: _is_list_of(value, _is_member),
-    "steps": lambda value: _is_list_of(value, _is_step),
+    "steps": lambda value: _are_plain_steps(value) or _is_list_of(value, _is_step),
 }
 
 
@@ -446,6 +447,13 @@ def _is_member(value: object) -> bool:
 def _is_step(value: object) -> bool:
     """[dt_s, dlat_e7, dlon_e7, accuracy_m, satellites] after the point before; a sixth number 1: spoofing flag."""
     return isinstance(value, list | tuple) and len(value) in (5, 6) and all(type(number) is int for number in value)
+
+
+def _are_plain_steps(value: object) -> bool:
+    """Whether it is seen at once that all are steps: most entries of a journal's bytes are tracks."""
+    if type(value) is not list or set(map(type, value)) != {list}:
+        return False
+    return set(map(len, value)) <= {5, 6} and set(map(type, chain.from_iterable(value))) == {int}
 
 
 def _is_time(text: str) -> bool:

@@ -42,6 +42,7 @@ from sync.county.schema import metadata
 from sync.county.settings import CountySettings
 from sync.county.vehicle_requests import identify
 from sync.county.visits import Visits
+from sync.county.witnessing import Witnessing
 from sync.key_roles import refuse_shared_keys
 from sync.keys import VehicleKey
 from sync.notes import ED25519_COSIGNATURE, VerifierKey
@@ -50,6 +51,7 @@ from sync.secret_file import create_secret, read_secret
 from sync.settings_file import SettingsRefused
 from sync.web.access import guarded_app
 from sync.web.pages import Pages
+from sync.witness.client import WitnessClient
 
 HERE = Path(__file__).parent
 
@@ -66,6 +68,7 @@ class County:
     enrolments: Enrolments
     asking_rate: AskingRate
     registry: Registry
+    witnessing: Witnessing
     mirror: Mirror
     blobs: Blobs
     interpreter: Interpreter
@@ -74,6 +77,10 @@ class County:
     audit: Audit
     pages: Pages
     verifier_key: VerifierKey
+
+    async def work_in_background(self) -> None:
+        """What nobody waits for, for ever; in each of the county's processes."""
+        await self.witnessing.run()
 
     def close(self) -> None:
         self.database.close()
@@ -91,11 +98,13 @@ def open_county(
     database = Database(settings.database_url, metadata, prepare)
     cosigner = VehicleKey.load_or_create(settings.key_file, settings.origin, random_bytes, ED25519_COSIGNATURE)
     registry_key = VehicleKey.load_or_create(settings.registry_key_file, registry_origin(settings.origin), random_bytes)
-    refuse_shared_keys([("the county", cosigner.verifier_key()), ("its registry", registry_key.verifier_key())])
+    roles = [("the county", cosigner.verifier_key()), ("its registry", registry_key.verifier_key())]
+    if settings.witness is not None:
+        roles.append(("the province's witness", settings.witness.verifier_key))
+    refuse_shared_keys(roles)
     mirror = Mirror(database, cosigner, clock)
     registry = Registry(database, mirror, registry_key, clock)
     carry_over(database, registry)
-    roles = (("the county", cosigner.verifier_key()), ("its registry", registry_key.verifier_key()))
     fleet = Fleet(database, registry, clock, lambda: roles)
     fleet.carry_over()
     visits = Visits(database, registry, clock)
@@ -108,6 +117,7 @@ def open_county(
         enrolments=Enrolments(database, fleet, clock),
         asking_rate=AskingRate(clock),
         registry=registry,
+        witnessing=Witnessing(database, mirror, registry, _witness(settings), clock),
         mirror=mirror,
         blobs=Blobs(_blob_store(settings), database, clock, settings.largest_recording_bytes),
         interpreter=Interpreter(database, mirror, clock),
@@ -154,6 +164,11 @@ def _blob_store(settings: CountySettings) -> BlobStore:
     except ModuleNotFoundError as fault:
         raise SettingsRefused(f'{fault.name} is missing: install xunzhen with the extra "s3"') from None
     return ObjectStore(settings.recordings)
+
+
+def _witness(settings: CountySettings) -> WitnessClient | None:
+    address = settings.witness
+    return WitnessClient(address.url, address.verifier_key) if address is not None else None
 
 
 def _session_secret(path: Path, random_bytes: Callable[[int], bytes]) -> str:

@@ -20,7 +20,7 @@ from devices.events import emit
 from sync.county.database import Database
 from sync.county.freezing import Evidence, another_root, freeze, keep_refused, not_extended
 from sync.county.schema import checkpoints, entries, logs, subtrees
-from sync.merkle import EMPTY_ROOT, Frontier, ReadSubtree, consistency_proof, leaf_hash, verify_consistency
+from sync.merkle import EMPTY_ROOT, Frontier, ReadSubtree, consistency_proof, inclusion_proof, leaf_hash, verify_consistency
 from sync.notes import Checkpoint, Note, NoteRefused, Signature, Signer, VerifierKey, cosign
 from sync.wire import AddCheckpoint, AddEntries, MirrorInfo, Package, Tile, pack_entries
 
@@ -319,6 +319,19 @@ class Mirror:
         """Proof that the cosigned tree of ``size`` entries extends the one of ``old_size`` (RFC 6962 section 2.1.2)."""
         with self._database.read() as connection:
             return consistency_proof(old_size, size, self._reader(connection, origin))
+
+    def inclusion(self, origin: str, place: int, size: int) -> list[bytes]:
+        """Proof that the entry at ``place`` belongs to the cosigned tree of ``size`` (RFC 6962 section 2.1.1)."""
+        with self._database.read() as connection:
+            return inclusion_proof(place, size, self._reader(connection, origin))
+
+    def keep_cosignature(self, origin: str, size: int, line: Signature) -> None:
+        """Add a witness's verified line to the checkpoint of ``size``."""
+        with self._database.write(_lock(origin)) as connection:
+            note = Note.parse(connection.execute(_checkpoint(origin, size)).one().note).signed_also([line])
+            at = (checkpoints.c.origin == origin) & (checkpoints.c.size == size)
+            witnessed = {"note": bytes(note), "witnessed_at": self._clock.now()}
+            connection.execute(update(checkpoints).where(at).values(witnessed))
 
     def _reader(self, connection: Connection, origin: str) -> ReadSubtree:
         def read(level: int, place: int) -> bytes:

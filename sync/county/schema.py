@@ -145,9 +145,24 @@ checkpoints = Table(
     Column("note", LargeBinary, nullable=False),
     Column("accepted_at", UtcTime, nullable=False),
     Column("cosigned_at", UtcTime),
+    Column("witnessed_at", UtcTime),
 )
 """Every accepted checkpoint; ``note`` carries the county's cosignature once ``cosigned_at`` is set. Never updated to
-another root: a log that is not an extension is refused."""
+another root: a log that is not an extension is refused. ``witnessed_at``: the province's cosignature is in the note."""
+
+witness_logs = Table(
+    "witness_logs",
+    metadata,
+    Column("origin", String(100), primary_key=True),
+    Column("size", BigInteger, nullable=False, default=0),
+    Column("introduced", BigInteger),
+    Column("claimed_until", UtcTime),
+    Column("next_at", UtcTime),
+    Column("refused_at", UtcTime),
+    Column("reason", String(300)),
+)
+"""What the province's witness has cosigned of each log, and why it does not go on (``witnessing.py``). ``introduced``:
+place of the vehicle's entry in the registry that it has seen."""
 
 refused_checkpoints = Table(
     "refused_checkpoints",

@@ -4,9 +4,35 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from sync.notes import ED25519_COSIGNATURE, NoteRefused, VerifierKey
 from sync.settings_file import Settings, read_settings
+
+
+class WitnessAddress(Settings):
+    """The province's witness (``sync/witness``).
+
+    :ivar key: the line that ``python -m sync.witness --settings witness.toml show-key`` prints at the province
+    """
+
+    url: str = Field(pattern=r"^https?://[^/\s]+(/.*)?$")
+    key: str
+
+    @field_validator("key")
+    @classmethod
+    def _is_cosigner(cls, line: str) -> str:
+        try:
+            key = VerifierKey.parse(line)
+        except NoteRefused as fault:
+            raise ValueError(f"{fault}: copy the whole line that the witness shows") from None
+        if key.algorithm != ED25519_COSIGNATURE:
+            raise ValueError(f"the key of {key.name} is not a witness's key")
+        return line
+
+    @property
+    def verifier_key(self) -> VerifierKey:
+        return VerifierKey.parse(self.key)
 
 
 class CountySettings(Settings):
@@ -16,6 +42,7 @@ class CountySettings(Settings):
     :ivar recordings: folder, or "s3://bucket/prefix?endpoint=https://..." (``object_store.py``); empty means
         ``data/recordings``
     :ivar session_secret_file: empty means ``data/keys/session.secret``, made on first start
+    :ivar witness: the province's; without it the county's records are vouched for by the county alone
     :ivar secure_cookies: False only on loopback without TLS
     """
 
@@ -30,6 +57,7 @@ class CountySettings(Settings):
     session_secret_file: Path | None = None
     secure_cookies: bool = False
     largest_recording_bytes: int = Field(default=2 * 1024**3, ge=1024)
+    witness: WitnessAddress | None = None
 
     @property
     def database_url(self) -> str:

@@ -106,11 +106,18 @@ async def serve(settings: CountySettings) -> None:
         stop_on_signals(stop)
         pages = asyncio.create_task(server.serve(sockets=[listener]))
         heart = asyncio.create_task(_tell_manager(server, clock, began_s))
+        background = asyncio.create_task(app.state.county.work_in_background())
+        background.add_done_callback(lambda task: None if task.cancelled() or task.exception() is None else stop())
         try:
             await pages
             emit("service_stopping", service=SERVICE)
+            if background.done():
+                background.result()  # a fault of ours: the service ends with it and is started again
         finally:
             heart.cancel()
+            background.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await background
             app.state.exchange.store.close()
             app.state.county.close()
 

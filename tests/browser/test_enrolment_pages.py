@@ -14,7 +14,9 @@ from page_server import serving
 from touch_van import Van, settings_in
 
 from devices.clock import SystemClock
+from sync.key_statements import KeyChange
 from sync.keys import fingerprint
+from sync.notes import SeedSigner
 from vehicle.settings import CountySettings, VehicleSettings
 
 pytestmark = pytest.mark.browser
@@ -131,8 +133,6 @@ def test_both_pages_are_clean(
 def live_through_keys(line: Line) -> None:
     """Vehicles of every state: in service, with a changed key, revoked, and one that goes on from it."""
     fleet = line.founded.county.fleet
-    from sync.key_statements import KeyChange
-    from sync.notes import SeedSigner
 
     def signer(name: str, seed: bytes) -> SeedSigner:
         return SeedSigner(f"{name}.qingyu.example", seed * 32)
@@ -141,6 +141,9 @@ def live_through_keys(line: Line) -> None:
     fleet.rotate(KeyChange.signed(signer("van-09", b"9"), signer("van-09", b"n"), 1200))
     fleet.enrol("van-08.qingyu.example", str(signer("van-08", b"8").verifier_key()), plate="川A·演08")
     fleet.enrol(
-        "van-08-2.qingyu.example", str(signer("van-08-2", b"2").verifier_key()), "van-08", "川A·演08",
+        "van-08-2.qingyu.example",
+        str(signer("van-08-2", b"2").verifier_key()),
+        "van-08",
+        "川A·演08",
         succeeds="van-08.qingyu.example",
     )

@@ -20,7 +20,15 @@ from devices.events import emit
 from sync.county.database import Database
 from sync.county.freezing import Evidence, another_root, freeze, keep_refused, not_extended
 from sync.county.schema import checkpoints, entries, logs, subtrees
-from sync.merkle import EMPTY_ROOT, Frontier, ReadSubtree, consistency_proof, inclusion_proof, leaf_hash, verify_consistency
+from sync.merkle import (
+    EMPTY_ROOT,
+    Frontier,
+    ReadSubtree,
+    consistency_proof,
+    inclusion_proof,
+    leaf_hash,
+    verify_consistency,
+)
 from sync.notes import Checkpoint, Note, NoteRefused, Signature, Signer, VerifierKey, cosign
 from sync.wire import AddCheckpoint, AddEntries, MirrorInfo, Package, Tile, pack_entries
 

@@ -22,6 +22,7 @@ LARGEST_BODY_BYTES = 60_000
 """Below the 65,535 that a tlog-tiles entry bundle allows."""
 SALT_BYTES = 16
 COMMON = ("kind", "n", "at", "at_source", "boot", "mono_ms", "vehicle", "by", "visit", "encounter", "salt", "practice")
+_COMMON_NAMES = frozenset(COMMON)
 TIME_SOURCES = ("gnss", "ntp", "rtc")
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -376,7 +377,7 @@ def read_entry(body: bytes, n: int | None = None) -> Entry:
         said["boot"],
         said["mono_ms"],
         said["vehicle"],
-        {key: value for key, value in said.items() if key not in COMMON},
+        {key: value for key, value in said.items() if key not in _COMMON_NAMES},
         body,
         said.get("by"),
         said.get("visit"),

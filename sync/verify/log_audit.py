@@ -2,18 +2,19 @@
 
 What is wrong is a fault (exit 1): an entry that is not canonical or stands at another place, a boot counter that jumps,
 a hash that does not fit, a signature that is missing or wrong. What a reader should know is a note: kinds that this
-version does not know, entries that were pruned, clock steps that no entry declares.
+version does not know, entries of which only the hash is there, clock steps that no entry declares.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from sync.bundle_file import BundleUnreadable
 from sync.evidence import NotProven
-from sync.merkle import HASH_BYTES, Frontier, leaf_hash
+from sync.merkle import EMPTY_ROOT, HASH_BYTES, Frontier, leaf_hash, root_of, subtree_root
 from sync.notes import VerifierKey
 from sync.records import KINDS, Entry, EntryUnreadable, read_entry
 from sync.registry_entries import RegistryEntry, RegistryUnreadable, is_registry, read_registry_entry
@@ -39,6 +40,7 @@ class LogReport:
     """What was found in one log.
 
     :ivar faults: (code, detail) of the first ``MOST_FAULTS_TOLD``
+    :ivar absent: entries that are not in the folder but as hashes: delivered before, or removed after retention
     :ivar stepped: places at which the clock stepped without a word
     """
 
@@ -49,7 +51,7 @@ class LogReport:
     faults: list[tuple[str, str]] = field(default_factory=list)
     faults_in_all: int = 0
     boots: int = 0
-    pruned: int = 0
+    absent: int = 0
     stepped: list[int] = field(default_factory=list)
     first_at: datetime | None = None
     last_at: datetime | None = None
@@ -84,11 +86,12 @@ def keys_from(policy: Policy, registry: RegistryState | None = None) -> FindKeys
 def audit_log(read: ReadFile, policy: Policy, keys: FindKeys) -> LogReport:
     """Read the whole log that ``read`` gives.
 
-    :raises NotProven: without a readable checkpoint there is nothing to hold the entries against
+    :raises BundleUnreadable: there is no checkpoint
+    :raises NotProven: without a readable one there is nothing to hold the entries against
     """
     data = read("checkpoint")
     if data is None:
-        raise NotProven("note_unreadable", "there is no file checkpoint in this folder: name the folder of one log")
+        raise BundleUnreadable("member_missing", "there is no file checkpoint: name the folder of one log")
     note, checkpoint = read_checkpoint(data, "checkpoint")
     report = LogReport(checkpoint.origin, checkpoint.size)
     try:
@@ -100,54 +103,71 @@ def audit_log(read: ReadFile, policy: Policy, keys: FindKeys) -> LogReport:
     except NotProven as fault:
         report.fault(fault.code, str(fault))
     reader = _RegistryReader(report) if is_registry(checkpoint.origin) else _JournalReader(report)
-    frontier = _follow(read, report, reader)
-    if frontier is not None and frontier.root() != checkpoint.root:
+    root = _root(read, report, reader)
+    if root is not None and root != checkpoint.root:
         report.fault("root_mismatch", "the entries give another root than the checkpoint says")
     reader.close()
     return report
 
 
-def _follow(read: ReadFile, report: LogReport, reader: _JournalReader | _RegistryReader) -> Frontier | None:
-    """The tree over all entries; None when some are missing."""
-    frontier = Frontier()
-    tiles = _Tiles(read, report)
-    for tile, bodies in _bundles(read, report):
-        if bodies is None:
-            return None
-        first = tile * TILE
-        leaves = tiles.leaves(tile, len(bodies))
-        for place, body in enumerate(bodies):
-            if body:
-                leaf = leaf_hash(body)
-                if leaves is not None and leaves[place] != leaf:
-                    report.fault("root_mismatch", f"entry {first + place} has another hash than its tile says")
-                reader.read(body, first + place)
-            elif leaves is None:
-                report.fault("tree_incomplete", f"neither entry {first + place} nor its hash is there")
-                return None
-            else:
-                leaf = leaves[place]
-                report.pruned += 1
-            for level, index, hashed in frontier.append(leaf):
-                if level % 8 == 0:
-                    tiles.check(level // 8, index, hashed)
-    tiles.finish()
-    return frontier
-
-
-def _bundles(read: ReadFile, report: LogReport) -> Iterator[tuple[int, list[bytes] | None]]:
-    """(number, entries) of each entry bundle; None when it is missing or damaged."""
+def _root(read: ReadFile, report: LogReport, reader: _JournalReader | _RegistryReader) -> bytes | None:
+    """Root over all entries, which ``reader`` gets one by one; None when some are neither there nor hashed."""
+    tiles, blocks = _Tiles(read, report), Frontier()
+    nodes: dict[tuple[int, int], bytes] = {}
     for tile in range((report.size + TILE - 1) // TILE):
         width = min(TILE, report.size - tile * TILE)
-        name = "tile/entries/" + tile_path(tile)
-        data = _full_or_partial(read, name, width)
-        bodies = None if data is None else _unpacked(data, width)
-        if bodies is None:
-            what = "is missing" if data is None else "is damaged"
-            report.fault("tree_incomplete", f"{name} ({width} entries) {what}")
-        yield tile, bodies
-        if bodies is None:
-            return
+        leaves = _leaves(read, report, reader, tiles, tile, width)
+        block = tiles.block(tile) if leaves is None and width == TILE else None
+        if leaves is None and block is None:
+            report.fault("tree_incomplete", f"tile/entries/{tile_path(tile)} is missing, and so are its hashes")
+            return None
+        if width < TILE:
+            nodes |= _partial(leaves or [], tile * TILE)
+            continue
+        completed = [(0, tile, block or root_of(leaves or [])), *blocks.append(block or root_of(leaves or []))]
+        for level, index, hashed in completed:
+            nodes[level + 8, index] = hashed
+            if level % 8 == 0:
+                tiles.check(level // 8 + 1, hashed)
+    tiles.finish()
+    return subtree_root(0, report.size, lambda level, index: nodes[level, index]) if report.size else EMPTY_ROOT
+
+
+def _leaves(
+    read: ReadFile,
+    report: LogReport,
+    reader: _JournalReader | _RegistryReader,
+    tiles: _Tiles,
+    tile: int,
+    width: int,
+) -> list[bytes] | None:
+    """Leaf hashes of one tile: from its entries, or where these are not in the folder from its hash tile."""
+    first, name = tile * TILE, "tile/entries/" + tile_path(tile)
+    hashes, data = tiles.hashes(0, tile, width), _full_or_partial(read, name, width)
+    if data is None:
+        report.absent += width
+        reader.skip()
+        return hashes
+    bodies = _unpacked(data, width)
+    if bodies is None:
+        report.fault("tree_incomplete", f"{name} ({width} entries) is damaged")
+        return None
+    leaves = list(map(leaf_hash, bodies))
+    if hashes is not None and hashes != leaves:
+        wrong = next(place for place in range(width) if hashes[place] != leaves[place])
+        report.fault("root_mismatch", f"entry {first + wrong} has another hash than its tile says")
+    for place, body in enumerate(bodies):
+        reader.read(body, first + place)
+    return leaves
+
+
+def _partial(leaves: Sequence[bytes], first: int) -> dict[tuple[int, int], bytes]:
+    """Complete subtrees within the last tile."""
+    frontier, nodes = Frontier(), {}
+    for place, leaf in enumerate(leaves):
+        for level, index, hashed in [(0, place, leaf), *frontier.append(leaf)]:
+            nodes[level, (first >> level) + index] = hashed
+    return nodes
 
 
 def _full_or_partial(read: ReadFile, name: str, width: int) -> bytes | None:
@@ -180,11 +200,18 @@ class _Tiles:
         self._read, self._report = read, report
         self._pending: dict[int, list[bytes]] = {}
         self._done: Counter[int] = Counter()
+        self._blocks: tuple[int, list[bytes] | None] = (-1, None)
 
-    def leaves(self, tile: int, width: int) -> list[bytes] | None:
-        return self._hashes(0, tile, width)
+    def block(self, tile: int) -> bytes | None:
+        """Hash of a full tile of leaves as the level above says it."""
+        above, place = divmod(tile, TILE)
+        if self._blocks[0] != above:
+            width = min(TILE, self._report.size // TILE - above * TILE)
+            self._blocks = above, self.hashes(1, above, width)
+        found = self._blocks[1]
+        return found[place] if found is not None else None
 
-    def check(self, level: int, index: int, hashed: bytes) -> None:
+    def check(self, level: int, hashed: bytes) -> None:
         pending = self._pending.setdefault(level, [])
         pending.append(hashed)
         if len(pending) == TILE:
@@ -197,13 +224,14 @@ class _Tiles:
 
     def _compare(self, level: int) -> None:
         tile, pending = self._done[level], self._pending[level]
-        found = self._hashes(level, tile, len(pending))
+        found = self.hashes(level, tile, len(pending))
         if found is not None and found != pending:
             self._report.fault("root_mismatch", f"tile/{level}/{tile_path(tile)} does not fit the entries")
         self._done[level] += 1
         self._pending[level] = []
 
-    def _hashes(self, level: int, tile: int, width: int) -> list[bytes] | None:
+    def hashes(self, level: int, tile: int, width: int) -> list[bytes] | None:
+        """The first ``width`` hashes of a tile; None when it is not there."""
         name = f"tile/{level}/{tile_path(tile)}"
         data = _full_or_partial(self._read, name, width)
         if data is None:
@@ -238,6 +266,10 @@ class _JournalReader:
             report.fault("entry_misplaced", f"entry {n} is of vehicle {entry.vehicle[:60]!r}")
         self._check_boot(entry)
         self._check_clock(entry)
+
+    def skip(self) -> None:
+        """Some entries are not there: boot counter and clock begin anew."""
+        self._boot = self._offset_ms = None
 
     def _check_boot(self, entry: Entry) -> None:
         begins = entry.kind == "boot/1"
@@ -278,6 +310,9 @@ class _RegistryReader:
         self._report.first_at = self._report.first_at or entry.at
         self._report.last_at = entry.at
         self._entries.append(entry)
+
+    def skip(self) -> None:
+        """What is missing is found when the state is made."""
 
     def close(self) -> None:
         try:

@@ -208,7 +208,7 @@ def log_json(report: LogReport) -> dict[str, Any]:
         "kinds": dict(sorted(report.kinds.items())),
         "unknown_kinds": report.unknown_kinds,
         "boots": report.boots,
-        "pruned": report.pruned,
+        "absent": report.absent,
         "clock_steps": report.stepped,
         "first_at": format_time(report.first_at) if report.first_at else None,
         "last_at": format_time(report.last_at) if report.last_at else None,
@@ -229,7 +229,7 @@ def log_text(report: LogReport, t: Words) -> Iterator[str]:
         (t("entries"), t("log_size", size=report.size, boots=report.boots)),
         (t("log_span"), span),
         (t("seen"), _cosigned(report.signed.witnesses) if report.signed else ""),
-        (t("log_pruned"), str(report.pruned or "")),
+        (t("log_absent"), str(report.absent or "")),
         (t("log_stepped"), stepped),
         (t("log_unknown"), unknown),
     )

@@ -4,14 +4,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench powercut screenshots pins clean
+.PHONY: demo test check verifier bench powercut screenshots pins clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/xunzhen demo $(if $(FRESH),--fresh) $(if $(ECG),--ecg "$(ECG)") $(if $(TRACK),--track "$(TRACK)") \
 		$(if $(ULTRASOUND),--ultrasound "$(ULTRASOUND)") $(if $(ROOM),--room "$(ROOM)") $(DEMO)
 
 test: $(VENV)/.test
-	@scripts/install-debian-packages chromium fonts-noto-cjk dbus systemd postgresql e2fsprogs fuse3 swtpm tpm2-tools openssl
+	@scripts/install-debian-packages chromium fonts-noto-cjk dbus systemd postgresql e2fsprogs fuse3 swtpm tpm2-tools openssl \
+		libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 poppler-utils
 	$(BIN)/python -m pytest $(TESTS)
 
 check: $(VENV)/.test
@@ -22,6 +23,10 @@ check: $(VENV)/.test
 	$(BIN)/lint-imports
 	tsc -p tsconfig.json
 	$(BIN)/python -m pytest -q tests/test_docs.py
+
+# The stand-alone verifier of evidence as one file, build/xunzhen-verify.pyz; any Python 3.11 makes and runs it.
+verifier:
+	@$(PYTHON) -m sync.standalone
 
 bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import Join, select
+from sqlalchemy import ColumnElement, Join, select
 
 from devices.errors import AskPerson
 from sync.bundle_file import BundleUnreadable
@@ -29,7 +29,7 @@ from sync.verify.policy import Policy
 from sync.verify.registry_check import RegistryFacts
 from sync.visit_proof import PROOF_KINDS
 
-_MOST_TRIED = 200
+_MOST_TRIED = 20
 """Checkpoints looked at for one that enough witnesses cosigned."""
 
 
@@ -167,13 +167,21 @@ class EvidenceMaker:
 
     def _witnessed(self, origin: str, visit: str, last: int) -> int:
         """Size of the first checkpoint over ``last`` that all have cosigned whom the policy asks for."""
-        covering = select(checkpoints.c.size, checkpoints.c.note).where(checkpoints.c.origin == origin)
-        covering = covering.where(checkpoints.c.size > last, checkpoints.c.cosigned_at.is_not(None))
-        for row in self._database.rows(covering.order_by(checkpoints.c.size).limit(_MOST_TRIED)):
-            if self._satisfied(row["note"]):
-                size: int = row["size"]
-                return size
-        raise EvidenceMissing("not_witnessed", f"visit {visit}: not cosigned by the province yet")
+        size = self._satisfying(checkpoints.c.origin == origin, checkpoints.c.size > last)
+        if size is None:
+            raise EvidenceMissing("not_witnessed", f"visit {visit}: not cosigned by the province yet")
+        return size
+
+    def _satisfying(self, *where: ColumnElement[bool], newest: bool = False) -> int | None:
+        """Size of the first (or newest) checkpoint that satisfies the policy; those of the province are tried first."""
+        found = select(checkpoints.c.size, checkpoints.c.note).where(*where, checkpoints.c.cosigned_at.is_not(None))
+        found = found.order_by(checkpoints.c.size.desc() if newest else checkpoints.c.size).limit(_MOST_TRIED)
+        for rows in (found.where(checkpoints.c.witnessed_at.is_not(None)), found):
+            for row in self._database.rows(rows):
+                if self._satisfied(row["note"]):
+                    size: int = row["size"]
+                    return size
+        return None
 
     def _satisfied(self, note: bytes) -> bool:
         try:
@@ -197,9 +205,7 @@ class EvidenceMaker:
     def _registry(self, manifest: Manifest, origins: Sequence[str]) -> LogPart:
         """The newest checkpoint that all have cosigned, with the entries that a verdict asks for."""
         origin = registry_origin(self._county)
-        newest = select(checkpoints.c.size, checkpoints.c.note).where(checkpoints.c.origin == origin)
-        newest = newest.order_by(checkpoints.c.size.desc()).limit(_MOST_TRIED)
-        size = next((row["size"] for row in self._database.rows(newest) if self._satisfied(row["note"])), None)
+        size = self._satisfying(checkpoints.c.origin == origin, newest=True)
         if size is None:
             raise EvidenceMissing("registry_not_witnessed", "the registry is not cosigned by the province yet")
         shown: dict[int, bytes] = {}

@@ -85,7 +85,7 @@ def _verifier() -> bytes:
 
 def trusted(county: County) -> str:
     """The county's policy: its registry, its cosigner and the province's."""
-    return policy_text(county.registry.verifier_key, county.verifier_key, None)
+    return policy_text(county.registry.verifier_key, county.verifier_key, county.witnessing.key) + "\n"
 
 
 def maker(county: County) -> EvidenceMaker:

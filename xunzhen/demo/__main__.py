@@ -8,6 +8,7 @@ import contextlib
 import json
 import shutil
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def main() -> None:
         touchscreen, county = (int(port) for port in chosen.ports.split(","))
     except ValueError:
         sys.exit("--ports takes two numbers with a comma between them, such as 8400,8500")
-    home = Home(chosen.home.resolve(), Ports(touchscreen, county))
+    home = Home(chosen.home.resolve(), Ports(touchscreen, county, free_port(county + 100)))
     if chosen.fresh or (home.county_data.exists() and not history.lived_through(home)):
         shutil.rmtree(home.folder, ignore_errors=True)  # also what an interrupted first start has left
     try:
@@ -79,6 +80,10 @@ async def run(home: Home, chosen: argparse.Namespace) -> None:
             journal = home.vehicle_data(LIVE_VAN) / "journal.db"
             tasks.append(asyncio.create_task(Morning(Simulators(home.control), journal, people, SystemClock()).play()))
         announce(home)
+        province = witness(home)
+        started.append(province)
+        await province.start()
+        tasks.append(asyncio.create_task(province.watch()))
         await stop.wait()
         print("\nstopping ...", flush=True)
     finally:
@@ -123,6 +128,21 @@ def rows(home: Home, chosen: argparse.Namespace, villages: tuple[Village, ...]) 
         clock,
     )
     return [[simulators, county], [vehicle, consultation]]
+
+
+def witness(home: Home) -> Process:
+    """The province's: what it has not cosigned yet is pushed when it is there."""
+    arguments = [sys.executable, "-m", "sync.witness", "--settings", str(home.witness_settings)]
+    return Process("witness", arguments, home.run, SystemClock())
+
+
+def free_port(wanted: int) -> int:
+    """``wanted``, or another when that is taken."""
+    for port in (wanted, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError, OverflowError):
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise AskPerson("no port is free on the loopback: end other programs")
 
 
 def has_bluetooth(chosen: argparse.Namespace) -> bool:

@@ -15,7 +15,8 @@ from argon2 import PasswordHasher
 from devices.clock import SystemClock
 from sync.county.app import County, open_county
 from sync.county.settings import CountySettings, read_county_settings
-from sync.keys import VehicleKey
+from sync.keys import ED25519_COSIGNATURE, VehicleKey
+from sync.witness.settings import read_witness_settings
 from telemedicine.exchange.__main__ import exchange_url
 from telemedicine.exchange.store import ExchangeStore
 from xunzhen.demo.home import ADMINISTRATOR, COUNTY_NAME, CREWS, LIVE_VAN, PLATES, SPECIALIST, Home
@@ -34,6 +35,7 @@ def prepare(home: Home, chosen: Namespace) -> None:
     """Make the folder ready to start."""
     for folder in (home.run, home.devices, home.clips, home.county_data):
         folder.mkdir(parents=True, exist_ok=True)
+    write_toml(home.witness_settings, witness_settings(home))
     write_toml(home.county_settings, county_settings(home))
     settings = read_county_settings(home.county_settings)
     county = open_county(settings, SystemClock())
@@ -41,8 +43,10 @@ def prepare(home: Home, chosen: Namespace) -> None:
         enrol_everybody(home, county)
         introduce_specialist(settings)
         county_key = str(county.verifier_key)
+        witnessed = {"registry": str(county.registry.verifier_key), "key": county_key}
     finally:
         county.close()
+    write_toml(home.witness_settings, {**witness_settings(home), "county": [witnessed]})
     county_port = chosen.uplink_port or home.ports.county
     for vehicle in CREWS:
         write_toml(home.vehicle_settings(vehicle), vehicle_settings(home, vehicle, county_key, county_port, chosen))
@@ -77,7 +81,23 @@ def county_settings(home: Home) -> dict[str, Any]:
         "origin": "county.qingyu.example",
         "host": "127.0.0.1",
         "port": home.ports.county,
+        "witness": {"url": home.witness_url, "key": witness_key(home)},
     }
+
+
+def witness_settings(home: Home) -> dict[str, Any]:
+    return {
+        "data": str(home.folder / "witness"),
+        "origin": "witness.province.example",
+        "host": "127.0.0.1",
+        "port": home.ports.witness,
+    }
+
+
+def witness_key(home: Home) -> str:
+    settings = read_witness_settings(home.witness_settings)
+    key = VehicleKey.load_or_create(settings.key_file, settings.origin, algorithm=ED25519_COSIGNATURE)
+    return str(key.verifier_key())
 
 
 def vehicle_settings(home: Home, vehicle: str, county_key: str, county_port: int, chosen: Namespace) -> dict[str, Any]:

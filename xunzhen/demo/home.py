@@ -40,6 +40,7 @@ ADMINISTRATOR = Staff("xu.jing", "许静", "administrator", "demo-xu-2580")
 class Ports:
     touchscreen: int
     county: int
+    witness: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,10 @@ class Home:
         return self.folder / "county.toml"
 
     @property
+    def witness_settings(self) -> Path:
+        return self.folder / "witness.toml"
+
+    @property
     def consultation_settings(self) -> Path:
         return self.folder / "consultation.toml"
 
@@ -104,6 +109,10 @@ class Home:
     @property
     def county_url(self) -> str:
         return f"http://127.0.0.1:{self.ports.county}/"
+
+    @property
+    def witness_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.witness}/"
 
     @property
     def specialist_url(self) -> str:

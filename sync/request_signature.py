@@ -6,11 +6,11 @@ A vehicle signs each request to the county with its journal key over method, pat
     Signature-Input: van=("@method" "@path" "@query" "content-digest");created=<s>;keyid="<origin>";alg="ed25519"
     Signature: van=:<base64>:
 
-The county finds the key by ``keyid`` in its fleet, so a copied request works for at most ``LARGEST_SKEW_S``. There is no
-nonce, because a repeated request changes nothing: entries are proven to belong to the log, recordings are named by their
-hash, statements about keys are taken once (``tests/sync/test_replay.py`` sends a whole day again). Headers that say how a
-body is packed or where a part belongs are not covered: who can change them can as well swallow the request or forge its
-answer, which only TLS prevents, and what is stored is proven by its own hash.
+The county finds the key by ``keyid`` in its fleet, so a copied request works for at most ``LARGEST_SKEW_S``. There is
+no nonce, because a repeated request changes nothing: entries are proven to belong to the log, recordings are named by
+their hash, statements about keys are taken once (``tests/sync/test_replay.py`` sends a whole day again). Headers that
+say how a body is packed or where a part belongs are not covered: who can change them can as well swallow the request
+or forge its answer, which only TLS prevents, and what is stored is proven by its own hash.
 """
 
 from __future__ import annotations

@@ -54,12 +54,12 @@ def _do(county: County, chosen: argparse.Namespace) -> str:
             county.accounts.disable(chosen.id)
             said = f"account {chosen.id} is disabled"
         case "enrol":
-            vehicle = county.fleet.enrol(chosen.origin, chosen.vkey, chosen.vehicle, chosen.plate)
+            vehicle = county.fleet.enrol(chosen.origin, chosen.vkey, chosen.vehicle, chosen.plate, chosen.succeeds)
             key = county.fleet.verifier(vehicle.origin)
             said = f"{vehicle.origin} is enrolled; compare with the vehicle: {fingerprint(key) if key else ''}"
         case "revoke":
-            county.fleet.revoke(chosen.origin)
-            said = f"the key of {chosen.origin} is revoked"
+            revoked = county.fleet.revoke(chosen.origin, chosen.reason, chosen.size).revoked
+            said = f"the key of {chosen.origin} is revoked above {revoked.size if revoked else 0} entries"
         case "unfreeze":
             unfreeze(county.database, chosen.origin, chosen.reason)
             said = f"{chosen.origin}: {chosen.reason.strip()}"
@@ -80,7 +80,8 @@ def _do(county: County, chosen: argparse.Namespace) -> str:
             return policy_text(county.registry.verifier_key, county.verifier_key, county.witnessing.key)
         case _:
             vehicles, registry = county.verifier_key, county.registry.verifier_key
-            return f"{vehicles}  # the county: into the vehicles' settings\n{registry}  # its registry"
+            said = f"{vehicles}  # the county: into the vehicles' settings\n{registry}  # its registry"
+            return f"{said}\n{county.sm2_key}  # its SM2 key" if county.sm2_key else said
     county.audit.note(BY, chosen.command.replace("-", "_"), said)
     return said
 
@@ -118,7 +119,11 @@ def _parser() -> argparse.ArgumentParser:
     enrol.add_argument("vkey", help="the line that the vehicle shows: name+id+key")
     enrol.add_argument("--vehicle", default="", help="short id, else the first part of the origin")
     enrol.add_argument("--plate", default="")
-    commands.add_parser("revoke", help="take nothing more from a vehicle's key").add_argument("origin")
+    enrol.add_argument("--succeeds", metavar="ORIGIN", help="the journal that it goes on from, whose key is lost")
+    revoke = commands.add_parser("revoke", help="take nothing more from a vehicle's key; what came before stays valid")
+    revoke.add_argument("origin")
+    revoke.add_argument("reason", help="stands in the registry for good")
+    revoke.add_argument("--size", type=int, help="entries that stay valid; else all that are under receipt")
     thaw = commands.add_parser("unfreeze", help="take a log again that was frozen because it did not extend itself")
     thaw.add_argument("origin")
     thaw.add_argument("--reason", required=True, help="why it may go on, for the audit")

@@ -40,6 +40,7 @@ from sync.county.pages import router as page_router
 from sync.county.registry import Registry
 from sync.county.schema import metadata
 from sync.county.settings import CountySettings
+from sync.county.sm2 import Sm2Key, Sm2Signer
 from sync.county.vehicle_requests import identify
 from sync.county.visits import Visits
 from sync.county.witnessing import Witnessing
@@ -77,6 +78,7 @@ class County:
     audit: Audit
     pages: Pages
     verifier_key: VerifierKey
+    sm2_key: Sm2Key | None = None
 
     async def work_in_background(self) -> None:
         """What nobody waits for, for ever; in each of the county's processes."""
@@ -102,7 +104,8 @@ def open_county(
     if settings.witness is not None:
         roles.append(("the province's witness", settings.witness.verifier_key))
     refuse_shared_keys(roles)
-    mirror = Mirror(database, cosigner, clock)
+    sm2 = Sm2Signer(settings.origin, settings.sm2.key_file) if settings.sm2 is not None else None
+    mirror = Mirror(database, cosigner, clock, sm2.lines if sm2 is not None else lambda text: ())
     registry = Registry(database, mirror, registry_key, clock)
     carry_over(database, registry)
     fleet = Fleet(database, registry, clock, lambda: roles)
@@ -126,6 +129,7 @@ def open_county(
         audit=Audit(database, clock),
         pages=Pages(HERE / "templates", settings.language),
         verifier_key=cosigner.verifier_key(),
+        sm2_key=sm2.key if sm2 is not None else None,
     )
 
 

@@ -33,6 +33,7 @@ from sync.notes import Checkpoint, Note, NoteRefused, Signature, Signer, Verifie
 from sync.wire import AddCheckpoint, AddEntries, MirrorInfo, Package, Tile, pack_entries
 
 MOST_EXCESS_ENTRIES = 8192
+ExtraLines = Callable[[str], Sequence[Signature]]
 
 
 class Refused(XunzhenError):
@@ -72,11 +73,14 @@ class _Log:
 
 
 class Mirror:
-    """:param cosigner: the county's key, of type 0x04"""
+    """:param cosigner: the county's key, of type 0x04
+    :param extra: further signature lines over a checkpoint's text, that nobody needs to know (``sm2.py``)
+    """
 
-    def __init__(self, database: Database, cosigner: Signer, clock: Clock) -> None:
+    def __init__(self, database: Database, cosigner: Signer, clock: Clock, extra: ExtraLines = lambda text: ()) -> None:
         self._database = database
         self._cosigner = cosigner
+        self._extra = extra
         self._clock = clock
 
     # add-checkpoint ------------------------------------------------------------------------------------------------
@@ -248,7 +252,7 @@ class Mirror:
             note = Note.parse(row.note)
             if row.cosigned_at is None:
                 now = self._clock.now()
-                note = note.signed_also([cosign(note.text, self._cosigner, now)])
+                note = note.signed_also([cosign(note.text, self._cosigner, now), *self._extra(note.text)])
                 at = (checkpoints.c.origin == origin) & (checkpoints.c.size == size)
                 connection.execute(update(checkpoints).where(at).values(note=bytes(note), cosigned_at=now))
                 newer = (logs.c.origin == origin) & (logs.c.mirror_size <= size)
@@ -273,7 +277,7 @@ class Mirror:
             frontier = self._append(connection, origin, size, bodies)
             now = self._clock.now()
             note = Checkpoint(origin, frontier.size, frontier.root()).signed(signer)
-            note = note.signed_also([cosign(note.text, self._cosigner, now)])
+            note = note.signed_also([cosign(note.text, self._cosigner, now), *self._extra(note.text)])
             row = {"origin": origin, "size": frontier.size, "root": frontier.root(), "note": bytes(note)}
             connection.execute(insert(checkpoints).values({**row, "accepted_at": now, "cosigned_at": now}))
             log = dict.fromkeys(("pending_size", "next_entry", "mirror_size", "interpreted"), frontier.size)

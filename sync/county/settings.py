@@ -35,6 +35,12 @@ class WitnessAddress(Settings):
         return VerifierKey.parse(self.key)
 
 
+class Sm2Settings(Settings):
+    """:ivar key_file: PEM of an SM2 key (``sm2.py``)"""
+
+    key_file: Path
+
+
 class CountySettings(Settings):
     """:ivar data: folder of database, recordings and keys; relative paths belong to the settings file's folder.
     :ivar origin: name under which the county cosigns, e.g. "county.qingxi.example"
@@ -43,6 +49,7 @@ class CountySettings(Settings):
         ``data/recordings``
     :ivar session_secret_file: empty means ``data/keys/session.secret``, made on first start
     :ivar witness: the province's; without it the county's records are vouched for by the county alone
+    :ivar sm2: also sign checkpoints by SM2 with SM3
     :ivar secure_cookies: False only on loopback without TLS
     """
 
@@ -58,6 +65,7 @@ class CountySettings(Settings):
     secure_cookies: bool = False
     largest_recording_bytes: int = Field(default=2 * 1024**3, ge=1024)
     witness: WitnessAddress | None = None
+    sm2: Sm2Settings | None = None
 
     @property
     def database_url(self) -> str:
@@ -91,6 +99,8 @@ def read_county_settings(path: Path) -> CountySettings:
     settings = read_settings(path, CountySettings)
     folder = path.resolve().parent
     placed: dict[str, object] = {"data": folder / settings.data}
+    if settings.sm2 is not None:
+        placed["sm2"] = settings.sm2.model_copy(update={"key_file": folder / settings.sm2.key_file})
     if settings.recordings and settings.recordings_folder is not None:
         placed["recordings"] = str(folder / settings.recordings)
     if settings.session_secret_file is not None:

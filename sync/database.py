@@ -139,7 +139,7 @@ def _in_use(path: Path) -> JournalInUse:
 
 
 def _disk_full() -> DiskFull:
-    return DiskFull("the disk is full; nothing more is saved until there is room: delete exported files")
+    return DiskFull("the disk is full, and what was kept back for records is used up: make room")
 
 
 def _disk_fault(fault: Exception) -> DiskFault:

@@ -10,13 +10,15 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from devices.errors import AskPerson
 from devices.events import emit
+from sync.database import disk_trouble
 from sync.secret_file import sync_folder
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -25,6 +27,17 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 class RecordingMissing(AskPerson):
     code = "recording_missing"
+
+
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    """:raises DiskFull, DiskFault: instead of an OSError while writing."""
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as fault:
+        raise disk_trouble(fault) from fault
 
 
 class RecordingWriter:
@@ -38,27 +51,31 @@ class RecordingWriter:
         self.size = 0
 
     def append(self, data: bytes) -> None:
-        """Append ``data``, all or nothing. :raises OSError: the disk is full or broken; what was appended stays."""
+        """Append ``data``, all or nothing. :raises DiskFull, DiskFault: what was appended before stays."""
         view = memoryview(data)
-        try:
-            while view:
-                view = view[self._file.write(view) :]
-        except OSError:
-            self._file.truncate(self.size)
-            self._file.seek(self.size)
-            raise
+        with _in_our_words():
+            try:
+                while view:
+                    view = view[self._file.write(view) :]
+            except OSError:
+                self._file.truncate(self.size)
+                self._file.seek(self.size)
+                raise
         self._hash.update(data)
         self.size += len(data)
 
     def sync(self) -> None:
-        os.fdatasync(self._file.fileno())
+        """:raises DiskFull, DiskFault: what was appended may be lost in a power cut."""
+        with _in_our_words():
+            os.fdatasync(self._file.fileno())
 
     def finish(self) -> tuple[str, int]:
-        """(sha256, bytes); the recording is durable under its name when this returns."""
+        """(sha256, bytes); the recording is durable under its name when this returns. :raises DiskFull, DiskFault:"""
         self.sync()
         self._file.close()
         sha256 = self._hash.hexdigest()
-        self._recordings.adopt(self.path, sha256)
+        with _in_our_words():
+            self._recordings.adopt(self.path, sha256)
         return sha256, self.size
 
     def abandon(self) -> None:
@@ -84,8 +101,11 @@ class Partial:
 
 
 class Recordings:
+    """``admit``: asked with the media type before a recording begins; raises when it may not."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.admit: Callable[[str], None] = lambda media_type: None
         self._tmp = folder / "tmp"
         self._tmp.mkdir(parents=True, exist_ok=True)
         sync_folder(folder)
@@ -97,22 +117,40 @@ class Recordings:
         :param name: of the file in ``tmp``; letters, digits, hyphen. Made up when None.
         :param facts: kept beside the growing file, for ``partials`` after a power cut.
         :raises FileExistsError: a recording of that name is under way.
+        :raises AskPerson: it may not begin, as the disk is full or broken.
         """
+        self.admit(media_type)
+        with _in_our_words():
+            return self._begin(media_type, name, facts)
+
+    def store(self, data: bytes, media_type: str) -> tuple[str, int]:
+        """Write, sync and name ``data`` in one go: (sha256, bytes). What is there already is always admitted.
+
+        :raises DiskFull, DiskFault: nothing of it is kept.
+        """
+        with _in_our_words():
+            writer = self._begin(media_type)
+        try:
+            writer.append(data)
+            return writer.finish()
+        except AskPerson:
+            writer.abandon()
+            raise
+
+    def _begin(self, media_type: str, name: str | None = None, facts: dict[str, Any] | None = None) -> RecordingWriter:
         chosen = name or self._free_name()
         if not _NAME.fullmatch(chosen):
             raise ValueError(f"{chosen!r} is no name for a recording")
         path = self._tmp / f"{chosen}.part"
         writer = RecordingWriter(self, path)
-        if facts is not None:
-            self._note(path.with_suffix(".json"), {"media_type": media_type, **facts})
-        sync_folder(self._tmp)
+        try:
+            if facts is not None:
+                self._note(path.with_suffix(".json"), {"media_type": media_type, **facts})
+            sync_folder(self._tmp)
+        except OSError:
+            writer.abandon()
+            raise
         return writer
-
-    def store(self, data: bytes, media_type: str) -> tuple[str, int]:
-        """Write, sync and name ``data`` in one go: (sha256, bytes)."""
-        writer = self.begin(media_type)
-        writer.append(data)
-        return writer.finish()
 
     def adopt(self, path: Path, sha256: str) -> None:
         """Give a finished, synced file its name."""

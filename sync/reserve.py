@@ -25,9 +25,9 @@ class Reserve:
 
     @property
     def held(self) -> bool:
-        """Whether the room is there to be released."""
+        """Whether the room is there to be released; always, when none is wanted."""
         try:
-            return self._path.stat().st_size >= self._size_bytes
+            return self._size_bytes == 0 or self._path.stat().st_size >= self._size_bytes
         except FileNotFoundError:
             return False
 
@@ -50,7 +50,7 @@ class Reserve:
 
     def release(self) -> bool:
         """Give the room to whoever writes next; whether there was any."""
-        if not self.held:
+        if self._size_bytes == 0 or not self.held:
             return False
         self._path.unlink()
         sync_folder(self._path.parent)  # freed blocks may be used only once the file system has written that down

@@ -22,6 +22,7 @@ from devices.session import DeviceSession, open_sessions
 from sync.areas import Village, VillagesRefused, read_villages
 from sync.connections import Connections
 from sync.county_client import CountyClient
+from sync.eviction import Eviction
 from sync.identifiers import Identifiers
 from sync.journal_keys import JournalKeys
 from sync.key_rotation import RotatingClient
@@ -218,7 +219,8 @@ class Vehicle:
 
     def _look_after(self, port: int | None) -> None:
         settings = self.settings
-        self.disk = Disk(settings.data, self.clock)
+        self.disk = Disk(settings.data, self.clock, Eviction(self.store, self.recordings), self.store)
+        self.recordings.admit = self.disk.admit
         self.consultation_process = ConsultationProcess(settings.consultation.socket, self.clock)
         self.supervisor = Supervisor(self.clock)
         self.announcer = Announcer(settings, settings.touchscreen.port if port is None else port)
@@ -239,6 +241,7 @@ class Vehicle:
             has_county=bool(settings.county.url),
             found=self.announcer.found,
             villages_fault=self._villages_fault,
+            ecg_fault=lambda: self.ecg.fault,
             not_enrolled=self.enrolment.due,
         )
         self.status_teller = StatusTeller(self.health.status, self.live.send, self.visits.tell, self.clock)

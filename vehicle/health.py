@@ -51,6 +51,7 @@ class Health:
     :param delivery: the uploader's status: online, since, last receipt, parked, and what waits for a receipt
     :param found: network devices that announce themselves
     :param villages_fault: why there is no list of villages, as a code
+    :param ecg_fault: code of what keeps an ECG from being saved
     :param not_enrolled: whether the county does not know this van's key
     """
 
@@ -70,6 +71,7 @@ class Health:
     has_county: bool
     found: Mapping[str, NetworkDevice]
     villages_fault: str | None = None
+    ecg_fault: Callable[[], str | None] = lambda: None
     not_enrolled: Callable[[UplinkStatus], bool] = lambda delivery: False
     _since: dict[Fault, datetime] = field(default_factory=dict)
 
@@ -116,8 +118,7 @@ class Health:
             yield Fault(self.commits.fault, "journal")
         if self.villages_fault is not None:
             yield Fault(self.villages_fault)
-        if self.disk.level is not Level.OK:
-            yield Fault(str(self.disk.level))
+        yield from self._disk_faults()
         yield from (Fault("service_failed", job.name) for job in self.supervisor.failed)
         yield from (Fault("listener_failed", name) for name in self.feed.failures)
         yield from self._device_faults()
@@ -129,6 +130,17 @@ class Health:
             yield Fault("clock_wrong")
         if self.supervisor.jobs and not self.consultation.up:
             yield Fault("consultation_down")
+
+    def _disk_faults(self) -> Iterator[Fault]:
+        if self.disk.fault is not None:
+            yield Fault(self.disk.fault, "journal")
+        if not self.disk.reserve_held:
+            yield Fault("disk_reserve_used")
+        elif self.disk.level is not Level.OK:
+            yield Fault(str(self.disk.level))
+        ecg = self.ecg_fault()
+        if ecg is not None:
+            yield Fault(ecg)
 
     def _device_faults(self) -> Iterator[Fault]:
         for settings in self.devices:

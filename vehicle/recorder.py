@@ -1,7 +1,8 @@
 """The recorder: the next seconds of ECG as a file of the record. It never drops; a gap is recorded as a gap.
 
 While it runs, chunks are appended to a partial file and brought to the disk every 5 s. A crash leaves that file
-behind; at the next start it becomes a recording marked as interrupted (``recover``).
+behind; at the next start it becomes a recording marked as interrupted (``recover``). A disk that takes nothing more
+does not end a recording: it is kept in memory, the person is told, and it is saved once the disk takes it.
 
 Partial file: blocks ``u32 LE length | u32 LE CRC-32 | frame of devices.wire``, a torn last block is cut off by its CRC;
 who, when and for whom stands in the facts beside it (``sync.recordings``).
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import logging
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -27,6 +29,7 @@ from devices.events import emit
 from devices.readings import Samples, Stamped
 from devices.wire import pack_samples, unpack_samples
 from sync import ecg_file
+from sync.database import DiskFault, DiskFull
 from sync.recordings import Partial, Recordings, RecordingWriter
 from sync.records import Draft, format_time, parse_time
 
@@ -34,6 +37,7 @@ SYNC_EVERY_S = 5.0
 GRACE_S = 5.0
 """How long after the expected end a recording waits for late samples before it ends with a gap."""
 FRESH_S = 2.0
+SAVE_AGAIN_S = 10.0
 MAX_SECONDS = 600.0
 PARTIAL_TYPE = "application/vnd.xunzhen.ecg-partial"
 _BLOCK = struct.Struct("<II")
@@ -45,6 +49,12 @@ class EcgNotSending(AskPerson):
 
 class AlreadyRecording(AskPerson):
     code = "already_recording"
+
+
+class EcgNotSaved(AskPerson):
+    """The disk does not take the recording; it is in memory and tried again."""
+
+    code = "ecg_not_saved"
 
 
 class Journal(Protocol):
@@ -107,6 +117,8 @@ class _Under:
     covered_s: float = 0.0
     kept_s: float = 0.0
     synced_mono_s: float = 0.0
+    fault: str | None = None
+    """Code of the error since which nothing more was appended to the partial file."""
     syncing: asyncio.Task[None] | None = None
     task: asyncio.Task[RecordingView] | None = None
 
@@ -132,6 +144,9 @@ class EcgRecorder:
         self._changed = changed
         self._under: _Under | None = None
         self._newest: Stamped | None = None
+        self._unsaved: tuple[_Made, RecordingWriter] | None = None
+        self._saving: asyncio.Task[None] | None = None
+        self._tried_mono_s = 0.0
 
     # recording ------------------------------------------------------------------------------------------------------
 
@@ -142,6 +157,13 @@ class EcgRecorder:
             return None
         return Progress(under.about.device, under.about.seconds, under.covered_s, under.kept_s)
 
+    @property
+    def fault(self) -> str | None:
+        """Code of what keeps a recording from being saved; None when all is well."""
+        if self._unsaved is not None or (self._under is not None and self._under.fault is not None):
+            return EcgNotSaved.code
+        return None
+
     async def record(self, seconds: float = 10.0, by: str | None = None) -> RecordingView:
         """Record the next ``seconds`` (more than 0, at most 600) of the ECG that is sending now.
 
@@ -150,11 +172,15 @@ class EcgRecorder:
 
         :raises EcgNotSending: no ECG samples in the last 2 s, or none came at all; nothing is written
         :raises AlreadyRecording: one at a time
+        :raises DiskFull, DiskFault: it can't begin
+        :raises EcgNotSaved: what was recorded, or an earlier recording, waits in memory for a disk that takes it
         """
         if not 0 < seconds <= MAX_SECONDS:
             raise ValueError(f"a recording lasts more than 0 and at most {MAX_SECONDS:.0f} s, not {seconds}")
         if self._under is not None:
             raise AlreadyRecording("a recording is under way")
+        if self._unsaved is not None:
+            raise EcgNotSaved("the recording before is not saved yet")
         newest = self._newest
         now_mono_s = self._clock.monotonic_s()
         if newest is None or now_mono_s - newest.received_mono_s > FRESH_S:
@@ -166,11 +192,12 @@ class EcgRecorder:
     async def stop(self) -> None:
         """End the recording under way with what has come, and wait until it is stored."""
         under = self._under
-        if under is None or under.task is None:
-            return
-        if not under.done.done():
-            under.done.set_result(None)
-        await asyncio.wait({under.task})
+        if under is not None and under.task is not None:
+            if not under.done.done():
+                under.done.set_result(None)
+            await asyncio.wait({under.task})
+        if self._unsaved is not None:  # a last time; the partial file has what came before the disk was full
+            await self._save_again()
 
     def on_samples(self, stamped: Stamped) -> None:
         """Listener of the feed's ``ecg`` topic; called in the feed's turn, so nothing can be missed."""
@@ -184,20 +211,27 @@ class EcgRecorder:
         kept = self._cut(under, stamped, samples)
         if kept is not None:
             under.chunks.append(kept)
-            under.writer.append(_block(pack_samples(stamped.device, kept)))
+            self._append(under, _block(pack_samples(stamped.device, kept)))
         self.tick()
 
     def tick(self) -> None:
         """Bring what came to the disk every 5 s; end a recording whose device fell silent."""
         under = self._under
+        now_mono_s = self._clock.monotonic_s()
+        if self._unsaved is not None and now_mono_s - self._tried_mono_s >= SAVE_AGAIN_S:
+            self._tried_mono_s = now_mono_s
+            self._saving = asyncio.get_running_loop().create_task(self._save_again(), name="ecg saved late")
         if under is None or under.done.done():
             return
-        now_mono_s = self._clock.monotonic_s()
         complete = under.covered_s >= under.about.seconds - 1e-9
         late = now_mono_s - under.began_mono_s > under.about.seconds + GRACE_S
         if complete or late:
             under.done.set_result(None)
-        elif now_mono_s - under.synced_mono_s >= SYNC_EVERY_S and (under.syncing is None or under.syncing.done()):
+        elif (
+            under.fault is None
+            and now_mono_s - under.synced_mono_s >= SYNC_EVERY_S
+            and (under.syncing is None or under.syncing.done())
+        ):
             under.synced_mono_s = now_mono_s
             under.syncing = asyncio.get_running_loop().create_task(self._sync(under), name="ecg to disk")
 
@@ -267,10 +301,23 @@ class EcgRecorder:
             return None
         return samples if room >= len(samples.counts) else _first(samples, room)
 
+    @staticmethod
+    def _append(under: _Under, block: bytes) -> None:
+        """A disk that takes nothing more does not end the recording: the samples are in memory."""
+        if under.fault is None:
+            try:
+                under.writer.append(block)
+            except (DiskFull, DiskFault) as fault:
+                _not_on_disk(under, fault)
+
     async def _sync(self, under: _Under) -> None:
         covered_s = under.covered_s
-        await asyncio.to_thread(under.writer.sync)
-        under.kept_s = covered_s
+        try:
+            await asyncio.to_thread(under.writer.sync)
+        except (DiskFull, DiskFault) as fault:
+            _not_on_disk(under, fault)
+        else:
+            under.kept_s = covered_s
         self._changed(self.recording)
 
     async def _complete(self, under: _Under) -> RecordingView:
@@ -290,11 +337,30 @@ class EcgRecorder:
             raise EcgNotSending("no ECG samples came: attach the ECG device and the electrodes")
         interrupted = _length(chunks) < round(about.seconds * chunks[0].sample_rate_hz)
         made = await asyncio.to_thread(_make, about, chunks, interrupted)
+        try:
+            return await self._save(made, under.writer)
+        except (DiskFull, DiskFault) as fault:
+            emit("recording_not_stored", level=logging.ERROR, device=about.device, reason=fault.code)
+            self._unsaved, self._tried_mono_s = (made, under.writer), self._clock.monotonic_s()
+            raise EcgNotSaved(f"recorded, but not saved yet: {fault}") from fault
+
+    async def _save(self, made: _Made, partial: RecordingWriter) -> RecordingView:
+        """File, entry, and then the partial file goes. :raises DiskFull, DiskFault: may be tried again."""
         sha256, size = await asyncio.to_thread(self._recordings.store, made.blob, ecg_file.MEDIA_TYPE)
         await self._journal.commit(made.draft(sha256, size))
-        under.writer.abandon()
-        emit("recording_stored", sha256=sha256, bytes=size)
+        partial.abandon()
         return made.view(sha256)
+
+    async def _save_again(self) -> None:
+        if self._unsaved is None:
+            return
+        try:
+            saved = await self._save(*self._unsaved)
+        except (DiskFull, DiskFault):
+            return
+        self._unsaved = None
+        emit("recording_recovered", sha256=saved.sha256)
+        self._changed(self.recording)
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +392,11 @@ class _Made:
         started_at = parse_time(self.about.started_at)
         interrupted, gaps = bool(self.facts["interrupted"]), len(self.facts["gaps"])
         return RecordingView(sha256, self.duration_ms, started_at, interrupted, gaps)
+
+
+def _not_on_disk(under: _Under, fault: DiskFull | DiskFault) -> None:
+    under.fault = fault.code
+    emit("recording_not_stored", level=logging.ERROR, device=under.about.device, reason=fault.code)
 
 
 def _make(about: _About, chunks: list[Samples], interrupted: bool) -> _Made:

@@ -14,6 +14,7 @@ from hypothesis.extra.numpy import arrays
 
 from devices.readings import INVALID_COUNT, Samples
 from sync import ecg_file
+from sync.database import DiskFault
 from sync.recordings import RecordingMissing, Recordings
 
 LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -44,7 +45,7 @@ def test_disk_that_fills_up_in_a_recording_leaves_its_bytes_and_its_name_in_step
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1500, hard))
     try:
-        with pytest.raises(OSError, match="large"):
+        with pytest.raises(DiskFault, match="large"):
             writer.append(b"b" * 1000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -119,20 +119,25 @@ def test_a_loose_plug_does_not_fill_the_journal(store: Store, clock: SimulatedCl
 # disk -----------------------------------------------------------------------------------------------------------------
 
 
+class NothingToEvict:
+    async def make_room(self, wanted_bytes: int, reason: str) -> int:
+        return 0
+
+
 @pytest.mark.parametrize(
     ("used_percent", "level", "takes_clips"),
     [(0, Level.OK, True), (69, Level.OK, True), (70, Level.WARN, True), (85, Level.EVICT, True),
      (94, Level.EVICT, True), (95, Level.FULL, False), (100, Level.FULL, False)],
 )  # fmt: skip
-def test_disk_levels(clock: SimulatedClock, used_percent: int, level: Level, takes_clips: bool) -> None:
-    disk = Disk(Path("/"), clock, look=lambda folder: Space(100 - used_percent, 100))
+def test_disk_levels(clock: SimulatedClock, store: Store, used_percent: int, level: Level, takes_clips: bool) -> None:
+    disk = Disk(Path("/"), clock, NothingToEvict(), store, look=lambda folder: Space(100 - used_percent, 100))
     disk.tick()
     assert disk.level is level
     assert disk.takes_clips is takes_clips
 
 
-def test_the_real_volume_is_read(tmp_path: Path, clock: SimulatedClock) -> None:
-    space = Disk(tmp_path, clock).space
+def test_the_real_volume_is_read(tmp_path: Path, clock: SimulatedClock, store: Store) -> None:
+    space = Disk(tmp_path, clock, NothingToEvict(), store).space
     assert 0 < space.free_bytes <= space.total_bytes
 
 

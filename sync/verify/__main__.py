@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from sync.bundle_file import LARGEST_FILE_BYTES, BundleUnreadable
 from sync.evidence import NotProven
@@ -20,15 +17,42 @@ from sync.verify.words import LANGUAGES, Words, language_of
 VALID, INVALID, UNREADABLE = 0, 1, 2
 _SAID = {VALID: "valid", INVALID: "invalid", UNREADABLE: "unreadable"}
 
+USAGE = """\
+usage: xunzhen-verify BUNDLE --policy FILE [--json] [--lang zh|en]
+       xunzhen-verify --log FOLDER --policy FILE [--registry FOLDER] [--json] [--lang zh|en]
+
+Verify evidence of visits, or a whole log as C2SP tlog-tiles. Needs no network.
+
+  BUNDLE             evidence.zip
+  --log FOLDER       one log: checkpoint, tile/...
+  --policy FILE      trusted keys, in the format of C2SP tlog-policy
+  --registry FOLDER  the county's registry as such a folder: names the keys of vehicles
+  --json             print JSON
+  --lang zh|en       language of the report; else that of the system
+
+exit status: 0 valid, 1 not valid, 2 unreadable
+"""
+_WITH_VALUE = ("--log", "--policy", "--registry", "--lang")
+
+
+class Wrong(ValueError):
+    """The command line is not as ``USAGE`` says."""
+
 
 def main(arguments: list[str] | None = None) -> int:
-    asked = _arguments(arguments)
-    t = Words(asked.lang or language_of(os.environ))
+    given = sys.argv[1:] if arguments is None else arguments
+    if "-h" in given or "--help" in given:
+        print(USAGE, end="")
+        return VALID
     try:
-        policy = Policy.parse(_content(Path(asked.policy), LARGEST_POLICY_BYTES, "policy_unreadable"))
-        if asked.log:
-            return _log(asked, policy, t)
-        return _bundle(asked, policy, t)
+        asked = _asked(given)
+    except Wrong as fault:
+        print(f"{fault}\n\n{USAGE}", end="", file=sys.stderr)
+        return UNREADABLE
+    t = Words(asked.get("--lang") or language_of(os.environ))
+    try:
+        policy = Policy.parse(_content(asked["--policy"], LARGEST_POLICY_BYTES, "policy_unreadable"))
+        return _log(asked, policy, t) if "--log" in asked else _bundle(asked, policy, t)
     except (BundleUnreadable, NotProven) as fault:
         from sync.verify.report import fault_json, fault_text
 
@@ -38,57 +62,68 @@ def main(arguments: list[str] | None = None) -> int:
         return status
 
 
-def _arguments(arguments: list[str] | None) -> Namespace:
-    parser = ArgumentParser(
-        prog="xunzhen-verify",
-        description="Verify evidence of visits (a bundle), or a whole log as C2SP tlog-tiles. Needs no network.",
-        epilog="exit status: 0 valid, 1 not valid, 2 unreadable",
-    )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("bundle", nargs="?", help="evidence.zip")
-    what.add_argument("--log", metavar="FOLDER", help="folder of one log: checkpoint, tile/...")
-    parser.add_argument(
-        "--policy", required=True, metavar="FILE", help="trusted keys, in the format of C2SP tlog-policy"
-    )
-    parser.add_argument(
-        "--registry", metavar="FOLDER", help="with --log: the county's registry as tlog-tiles, for vehicles' keys"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--lang", choices=LANGUAGES, help="language of the report; else that of the system")
-    return parser.parse_args(arguments)
+def _asked(given: list[str]) -> dict[str, str]:
+    """Options by name, the bundle as "bundle". By hand: argparse takes longer than a bundle's signatures.
+
+    :raises Wrong: see there
+    """
+    asked: dict[str, str] = {}
+    waiting = list(given)
+    while waiting:
+        word = waiting.pop(0)
+        name, sign, value = word.partition("=")
+        if name in _WITH_VALUE:
+            if not sign and not waiting:
+                raise Wrong(f"{name} needs a value")
+            asked[name] = value if sign else waiting.pop(0)
+        elif word == "--json":
+            asked[word] = "yes"
+        elif word.startswith("-") or "bundle" in asked:
+            raise Wrong(f"{word!r} is one too many")
+        else:
+            asked["bundle"] = word
+    if ("bundle" in asked) == ("--log" in asked):
+        raise Wrong("name either a bundle or a log")
+    if "--policy" not in asked:
+        raise Wrong("--policy is missing: without trusted keys nothing can be verified")
+    if asked.get("--lang", "en") not in LANGUAGES:
+        raise Wrong("--lang is zh or en")
+    return asked
 
 
-def _bundle(asked: Namespace, policy: Policy, t: Words) -> int:
+def _bundle(asked: dict[str, str], policy: Policy, t: Words) -> int:
     from sync.verify.bundle_check import check_bundle
     from sync.verify.report import bundle_json, bundle_text
 
-    report = check_bundle(_content(Path(asked.bundle), LARGEST_FILE_BYTES, "bundle_unreadable"), policy)
+    report = check_bundle(_content(asked["bundle"], LARGEST_FILE_BYTES, "bundle_unreadable"), policy)
     _tell(asked, bundle_json(report), bundle_text(report, t))
     return INVALID if report.wrong else VALID
 
 
-def _log(asked: Namespace, policy: Policy, t: Words) -> int:
+def _log(asked: dict[str, str], policy: Policy, t: Words) -> int:
     from sync.verify.log_audit import audit_log, keys_from
     from sync.verify.report import log_json, log_text
 
-    registry = audit_log(_folder(asked.registry), policy, keys_from(policy)) if asked.registry else None
-    if registry is not None and (registry.faults or registry.registry is None):
-        _tell(asked, log_json(registry), log_text(registry, t))
-        return INVALID
-    found = registry.registry if registry is not None else None
-    report = audit_log(_folder(asked.log), policy, keys_from(policy, found))
+    found = None
+    if "--registry" in asked:
+        registry = audit_log(_folder(asked["--registry"]), policy, keys_from(policy))
+        found = registry.registry
+        if registry.faults or found is None:
+            _tell(asked, log_json(registry), log_text(registry, t))
+            return INVALID
+    report = audit_log(_folder(asked["--log"]), policy, keys_from(policy, found))
     _tell(asked, log_json(report), log_text(report, t))
     return INVALID if report.faults else VALID
 
 
-def _folder(name: str) -> Any:
-    folder = Path(name)
-    if not folder.is_dir():
-        raise BundleUnreadable("bundle_unreadable", f"there is no folder {name}")
+def _folder(folder: str) -> Callable[[str], bytes | None]:
+    if not os.path.isdir(folder):
+        raise BundleUnreadable("bundle_unreadable", f"there is no folder {folder}")
 
     def read(path: str) -> bytes | None:
         try:
-            return (folder / path).read_bytes()
+            with open(os.path.join(folder, path), "rb") as file:
+                return file.read()
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as fault:
@@ -97,17 +132,17 @@ def _folder(name: str) -> Any:
     return read
 
 
-def _content(path: Path, largest: int, code: str) -> bytes:
+def _content(path: str, largest: int, code: str) -> bytes:
     """The file's bytes, at most one more than ``largest``."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             return file.read(largest + 1)
-    except OSError as fault:
-        raise BundleUnreadable(code, f"{path}: {fault.strerror}") from None
+    except (OSError, ValueError) as fault:
+        raise BundleUnreadable(code, f"{path}: {getattr(fault, 'strerror', None) or fault}") from None
 
 
-def _tell(asked: Namespace, said: dict[str, Any], lines: Iterable[str]) -> None:
-    if asked.json:
+def _tell(asked: dict[str, str], said: dict[str, object], lines: Iterable[str]) -> None:
+    if "--json" in asked:
         import json
 
         print(json.dumps(said, ensure_ascii=False, indent=2, sort_keys=True))

@@ -5,27 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import format_datetime
 from pathlib import Path
-from urllib.parse import quote
 
 from argon2 import PasswordHasher
 from fastapi import FastAPI
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from devices.clock import Clock, SystemClock
-from devices.events import emit
 from sync.county.accounts import Accounts
 from sync.county.audit import Audit
 from sync.county.blobs import Blobs, BlobStore, FolderStore
+from sync.county.body_limits import BodyLimits
 from sync.county.database import Database
 from sync.county.enrolment import AskingRate, Enrolments
 from sync.county.evidence_pages import router as evidence_router
 from sync.county.fleet import Fleet
 from sync.county.fleet_pages import router as fleet_router
-from sync.county.intake import RefusedRequest
 from sync.county.intake import router as intake_router
 from sync.county.interpretation import Interpreter
 from sync.county.key_routes import router as key_router
@@ -34,9 +28,8 @@ from sync.county.mirror import Mirror
 from sync.county.missing_recordings import router as missing_recordings_router
 from sync.county.month_table import MonthTables
 from sync.county.old_registry import carry_over
-from sync.county.outages import answer_outages
-from sync.county.pages import refusal_page
 from sync.county.pages import router as page_router
+from sync.county.refusals import answer_refusals
 from sync.county.registry import Registry
 from sync.county.schema import metadata
 from sync.county.settings import CountySettings
@@ -152,9 +145,8 @@ def create_county(
     app.include_router(evidence_router)
     app.include_router(fleet_router)
     county.pages.mount(app, HERE / "static")
-    app.add_exception_handler(HTTPException, _answer_refusal)
-    app.add_exception_handler(RefusedRequest, _answer_refusal)
-    answer_outages(app)
+    app.add_middleware(BodyLimits)
+    answer_refusals(app)
     return app
 
 
@@ -179,20 +171,3 @@ def _session_secret(path: Path, random_bytes: Callable[[int], bytes]) -> str:
     if not path.exists():
         create_secret(path, random_bytes(32).hex() + "\n")
     return read_secret(path)
-
-
-async def _answer_refusal(request: Request, fault: Exception) -> Response:
-    """A page for people, JSON for programs; logged. 401 carries our clock, so that a vehicle can correct its stamp."""
-    county: County = request.app.state.county
-    status = fault.status_code if isinstance(fault, HTTPException) else getattr(fault, "status", 500)
-    reason = getattr(request.state, "refusal", None) or getattr(fault, "detail", None) or str(fault)
-    emit("request_refused", path=request.url.path[:200], reason=f"{status} {reason}"[:300])
-    if "text/html" in request.headers.get("accept", "") and request.method == "GET":
-        if status == 401:
-            target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-            return RedirectResponse(f"/sign-in?next={quote(target)}", 303)
-        return refusal_page(request, status, str(reason))
-    headers = dict(getattr(fault, "headers", None) or {})
-    if status == 401:
-        headers["Date"] = format_datetime(county.clock.now(), usegmt=True)
-    return JSONResponse({"detail": reason}, status, headers)

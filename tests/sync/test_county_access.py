@@ -17,7 +17,7 @@ from sync.request_signature import signature_headers
 from sync.web.access import PUBLIC
 
 ROLES = {role: id for id, (_, role) in PEOPLE.items()}
-FILL = {"origin": "van-07.qingyu.example", "path": "000", "sha256": "0" * 64, "visit": "visit-1"}
+FILL = {"origin": "van-07.qingyu.example", "path": "000", "sha256": "0" * 64, "visit": "visit-1", "code": "5" * 12}
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import file_digest
 from io import BufferedReader
@@ -22,11 +23,13 @@ from devices.errors import AskPerson
 from devices.events import emit
 from sync import stick
 from sync.county.blobs import StoreAway
-from sync.county.fleet import KeyNotValid
+from sync.county.fleet import EnrolmentRefused, KeyNotValid
 from sync.county.mirror import Refused
 from sync.durable_file import write_durably
+from sync.key_statements import KeyChange, StatementRefused
 from sync.merkle import HASH_BYTES, ReadSubtree, consistency_proof
 from sync.notes import LARGEST_NOTE_BYTES, Checkpoint, Note, NoteRefused, Signer, VerifierKey
+from sync.records import EntryUnreadable, read_entry
 from sync.secret_file import sync_folder
 from sync.wire import (
     PACKAGE_ENTRIES,
@@ -49,6 +52,7 @@ PART_BYTES = 4 << 20
 PACKAGES_AT_ONCE = 8
 """2048 entries in one transaction."""
 LARGEST_TILE_BYTES = PACKAGE_ENTRIES * 65_537
+_MARK = b'"kind":"key_changed/1"'
 
 
 class StickRefused(AskPerson):
@@ -95,6 +99,7 @@ class StickImport:
     def _import(self, folder: Path) -> Imported:
         origin = folder.name
         self._check_county(folder)
+        self._take_key_changes(folder)
         note, size, key = self._checkpoint(folder)
         before = self._county.mirror.log(origin).next_entry
         try:
@@ -122,6 +127,16 @@ class StickImport:
             raise StickRefused(f"{folder.name}: {fault}") from fault
         if meant != ours:
             raise StickRefused(f"{folder.name}: this stick is for {meant.name}, not for {ours.name}: hand it in there")
+
+    def _take_key_changes(self, folder: Path) -> None:
+        """A key that was changed far from any network: its entry is on the stick, and both keys have signed it."""
+        fleet = self._county.fleet
+        with suppress(ValueError, OSError):  # who reads the entries next says what is damaged
+            for n, body in _key_changes(folder):
+                known = fleet.get(folder.name)
+                with suppress(StatementRefused, EntryUnreadable, EnrolmentRefused):
+                    if known is not None:
+                        fleet.rotate(KeyChange.of_entry(read_entry(body, n).fields, n, known.key))
 
     def _checkpoint(self, folder: Path) -> tuple[Note, int, VerifierKey]:
         """The signed checkpoint with its size and the key that signed it."""
@@ -269,6 +284,14 @@ def _tiles(folder: Path) -> Iterator[Tile]:
     for path in (folder / "tile").rglob("*"):
         if path.is_file() and not path.name.endswith(".tmp"):
             yield Tile.parse(path.relative_to(folder).as_posix())
+
+
+def _key_changes(folder: Path) -> Iterator[tuple[int, bytes]]:
+    """Entries that say so of themselves, with their places; nothing of them is proven."""
+    for tile in sorted(_tiles(folder), key=lambda tile: tile.index):
+        if tile.level < 0:
+            bundle = unpack_entries(_read(folder / tile.path(), LARGEST_TILE_BYTES))
+            yield from ((tile.index * PACKAGE_ENTRIES + n, body) for n, body in enumerate(bundle) if _MARK in body)
 
 
 def _hash_tiles(folder: Path) -> ReadSubtree:

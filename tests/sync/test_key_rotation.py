@@ -13,14 +13,17 @@ from county_month import Founded, at
 
 from devices.clock import SimulatedClock
 from sync import wire
+from sync.county.stick_import import StickImport
 from sync.journal_keys import JournalKeys, KeyChangeRefused
 from sync.key_rotation import RotatingClient
 from sync.key_statements import KeyChange, StatementRefused
+from sync.keys import VehicleKey
 from sync.merkle import root_of
 from sync.notes import ED25519_COSIGNATURE, Checkpoint, Note, SeedSigner
 from sync.recordings import Recordings
 from sync.records import Draft
 from sync.request_signature import signature_headers
+from sync.stick_export import StickExport
 from sync.store import Store
 from sync.uploader import Uploader
 
@@ -240,6 +243,24 @@ async def test_an_entry_between_gives_a_void_change_and_no_false_one(van: Van, m
     enrolled = van.founded.county.fleet.get(ORIGIN)
     assert enrolled is not None
     assert [key.key for key in enrolled.keys] == [first, str(van.keys.verifier_key())]
+
+
+async def test_a_key_changed_far_from_any_network_comes_by_stick(van: Van, tmp_path: Path) -> None:
+    first = str(van.keys.verifier_key())
+    van.work()
+    van.keys.prepare()
+    van.restart()
+    van.work()
+    county = van.founded.county
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    StickExport(van.store, van.recordings, county.verifier_key, lambda _: None).run(stick)
+    cosigner = VehicleKey.load(county.settings.key_file)
+    (imported,) = StickImport(county, cosigner).run(stick)
+    assert imported.size == van.store.size()
+    assert [key.key for key in county.fleet.get(ORIGIN).keys] == [first, str(van.keys.files()[-1][1].verifier_key())]
+    assert StickImport(county, cosigner).run(stick)[0].entries == 0
+    await settled(van, first)
 
 
 # what the county refuses ----------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ A = code("A")
 NEAR: list[Village] = around(A, list(VILLAGES.values()))
 FEW = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-PLACE = st.sampled_from(["A", "overlap", "border", "beside", "B", "depot"])
+PLACE = st.sampled_from(["A", "overlap", "border", "beside", "B", "depot", "out and back", "out and back"])
 HAPPENS = st.one_of(
     st.sampled_from(["serves", "writes", "outreach", "confirms", "jumps", "plugs", "joins li", "delivers"]),
     st.sampled_from(["good", "nothing", "inaccurate", "few", "spoofed", "silent"]).map("receives {}".format),
@@ -51,6 +51,13 @@ def stories(draw: st.DrawFn, clocks: bool = True) -> Log:
             lines.append(f"{at} {what}")
             minute += draw(st.integers(1, 20))
             lines.append(f"{7 + minute // 60:02d}:{minute % 60:02d} starts")
+        elif what == "out and back":
+            if place == "depot":
+                continue
+            for there in ("depot", place):
+                lines.append(f"{7 + minute // 60:02d}:{minute % 60:02d} leaves")
+                minute += draw(st.integers(2, 5))
+                lines.append(f"{7 + minute // 60:02d}:{minute % 60:02d} arrives {there}")
         elif what in ("A", "overlap", "border", "beside", "B", "depot"):
             if what == place:
                 continue
@@ -82,10 +89,7 @@ def counted(proof: VisitProof) -> bool:
 @given(log=stories(), chance=st.randoms(use_true_random=False))
 def test_hiding_gains_nothing(log: Log, chance: random.Random) -> None:
     whole = judged(log, log.entries, set())
-    part = chance.random() ** 2
-    hidden = {entry.n for entry in log.entries if entry.kind != "visit_opened/1" and chance.random() < part}
-    if chance.random() < 0.5:
-        hidden = {chance.choice([entry.n for entry in log.entries if entry.kind != "visit_opened/1"])}
+    hidden = _hidden([entry.n for entry in log.entries if entry.kind != "visit_opened/1"], chance)
     note([(entry.n, entry.kind) for entry in log.entries if entry.n in hidden])
     proof = judged(log, [entry for entry in log.entries if entry.n not in hidden], hidden)
     if not {"clock_stepped", "boots_missing"} & set(proof.facts.review):  # else times are in doubt, and a person looks
@@ -172,6 +176,18 @@ def test_it_does_not_matter_where_tracks_are_cut(log: Log, chance: random.Random
     assert (by.facts.dwell_s, by.facts.review, by.facts.flags) == (
         (plain.facts.dwell_s, plain.facts.review, plain.facts.flags)
     )
+
+
+def _hidden(places: list[int], chance: random.Random) -> set[int]:
+    """One entry, some here and there, or all of some time."""
+    way = chance.randrange(3)
+    if way == 0:
+        return {chance.choice(places)}
+    if way == 1:
+        part = chance.random() ** 2
+        return {place for place in places if chance.random() < part}
+    first = chance.randrange(len(places))
+    return set(places[first : first + chance.randint(1, 12)])
 
 
 def _rewritten(entry: Entry, change: Any) -> Entry:

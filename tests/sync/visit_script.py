@@ -167,6 +167,7 @@ class Log:
         self._cells: list[str] = []
         self._begun_m: int | None = None
         self._wild = False
+        self._event = self._events[0]
 
     def run(self) -> Log:
         waiting = list(self._events)
@@ -177,8 +178,8 @@ class Log:
                 self._end_encounters()
                 self._tick()
             while waiting and waiting[0].at < self._now + timedelta(seconds=10):
-                event = waiting.pop(0)
-                getattr(self, f"_{event.verb}")(event.rest)
+                self._event = waiting.pop(0)
+                getattr(self, f"_{self._event.verb}")(self._event.rest)
             if not waiting and self._served and not self._powered:
                 break
         return self
@@ -288,9 +289,7 @@ class Log:
         self._pending, self._powered = [], False
 
     def _leaves(self, rest: str) -> None:
-        following = next(
-            event for event in self._events if event.verb == "arrives" and (event.at, event.place) > (self._now, -1)
-        )
+        following = next(event for event in self._events if event.verb == "arrives" and event > self._event)
         self._goes = self._now, following.at, self._at, PLACES[following.rest]
 
     def _arrives(self, rest: str) -> None:

@@ -30,8 +30,11 @@ from devices.wire import pack_samples
 from sync.county.accounts import Accounts
 from sync.county.database import Database
 from sync.county.fleet import Fleet
+from sync.county.mirror import Mirror
+from sync.county.registry import Registry
 from sync.county.schema import metadata
 from sync.keys import VehicleKey
+from sync.notes import ED25519_COSIGNATURE
 from sync.web.access import PUBLIC, Caller, guarded_app, roles
 from sync.web.pages import Pages
 from telemedicine.consultation import OPEN, State, WrongMoment, next_state
@@ -265,7 +268,10 @@ def exchange_app(folder: Path, key: VehicleKey) -> tuple[FastAPI, Exchange]:
     """The exchange behind the real gate, with real accounts and fleet; ``/test/sign-in?as=ID`` signs in."""
     clock = SystemClock()
     database = Database(f"sqlite:///{folder / 'county.db'}", metadata)
-    county = SmallCounty(Accounts(database, clock, os.urandom), Fleet(database, clock))
+    cosigner = VehicleKey.load_or_create(folder / "county.key", "county.example", algorithm=ED25519_COSIGNATURE)
+    registry_key = VehicleKey.load_or_create(folder / "registry.key", "registry.county.example")
+    registry = Registry(database, Mirror(database, cosigner, clock), registry_key, clock)
+    county = SmallCounty(Accounts(database, clock, os.urandom), Fleet(database, registry, clock))
     for account, name in SPECIALISTS.items():
         if county.accounts.get(account) is None:
             county.accounts.add(account, name, "specialist", PASSWORD)

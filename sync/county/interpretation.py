@@ -6,6 +6,7 @@ upgrade that reads otherwise all entries are read again by themselves (``migrati
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ from sync.registry_entries import ORIGIN_PREFIX
 from sync.tracks import track_of
 
 BATCH_ENTRIES = 2000
+ROUND_S = 60.0
 LONGEST_SEARCHED = 500
 """Characters of what is searched or joined by: more does not fit into an index."""
 _Batch = Sequence[tuple[int, bytes]]
@@ -49,6 +51,16 @@ class Interpreter:
             while batch := self._next_batch(origin):
                 count += self._read(origin, batch)
         return count
+
+    async def run(self) -> None:
+        """Read on for ever what was left when a database went away in the middle or a worker died."""
+        while True:
+            await self._clock.sleep(ROUND_S)
+            try:
+                await asyncio.to_thread(self.catch_up_all)
+            except SQLAlchemyError as fault:
+                if not unavailable(fault):
+                    raise
 
     def catch_up_all(self, went_on: Callable[[], None] = lambda: None) -> int:
         """:param went_on: called after each log"""

@@ -93,7 +93,7 @@ class Mirror:
         try:
             checkpoint = Checkpoint.parse(request.checkpoint.text)
             if checkpoint.origin != key.name:
-                raise Refused(400, f"the checkpoint is of {checkpoint.origin[:100]}, sent to {key.name}")
+                raise Refused(400, f"the checkpoint is of {checkpoint.origin[:100]!r}, sent to {key.name}")
         except NoteRefused as fault:
             raise Refused(400, str(fault)) from None
         try:
@@ -184,7 +184,7 @@ class Mirror:
     def _checked(self, origin: str, request: AddEntries) -> tuple[_Log, bytes]:
         head = request.head
         if head.origin != origin:
-            raise Refused(404, f"the entries are of {head.origin[:100]}, sent to {origin}")
+            raise Refused(404, f"the entries are of {head.origin[:100]!r}, sent to {origin}")
         with self._database.read() as connection:
             log = _log(connection, origin)
             found = connection.execute(_checkpoint(origin, head.upload_end)).first()

@@ -6,8 +6,12 @@ process of its own, and a reverse proxy sends ``/exchange`` and ``/specialist`` 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -49,7 +53,7 @@ def serve_workers(settings_file: Path, workers: int, port: int | None = None) ->
             factory=True,
             workers=workers,
             log_config=None,
-            lifespan="off",
+            lifespan="on",
             timeout_graceful_shutdown=GOODBYE_WITHIN_S,
             proxy_headers=False,
         )
@@ -63,10 +67,34 @@ def worker_app(settings_file: Path) -> FastAPI:
     os.environ.pop("NOTIFY_SOCKET", None)  # the service manager hears the supervisor only
     log_to_stderr(SERVICE)
     try:
-        return create_county(read_county_settings(settings_file))
+        app = create_county(read_county_settings(settings_file))
     except AskPerson as refusal:
         emit("service_refused", service=SERVICE, code=refusal.code, reason=str(refusal))
         raise SystemExit(STARTUP_FAILURE) from None
+    app.router.lifespan_context = _background
+    return app
+
+
+@asynccontextmanager
+async def _background(app: FastAPI) -> AsyncIterator[None]:
+    """A fault of ours in the background ends the worker, which is replaced."""
+    county: County = app.state.county
+    work = asyncio.create_task(county.work_in_background())
+    work.add_done_callback(_end_with_it)
+    try:
+        yield
+        if work.done():
+            work.result()
+    finally:
+        work.cancel()
+        with suppress(asyncio.CancelledError):
+            await work
+        county.close()
+
+
+def _end_with_it(work: asyncio.Task[None]) -> None:
+    if not work.cancelled() and work.exception() is not None:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _Supervisor(Multiprocess):

@@ -14,6 +14,7 @@ from typing import Any
 from sync.projection import TABLES
 from tests.powercut.audit import Found
 from tests.powercut.promises import Promises
+from tests.sync.conftest import ORIGIN
 
 
 def look_at_county(county: Path, van: Path, promises: Promises, found: Found) -> None:
@@ -22,7 +23,7 @@ def look_at_county(county: Path, van: Path, promises: Promises, found: Found) ->
     May be called while the survivor of a kill goes on: the county is read first, so the van has at least as much.
     """
     with _database(county / "county.db") as database:
-        theirs = dict(database.execute("SELECT n, body FROM entries"))
+        theirs = dict(database.execute("SELECT n, body FROM entries WHERE origin = ?", [ORIGIN]))
         stored = Counter(sha256 for (sha256,) in database.execute("SELECT sha256 FROM uploads"))
     with _database(van / "journal.db") as database:
         ours = dict(database.execute("SELECT n, body FROM entries"))
@@ -43,8 +44,8 @@ def look_at_county(county: Path, van: Path, promises: Promises, found: Found) ->
 def compare_both(county: Path, van: Path, found: Found) -> None:
     """Once all is delivered and read: entries body by body, recordings by hash, and every searchable table."""
     with _database(county / "county.db") as theirs, _database(van / "journal.db") as ours:
-        query = "SELECT n, body FROM entries ORDER BY n"
-        if theirs.execute(query).fetchall() != ours.execute(query).fetchall():
+        at_county = theirs.execute("SELECT n, body FROM entries WHERE origin = ? ORDER BY n", [ORIGIN])
+        if at_county.fetchall() != ours.execute("SELECT n, body FROM entries ORDER BY n").fetchall():
             found.faults.append("van and county have other entries")
         booked = {sha256 for (sha256,) in theirs.execute("SELECT sha256 FROM uploads")}
         named = {sha256 for (sha256,) in ours.execute("SELECT sha256 FROM recordings")}

@@ -442,9 +442,14 @@ def _verdict(entry: RegistryEntry, villages: Mapping[str, Any]) -> Verdict:
         practice=said["practice"],
         rules=said.get("rules"),
         village_list=said["village_list"],
-        villages={code: _sealed_village(sealed) for code, sealed in villages.items()},
+        villages=sealed_villages(villages),
         supersedes=said.get("supersedes"),
     )
+
+
+def sealed_villages(said: Mapping[str, Mapping[str, Any]]) -> dict[str, SealedVillage]:
+    """``villages`` of a ``verdict/1`` entry."""
+    return {code: _sealed_village(sealed) for code, sealed in said.items()}
 
 
 def _sealed_village(said: Mapping[str, Any]) -> SealedVillage:

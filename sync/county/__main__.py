@@ -76,6 +76,9 @@ def _do(county: County, chosen: argparse.Namespace) -> str:
             said = _import_stick(county, chosen)
         case "rebuild":
             said = f"{county.interpreter.rebuild()} entries read again"
+        case "seal":
+            sealed = county.sealing.seal_due()
+            said = "; ".join(f"{month:%Y-%m}: {count} townships" for month, count in sealed.items()) or "nothing is due"
         case "policy":
             return policy_text(county.registry.verifier_key, county.verifier_key, county.witnessing.key)
         case _:
@@ -139,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="the county's routes in several processes; the exchange runs apart")
     serve.add_argument("--workers", type=int, choices=range(1, 65), default=4, metavar="N")
     serve.add_argument("--port", type=int, help="instead of the settings'")
+    commands.add_parser("seal", help="write the verdicts of past months into the registry now")
     commands.add_parser("rebuild", help="read all stored entries into the tables again")
     commands.add_parser("show-key", help="the county's cosigner key, for the vehicles' settings; its registry's key")
     commands.add_parser("policy", help="the policy file by which anybody verifies the county's evidence")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from sync.county.pages import router as page_router
 from sync.county.refusals import answer_refusals
 from sync.county.registry import Registry
 from sync.county.schema import metadata
+from sync.county.sealing import Sealing
 from sync.county.settings import CountySettings
 from sync.county.sm2 import Sm2Key, Sm2Signer
 from sync.county.vehicle_requests import identify
@@ -68,6 +70,7 @@ class County:
     interpreter: Interpreter
     visits: Visits
     coverage: MonthTables
+    sealing: Sealing
     audit: Audit
     pages: Pages
     verifier_key: VerifierKey
@@ -75,7 +78,9 @@ class County:
 
     async def work_in_background(self) -> None:
         """What nobody waits for, for ever; in each of the county's processes."""
-        await self.witnessing.run()
+        async with asyncio.TaskGroup() as work:
+            work.create_task(self.witnessing.run())
+            work.create_task(self.sealing.run())
 
     def close(self) -> None:
         self.database.close()
@@ -104,6 +109,7 @@ def open_county(
     fleet = Fleet(database, registry, clock, lambda: roles)
     fleet.carry_over()
     visits = Visits(database, registry, clock)
+    coverage = MonthTables(database, registry, fleet, visits, clock)
     return County(
         settings=settings,
         clock=clock,
@@ -118,7 +124,8 @@ def open_county(
         blobs=Blobs(_blob_store(settings), database, clock, settings.largest_recording_bytes),
         interpreter=Interpreter(database, mirror, clock),
         visits=visits,
-        coverage=MonthTables(database, registry, fleet, visits, clock),
+        coverage=coverage,
+        sealing=Sealing(database, registry, coverage, clock),
         audit=Audit(database, clock),
         pages=Pages(HERE / "templates", settings.language),
         verifier_key=cosigner.verifier_key(),

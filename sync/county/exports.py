@@ -13,6 +13,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from sync.county.month_table import JudgedVisit, MonthTable, VillageMonth
 from sync.coverage import VisitState
+from sync.presence import local_day
 from sync.web.catalog import Texts
 
 XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
@@ -114,7 +115,12 @@ def _month_sheet(sheet: Worksheet, table: MonthTable, county: str, t: Texts) -> 
 
 
 def _note(table: MonthTable, t: Texts) -> str:
-    seal = "county.export.provisional" if table.provisional else "county.export.sealed"
+    if table.sealed_at is not None:
+        seal = t("county.sealed_at", date=local_day(table.sealed_at).isoformat())
+        seal += t("county.superseded") if table.superseded else ""
+    else:
+        ended = "county.export.provisional" if table.provisional else "county.export.sealed"
+        seal = t(ended, date=table.sealed_on.isoformat())
     legend = "  ".join(f"{sign} {t(f'county.visit_state.{state.value}')}" for state, sign in _MARKS.items() if sign)
     rules = t(
         "county.rules_line",
@@ -123,7 +129,7 @@ def _note(table: MonthTable, t: Texts) -> str:
         days=table.rules.days_apart,
         minutes=table.rules.dwell_s // 60,
     )
-    return f"{legend}    {rules}    {t(seal, date=table.sealed_on.isoformat())}"
+    return f"{legend}    {rules}    {seal}"
 
 
 def _style(sheet: Worksheet, width: int, days: int) -> None:

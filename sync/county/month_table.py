@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
@@ -19,6 +19,7 @@ from sync.county.visits import VisitCase, Visits
 from sync.coverage import MonthState, MonthVerdict, Rules, VisitState, VisitVerdict, end_of_month, judge_month
 from sync.presence import LOCAL, local_day
 from sync.records import parse_time
+from sync.registry_state import SealedVillage, Verdict
 
 NOT_SYNCED_AFTER = timedelta(hours=72)
 """A van that stands switched off over a weekend is not behind."""
@@ -67,7 +68,9 @@ class SilentVehicle:
 
 @dataclass(frozen=True, slots=True)
 class MonthTable:
-    """:ivar sealed_on: the first day on which late arrivals no longer change the month by themselves"""
+    """:ivar sealed_at: when the verdicts that it shows were written into the registry, the latest; None: not yet
+    :ivar sealed_on: the first day on which late arrivals no longer change the month by themselves
+    """
 
     month: date
     practice: bool
@@ -77,6 +80,7 @@ class MonthTable:
     today: date
     made_at: datetime
     silent: tuple[SilentVehicle, ...]
+    sealed_at: datetime | None = None
 
     @property
     def sealed_on(self) -> date:
@@ -85,6 +89,11 @@ class MonthTable:
     @property
     def provisional(self) -> bool:
         return self.today < self.sealed_on
+
+    @property
+    def superseded(self) -> list[VillageMonth]:
+        """Villages whose township was sealed anew because of what arrived later."""
+        return [row for row in self.rows if "supersedes_sealed" in row.verdict.flags]
 
     def of_state(self, *states: MonthState) -> list[VillageMonth]:
         return [row for row in self.rows if row.verdict.state in states]
@@ -130,8 +139,10 @@ class MonthTables:
         """Show practice when there is nothing else to show."""
         return self._visits.any_practice() and not self._visits.any_real()
 
-    def table(self, month: date, practice: bool, township: str | None = None) -> MonthTable:
-        """:param month: its first day; practice visits and real ones are never in one table"""
+    def table(self, month: date, practice: bool, township: str | None = None, as_sealed: bool = True) -> MonthTable:
+        """:param month: its first day; practice visits and real ones are never in one table
+        :param as_sealed: what is sealed is shown so; else judged anew from what is here now
+        """
         now = self._clock.now()
         today = local_day(now)
         last = end_of_month(month)
@@ -141,6 +152,7 @@ class MonthTables:
         by_village: dict[str, list[VisitCase]] = {}
         for case in self._visits.cases(month, last, practice):
             by_village.setdefault(case.facts.village, []).append(case)
+        sealed = self._registry.sealed(month, practice) if as_sealed else {}
         rows = []
         for village in self._villages(month, last):
             if township is None or village.township == township:
@@ -155,9 +167,12 @@ class MonthTables:
                     waived=waiver is not None,
                     synced=not silent,
                 )
+                if village.code in sealed:
+                    verdict = _as_sealed(verdict, rules, *sealed[village.code])
                 rows.append(_row(village, verdict, cases, waiver))
+        sealed_at = max((verdict.at for verdict, _ in sealed.values()), default=None)
         days = tuple(month + timedelta(days=place) for place in range(last.day))
-        return MonthTable(month, practice, rules, tuple(rows), days, today, now, tuple(silent))
+        return MonthTable(month, practice, rules, tuple(rows), days, today, now, tuple(silent), sealed_at)
 
     def _villages(self, first: date, last: date) -> list[Village]:
         """In force on any day of the month, by township and code; of one code, the later."""
@@ -180,6 +195,22 @@ class MonthTables:
             if vehicle.enrolled_at < due and (last is None or last < due):
                 found.append(SilentVehicle(vehicle.origin, vehicle.vehicle, last))
         return found
+
+
+def _as_sealed(now: MonthVerdict, rules: Rules, verdict: Verdict, sealed: SealedVillage) -> MonthVerdict:
+    """As it was sealed. A visit that came later keeps what it is by itself until a new verdict takes it in."""
+    visits = dict(now.visits)
+    for visit in sealed.visits:
+        known = visits.get(visit.visit, VisitVerdict(visit.visit, VisitState.NOT_COUNTED))
+        visits[visit.visit] = replace(known, state=VisitState(visit.state), reasons=visit.reasons)
+    return replace(
+        now,
+        state=MonthState(sealed.state),
+        counted=sealed.counted,
+        missing=max(0, rules.visits_per_month - sealed.counted),
+        visits=visits,
+        flags=("supersedes_sealed",) if verdict.supersedes is not None else (),
+    )
 
 
 def _heard_of(log: Row) -> datetime | None:
@@ -211,6 +242,7 @@ def as_json(table: MonthTable, county: str) -> dict[str, Any]:
         "practice": table.practice,
         "provisional": table.provisional,
         "sealed_on": table.sealed_on.isoformat(),
+        "sealed_at": table.sealed_at.isoformat(timespec="seconds") if table.sealed_at else None,
         "made_at": table.made_at.isoformat(timespec="seconds"),
         "rules": table.rules.as_json(),
         "not_synced": [vehicle.vehicle for vehicle in table.silent],

@@ -35,6 +35,7 @@ from sync.registry_state import (
     Index,
     RegisteredVehicle,
     RegistryState,
+    SealedVillage,
     Verdict,
     Waiver,
     written_change,
@@ -255,6 +256,14 @@ class Registry:
     def verdicts(self, month: date) -> dict[str, Verdict]:
         """The sealed verdicts of a month, by the township's part of the village codes."""
         return self.state().verdicts(month)
+
+    def sealed(self, month: date, practice: bool) -> dict[str, tuple[Verdict, SealedVillage]]:
+        """What is sealed about the villages of a month, by their codes; empty while nothing is."""
+        found = {}
+        for verdict in self.verdicts(month).values():
+            if verdict.practice == practice:
+                found.update({code: (verdict, village) for code, village in verdict.villages.items()})
+        return found
 
     def _today(self) -> date:
         return local_day(self._clock.now())

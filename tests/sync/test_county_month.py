@@ -279,8 +279,8 @@ async def test_new_rules_do_not_judge_a_settled_month_again(founded: Founded) ->
     assert (await client.get("/api/coverage?month=2026-10")).json()["rules"]["version"] == 2
 
 
-async def test_the_page_never_says_sealed(founded: Founded) -> None:
-    """Nothing seals a month yet: only the time in which it is provisional is known."""
+async def test_the_page_does_not_say_sealed_before_it_is(founded: Founded) -> None:
+    """Nothing was sealed here: only the time in which the month is provisional is known."""
     founded.clock.advance(60 * 86400)
     client = await founded.signed_in("xu.jing")
     for language, words in (("zh", "暂定期已于 2026-10-11 结束"), ("en", "Provisional period ended 2026-10-11")):

@@ -115,7 +115,7 @@ def new_origin(path: Path, settings: VehicleSettings, yes: bool) -> str:
     settings.data.mkdir(parents=True, exist_ok=True)
     lock = FolderLock(settings.data)
     try:
-        origin, old = settings.vehicle.origin, _origin_of(settings.data)
+        origin, old = settings.vehicle.origin, _origin_of(settings.data) or _put_aside_before(settings)
         if old is None or old == origin:
             old, origin = origin, next_origin(origin)
             if not yes:
@@ -139,6 +139,14 @@ def next_origin(origin: str) -> str:
     numbered = re.fullmatch(r"(.+)-([2-9]|[1-9][0-9])", name)
     successor = f"{numbered[1]}-{int(numbered[2]) + 1}" if numbered else f"{name}-2"
     return f"{successor}{dot}{rest}"
+
+
+def _put_aside_before(settings: VehicleSettings) -> str | None:
+    """The journal that was put aside when the power went off; None when a new one has begun, or there is none."""
+    before, begun = settings.vehicle.succeeds, settings.data / "keys" / KEY_FILE
+    return (
+        before if before and (settings.data / BEFORE / before / "journal.db").exists() and not begun.exists() else None
+    )
 
 
 def _origin_of(data: Path) -> str | None:

@@ -56,13 +56,14 @@ def main() -> int:
     options = argparse.ArgumentParser(prog="python -m vehicle", description="The vehicle process.")
     options.add_argument("--settings", type=Path, required=True, help="TOML file, see systemd/vehicle.example.toml")
     options.add_argument("command", nargs="?", choices=COMMANDS, help="about its keys, see vehicle/key_commands.py")
-    options.add_argument("--show-key", action="store_const", dest="command", const="show-key", help="as show-key")
+    options.add_argument("--show-key", action="store_true", help="as show-key")
     options.add_argument("--yes", action="store_true", help="with seal-key: it was read what that means")
     arguments = options.parse_args()
     log_to_stderr("vehicle")
     try:
-        if arguments.command:
-            print(run(arguments.command, arguments.settings, arguments.yes))
+        command = "show-key" if arguments.show_key else arguments.command
+        if command:
+            print(run(command, arguments.settings, arguments.yes))
         else:
             asyncio.run(serve(read_vehicle_settings(arguments.settings)))
     except AskPerson as refusal:

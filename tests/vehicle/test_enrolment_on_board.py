@@ -1,4 +1,4 @@
-"""The van's side of enrolment: the code on the touchscreen, the asking, and what follows once the county knows the key."""
+"""The van's side of enrolment: the code on the touchscreen, the asking, and what follows once the key is known."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -57,6 +57,8 @@ async def _store_away(request: Request, fault: Exception) -> Response:
 
 
 async def _database_away(request: Request, fault: Exception) -> Response:
+    if isinstance(fault, DataError):  # a NUL, or a number beyond 64 bits
+        return _answer(request, 400, "the request holds characters or numbers that cannot be stored", {})
     if not unavailable(fault):
         raise fault
     return _come_again(request, "the county's database is away or busy")

@@ -25,6 +25,9 @@ _VERSION, _UNIX = 20, 3 << 8
 _DATE = 1 << 5 | 1
 """1 January 1980, the first day that a zip file can say."""
 _MODE = 0o100644 << 16
+_MEMORY = 9
+_STRATEGIES = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED)
+"""Lists of small numbers, which tracks are, pack better with the second."""
 
 
 class BundleUnreadable(ValueError):
@@ -48,8 +51,7 @@ def write_members(members: Mapping[str, bytes]) -> bytes:
         raise BundleUnreadable("bundle_too_large", "more members or bytes than a bundle may have")
     for name in sorted(members):
         content, written = members[name], name.encode("ascii")
-        packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-        packed, method = packer.compress(content) + packer.flush(), _DEFLATED
+        packed, method = min((_packed(content, strategy) for strategy in _STRATEGIES), key=len), _DEFLATED
         if len(packed) >= len(content):
             packed, method = content, _STORED
         sizes = (zlib.crc32(content), len(packed), len(content))
@@ -60,6 +62,11 @@ def write_members(members: Mapping[str, bytes]) -> bytes:
     if len(local) + len(central) + len(end) > LARGEST_FILE_BYTES:
         raise BundleUnreadable("bundle_too_large", f"{len(local)} bytes are more than a bundle may have")
     return bytes(local + central + end)
+
+
+def _packed(content: bytes, strategy: int) -> bytes:
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15, _MEMORY, strategy)
+    return packer.compress(content) + packer.flush()
 
 
 def read_members(data: bytes) -> dict[str, bytes]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -14,6 +16,7 @@ from sync.notes import ED25519_COSIGNATURE, SeedSigner
 from sync.records import Draft
 from sync.store import Store
 from tests.sync import postgresql
+from tests.sync.evidence_county import EvidenceCounty, working_month
 from tests.sync.object_store_server import ObjectStoreServer
 
 ORIGIN = "van-07.qingyu.example"
@@ -97,3 +100,13 @@ def recording(sha256: str, size: int, what: str = "ecg") -> Draft:
 @pytest.fixture
 def county_cosigner() -> SeedSigner:
     return SeedSigner("county.example", b"c" * 32, ED25519_COSIGNATURE)
+
+
+@pytest.fixture(scope="session")
+def evidence_month() -> Iterator[tuple[EvidenceCounty, dict[str, str]]]:
+    """A month of visits with evidence; tests only read it. In memory where that can be had: thousands of commits."""
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        county, visits = asyncio.run(working_month(Path(folder)))
+        yield county, visits
+        county.close()

@@ -15,7 +15,7 @@ import httpx
 from devices.clock import Clock, SystemClock
 from sync.tcp_info import TcpInfo, tcp_info
 
-QUEUE_S = 0.1
+QUEUE_S = 0.2
 """How long all that is large may stand in the queue before the slowest link."""
 SMALLEST_SEND_BUFFER_BYTES = 8 * 1024
 FIRST_SEND_BUFFER_BYTES = 32 * 1024

@@ -119,8 +119,8 @@ class CountyClient:
 
     @property
     def rtt_s(self) -> float:
-        """The round-trip time to the county as TCP measured it last; 0 before the first answer."""
-        rtt_ms = self._measured.rtt_ms if self._measured is not None else None
+        """The round-trip time to the county without a queue, as TCP measured it; 0 before the first answer."""
+        rtt_ms = self._measured.empty_rtt_ms if self._measured is not None else None
         return 0.0 if rtt_ms is None else rtt_ms / 1000
 
     async def add_checkpoint(self, asked: wire.AddCheckpoint) -> Conflict | None:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from devices.clock import Clock
 from devices.events import emit
 from sync import wire
 from sync.county_client import CountyAhead, CountyClient, CountyUnreachable, RecordRefused
@@ -18,9 +19,11 @@ from sync.notes import Note
 from sync.receipts import Receipts
 from sync.store import Store
 
-MOST_BATCH_ENTRIES = 512
 MOST_BATCH_BYTES = 256 * 1024
-"""Before compression; a single package may be larger when the county already holds its checkpoint."""
+"""Of the first batch, before compression; a package may be larger when the county already holds its checkpoint."""
+FIRST_BATCH_PACKAGES, LARGEST_BATCH_PACKAGES = 2, 8
+QUICK_S, SLOW_S = 0.5, 2.0
+"""A batch that took less than the one is followed by a larger, more than the other by a smaller."""
 MOST_DETOURS = 8
 """Answers in a row that only point elsewhere, before it is left for later."""
 
@@ -39,6 +42,26 @@ class _Upload:
     ticket: bytes = b""
 
 
+class BatchSize:
+    """Of the next batch in packages of up to 256 entries: what a broken link costs is one batch."""
+
+    def __init__(self) -> None:
+        self.packages = FIRST_BATCH_PACKAGES
+
+    @property
+    def bytes(self) -> int:
+        return MOST_BATCH_BYTES * self.packages // FIRST_BATCH_PACKAGES
+
+    def took(self, took_s: float) -> None:
+        if took_s < QUICK_S:
+            self.packages = min(LARGEST_BATCH_PACKAGES, self.packages * 2)
+        elif took_s > SLOW_S:
+            self.smaller()
+
+    def smaller(self) -> None:
+        self.packages = max(1, self.packages // 2)
+
+
 class EntryDelivery:
     """:param county_is_behind: called when the county has fewer entries than it gave a receipt for: it was restored
     from a backup and may lack recordings too.
@@ -49,11 +72,13 @@ class EntryDelivery:
         store: Store,
         county: CountyClient,
         receipts: Receipts,
+        clock: Clock,
         way: RightOfWay,
         county_is_behind: Callable[[], None] = lambda: None,
     ) -> None:
         self._store, self._county, self._receipts, self._way = store, county, receipts, way
         self._county_is_behind = county_is_behind
+        self._clock, self._batch_size = clock, BatchSize()
         self._upload: _Upload | None = None
         self.sent_bytes = 0
 
@@ -110,7 +135,13 @@ class EntryDelivery:
 
     async def _add_entries(self, upload: _Upload) -> _Upload:
         body, checkpoint = await asyncio.to_thread(self._batch, upload)
-        answer = await self._county.add_entries(body)
+        started_s = self._clock.monotonic_s()
+        try:
+            answer = await self._county.add_entries(body)
+        except CountyUnreachable:
+            self._batch_size.smaller()
+            raise
+        self._batch_size.took(self._clock.monotonic_s() - started_s)
         self.sent_bytes += len(body)
         if isinstance(answer, wire.MirrorInfo):
             return _Upload(answer.size, min(answer.next_entry, answer.size), answer.size == upload.size, answer.ticket)
@@ -138,7 +169,7 @@ class EntryDelivery:
         first = upload.size if upload.next_entry is None else upload.next_entry
         for start, end in wire.package_ranges(first, upload.size):
             total += sum(size for _, size in self._sizes(start, end))
-            if packages and (total > MOST_BATCH_BYTES or end - packages[0].first > MOST_BATCH_ENTRIES):
+            if len(packages) == self._batch_size.packages or (packages and total > self._batch_size.bytes):
                 break
             packages.append(wire.build_package(start, end, upload.size, self._store.read_subtree, self._store.entries))
         head = wire.AddEntriesHead(self._store.origin, first, upload.size, upload.ticket)

@@ -75,6 +75,7 @@ class RightOfWay:
         self._live = live
         self._sending = [0] * (1 + len(LANES))
         self._freed = asyncio.Condition()
+        self.choosing = asyncio.Lock()
         self.in_flight: set[str] = set()
         """Recordings that some lane is sending: one that becomes wanted meanwhile is not sent twice."""
 

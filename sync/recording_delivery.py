@@ -16,7 +16,7 @@ from sync.store import Store
 SMALLEST_PART_BYTES = 16 * 1024
 FIRST_PART_BYTES = 64 * 1024
 LARGEST_PART_BYTES = 4 * 1024 * 1024
-PART_S = 0.45
+PART_S = 0.35
 """How long a part takes: what a broken link costs is half of it on average, and a record waits for no whole clip."""
 MOST_DETOURS = 4
 NOT_KNOWN = frozenset({401, 403, 404})
@@ -39,7 +39,7 @@ class PartSize:
         """Learn from a part that arrived; a last, short one says nothing about how much more would have fitted."""
         fits = sent * (PART_S + 2 * rtt_s) / max(took_s, 1e-3)
         if sent >= self.bytes or fits < self.bytes:
-            self._set(min(fits, 2 * self.bytes))
+            self._set(min(fits, 4 * self.bytes))
 
     def broke(self) -> None:
         self._set(self.bytes / 2)
@@ -49,7 +49,7 @@ class PartSize:
 
 
 class RecordingDelivery:
-    """One lane on connections of its own, so that a clip never holds up a record."""
+    """One of the recordings that a lane has in flight, on a connection of its own: a clip never holds up a record."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class RecordingDelivery:
         self.lane = lane
         self._store, self._recordings, self._county = store, recordings, county
         self._parking, self._clock, self._way = parking, clock, way
-        self._choosing = asyncio.Lock()
+        self._part = PartSize()
         self.sent_bytes = 0
 
     async def deliver(self) -> int:
@@ -76,13 +76,20 @@ class RecordingDelivery:
         :raises HeldForConsultation: try again later.
         :raises RecordRefused: the county refuses this van altogether (``NOT_KNOWN``).
         """
-        ends = await asyncio.gather(
-            *(self._one_after_the_other() for _ in range(self.lane.in_flight)), return_exceptions=True
-        )
-        for end in ends:
-            if isinstance(end, BaseException):
-                raise end
-        return sum(end for end in ends if isinstance(end, int))
+        count = 0
+        while sha256 := await self._take():
+            try:
+                await self._deliver_one(sha256)
+                count += 1
+            except RecordingMissing as fault:
+                await asyncio.to_thread(self._parking.park, f"recording:{sha256}", RecordingDamaged(str(fault)))
+            except RecordRefused as refusal:
+                if refusal.status in NOT_KNOWN:
+                    raise
+                await asyncio.to_thread(self._parking.park, f"recording:{sha256}", refusal)
+            finally:
+                self._way.in_flight.discard(sha256)
+        return count
 
     def next(self) -> str | None:
         """The most urgent recording, oldest first, that is neither delivered nor parked nor being sent."""
@@ -105,41 +112,25 @@ class RecordingDelivery:
         wanted = f"coalesce(encounter, '') {'' if self.lane.wanted else 'NOT '}IN ({_WANTED})"
         return f"what NOT IN ({_marks(_NAMED)}) AND {wanted}", _NAMED
 
-    async def _one_after_the_other(self) -> int:
-        count, part = 0, PartSize()
-        while sha256 := await self._take():
-            try:
-                await self._deliver_one(sha256, part)
-                count += 1
-            except RecordingMissing as fault:
-                await asyncio.to_thread(self._parking.park, f"recording:{sha256}", RecordingDamaged(str(fault)))
-            except RecordRefused as refusal:
-                if refusal.status in NOT_KNOWN:
-                    raise
-                await asyncio.to_thread(self._parking.park, f"recording:{sha256}", refusal)
-            finally:
-                self._way.in_flight.discard(sha256)
-        return count
-
     async def _take(self) -> str | None:
-        async with self._choosing:
+        async with self._way.choosing:
             sha256 = await asyncio.to_thread(self.next)
             if sha256 is not None:
                 self._way.in_flight.add(sha256)
             return sha256
 
-    async def _deliver_one(self, sha256: str, part: PartSize) -> None:
+    async def _deliver_one(self, sha256: str) -> None:
         size = await asyncio.to_thread(self._recordings.size, sha256)
         await self._way.turn(self.lane)
         state = UploadState(0, False)
-        if size > part.bytes:
+        if size > self._part.bytes:
             state = await self._county.recording_state(sha256)
         detours = 0
         while not state.complete:
             if state.offset > size:
                 raise RecordRefused(f"the county has {state.offset} bytes of a recording of {size}")
             await self._way.turn(self.lane)
-            answer = await self._send_part(sha256, state.offset, size, part)
+            answer = await self._send_part(sha256, state.offset, size)
             detours = 0 if answer.complete or answer.offset > state.offset else detours + 1
             if detours > MOST_DETOURS:
                 raise CountyUnreachable(f"the county keeps asking for recording {sha256} at {answer.offset}")
@@ -147,16 +138,16 @@ class RecordingDelivery:
         await asyncio.to_thread(self._note_delivered, sha256)
         emit("recording_delivered", sha256=sha256, bytes=size)
 
-    async def _send_part(self, sha256: str, offset: int, size: int, part: PartSize) -> UploadState:
+    async def _send_part(self, sha256: str, offset: int, size: int) -> UploadState:
         paced = self._way.paced(self.lane)
-        count = min(part.bytes, PACED_PART_BYTES) if paced else part.bytes
+        count = min(self._part.bytes, PACED_PART_BYTES) if paced else self._part.bytes
         body = await asyncio.to_thread(self._recordings.read, sha256, offset, count)
         started_s = self._clock.monotonic_s()
         try:
             async with self._way.sending(self.lane.rank):
                 answer = await self._county.append_recording(sha256, offset, body, size, self.lane.bulk)
         except CountyUnreachable:
-            part.broke()
+            self._part.broke()
             raise
         except RecordRefused as refusal:
             if refusal.status == 422 and not await asyncio.to_thread(self._recordings.intact, sha256):
@@ -169,7 +160,7 @@ class RecordingDelivery:
         if paced:
             await self._clock.sleep(max(0.0, len(body) / PACED_BYTES_S - took_s))
         else:
-            part.took(len(body), took_s, self._county.rtt_s)
+            self._part.took(len(body), took_s, self._county.rtt_s)
         return answer
 
     def _note_delivered(self, sha256: str) -> None:

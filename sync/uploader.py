@@ -118,9 +118,9 @@ class Uploader:
         self._parking = Parking(store, clock)
         way = RightOfWay(live)
         check = RecordingCheck(store, county, clock)
-        journal = EntryDelivery(store, county, self._receipts, way, check.county_is_behind)
+        journal = EntryDelivery(store, county, self._receipts, clock, way, check.county_is_behind)
         deliveries: list[tuple[str, _Delivery]] = [("journal", journal), ("recording check", check)]
-        for lane in LANES:
+        for lane in (lane for lane in LANES for _ in range(lane.in_flight)):
             delivery = RecordingDelivery(lane, store, recordings, county, self._parking, clock, way)
             deliveries.append((lane.name, delivery))
         self._lanes = [_Lane(name, delivery, Backoff(jitter)) for name, delivery in deliveries]

@@ -335,7 +335,7 @@ def assemble(
     clock = clock or SystemClock()
     for device in settings.devices:
         catalog.about(device.driver)
-    record = _open_record(settings, clock, random_bytes)
+    record = open_record(settings, clock, random_bytes)
     with contextlib.ExitStack() as undo:
         undo.callback(record.store.close)
         vehicle = Vehicle(settings, clock, random_bytes, record, sessions, port, transport)
@@ -343,7 +343,7 @@ def assemble(
     return vehicle
 
 
-def _open_record(settings: VehicleSettings, clock: Clock, random_bytes: Callable[[int], bytes]) -> Record:
+def open_record(settings: VehicleSettings, clock: Clock, random_bytes: Callable[[int], bytes]) -> Record:
     identity, keys = settings.vehicle, settings.data / "keys"
     key = JournalKeys.load_or_create(keys, identity.origin, random_bytes, identity.protection)
     sealer = Sealer.load_or_create(keys / "field.key", random_bytes)

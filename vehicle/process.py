@@ -22,6 +22,7 @@ from devices.clock import SystemClock
 from devices.errors import AskPerson
 from devices.events import emit
 from sync.service import READY, beat, log_to_stderr, notify, stop_on_signals
+from vehicle import record_commands
 from vehicle.assembly import Vehicle, assemble
 from vehicle.key_commands import COMMANDS, run
 from vehicle.settings import VehicleSettings, read_vehicle_settings
@@ -55,14 +56,24 @@ def main() -> int:
     """Exit code 0 after a clean stop, 2 when settings, keys or ports need a person."""
     options = argparse.ArgumentParser(prog="python -m vehicle", description="The vehicle process.")
     options.add_argument("--settings", type=Path, required=True, help="TOML file, see systemd/vehicle.example.toml")
-    options.add_argument("command", nargs="?", choices=COMMANDS, help="about its keys, see vehicle/key_commands.py")
+    options.add_argument(
+        "command",
+        nargs="?",
+        choices=(*COMMANDS, *record_commands.COMMANDS),
+        help="about its keys or its record, see vehicle/key_commands.py and vehicle/record_commands.py",
+    )
     options.add_argument("--show-key", action="store_true", help="as show-key")
     options.add_argument("--yes", action="store_true", help="with seal-key: it was read what that means")
+    record_commands.add_options(options)
     arguments = options.parse_args()
+    command = "show-key" if arguments.show_key else arguments.command
     log_to_stderr("vehicle")
     try:
         command = "show-key" if arguments.show_key else arguments.command
-        if command:
+        if command in record_commands.COMMANDS:
+            settings = read_vehicle_settings(arguments.settings)
+            print(record_commands.run(command, settings, SystemClock(), arguments))
+        elif command:
             print(run(command, arguments.settings, arguments.yes))
         else:
             asyncio.run(serve(read_vehicle_settings(arguments.settings)))

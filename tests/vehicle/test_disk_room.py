@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
+from touch_bench import PIN, Bench
 
 from devices.clock import SimulatedClock
 from devices.readings import Samples, Stamped
@@ -21,7 +23,9 @@ from sync.store import Store
 from tests.sync.small_disk import SmallDisk, small_disk
 from tests.vehicle.conftest import open_store
 from vehicle.disk import ClipRefused, Disk, Level, Space
+from vehicle.hints import hint
 from vehicle.recorder import SAVE_AGAIN_S, EcgNotSaved, EcgRecorder, Served
+from vehicle.touchscreen.app import create_touchscreen
 
 KB = 1000
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -190,3 +194,60 @@ async def test_ecg_does_not_begin_on_a_full_disk_and_says_so(full_van: FullVan) 
         await van.recorder.record(10.0)
     assert van.recorder.recording is None
     assert van.store.reserve_held
+
+
+# what the doctor sees -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+async def test_page_of_an_evicted_ecg_says_where_it_is(tmp_path: Path, clock: SimulatedClock, language: str) -> None:
+    bench = Bench(tmp_path, clock, language=language)
+    try:
+        bench.send_ecg()
+        recording = asyncio.create_task(bench.vehicle.ecg.record(1.0))
+        await asyncio.sleep(0)
+        for _ in range(30):
+            clock.advance(0.05)
+            bench.send_ecg()
+            await asyncio.sleep(0)
+        sha256 = (await recording).sha256
+        path = f"/ecg/recordings/{sha256}"
+        async with signed_in(bench) as caller:
+            assert 'id="paper"' in (await caller.get(path)).text
+            assert (await caller.get(f"{path}/samples")).status_code == 200
+            bench.vehicle.recordings.remove(sha256)
+            page = (await caller.get(path)).text
+            assert "evicted" in page
+            assert hint("recording_missing", language).title in page
+            assert 'id="paper"' not in page
+            refused = await caller.get(f"{path}/samples")
+            assert (refused.status_code, refused.json()["code"]) == (404, "recording_missing")
+    finally:
+        await bench.vehicle.stop()
+
+
+async def test_status_says_that_records_live_on_the_reserve(tmp_path: Path, clock: SimulatedClock) -> None:
+    bench = Bench(tmp_path, clock)
+    try:
+        (bench.vehicle.store.folder / "reserve").unlink()
+        async with signed_in(bench) as caller:
+            page = (await caller.get("/status")).text
+        assert 'data-testid="fault-disk_reserve_used"' in page
+        await bench.vehicle.disk.look_after()
+        assert bench.vehicle.store.reserve_held
+    finally:
+        await bench.vehicle.stop()
+
+
+def signed_in(bench: Bench) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(create_touchscreen(bench.vehicle))
+    return SignedIn(transport=transport, base_url="http://van")
+
+
+class SignedIn(httpx.AsyncClient):
+    """The village doctor's browser."""
+
+    async def __aenter__(self) -> SignedIn:
+        await super().__aenter__()
+        await self.post("/sign-in", data={"person": "zhou.min", "pin": PIN["zhou.min"]})
+        return self

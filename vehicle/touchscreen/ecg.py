@@ -16,8 +16,10 @@ from devices.errors import AskPerson
 from devices.readings import INVALID_COUNT, Samples
 from devices.wire import pack_samples
 from sync import ecg_file
+from sync.recordings import RecordingMissing
 from sync.web.access import roles
 from sync.web.pages import HEADERS
+from vehicle.hints import hint
 from vehicle.touchscreen.frame import Screen
 from vehicle.touchscreen.sessions import CLINICAL
 
@@ -54,14 +56,20 @@ def routes(screen: Screen) -> APIRouter:
     async def stored(request: Request, sha256: str) -> Response:
         row = recording(sha256)
         patient = vehicle.people.get(row["patient"]) if row["patient"] else None
-        return screen.page(request, "ecg_stored.html", "measure", {"recording": row, "patient": patient})
+        here = vehicle.recordings.has(sha256)  # or evicted: the county has it
+        missing = None if here else hint(RecordingMissing.code, screen.texts(request).language)
+        context = {"recording": row, "patient": patient, "missing": missing}
+        return screen.page(request, "ecg_stored.html", "measure", context)
 
     @router.get("/ecg/recordings/{sha256}/samples")
     @roles(*CLINICAL)
     async def samples(request: Request, sha256: str) -> Response:
         """The whole recording as one binary samples frame; rows that were never received are INVALID_COUNT."""
         row = recording(sha256)
-        frame = await asyncio.to_thread(_frame_of, vehicle, row)
+        try:
+            frame = await asyncio.to_thread(_frame_of, vehicle, row)
+        except RecordingMissing as gone:
+            return JSONResponse(screen.explain(request, gone), status_code=404, headers=HEADERS)
         return Response(frame, media_type="application/octet-stream", headers=HEADERS)
 
     def recording(sha256: str) -> dict[str, Any]:

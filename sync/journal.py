@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
@@ -20,6 +19,7 @@ from typing import TypeVar
 from sqlite_utils import Database
 
 from devices.events import emit
+from sync.anchors import anchor_of
 from sync.database import DiskFull, in_our_words, not_opened, unreadable
 from sync.merkle import HASH_BYTES, Frontier, leaf_hash, subtree_root
 from sync.migrations import create_projection, migrations, projection_version
@@ -96,7 +96,7 @@ class Journal:
         drafts = [Draft("boot/1", {"software": software})]
         receipt = self._db.execute("SELECT note FROM receipts ORDER BY size DESC LIMIT 1").fetchone()
         if receipt:
-            drafts.append(_anchor(receipt[0]))
+            drafts.append(anchor_of(receipt[0]))
         result = self.append([Group(drafts, at, mono_ms)])[0]
         if isinstance(result, Exception):
             raise result
@@ -290,14 +290,6 @@ def read_subtree(connection: sqlite3.Connection, level: int, index: int) -> byte
 
 def _shape(upsert: Upsert) -> tuple[str, tuple[str, ...]]:
     return upsert.table, (*upsert.key, *upsert.columns)
-
-
-def _anchor(receipt: bytes) -> Draft:
-    checkpoint = Checkpoint.parse(Note.parse(receipt).text)
-    return Draft(
-        "anchor/1",
-        {"size": checkpoint.size, "root": checkpoint.root.hex(), "receipt_sha256": sha256(receipt).hexdigest()},
-    )
 
 
 def _upsert_statement(upsert: Upsert) -> str:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, select, update
+from sqlalchemy import Connection, Table, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from devices.clock import Clock
@@ -21,8 +21,7 @@ from devices.events import emit
 from sync.county.database import Database, unavailable
 from sync.county.migrations import forget_what_was_read
 from sync.county.mirror import Mirror
-from sync.county.schema import day_stays, entry_facts, logs, projected, set_aside
-from sync.presence import local_day
+from sync.county.schema import entry_facts, logs, projected, set_aside
 from sync.projection import rows
 from sync.records import Entry, EntryUnreadable, format_time, read_entry
 from sync.registry_entries import ORIGIN_PREFIX
@@ -36,12 +35,18 @@ _Batch = Sequence[tuple[int, bytes]]
 
 
 class Interpreter:
-    """Any worker may read any log: one at a time writes what it read, and only what nobody has written meanwhile."""
+    """Any worker may read any log: one at a time writes what it read, and only what nobody has written meanwhile.
 
-    def __init__(self, database: Database, mirror: Mirror, clock: Clock) -> None:
+    :param then: called with the origin after new entries of a log were read
+    """
+
+    def __init__(
+        self, database: Database, mirror: Mirror, clock: Clock, then: Callable[[str], object] = lambda origin: None
+    ) -> None:
         self._database = database
         self._mirror = mirror
         self._clock = clock
+        self._then = then
         self._one_at_a_time = threading.Lock()
 
     def catch_up(self, origin: str) -> int:
@@ -50,6 +55,8 @@ class Interpreter:
         with self._one_at_a_time:
             while batch := self._next_batch(origin):
                 count += self._read(origin, batch)
+        if count:
+            self._then(origin)
         return count
 
     async def run(self) -> None:
@@ -123,9 +130,6 @@ class Interpreter:
         self._database.upsert(connection, set_aside, reading.refused)
         for (name, _), grouped in reading.grouped().items():
             self._database.upsert(connection, projected[name], grouped)
-        if reading.days:
-            touched = (day_stays.c.origin == origin) & day_stays.c.day.in_(sorted(reading.days))
-            connection.execute(delete(day_stays).where(touched))
         changes: dict[str, Any] = {"interpreted": interpreted}
         if reading.last is not None:
             changes |= {"last_entry_at": format_time(reading.last.at), "practice": reading.last.practice}
@@ -139,7 +143,6 @@ class _Reading:
         self.origin = origin
         self.facts: list[dict[str, Any]] = []
         self.refused: list[dict[str, Any]] = []
-        self.days: set[str] = set()
         self.last: Entry | None = None
         self._now = now
         self._rows: dict[tuple[str, tuple[Any, ...]], dict[str, Any]] = {}
@@ -148,7 +151,8 @@ class _Reading:
         try:
             entry = read_entry(body, n)
             upserts = rows(entry)
-            days = _touched_days(entry)
+            if entry.kind == "track/1":
+                track_of(entry.fields)
         except EntryUnreadable as fault:
             self.set_aside(n, str(fault))
             return
@@ -169,7 +173,6 @@ class _Reading:
         for upsert in upserts:
             row = self._rows.setdefault((upsert.table, tuple(upsert.key.values())), {"origin": self.origin})
             row |= {name: _plain(value) for name, value in {**upsert.key, **upsert.columns}.items()}
-        self.days |= days
         self.last = entry
         self.facts.append({name: _plain(value) for name, value in fact.items()})
 
@@ -211,22 +214,6 @@ def _too_long(table: str, row: Mapping[str, Any]) -> Iterator[str]:
 def _plain(value: Any) -> Any:
     """PostgreSQL's text has no NUL; the entry itself stays word for word."""
     return value.replace("\0", "\ufffd") if isinstance(value, str) else value
-
-
-def _touched_days(entry: Entry) -> set[str]:
-    """Local days whose stays the entry may change: the day before too, because a stay may reach across midnight."""
-    if entry.kind == "track/1":
-        points = track_of(entry.fields).points
-        return set(_days((points[0].at, points[-1].at)))
-    if entry.kind in ("visit_opened/1", "visit_closed/1"):
-        return set(_days((entry.at,)))
-    return set()
-
-
-def _days(moments: Iterable[datetime]) -> Iterable[str]:
-    for at in moments:
-        for back in (0, 1):
-            yield (local_day(at) - timedelta(days=back)).isoformat()
 
 
 def said(text: str | None) -> Any:

@@ -167,4 +167,12 @@ def _logs_of_no_vehicle(connection: Connection) -> None:
             connection.execute(text(f"ALTER TABLE {free.name} RENAME TO {name}"))
 
 
-STEPS = (Step("a log may be of no vehicle", _logs_of_no_vehicle),)
+def _no_stays_by_day(connection: Connection) -> None:
+    """``day_stays`` was made from entries; visits have facts of their own now."""
+    connection.exec_driver_sql("DROP TABLE IF EXISTS day_stays")
+
+
+STEPS = (
+    Step("a log may be of no vehicle", _logs_of_no_vehicle),
+    Step("stays are kept with their visits", _no_stays_by_day),
+)

@@ -235,16 +235,22 @@ set_aside = Table(
     info={MADE_FROM_ENTRIES: True},
 )
 
-day_stays = Table(
-    "day_stays",
+visit_facts = Table(
+    "visit_facts",
     metadata,
     Column("origin", String(100), primary_key=True),
-    Column("day", String(10), primary_key=True),
-    Column("villages_version", Integer, nullable=False),
-    Column("stays", Text, nullable=False),
+    Column("visit", String(100), primary_key=True),
+    Column("day", String(10), nullable=False, index=True),
+    Column("areas", String(64), nullable=False),
+    Column("as_of", BigInteger, nullable=False),
+    Column("closed", Boolean, nullable=False),
+    Column("known_at", UtcTime),
+    Column("sealed_at", UtcTime),
+    Column("evidence", Text, nullable=False),
     info={MADE_FROM_ENTRIES: True},
 )
-"""Stays that began on a local day, worked out from track points; dropped when a later track touches the day."""
+"""What the entries say about a visit (``visit_facts.py``). ``areas``: which villages it was worked out with; ``as_of``:
+entries of the log that had been read then. Once it is closed later entries do not change it."""
 
 
 def _projected(name: str, shape: projection.Table) -> Table:

@@ -1,0 +1,230 @@
+"""What the entries say about each visit, worked out once and kept: ``sync.visit_proof`` over the county's tables.
+
+Kept until the village, one of its neighbours or, while the visit is open, the log has changed. Rules, cosignatures and
+decisions are not part of it and are put beside it whenever it is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from sync.county.database import Database, Row
+from sync.county.interpretation import reading_lock
+from sync.county.registry import Registry
+from sync.county.schema import checkpoints, entries, entry_facts, logs, visit_facts
+from sync.presence import Stay
+from sync.records import Entry, format_time, parse_time, read_entry
+from sync.visit_proof import PROOF_KINDS, Bracket, VisitEvidence, evidence_of_visit
+from sync.visit_witnesses import Witness
+
+_READING = 1
+"""Raise it when ``sync.visit_proof`` finds otherwise than before; all visits are then worked out again."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptVisit:
+    """:ivar bracket: ``sealed_at`` is None while no cosigned checkpoint covers the visit"""
+
+    evidence: VisitEvidence
+    bracket: Bracket
+
+
+class VisitFactsStore:
+    def __init__(self, database: Database, registry: Registry) -> None:
+        self._database = database
+        self._registry = registry
+        self._areas: tuple[int, dict[str, str]] = (-1, {})
+
+    def get(self, origin: str, visit: str, kept: Row) -> KeptVisit | None:
+        """The facts of a visit, as kept or worked out anew.
+
+        :param kept: its row of ``visit_facts``, of which all is None when there is none, and ``interpreted`` of its log
+        :returns: None when its opening is not among what was read
+        """
+        if kept["evidence"] is None or not (kept["closed"] or kept["as_of"] == kept["interpreted"]):
+            return self.work_out(origin, visit)
+        evidence = read_evidence(json.loads(kept["evidence"]))
+        if kept["areas"] != self.areas(evidence.named):
+            return self.work_out(origin, visit)
+        bracket = Bracket(kept["known_at"], kept["sealed_at"])
+        if kept["closed"] and kept["sealed_at"] is None:
+            bracket = self._seal(origin, visit, evidence.last, bracket)
+        return KeptVisit(evidence, bracket)
+
+    def work_out(self, origin: str, visit: str) -> KeptVisit | None:
+        """From the stored entries, and kept unless something was read meanwhile."""
+        state = self._interpreted(origin)
+        shown, places = self._range(origin, visit)
+        if not shown:
+            return None
+        opened = next(one for one in shown if one.kind == "visit_opened/1" and one.fields["visit_id"] == visit)
+        areas = self.areas(opened.fields["village"])
+        villages = self._registry.state().villages_around(opened.fields["village"])
+        seen = {entry.n for entry in shown}
+        evidence = evidence_of_visit(visit, shown, [n for n in places if n not in seen], villages, origin=origin)
+        closed = evidence.closed_at is not None
+        sealed = self._sealed_at(origin, evidence.last) if closed else None
+        bracket = Bracket(self._known_at(origin, shown, opened.n), sealed)
+        row = {"origin": origin, "visit": visit, "day": evidence.day.isoformat(), "areas": areas, "as_of": state}
+        row |= {"closed": closed, "known_at": bracket.known_at, "sealed_at": bracket.sealed_at}
+        with self._database.write(reading_lock(origin)) as connection:
+            interpreted = connection.execute(select(logs.c.interpreted).where(logs.c.origin == origin)).scalar()
+            if interpreted == state:
+                written = json.dumps(write_evidence(evidence), ensure_ascii=False)
+                self._database.upsert(connection, visit_facts, [{**row, "evidence": written}])
+        return KeptVisit(evidence, bracket)
+
+    def areas(self, village: str) -> str:
+        """Names the entries of the registry that a verdict about this village takes."""
+        state = self._registry.state()
+        if self._areas[0] != state.villages_version:
+            self._areas = state.villages_version, _digests(state.village_entries())
+        return self._areas[1].get(village, _digest(()))
+
+    def _interpreted(self, origin: str) -> int:
+        row = self._database.row(select(logs.c.interpreted).where(logs.c.origin == origin))
+        return row["interpreted"] if row else 0
+
+    def _range(self, origin: str, visit: str) -> tuple[list[Entry], range]:
+        """The entries of the visit's range that proofs may show, and all its places."""
+        of_log = entry_facts.c.origin == origin
+        about = of_log & (entry_facts.c.visit == visit)
+        ends = select(entry_facts.c.kind, func.min(entry_facts.c.n).label("n")).where(
+            about, entry_facts.c.kind.in_(("visit_opened/1", "visit_closed/1"))
+        )
+        found = {row["kind"]: row["n"] for row in self._database.rows(ends.group_by(entry_facts.c.kind))}
+        opened, closed = found.get("visit_opened/1"), found.get("visit_closed/1")
+        if opened is None:
+            return [], range(0)
+        boot = select(func.max(entry_facts.c.n).label("n"))
+        boot = boot.where(of_log, entry_facts.c.kind == "boot/1", entry_facts.c.n <= opened)
+        first = self._database.row(boot)
+        first_n = first["n"] if first and first["n"] is not None else opened
+        last_n = closed if closed is not None else self._interpreted(origin) - 1
+        both = entry_facts.join(entries, (entries.c.origin == entry_facts.c.origin) & (entries.c.n == entry_facts.c.n))
+        shown = (
+            select(entries.c.n, entries.c.body)
+            .select_from(both)
+            .where(of_log, entry_facts.c.n.between(first_n, last_n), entry_facts.c.kind.in_(sorted(PROOF_KINDS)))
+            .order_by(entries.c.n)
+        )
+        bodies = self._database.rows(shown)
+        return [read_entry(row["body"], row["n"]) for row in bodies], range(first_n, last_n + 1)
+
+    def _known_at(self, origin: str, shown: Sequence[Entry], opened: int) -> datetime | None:
+        """T1: when the county cosigned the checkpoint that the last anchor before the opening names."""
+        anchors = [entry.fields for entry in shown if entry.kind == "anchor/1" and entry.n < opened]
+        if not anchors:
+            return None
+        named = select(checkpoints.c.root, checkpoints.c.cosigned_at).where(checkpoints.c.origin == origin)
+        row = self._database.row(named.where(checkpoints.c.size == anchors[-1]["size"]))
+        if row is None or row["cosigned_at"] is None or row["root"].hex() != anchors[-1]["root"]:
+            return None
+        return _whole(row["cosigned_at"])
+
+    def _sealed_at(self, origin: str, last: int) -> datetime | None:
+        """T2: when the county first cosigned a checkpoint over the place ``last``."""
+        covering = select(func.min(checkpoints.c.cosigned_at).label("at")).where(
+            checkpoints.c.origin == origin, checkpoints.c.size > last, checkpoints.c.cosigned_at.is_not(None)
+        )
+        row = self._database.row(covering)
+        return _whole(row["at"]) if row and row["at"] is not None else None
+
+    def _seal(self, origin: str, visit: str, last: int, bracket: Bracket) -> Bracket:
+        sealed = self._sealed_at(origin, last)
+        if sealed is None:
+            return bracket
+        at = (visit_facts.c.origin == origin) & (visit_facts.c.visit == visit)
+        with self._database.write(reading_lock(origin)) as connection:
+            connection.execute(update(visit_facts).where(at).values(sealed_at=sealed))
+        return Bracket(bracket.known_at, sealed)
+
+
+def _whole(at: datetime) -> datetime:
+    """Cosignatures say whole seconds."""
+    return at.replace(microsecond=0)
+
+
+def _digests(listed: Any) -> dict[str, str]:
+    """By village code: the places of its entries and of its neighbours'."""
+    found = {}
+    for code, versions in listed.items():
+        near = sorted({one for entry in versions for one in entry.fields["neighbours"]} & set(listed))
+        own = [entry.n for entry in versions]
+        found[code] = _digest((*own, *(entry.n for one in near for entry in listed[one])))
+    return found
+
+
+def _digest(places: Iterable[int]) -> str:
+    return sha256(f"{_READING}:{','.join(map(str, places))}".encode()).hexdigest()
+
+
+# as JSON --------------------------------------------------------------------------------------------------------------
+
+
+def write_evidence(evidence: VisitEvidence) -> dict[str, Any]:
+    return {
+        "visit": evidence.visit,
+        "vehicle": evidence.vehicle,
+        "village": evidence.village,
+        "named": evidence.named,
+        "day": evidence.day.isoformat(),
+        "opened_at": format_time(evidence.opened_at),
+        "closed_at": _time(evidence.closed_at),
+        "practice": evidence.practice,
+        "stays": [_write_stay(stay) for stay in evidence.stays],
+        "staff": sorted(map(list, evidence.staff)),
+        "served": [format_time(at) for at in evidence.served],
+        "outreach": evidence.outreach,
+        "witnesses": [[one.name, one.agrees] for one in evidence.witnesses],
+        "review": list(evidence.review),
+        "flags": list(evidence.flags),
+        "hidden": evidence.hidden,
+        "first": evidence.first,
+        "last": evidence.last,
+    }
+
+
+def read_evidence(said: dict[str, Any]) -> VisitEvidence:
+    return VisitEvidence(
+        visit=said["visit"],
+        vehicle=said["vehicle"],
+        village=said["village"],
+        named=said["named"],
+        day=date.fromisoformat(said["day"]),
+        opened_at=parse_time(said["opened_at"]),
+        closed_at=parse_time(said["closed_at"]) if said["closed_at"] else None,
+        practice=said["practice"],
+        stays=tuple(map(_read_stay, said["stays"])),
+        staff=frozenset((person, role) for person, role in said["staff"]),
+        served=tuple(map(parse_time, said["served"])),
+        outreach=said["outreach"],
+        witnesses=tuple(Witness(name, agrees) for name, agrees in said["witnesses"]),
+        review=tuple(said["review"]),
+        flags=tuple(said["flags"]),
+        hidden=said["hidden"],
+        first=said["first"],
+        last=said["last"],
+    )
+
+
+def _time(at: datetime | None) -> str | None:
+    return format_time(at) if at is not None else None
+
+
+def _write_stay(stay: Stay) -> list[Any]:
+    times = [format_time(stay.arrived_at), _time(stay.departed_at), format_time(stay.seen_until)]
+    return [stay.village_code, *times, stay.dwell_s, stay.inferred_s, list(stay.flags)]
+
+
+def _read_stay(written: list[Any]) -> Stay:
+    code, arrived, departed, seen, dwell_s, inferred_s, flags = written
+    left = parse_time(departed) if departed else None
+    return Stay(code, parse_time(arrived), left, parse_time(seen), dwell_s, inferred_s, tuple(flags))

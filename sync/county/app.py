@@ -81,6 +81,7 @@ class County:
         async with asyncio.TaskGroup() as work:
             work.create_task(self.witnessing.run())
             work.create_task(self.sealing.run())
+            work.create_task(self.interpreter.run())
 
     def close(self) -> None:
         self.database.close()
@@ -122,7 +123,7 @@ def open_county(
         witnessing=Witnessing(database, mirror, registry, _witness(settings), clock),
         mirror=mirror,
         blobs=Blobs(_blob_store(settings), database, clock, settings.largest_recording_bytes),
-        interpreter=Interpreter(database, mirror, clock),
+        interpreter=Interpreter(database, mirror, clock, visits.work_out),
         visits=visits,
         coverage=coverage,
         sealing=Sealing(database, registry, coverage, clock),

@@ -15,6 +15,7 @@ from sqlalchemy import create_engine, text
 
 PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 """Debian 12, package postgresql."""
+_ENOUGH_BYTES = 4 * 1024**3
 
 
 def installed() -> bool:
@@ -29,7 +30,8 @@ class PostgresqlServer:
     """
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="xz-pg-"))
+        memory = shutil.disk_usage("/dev/shm").free > _ENOUGH_BYTES  # dozens of databases: files that nobody keeps
+        self.folder = Path(tempfile.mkdtemp(prefix="xz-pg-", dir="/dev/shm" if memory else None))
         self._as_user: list[str] = []
         if os.getuid() == 0:
             user = pwd.getpwnam("postgres")

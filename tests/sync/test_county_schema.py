@@ -69,6 +69,7 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     founded.close()
 
 
+@pytest.mark.parametrize("running", ["postgresql"], indirect=True)
 def test_no_request_of_anybody_is_a_fault_of_the_server(running: Running) -> None:
     schema = schemathesis.openapi.from_dict(running.founded.app.openapi())
     operations = [operation.ok() for operation in schema.get_all_operations()]
@@ -82,6 +83,7 @@ def test_no_request_of_anybody_is_a_fault_of_the_server(running: Running) -> Non
     assert len(running.founded.county.audit.latest(10_000)) >= len(before)
 
 
+@pytest.mark.parametrize("running", ["postgresql"], indirect=True)
 def test_no_signed_request_is_a_fault_of_the_server(running: Running) -> None:
     """The same by a vehicle: rightly signed, whatever the path and body."""
     schema = schemathesis.openapi.from_dict(running.founded.app.openapi())

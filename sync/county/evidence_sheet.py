@@ -29,6 +29,8 @@ PDF_VARIANT = "pdf/a-3b"
 PANGO_PACKAGES = "libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
 FONT_PACKAGE = "fonts-noto-cjk"
 _HASH_GROUP = 8
+_DRAWING = threading.Lock()
+"""Pango's font map is one for the whole process."""
 _MOST_STAFF = 6
 
 
@@ -68,37 +70,33 @@ class Printer:
         self._environment = Environment(
             loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
-        self._drawing = threading.Lock()
 
     def html(self, sheet: Sheet) -> str:
         return self._environment.get_template("evidence-sheet.html").render(_context(sheet))
 
     def pdf(self, sheet: Sheet) -> bytes:
         """:raises PrintingUnavailable: Pango or a Chinese font is missing on this server"""
-        weasyprint = _weasyprint()
-        attached = weasyprint.Attachment(
-            string=sheet.evidence.data,
-            name=f"{sheet.evidence.name}.zip",
-            description=f"Evidence, SHA-256 {sheet.evidence.report.sha256}",
-            created=sheet.made_at,
-            modified=sheet.made_at,
-            relationship="Data",
-        )
-        with self._drawing:  # Pango's font map is one for the whole process
-            document = weasyprint.HTML(string=self.html(sheet), url_fetcher=_nothing).render()
-            written: bytes = document.write_pdf(pdf_variant=PDF_VARIANT, attachments=[attached])
-            if any(font.missing for font in document.fonts.values()):
-                raise PrintingUnavailable(FONT_PACKAGE)
-        return written
+        sha256 = sheet.evidence.report.sha256
+        about = {"name": f"{sheet.evidence.name}.zip", "description": f"Evidence, SHA-256 {sha256}"}
+        return printed(self.html(sheet), {**about, "string": sheet.evidence.data}, sheet.made_at)
 
 
-def _weasyprint() -> Any:
-    """The library, imported when it is needed: it loads Pango, and takes a moment."""
+def printed(html: str, attached: Mapping[str, Any], made_at: datetime) -> bytes:
+    """PDF/A-3b of ``html`` with one file inside.
+
+    :raises PrintingUnavailable: see ``Printer.pdf``
+    """
     try:
-        import weasyprint
-    except OSError as fault:
+        import weasyprint  # loads Pango and takes a moment: only where something is printed
+    except (OSError, ImportError) as fault:
         raise PrintingUnavailable(PANGO_PACKAGES) from fault
-    return weasyprint
+    file = weasyprint.Attachment(**attached, created=made_at, modified=made_at, relationship="Data")
+    with _DRAWING:
+        document = weasyprint.HTML(string=html, url_fetcher=_nothing).render()
+        written: bytes = document.write_pdf(pdf_variant=PDF_VARIANT, attachments=[file])
+        if any(font.missing for font in document.fonts.values()):
+            raise PrintingUnavailable(FONT_PACKAGE)
+    return written
 
 
 def _nothing(url: str, *_: object, **__: object) -> Any:

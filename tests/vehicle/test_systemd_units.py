@@ -15,6 +15,7 @@ MOST_EXPOSURE = {
     "vehicle.service": 2.0,
     "vehicle-consultation.service": 2.0,
     "county.service": 2.0,
+    "county-workers.service": 2.0,
     "province-witness.service": 2.0,
     "vehicle-screen.service": 5.0,
 }

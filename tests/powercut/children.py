@@ -52,14 +52,14 @@ class Child:
         return said, False
 
     def listen_until(self, word: str, longest_s: float) -> bytes:
-        """What is said up to the line ``word`` and whatever came with it.
+        """What is said up to a line that begins with ``word``, and whatever came with it.
 
         :raises ChildEnded: it ended, or did not say the word in time
         """
         said = b""
-        line = f"{word}\n".encode()
+        begin = word.encode()
         until_s = time.monotonic() + longest_s
-        while not (said.startswith(line) or b"\n" + line in said):
+        while not (said.startswith(begin) or b"\n" + begin in said):
             left_s = until_s - time.monotonic()
             heard = left_s > 0 and select.select([self._ear], [], [], left_s)[0]
             part = os.read(self._ear, 1 << 16) if heard else b""

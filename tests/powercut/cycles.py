@@ -78,7 +78,10 @@ def run_cycles(
 
 
 def cycle(disk: Disk, life: Life, promises: Promises, chance: random.Random, control: str | None, last: bool) -> Found:
-    """:param last: of this disk. A control is cut at its work and always looked at, or its cycles would say nothing."""
+    """:param last: of this disk
+
+    A control is cut once it has promised a recording, and always looked at, or its cycles would say nothing.
+    """
     at_start = control is None and chance.random() < SHARE_CUT_AT_START
     audited = control is not None or last or chance.random() >= SHARE_CUT_AGAIN
     said, fault = live_and_cut(disk, life, chance, control, at_start)
@@ -103,7 +106,7 @@ def live_and_cut(
     """What the writer said before the cut, and what is wrong when it ended by itself."""
     writer = Child(lambda say: _write(disk.folder / "van", life, control, say))
     try:
-        said = b"" if at_start else writer.listen_until(READY, LONGEST_START_S)
+        said = b"" if at_start else writer.listen_until("recording" if control else READY, LONGEST_START_S)
     except ChildEnded as fault:
         return b"", str(fault)
     more, ended = writer.listen(chance.random() * LONGEST_LIFE_S)

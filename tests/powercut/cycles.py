@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -26,6 +27,7 @@ LONGEST_AUDIT_S = 120.0
 CYCLES_OF_A_DISK = 8
 """Then the file system is made anew: the audit reads all of it."""
 MOST_FAULTS_KEPT = 5
+PROGRESS_EVERY = 100
 
 
 @dataclass
@@ -73,6 +75,8 @@ def run_cycles(
         tally.add(found)
         if found.faults:
             of_disk = 0
+        if number % PROGRESS_EVERY == 0:
+            print(f"{name}: {number} of {cycles}, {tally.caught} with faults", file=sys.stderr, flush=True)
     tally.seconds = time.monotonic() - began_s
     return tally
 

@@ -44,12 +44,15 @@ from sync.keys import VehicleKey
 from sync.notes import ED25519_COSIGNATURE, VerifierKey
 from sync.registry_entries import registry_origin
 from sync.secret_file import create_secret, read_secret
+from sync.service import notify
 from sync.settings_file import SettingsRefused
 from sync.web.access import guarded_app
 from sync.web.pages import Pages
 from sync.witness.client import WitnessClient
 
 HERE = Path(__file__).parent
+_GO_ON_WAITING = "EXTEND_TIMEOUT_USEC=60000000"
+"""sd_notify(3): after an upgrade all entries may have to be read again before we are ready."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ def create_county(
 ) -> FastAPI:
     """The application; ``app.state.county`` is its ``County``. What was stored and not yet read is read first."""
     county = open_county(settings, clock, random_bytes, hasher)
-    county.interpreter.catch_up_all()
+    county.interpreter.catch_up_all(lambda: notify(_GO_ON_WAITING))
     secret = _session_secret(settings.secret_file, random_bytes)
     app = guarded_app(f"巡诊 {settings.name}", identify, secret, settings.secure_cookies)
     app.state.county = county

@@ -70,12 +70,11 @@ class Interpreter:
                     raise
 
     def catch_up_all(self, went_on: Callable[[], None] = lambda: None) -> int:
-        """:param went_on: called after each log"""
+        """:param went_on: called after each batch"""
         count = 0
         of_vehicles = ~logs.c.origin.startswith(ORIGIN_PREFIX, autoescape=True)
         for row in self._database.rows(select(logs.c.origin).where(of_vehicles).order_by(logs.c.origin)):
-            count += self.catch_up(row["origin"])
-            went_on()
+            count += self.catch_up(row["origin"], went_on)
         return count
 
     def rebuild(self) -> int:

@@ -17,7 +17,7 @@ from sync.county_client import CountyAhead, CountyClient, CountyUnreachable, Rec
 from sync.lanes import JOURNAL, RightOfWay
 from sync.notes import Note
 from sync.receipts import Receipts
-from sync.store import Store
+from sync.store import EntryPruned, Store
 
 MOST_BATCH_BYTES = 256 * 1024
 """Of the first batch, before compression; a package may be larger when the county already holds its checkpoint."""
@@ -26,6 +26,12 @@ QUICK_S, SLOW_S = 0.5, 2.0
 """A batch that took less than the one is followed by a larger, more than the other by a smaller."""
 MOST_DETOURS = 8
 """Answers in a row that only point elsewhere, before it is left for later."""
+
+
+class CountyLacksPruned(RecordRefused):
+    """The county lost entries that this van no longer has either."""
+
+    code = "county_lacks_pruned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +177,14 @@ class EntryDelivery:
             total += sum(size for _, size in self._sizes(start, end))
             if len(packages) == self._batch_size.packages or (packages and total > self._batch_size.bytes):
                 break
-            packages.append(wire.build_package(start, end, upload.size, self._store.read_subtree, self._store.entries))
+            try:
+                package = wire.build_package(start, end, upload.size, self._store.read_subtree, self._store.entries)
+            except EntryPruned as gone:
+                raise CountyLacksPruned(
+                    f"the county asks for entries from {first} on, which it once confirmed and which were removed here"
+                    " after retention: it has to bring back its own backup"
+                ) from gone
+            packages.append(package)
         head = wire.AddEntriesHead(self._store.origin, first, upload.size, upload.ticket)
         return wire.add_entries_body(head, packages), self._store.checkpoint_at(upload.size)
 

@@ -44,6 +44,10 @@ class SignerBySize(Protocol):
         """What signs the checkpoint over ``size`` entries."""
 
 
+class EntryPruned(LookupError):
+    """The entry's body was removed after retention; its leaf hash and all proofs are there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """What no receipt covers yet. Counted from the journal alone."""
@@ -211,11 +215,11 @@ class Store:
     def entries(self, first: int, count: int) -> list[bytes]:
         """Bodies of entries ``first`` to ``first + count``, fewer at the end.
 
-        :raises LookupError: one of them was pruned after retention.
+        :raises EntryPruned: one of them was pruned after retention.
         """
         found = self.read("SELECT body FROM entries WHERE n >= ? AND n < ? ORDER BY n", (first, first + count))
         if any(row["body"] is None for row in found):
-            raise LookupError(f"an entry of {first}..{first + count} was pruned")
+            raise EntryPruned(f"an entry of {first}..{first + count} was pruned")
         return [row["body"] for row in found]
 
     def read_subtree(self, level: int, index: int) -> bytes:

@@ -16,7 +16,7 @@ from sync.projection import TABLES
 from sync.recordings import Recordings
 from sync.records import KINDS, Draft, format_time, read_entry
 from sync.retention import Plan, PruneRefused, Range, Retention
-from sync.store import Store
+from sync.store import EntryPruned, Store
 from sync.uploader import Uploader
 from tests.sync.conftest import START, OpenStore, reading, recording
 from tests.sync.county_simulator import CountySimulator
@@ -217,8 +217,28 @@ async def test_delivery_goes_on_after_pruning(van: Van, open_store: OpenStore, s
     size = van.store.size()
     assert len(county.entries) == size
     assert van.store.waiting().entries == 0
-    with pytest.raises(LookupError, match="pruned"):
+    with pytest.raises(EntryPruned):
         van.store.entries(0, size)
     receipt = van.store.read("SELECT note FROM receipts ORDER BY size DESC LIMIT 1")[0]["note"]
     van.store.close()
     assert open_store().root(size) == Checkpoint.parse(Note.parse(receipt).text).root
+
+
+async def test_county_that_lost_what_was_pruned_is_told_and_delivery_is_parked(van: Van, signer: SeedSigner) -> None:
+    van.serve("p-1", 1)
+    county = CountySimulator(signer.verifier_key(), van.clock)
+    client = CountyClient("http://county", county.cosigner.verifier_key(), signer, van.clock, county)
+    uploader = Uploader(van.store, van.recordings, client, van.clock, jitter=lambda: 0.0)
+    try:
+        assert (await uploader.deliver_now()).complete
+        van.clock.advance(YEARS_LATER.total_seconds())
+        van.prune()
+        county.entries.clear()
+        county.pending.clear()
+        county.pending_size = 0
+        assert not (await uploader.deliver_now()).complete
+        (parked,) = uploader.status().parked
+    finally:
+        await client.aclose()
+    assert "its own backup" in parked.reason
+    assert county.entries == []

@@ -194,6 +194,7 @@ def test_show_key_prints_what_the_county_enrols(tmp_path: Path) -> None:
     asked = [sys.executable, "-m", "vehicle", "--settings", str(settings), "--show-key"]
     first, second = (subprocess.run(asked, capture_output=True, text=True, check=True).stdout for _ in range(2))
     assert first == second
-    key, fingerprint = first.splitlines()
+    key, fingerprint, kept = first.splitlines()
+    assert kept.startswith("kept in a file")
     assert VerifierKey.parse(key).name == "van-1.example"
     assert re.fullmatch(r"fingerprint( [0-9a-f]{4}){8}", fingerprint)

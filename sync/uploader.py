@@ -120,9 +120,10 @@ class Uploader:
         check = RecordingCheck(store, county, clock)
         journal = EntryDelivery(store, county, self._receipts, clock, way, check.county_is_behind)
         deliveries: list[tuple[str, _Delivery]] = [("journal", journal), ("recording check", check)]
-        for lane in (lane for lane in LANES for _ in range(lane.in_flight)):
-            delivery = RecordingDelivery(lane, store, recordings, county, self._parking, clock, way)
-            deliveries.append((lane.name, delivery))
+        for lane in LANES:
+            for _ in range(lane.in_flight):
+                delivery = RecordingDelivery(lane, store, recordings, county, self._parking, clock, way)
+                deliveries.append((lane.name, delivery))
         self._lanes = [_Lane(name, delivery, Backoff(jitter)) for name, delivery in deliveries]
         self._online, self._since = False, clock.now()
         self._said_lost = False

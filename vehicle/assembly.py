@@ -58,6 +58,7 @@ from vehicle.recorder import EcgRecorder, Progress, Served
 from vehicle.services import rows
 from vehicle.settings import VehicleSettings
 from vehicle.status_teller import StatusTeller
+from vehicle.sticks import Sticks
 from vehicle.supervisor import Supervisor
 from vehicle.time_source import TimeSource
 
@@ -87,6 +88,7 @@ class Vehicle:
     county: CountyClient | None
     uploader: Uploader | NoCounty
     uplink: Uplink
+    sticks: Sticks
     enrolment: Enrolment
     # where the vehicle is
     villages: tuple[Village, ...]
@@ -151,6 +153,15 @@ class Vehicle:
                 county.url, county.key, self.key, self.clock, transport, connections=connections
             )
             self.uploader = Uploader(self.store, self.recordings, self.county, self.clock, live=self._is_live)
+        self.sticks = Sticks(
+            self.store,
+            self.recordings,
+            self.county.key if self.county else None,
+            self.clock,
+            self.live.send,
+            self.uploader.nudge,
+            self.settings.stick.folders,
+        )
         self.uplink = Uplink(self.clock, connections.measured if connections else None)
         self.enrolment = Enrolment(
             self.settings.vehicle,
@@ -273,6 +284,7 @@ class Vehicle:
             emit("entries_not_written", level=logging.ERROR, count=self.commits.waiting)
         if self.county is not None:
             await self.county.aclose()
+        await self.sticks.close()
         self.store.close()
 
     # between the parts ----------------------------------------------------------------------------------------------

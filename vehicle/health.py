@@ -93,6 +93,7 @@ class Health:
             },
             "county": {
                 "last_receipt_at": _time(delivery.last_receipt_at),
+                "held": delivery.held,
                 "parked": [{"what": parked.what, "reason": parked.reason} for parked in delivery.parked],
             },
             "disk": {**asdict(self.disk.space), "level": str(self.disk.level)},

@@ -22,7 +22,7 @@ from devices.clock import SystemClock
 from devices.errors import AskPerson
 from devices.events import emit
 from sync.service import READY, beat, log_to_stderr, notify, stop_on_signals
-from vehicle import record_commands
+from vehicle import record_commands, stick_command
 from vehicle.assembly import Vehicle, assemble
 from vehicle.key_commands import COMMANDS, run
 from vehicle.settings import VehicleSettings, read_vehicle_settings
@@ -59,12 +59,13 @@ def main() -> int:
     options.add_argument(
         "command",
         nargs="?",
-        choices=(*COMMANDS, *record_commands.COMMANDS),
-        help="about its keys or its record, see vehicle/key_commands.py and vehicle/record_commands.py",
+        choices=(*COMMANDS, *record_commands.COMMANDS, *stick_command.COMMANDS),
+        help="about its keys or its record: vehicle/key_commands.py, record_commands.py and stick_command.py",
     )
     options.add_argument("--show-key", action="store_true", help="as show-key")
     options.add_argument("--yes", action="store_true", help="with seal-key: it was read what that means")
     record_commands.add_options(options)
+    stick_command.add_options(options)
     arguments = options.parse_args()
     command = "show-key" if arguments.show_key else arguments.command
     log_to_stderr("vehicle")
@@ -73,6 +74,8 @@ def main() -> int:
         if command in record_commands.COMMANDS:
             settings = read_vehicle_settings(arguments.settings)
             print(record_commands.run(command, settings, SystemClock(), arguments))
+        elif command in stick_command.COMMANDS:
+            print(stick_command.run(read_vehicle_settings(arguments.settings), SystemClock(), arguments))
         elif command:
             print(run(command, arguments.settings, arguments.yes))
         else:

@@ -82,6 +82,11 @@ class StaffSettings(Settings):
     pin_hash: str = Field(pattern=r"^\$argon2id\$")
 
 
+class StickSettings(Settings):
+    folders: tuple[Path, ...] = (Path("/media"), Path("/run/media"))
+    """Below these folders USB sticks are mounted; what is mounted there is offered for export."""
+
+
 class VehicleSettings(Settings):
     language: Literal["zh", "en"] = "zh"
     practice: bool = False
@@ -93,6 +98,7 @@ class VehicleSettings(Settings):
     patrol: PatrolSettings = PatrolSettings()
     consultation: ConsultationSettings = ConsultationSettings()
     clinic: ClinicSettings = ClinicSettings()
+    stick: StickSettings = StickSettings()
     staff: tuple[StaffSettings, ...] = ()
     devices: tuple[DeviceSettings, ...] = ()
 

@@ -16,7 +16,20 @@ from starlette.responses import JSONResponse, Response
 from devices.errors import AskPerson, Park
 from sync.web.access import PUBLIC, guarded_app, roles
 from sync.web.pages import HEADERS, Pages
-from vehicle.touchscreen import consult, ecg, enrol, live, local_api, measure, people, screening, sign_in, status, today
+from vehicle.touchscreen import (
+    consult,
+    ecg,
+    enrol,
+    live,
+    local_api,
+    measure,
+    people,
+    screening,
+    sign_in,
+    status,
+    stick,
+    today,
+)
 from vehicle.touchscreen.frame import FOLDER, Screen, back, referring_path
 from vehicle.touchscreen.recent import RecentSamples
 from vehicle.touchscreen.sessions import BACKGROUND, Sessions, over_unix_socket, session_secret
@@ -24,7 +37,7 @@ from vehicle.touchscreen.sessions import BACKGROUND, Sessions, over_unix_socket,
 if TYPE_CHECKING:
     from vehicle.assembly import Vehicle
 
-PAGES = (sign_in, enrol, today, people, measure, ecg, screening, consult, status)
+PAGES = (sign_in, enrol, today, people, measure, ecg, screening, consult, status, stick)
 
 
 def create_touchscreen(vehicle: Vehicle) -> FastAPI:

@@ -13,7 +13,7 @@ from sync.keys import fingerprint
 from sync.web.access import roles
 from vehicle.hints import hint
 from vehicle.touchscreen.frame import Screen, back
-from vehicle.touchscreen.sessions import CREW
+from vehicle.touchscreen.sessions import CLINICAL, CREW
 
 DEVICE_ICONS = (
     ("contec_8000", "ecg"),
@@ -35,6 +35,7 @@ def routes(screen: Screen) -> APIRouter:
         language = screen.texts(request).language
         context = {
             "device_icon": device_icon,
+            "stick_allowed": request.state.caller.role in CLINICAL,
             "vehicle_id": vehicle.settings.vehicle.id,
             "enrolment": vehicle.enrolment.state,
             "fingerprint": fingerprint(vehicle.key.verifier_key()),

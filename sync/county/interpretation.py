@@ -49,12 +49,16 @@ class Interpreter:
         self._then = then
         self._one_at_a_time = threading.Lock()
 
-    def catch_up(self, origin: str) -> int:
-        """Read all stored entries of ``origin`` that were not read yet; returns how many. Repeating it reads none."""
+    def catch_up(self, origin: str, went_on: Callable[[], object] = lambda: None) -> int:
+        """Read all stored entries of ``origin`` that were not read yet; returns how many. Repeating it reads none.
+
+        :param went_on: called after each batch
+        """
         count = 0
         with self._one_at_a_time:
             while batch := self._next_batch(origin):
                 count += self._read(origin, batch)
+                went_on()
         if count:
             self._then(origin)
         return count
@@ -69,7 +73,7 @@ class Interpreter:
                 if not unavailable(fault):
                     raise
 
-    def catch_up_all(self, went_on: Callable[[], None] = lambda: None) -> int:
+    def catch_up_all(self, went_on: Callable[[], object] = lambda: None) -> int:
         """:param went_on: called after each batch"""
         count = 0
         of_vehicles = ~logs.c.origin.startswith(ORIGIN_PREFIX, autoescape=True)

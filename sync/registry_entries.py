@@ -153,7 +153,7 @@ KINDS: dict[str, Mapping[str, str]] = {
         "neighbours": "codes",
         "cells": "texts?",
     },
-    "village_list/1": {"villages": "places_by_code"},
+    "village_list/1": {"villages": "places_by_code", "note": "text?"},
     "rules/1": {"version": "integer", "rules": "object", "before": "place?"},
     "waivers/1": {"month": "month", "waived": "waived", "before": "place?"},
     "reviews/1": {"month": "month", "decided": "decided", "before": "place?"},

@@ -41,8 +41,11 @@ class ImportPlan:
     def changes_nothing(self) -> bool:
         return not (self.added or self.changed or self.removed)
 
-    def drafts(self, state: RegistryState, first_place: int) -> list[RegistryDraft]:
-        """The villages that are not in the registry yet as they are, then the list; empty when nothing changes."""
+    def drafts(self, state: RegistryState, first_place: int, note: str = "") -> list[RegistryDraft]:
+        """The villages that are not in the registry yet as they are, then the list; empty when nothing changes.
+
+        :param note: what the list carries for those who read it later
+        """
         known = {code: list(entries) for code, entries in state.village_entries().items()}
         versions = [village for listed in self.villages.values() for village in listed]
         drafts: list[RegistryDraft] = []
@@ -55,7 +58,8 @@ class ImportPlan:
                 drafts.append(RegistryDraft("village/1", fields))
             places.setdefault(village.code, []).append(place)
         before = {code: [entry.n for entry in entries] for code, entries in known.items()}
-        return [*drafts, RegistryDraft("village_list/1", {"villages": places})] if places != before else []
+        said = {"villages": places, "note": note} if note else {"villages": places}
+        return [*drafts, RegistryDraft("village_list/1", said)] if places != before else []
 
 
 def plan_import(

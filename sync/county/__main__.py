@@ -7,7 +7,9 @@ import getpass
 import json
 import sys
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 from devices.errors import AskPerson
 from sync.county.accounts import ROLES
@@ -16,6 +18,7 @@ from sync.county.freezing import unfreeze
 from sync.county.policy import policy_text
 from sync.county.serving import serve_workers
 from sync.county.settings import read_county_settings
+from sync.county.village_shift import standing_places
 from sync.county.stick_import import StickImport, clear
 from sync.keys import VehicleKey, fingerprint
 
@@ -64,8 +67,12 @@ def _do(county: County, chosen: argparse.Namespace) -> str:
             unfreeze(county.database, chosen.origin, chosen.reason)
             said = f"{chosen.origin}: {chosen.reason.strip()}"
         case "import-villages":
-            villages = county.registry.import_villages(json.loads(chosen.file.read_text(encoding="utf-8")), BY)
-            said = f"{len(villages)} villages"
+            geojson = json.loads(chosen.file.read_text(encoding="utf-8"))
+            if chosen.preview:
+                return _preview(county, geojson, chosen.valid_from)
+            stood = standing_places(county.database, county.visits)
+            villages = county.registry.import_villages(geojson, BY, chosen.valid_from, stood, chosen.accept_shift)
+            said = f"{len(villages)} villages" + f"; shift accepted: {chosen.accept_shift}" * bool(chosen.accept_shift)
         case "set-rules":
             rules = county.registry.set_rules(json.loads(chosen.rules), BY)
             said = f"rules version {rules.version}"
@@ -94,6 +101,17 @@ def _import_stick(county: County, chosen: argparse.Namespace) -> str:
     if chosen.clear:
         clear(chosen.folder, imported)
     return "\n".join(map(str, imported)) + ("\nthe stick is cleared" if chosen.clear else "")
+
+
+def _preview(county: County, geojson: Any, valid_from: date | None) -> str:
+    plan = county.registry.plan_import(geojson, valid_from)
+    shifted = county.registry.find_shift(geojson, standing_places(county.database, county.visits))
+    lines = [f"first list: {len(plan.added)} villages, for all time"] if plan.first else [f"from {plan.valid_from} on:"]
+    if not plan.first:
+        for what in ("added", "changed", "removed"):
+            codes: tuple[str, ...] = getattr(plan, what)
+            lines.append(f"{what} {len(codes)}" + "".join(f"\n  {code}" for code in codes))
+    return "\n".join([*lines, *([str(shifted)] if shifted is not None else [])])
 
 
 def _password(chosen: argparse.Namespace) -> str:
@@ -131,7 +149,11 @@ def _parser() -> argparse.ArgumentParser:
     thaw.add_argument("origin")
     thaw.add_argument("--reason", required=True, help="why it may go on, for the audit")
 
-    commands.add_parser("import-villages", help="a new list of villages as GeoJSON").add_argument("file", type=Path)
+    villages = commands.add_parser("import-villages", help="the list of villages of today, as GeoJSON in WGS-84")
+    villages.add_argument("file", type=Path)
+    villages.add_argument("--preview", action="store_true", help="only say what would change")
+    villages.add_argument("--valid-from", type=date.fromisoformat, help="YYYY-MM-DD: changes hold from then, else today")
+    villages.add_argument("--accept-shift", default="", metavar="REASON", help="why a list that seems shifted is right")
     commands.add_parser("set-rules", help="a new version of the rules").add_argument("rules", help="JSON object")
     waive = commands.add_parser("waive", help="excuse a village for a month")
     for name in ("village", "month", "reason"):

@@ -18,7 +18,9 @@ from sync.areas import Village, read_villages
 from sync.county.database import Database
 from sync.county.mirror import Mirror
 from sync.county.schema import entries, logs
+from sync.county.village_shift import VillagesShifted, find_shift
 from sync.coverage import Rules, month_of
+from sync.gcj02 import Place
 from sync.notes import Signer, VerifierKey
 from sync.presence import local_day
 from sync.registry_entries import (
@@ -163,17 +165,35 @@ class Registry:
         """
         return plan_import(read_villages(geojson), self.state(), self._today(), valid_from)
 
+    def find_shift(self, geojson: Mapping[str, Any], stood: Mapping[str, Place]) -> VillagesShifted | None:
+        """Whether the list lies beside the one in force; the first one: beside where vans stood, by village code.
+
+        :raises sync.areas.VillagesRefused: the list cannot be read
+        """
+        return find_shift(read_villages(geojson), self.villages(), stood, self._today())
+
     def import_villages(
-        self, geojson: Mapping[str, Any], by: str, valid_from: date | None = None
+        self,
+        geojson: Mapping[str, Any],
+        by: str,
+        valid_from: date | None = None,
+        stood: Mapping[str, Place] | None = None,
+        accept_shift: str = "",
     ) -> tuple[Village, ...]:
         """Make ``geojson`` the list of today; returns the villages then in force. See ``sync.village_import``.
 
         :param valid_from: from when what differs holds, unless the list says so itself; from today when None
-        :raises sync.areas.VillagesRefused: the list cannot be read
-        :raises RegistryRefused: a village's outline is too fine to be written
+        :param stood: where vans stood, by village code
+        :param accept_shift: why a list that lies beside the one in force is right; kept in the registry
+        :raises sync.areas.VillagesRefused: the list cannot be read, or ``VillagesShifted``
+        :raises RegistryRefused: a village's outline is too fine to be written, or no reason for the shift
         """
         given, today = read_villages(geojson), self._today()
-        self.change(lambda state, n: plan_import(given, state, today, valid_from).drafts(state, n), by)
+        shifted = find_shift(given, self.villages(), stood or {}, today)
+        if shifted is not None and not accept_shift:
+            raise shifted
+        note = f"{shifted.code} accepted: {_reason(accept_shift, 'a shift')}" if shifted is not None else ""
+        self.change(lambda state, n: plan_import(given, state, today, valid_from).drafts(state, n, note), by)
         return tuple(village for village in self.villages() if village.in_force(today))
 
     def villages(self) -> tuple[Village, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import date
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from county_month import QUICK, TOWNSHIP, at
+from county_month import QUICK, TOWNSHIP, Founded, at
 from sqlalchemy import insert, select
 
 from devices.clock import SimulatedClock
@@ -21,6 +21,8 @@ from sync.county.registry import RegistryRefused
 from sync.county.schema import checkpoints, entries, logs
 from sync.county.schema import registry as old_table
 from sync.county.settings import CountySettings
+from sync.county.village_shift import VillagesShifted, standing_places
+from sync.gcj02 import Place, to_gcj02
 from sync.key_roles import KeyInTwoRoles
 from sync.merkle import root_of, verify_consistency
 from sync.notes import ED25519, Checkpoint, Note, SeedSigner, b64, unb64
@@ -223,3 +225,68 @@ def test_an_older_checkpoint_is_a_prefix_of_a_newer_one(county: County) -> None:
     proof = county.mirror.consistency(county.registry.origin, old.size, new.size)
     assert verify_consistency(old.size, old.root, new.size, new.root, proof)
     assert len(county.database.rows(select(entries.c.n).where(entries.c.origin == county.registry.origin))) == new.size
+
+
+# lists that lie beside the villages -----------------------------------------------------------------------------------
+
+
+def shifted(geojson: dict[str, Any], shift: Callable[[Place], Place]) -> dict[str, Any]:
+    def moved(point: Sequence[float]) -> list[float]:
+        latitude, longitude = shift((point[1], point[0]))
+        return [longitude, latitude]
+
+    def feature(of: dict[str, Any]) -> dict[str, Any]:
+        geometry = of["geometry"]
+        point = geometry["type"] == "Point"
+        coordinates = geometry["coordinates"]
+        there = moved(coordinates) if point else [[moved(p) for p in ring] for ring in coordinates]
+        properties = dict(of["properties"])
+        if "centre" in properties:
+            properties["centre"] = moved(properties["centre"])
+        return {**of, "geometry": {**geometry, "coordinates": there}, "properties": properties}
+
+    return {**geojson, "features": [feature(of) for of in geojson["features"]]}
+
+
+def test_a_list_in_gcj02_is_refused_with_figures_and_taken_with_a_reason(county: County) -> None:
+    county.registry.import_villages(township(), by="xu.jing")
+    from_the_web = shifted(township(), to_gcj02)
+    size = county.registry.state().size
+    with pytest.raises(VillagesShifted, match=r"gcj02_suspected: 12 of 12 villages lie \d+ m to the") as caught:
+        county.registry.import_villages(from_the_web, by="xu.jing")
+    assert caught.value.code == "gcj02_suspected"
+    assert county.registry.state().size == size
+    with pytest.raises(RegistryRefused, match="needs a reason"):
+        county.registry.import_villages(from_the_web, by="xu.jing", accept_shift=" ")
+    county.registry.import_villages(from_the_web, by="xu.jing", accept_shift="省里重测")
+    listed = county.registry.entry(county.registry.villages_version)
+    assert listed.fields["note"] == "gcj02_suspected accepted: 省里重测"
+    with pytest.raises(VillagesShifted, match="as if that were GCJ-02"):
+        county.registry.import_villages(township(), by="xu.jing")
+
+
+def test_a_common_shift_is_refused(county: County) -> None:
+    county.registry.import_villages(township(), by="xu.jing")
+    south = shifted(township(), lambda place: (place[0] - 0.001, place[1]))
+    with pytest.raises(VillagesShifted, match="common_shift: 12 of 12 villages lie 111 m to the south of the list"):
+        county.registry.import_villages(south, by="xu.jing")
+
+
+async def test_a_first_list_is_compared_with_where_the_vans_stood(tmp_path: Path) -> None:
+    """The vans were there before the county had a list of villages."""
+    founded = Founded(tmp_path, SimulatedClock(at(9, 1, 8)))
+    van = founded.van("van-07", practice=True)
+    for place, village in enumerate(founded.villages[:6]):
+        van.visit(village, at(9, 2 + place, 8), 60)
+    await van.deliver()
+    stood = standing_places(founded.county.database, founded.county.visits)
+    assert set(stood) == {village.code for village in founded.villages[:6]}
+    settings = CountySettings(name="青峪县", data=tmp_path / "fresh", origin=ORIGIN)
+    fresh = open_county(settings, founded.clock, hasher=QUICK)
+    from_the_web = shifted(township(), to_gcj02)
+    with pytest.raises(VillagesShifted, match=r"gcj02_suspected: 6 of 6 villages .* where the vans really stood"):
+        fresh.registry.import_villages(from_the_web, by="xu.jing", stood=stood)
+    fresh.registry.import_villages(township(), by="xu.jing", stood=stood)
+    assert len(fresh.registry.villages()) == 12
+    fresh.close()
+    founded.close()

@@ -19,6 +19,7 @@ from vehicle.hints import hint
 PACKAGES = ("devices", "sync", "telemedicine", "vehicle")
 NOT_ON_THE_VAN = (
     "sync.county",
+    "sync.witness",
     "vehicle.touchscreen",
     "telemedicine.exchange",
     "devices.simulators",

@@ -18,8 +18,8 @@ from sync.county.freezing import unfreeze
 from sync.county.policy import policy_text
 from sync.county.serving import serve_workers
 from sync.county.settings import read_county_settings
-from sync.county.village_shift import standing_places
 from sync.county.stick_import import StickImport, clear
+from sync.county.village_shift import standing_places
 from sync.keys import VehicleKey, fingerprint
 
 BY = "command-line"
@@ -152,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     villages = commands.add_parser("import-villages", help="the list of villages of today, as GeoJSON in WGS-84")
     villages.add_argument("file", type=Path)
     villages.add_argument("--preview", action="store_true", help="only say what would change")
-    villages.add_argument("--valid-from", type=date.fromisoformat, help="YYYY-MM-DD: changes hold from then, else today")
+    villages.add_argument("--valid-from", type=date.fromisoformat, help="YYYY-MM-DD: changes hold from it on")
     villages.add_argument("--accept-shift", default="", metavar="REASON", help="why a list that seems shifted is right")
     commands.add_parser("set-rules", help="a new version of the rules").add_argument("rules", help="JSON object")
     waive = commands.add_parser("waive", help="excuse a village for a month")

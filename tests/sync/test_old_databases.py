@@ -5,12 +5,14 @@ A file is made with the key ``b"v" * 32`` and packed with zstd; the row says wha
 
 from __future__ import annotations
 
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
 import zstandard
 
 from devices.clock import SimulatedClock
+from sync.merkle import root_of
 from sync.notes import SeedSigner
 from sync.store import Store
 from tests.sync.conftest import ORIGIN
@@ -18,6 +20,7 @@ from tests.sync.conftest import ORIGIN
 FOLDER = Path(__file__).with_name("databases")
 HELD = {
     "0001_journal.db.zst": (24, "3e097ecd0ffa700e5379f68273f9d2274c54682aae830e6727743016faa9c517", 20),
+    "0002_journal.db.zst": (36, "431834bfb1c30f5e27206923542c0eccbe1e58655d56b3c70ac2959db2c265a2", 25),
 }
 
 
@@ -37,7 +40,30 @@ def test_old_database_opens_and_goes_on(name: str, tmp_path: Path, clock: Simula
         assert store.size() == size + 2, "boot and anchor of this opening"
         assert len(store.read("SELECT * FROM readings")) == readings
         assert store.read("SELECT patient FROM readings WHERE reading = 'reading-3'") == [{"patient": "p-1"}]
+        before = store.read("SELECT * FROM readings")
         store.rebuild()
-        assert len(store.read("SELECT * FROM readings")) == readings
+        assert store.read("SELECT * FROM readings") == before
+        leaves = [row["leaf_hash"] for row in store.read("SELECT leaf_hash FROM entries ORDER BY n")]
+        for level in range(5):
+            for index in range(size >> level):
+                expected = root_of(leaves[index << level : (index + 1) << level])
+                assert store.read_subtree(level, index) == expected
+    finally:
+        store.close()
+
+
+def test_journal_of_before_the_sums_knows_what_waits(tmp_path: Path, clock: SimulatedClock, signer: SeedSigner) -> None:
+    packed = (FOLDER / "0001_journal.db.zst").read_bytes()
+    (tmp_path / "journal.db").write_bytes(zstandard.ZstdDecompressor().decompress(packed))
+    store = Store.open(tmp_path, ORIGIN, signer, clock, vehicle="van-07")
+    try:
+        size = store.size()
+        sizes = [row["size"] for row in store.read("SELECT length(body) AS size FROM entries ORDER BY n")]
+        sums = [row["total_bytes"] for row in store.read("SELECT total_bytes FROM entries ORDER BY n")]
+        assert sums == list(accumulate(sizes))
+        assert store.waiting().bytes == sum(sizes[size - 2 :])
+        recordings = store.read("SELECT count(*) AS n FROM recordings")[0]["n"]
+        delivered = store.read("SELECT count(*) AS n FROM recordings_delivered")[0]["n"]
+        assert store.waiting().recordings == recordings - delivered
     finally:
         store.close()

@@ -7,6 +7,7 @@ import resource
 import sqlite3
 import threading
 from datetime import timedelta
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,53 @@ def test_pragmas_are_what_durability_needs(store: Store) -> None:
         )
     )
     assert found == {"synchronous": 2, "journal_mode": "wal", "application_id": APPLICATION_ID}
+
+
+def test_opening_and_what_waits_take_no_longer_with_a_large_journal(
+    open_store: OpenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted in steps of SQLite's machine: nothing goes through the entries one by one."""
+    steps = [0]
+    connect = sqlite3.connect
+
+    def counting(*args: Any, **named: Any) -> sqlite3.Connection:
+        connection = connect(*args, **named)
+        connection.set_progress_handler(lambda: steps.__setitem__(0, steps[0] + 1), 100)
+        return connection
+
+    def hundreds_of_steps(entries: int) -> int:
+        folder = tmp_path / str(entries)
+        store = open_store(folder)
+        store.commit_now(*(reading(n) for n in range(entries)), *(recording(f"{n:064x}", 5) for n in range(20)))
+        store.close()
+        monkeypatch.setattr(sqlite3, "connect", counting)
+        steps[0] = 0
+        store = open_store(folder)
+        assert store.waiting().entries == entries + 22
+        store.close()
+        monkeypatch.setattr(sqlite3, "connect", connect)
+        return steps[0]
+
+    small, large = hundreds_of_steps(100), hundreds_of_steps(6400)
+    assert 0 < large < 2 * small
+
+
+def test_sums_that_replace_counting_are_right(store: Store) -> None:
+    bodies = [entry.body for n in range(20) for entry in store.commit_now(*(reading(n) for _ in range(n % 4)))]
+    rows = store.read("SELECT length(body) AS size, total_bytes FROM entries ORDER BY n")
+    assert [row["total_bytes"] for row in rows] == list(accumulate(row["size"] for row in rows))
+    assert store.waiting().bytes == len(store.entries(0, 1)[0]) + sum(map(len, bodies))
+
+
+def test_every_complete_subtree_is_read_back(store: Store) -> None:
+    store.commit_now(*(reading(n) for n in range(299)))
+    leaves = [leaf_hash(body) for body in store.entries(0, 300)]
+    for level in range(9):
+        for index in range(300 >> level):
+            expected = root_of(leaves[index << level : (index + 1) << level])
+            assert store.read_subtree(level, index) == expected
+        with pytest.raises(LookupError):
+            store.read_subtree(level, 300 >> level)
 
 
 def test_second_process_is_kept_out(open_store: OpenStore) -> None:

@@ -5,8 +5,8 @@ canonical JSON, Merkle hashes, searchable tables. Rounds alternate between both,
 so a noisy disk hits both; ratios are medians over rounds. What they come to depends on what a flush costs: a disk that
 takes 0.05 ms for it (a virtual one, or with a battery) shows our CPU, one that takes a millisecond hides it.
 
-Besides: from handing over to acknowledged at a steady pace with an ECG being recorded, how long ``Store.waiting`` takes
-however much waits, and how soon a large journal takes entries again after a power cut (``--reopen-gb``).
+Besides: from handing over to acknowledged at a steady pace with an ECG being recorded, and how long ``Store.waiting``
+takes however much waits. ``tests.powercut.reopen`` measures the start of a large journal after a cut.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import argparse
 import asyncio
 import gc
 import os
-import shutil
 import sqlite3
 import statistics
 import tempfile
@@ -196,7 +195,7 @@ def steady(folder: Path, seconds: float, ecg: bool) -> list[float]:
         return asyncio.run(acknowledge_ms(store, seconds, 50.0, recorder))
 
 
-# large journals -------------------------------------------------------------------------------------------------------
+# however much waits --------------------------------------------------------------------------------------------------
 
 
 def waiting_us(folder: Path, entries: int) -> float:
@@ -205,31 +204,6 @@ def waiting_us(folder: Path, entries: int) -> float:
         for first in range(0, entries, 1000):
             store.commit_now(*(reading(600_000 + first + number) for number in range(1000)))
         return 1e6 / per_second(store.waiting, 200)
-
-
-def reopen_s(folder: Path, gigabytes: float) -> float:
-    """From nothing to the first acknowledged entry, with a journal of that size that was cut off while writing."""
-    large = Draft("network/1", {"facts": {"long": "x" * 55_000}})
-    with _open(folder) as store:
-        while (folder / "journal.db").stat().st_size < gigabytes * 1e9:
-            store.commit_now(*[large] * 50)
-        store.commit_now(*(reading(800_000 + number) for number in range(500)))
-        copy = folder / "cut"
-        copy.mkdir()
-        os.link(folder / "journal.db", copy / "journal.db")
-        shutil.copy(folder / "journal.db-wal", copy / "journal.db-wal")  # as a cut leaves it: not yet moved over
-        for name in ("journal.db", "journal.db-wal"):
-            _drop_cache(copy / name)
-    began = time.perf_counter()
-    with _open(copy) as store:
-        store.commit_now(reading(900_000))
-        return time.perf_counter() - began
-
-
-def _drop_cache(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 @contextmanager
@@ -247,7 +221,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--count", type=int, default=300, help="single commits in a round")
     parser.add_argument("--seconds", type=float, default=20.0, help="of the steady pace, without ECG and with")
-    parser.add_argument("--reopen-gb", type=float, default=0.0, help="size of the journal that is opened after a cut")
     parser.add_argument("--folder", type=Path, default=Path(), help="on the disk to be measured, not a RAM disk")
     chosen = parser.parse_args()
     gc.freeze()  # as the vehicle process does
@@ -262,9 +235,6 @@ def main() -> None:
             )
         few, many = waiting_us(folder / "few", 1000), waiting_us(folder / "many", 60_000)
         print(f"what waits is known in {few:.0f} us with 1,000 entries, {many:.0f} us with 60,000")
-        if chosen.reopen_gb:
-            took_s = reopen_s(folder / "large", chosen.reopen_gb)
-            print(f"{chosen.reopen_gb:g} GB after a cut: first acknowledged entry after {took_s:.2f} s (goal: 2)")
 
 
 def _tell_rates(found: dict[str, float]) -> None:

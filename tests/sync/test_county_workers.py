@@ -66,7 +66,7 @@ class Workers:
         return [json.loads(line) for line in lines if f'"event": "{event}"' in line]
 
     async def until(self, event: str) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while not self.said(event):
                 assert self.process.poll() is None, (self.folder / "log").read_text(encoding="utf-8")
                 await asyncio.sleep(0.05)

@@ -113,7 +113,7 @@ class Enrolments:
             return "enrolled" if known.revoked is None else "revoked"
         now = self._clock.now()
         id = _id(str(asked.key))
-        with self._database.write() as connection:
+        with self._database.write("enrolments") as connection:
             connection.execute(delete(enrolments).where(enrolments.c.expires_at < now - KEPT_AFTER))
             row = connection.execute(select(enrolments).where(enrolments.c.id == id)).mappings().first()
             if row is None:

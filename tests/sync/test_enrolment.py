@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,15 @@ from county_month import PASSWORD, Founded, at
 from sqlalchemy import insert
 
 from devices.clock import SimulatedClock
-from sync.county.enrolment import MOST_OF_ADDRESS, MOST_WRONG_CODES, CodeProblem, CodeRefused, Enrolments
+from sync.county.enrolment import (
+    MOST_OF_ADDRESS,
+    MOST_WRONG_CODES,
+    AskingRate,
+    CodeProblem,
+    CodeRefused,
+    Enrolments,
+    TooManyAsk,
+)
 from sync.county.fleet import EnrolmentRefused, KeyNotValid
 from sync.county.schema import vehicles
 from sync.key_statements import (
@@ -42,8 +51,8 @@ def ask_of(
 
 
 @pytest.fixture
-async def founded(tmp_path: Path) -> AsyncIterator[Founded]:
-    county = Founded(tmp_path, SimulatedClock(at(9, 1, 8)))
+async def founded(tmp_path: Path, database_url: str) -> AsyncIterator[Founded]:
+    county = Founded(tmp_path, SimulatedClock(at(9, 1, 8)), database_url)
     yield county
     county.close()
 
@@ -108,6 +117,30 @@ async def test_the_same_request_again_changes_nothing(founded: Founded, enrolmen
     assert enrolments.confirm(id, "11112222", True, "xu.jing") == ORIGIN
     founded.clock.advance(400)
     assert (await post(founded, asked, headers)).status_code == 401, "too old by now"
+
+
+async def test_the_same_request_at_the_same_moment_stands_there_once(founded: Founded, enrolments: Enrolments) -> None:
+    asked = ask_of()
+    answers = await asyncio.gather(*(post(founded, asked) for _ in range(6)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len(enrolments.waiting()) == 1
+
+
+async def test_codes_typed_at_the_same_moment_are_all_counted(founded: Founded, enrolments: Enrolments) -> None:
+    await post(founded, ask_of())
+    id = waiting_id(enrolments)
+
+    async def typed(number: int) -> CodeProblem:
+        try:
+            await asyncio.to_thread(enrolments.confirm, id, f"{number:08d}", True, "xu.jing")
+        except CodeRefused as refusal:
+            return refusal.problem
+        raise AssertionError("a wrong code enrolled a vehicle")
+
+    problems = await asyncio.gather(*(typed(number) for number in range(12)))
+    (waiting,) = enrolments.waiting()
+    assert (waiting.wrong_codes, waiting.state) == (MOST_WRONG_CODES, "locked")
+    assert problems.count(CodeProblem.LOCKED) >= 7
 
 
 async def test_who_does_not_hold_the_key_cannot_ask(founded: Founded, enrolments: Enrolments) -> None:
@@ -257,10 +290,21 @@ async def test_what_is_kept_is_bounded(founded: Founded, enrolments: Enrolments)
     assert len(enrolments.waiting()) == MOST_OF_ADDRESS
     enrolments.dismiss(waiting_id(enrolments, "van-3.qingyu.example"))
     assert (await post(founded, ask_of(OTHER))).status_code == 202
-    asked = ask_of(OTHER)
-    answers = [await post(founded, asked, signed(founded, asked, OTHER)) for _ in range(150)]
-    assert {answer.status_code for answer in answers} == {202, 429}
-    assert answers[-1].headers["retry-after"] == "30"
+
+
+def test_an_address_may_ask_so_often_and_no_more(founded: Founded) -> None:
+    rate = AskingRate(founded.clock, per_minute=30)
+    for _ in range(30):
+        rate.take("10.0.0.1")
+    with pytest.raises(TooManyAsk) as refusal:
+        rate.take("10.0.0.1")
+    assert refusal.value.retry_after_s == 30
+    rate.take("10.0.0.2")
+    founded.clock.advance(2)
+    rate.take("10.0.0.1")
+    for number in range(2 * AskingRate.MOST_ADDRESSES):
+        rate.take(f"address {number}")
+    assert len(rate._full) == AskingRate.MOST_ADDRESSES
 
 
 # after enrolment ------------------------------------------------------------------------------------------------------

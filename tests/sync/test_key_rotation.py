@@ -269,8 +269,8 @@ OLD, NEW = SeedSigner(ORIGIN, b"o" * 32), SeedSigner(ORIGIN, b"n" * 32)
 
 
 @pytest.fixture
-async def founded(tmp_path: Path) -> AsyncIterator[Founded]:
-    county = Founded(tmp_path, SimulatedClock(at(9, 1, 8)))
+async def founded(tmp_path: Path, database_url: str) -> AsyncIterator[Founded]:
+    county = Founded(tmp_path, SimulatedClock(at(9, 1, 8)), database_url)
     county.county.fleet.enrol(ORIGIN, str(OLD.verifier_key()), "van-07")
     yield county
     county.close()

@@ -34,7 +34,7 @@ def main() -> int:
     lacking = what_is_lacking() if chosen.t1 or chosen.t2 else None
     tallies: list[Tally] = []
     for tally in run_all(chosen, can_cut=lacking is None):
-        print(f"{tally.name}: {tally.cycles} cycles in {tally.seconds:.0f} s", file=sys.stderr)
+        print(table([tally]), file=sys.stderr, flush=True)
         tallies.append(tally)
     print(table(tallies))
     for tally in filter(failed, tallies):

@@ -225,10 +225,11 @@ class AskingRate:
         now_s = self._clock.monotonic_s()
         level, at_s = self._full.pop(address, (0.0, now_s))
         level = max(0.0, level - (now_s - at_s) * self._per_minute / 60)
-        self._full[address] = (min(level + 1, self._per_minute + 1.0), now_s)
+        full = level + 1 > self._per_minute
+        self._full[address] = (level if full else level + 1, now_s)
         while len(self._full) > self.MOST_ADDRESSES:
             self._full.pop(next(iter(self._full)))
-        if level + 1 > self._per_minute:
+        if full:
             raise TooManyAsk(30)
 
 

@@ -14,6 +14,7 @@ from devices.clock import Clock
 from devices.events import emit
 from sync import wire
 from sync.county_client import CountyClient, RecordRefused
+from sync.recordings import Recordings
 from sync.store import Store
 
 EVERY_S = 24 * 3600.0
@@ -23,8 +24,8 @@ _NO_SUCH_ROUTE = frozenset({404, 405})
 class RecordingCheck:
     """A lane of the uploader: ``deliver`` asks when it is due, and does nothing otherwise."""
 
-    def __init__(self, store: Store, county: CountyClient, clock: Clock) -> None:
-        self._store, self._county, self._clock = store, county, clock
+    def __init__(self, store: Store, recordings: Recordings, county: CountyClient, clock: Clock) -> None:
+        self._store, self._recordings, self._county, self._clock = store, recordings, county, clock
         self._due_mono_s = clock.monotonic_s()
         self._after = ""
         self.sent_bytes = 0
@@ -72,7 +73,7 @@ class RecordingCheck:
 
     def _evicted(self, hashes: list[str]) -> set[str]:
         """Those of ``hashes`` whose file this van no longer has."""
-        return {sha256 for sha256 in hashes if not (self._store.folder / "recordings" / sha256[:2] / sha256).is_file()}
+        return {sha256 for sha256 in hashes if not self._recordings.has(sha256)}
 
 
 def _take_back(connection: sqlite3.Connection, rows: list[tuple[str]]) -> None:

@@ -117,7 +117,7 @@ class Uploader:
         self._receipts = Receipts(store, county.key)
         self._parking = Parking(store, clock)
         way = RightOfWay(live)
-        check = RecordingCheck(store, county, clock)
+        check = RecordingCheck(store, recordings, county, clock)
         journal = EntryDelivery(store, county, self._receipts, clock, way, check.county_is_behind)
         deliveries: list[tuple[str, _Delivery]] = [("journal", journal), ("recording check", check)]
         for lane in LANES:

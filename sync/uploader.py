@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -88,6 +88,8 @@ class _Lane:
     def __init__(self, name: str, delivery: _Delivery, backoff: Backoff) -> None:
         self.name, self.delivery, self.backoff = name, delivery, backoff
         self.held = False
+        self.told_to_wait = False
+        """The county named the time of the next try itself."""
         self.lock = asyncio.Lock()
         self.work = asyncio.Event()
         self.hurry = asyncio.Event()
@@ -155,11 +157,12 @@ class Uploader:
         return Delivered(counts[0], sum(counts[1:]), not reasons, "; ".join(reasons) or None)
 
     def nudge(self) -> None:
-        """The network is back, or a person wants it sent now: end pauses and try."""
-        for lane in self._lanes:
-            lane.backoff.reset()
-            lane.hurry.set()
-            lane.work.set()
+        """A person wants it sent now: end all pauses and try."""
+        self._hurry(self._lanes)
+
+    def network_changed(self) -> None:
+        """Another way to the county, or one again: end pauses and try; not those that the county asked for."""
+        self._hurry([lane for lane in self._lanes if not lane.told_to_wait])
 
     def retry_parked(self, what: str) -> None:
         """A person has seen to what was parked: try it again."""
@@ -191,6 +194,7 @@ class Uploader:
                 await self._pause(EVERY_S, lane.work)
             else:
                 asked_s = fault.retry_after_s if isinstance(fault, CountyUnreachable) else None
+                lane.told_to_wait = asked_s is not None
                 await self._pause(lane.backoff.next_s(asked_s), lane.hurry)
 
     async def _attempt(self, lane: _Lane) -> tuple[int, _Fault | None]:
@@ -246,6 +250,13 @@ class Uploader:
         loop = self._loop
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._wake)
+
+    @staticmethod
+    def _hurry(lanes: Iterable[_Lane]) -> None:
+        for lane in lanes:
+            lane.backoff.reset()
+            lane.hurry.set()
+            lane.work.set()
 
     def _wake(self) -> None:
         for lane in self._lanes:

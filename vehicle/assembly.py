@@ -162,7 +162,9 @@ class Vehicle:
             self.uploader.nudge,
             self.settings.stick.folders,
         )
-        self.uplink = Uplink(self.clock, connections.measured if connections else None)
+        self.uplink = Uplink(
+            self.clock, connections.measured if connections else None, changed=self.uploader.network_changed
+        )
         self.enrolment = Enrolment(
             self.settings.vehicle,
             self.county,

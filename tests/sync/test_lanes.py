@@ -316,6 +316,35 @@ def test_hash_lines_are_bounded_and_strict() -> None:
             wire.parse_hash_lines(body)
 
 
+async def test_network_that_is_back_ends_pauses_but_not_those_the_county_asked_for(
+    open_store: OpenStore, signer: SeedSigner, tmp_path: Path
+) -> None:
+    clock = SystemClock()
+    store = open_store(clock=clock)
+    van = Van(store, signer, clock, tmp_path)  # type: ignore[arg-type]
+    moved = asyncio.Event()
+    van.uploader.on_change = moved.set
+    van.county.fault_for = lambda _: Answer(503, {"Retry-After": "3000"})
+    task = asyncio.create_task(van.uploader.run())
+    try:
+        async with asyncio.timeout(20):
+            await moved.wait()  # lost, once
+            asked = len(van.county.requests)
+            van.county.fault_for = lambda _: None
+            van.uploader.network_changed()
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert len(van.county.requests) == asked
+            moved.clear()
+            van.uploader.nudge()
+            while store.waiting().entries:
+                await moved.wait()
+                moved.clear()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_answer_without_end_is_no_answer(van: Van) -> None:
     van.store.commit_now(reading(1))
     van.county.fault_for = lambda _: Answer(200, {}, bytes(300 * 1024))

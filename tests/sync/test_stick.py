@@ -1,4 +1,4 @@
-"""A stick carries a journal from a van without a network to its county and a receipt back: whole, or refused in words."""
+"""A stick carries a journal from a van without a network to its county, and a receipt back; or is refused in words."""
 
 from __future__ import annotations
 
@@ -272,7 +272,7 @@ def test_recording_damaged_on_this_pc_is_left_out_and_counted(way: Way) -> None:
     assert way.county.blobs.has(good)
 
 
-# not what it should be --------------------------------------------------------------------------------------------------
+# not what it should be ------------------------------------------------------------------------------------------------
 
 
 def test_stick_for_another_county_is_refused(way: Way, clock: SimulatedClock, tmp_path: Path) -> None:

@@ -130,3 +130,14 @@ async def test_the_http_client_is_watched_without_a_word_more_on_the_wire() -> N
         response = await client.get(f"http://127.0.0.1:{port}/")
     assert response.status_code == 204
     assert measured.rtt_ms > 0
+
+
+def test_another_way_to_the_world_is_told_once() -> None:
+    told: list[str] = []
+    ways = iter([None, Interface("wwan0", "mobile"), Interface("wwan0", "mobile"), None, Interface("eth0", "ethernet")])
+    uplink = Uplink(
+        SimulatedClock(MORNING), find=lambda: next(ways), count=lambda _: None, changed=lambda: told.append("changed")
+    )
+    for _ in range(5):
+        uplink.tick()
+    assert told == ["changed", "changed"]

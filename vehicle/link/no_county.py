@@ -23,5 +23,8 @@ class NoCounty:
     def nudge(self) -> None:
         """Nobody to send to."""
 
+    def network_changed(self) -> None:
+        """Nobody to send to."""
+
     def status(self) -> UplinkStatus:
         return UplinkStatus(False, self._since, None, [], 0.0, self._store.waiting())

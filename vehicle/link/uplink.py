@@ -48,6 +48,7 @@ class Unmeasured:
 class Uplink:
     """
     :param measured: what is noted of its connections
+    :param changed: called when there is a default route again, or another one
     """
 
     def __init__(
@@ -56,7 +57,9 @@ class Uplink:
         measured: Measured | None = None,
         find: Callable[[], Interface | None] = default_interface,
         count: Callable[[str], tuple[int, int] | None] = counted_bytes,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
+        self._changed = changed
         self._clock = clock
         self._find = find
         self._count = count
@@ -67,7 +70,9 @@ class Uplink:
 
     def tick(self) -> None:
         """Look at the default route and count what has flowed since the last look."""
-        self._interface = self._find()
+        was, self._interface = self._interface, self._find()
+        if self._interface is not None and self._interface != was:
+            self._changed()
         before, now_mono_s = self._counted, self._clock.monotonic_s()
         counts = self._count(self._interface.name) if self._interface else None
         self._counted = None

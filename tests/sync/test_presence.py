@@ -240,3 +240,13 @@ def test_what_is_no_track_is_refused(broken: dict[str, object]) -> None:
 def test_no_fixes_make_no_track() -> None:
     with pytest.raises(ValueError, match="at least one"):
         track_fields([])
+
+
+def test_creeping_out_through_the_band_is_noticed_at_its_end() -> None:
+    ((_, dwell, _, _),) = Drive().stand(600, 1.7).stand(600, 2.07).stand(600, 2.11).stays()
+    assert dwell == 1190
+
+
+def test_a_better_fix_at_the_same_place_may_decide_for_the_neighbour() -> None:
+    found = Drive().stand(600, 0.5).stand(600, -0.02, accuracy_m=30).stand(600, -0.02, accuracy_m=5).stays()
+    assert [(code, dwell) for code, dwell, _, _ in found] == [("east", 1190), ("west", 590)]

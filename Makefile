@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check verifier bench powercut screenshots pins clean
+.PHONY: demo test check verifier bench bench-sync powercut screenshots pins clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/xunzhen demo $(if $(FRESH),--fresh) $(if $(ECG),--ecg "$(ECG)") $(if $(TRACK),--track "$(TRACK)") \
@@ -30,6 +30,11 @@ verifier:
 
 bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks
+
+# Delivery, evidence and county over a slow link and a year of data; as root, as it makes network namespaces.
+bench-sync: $(VENV)/.test
+	@scripts/install-debian-packages rsync iproute2
+	$(BIN)/python -m benchmarks.bench_sync
 
 # About 20 minutes. Needs root, loop devices and /dev/fuse; tests/powercut says what it does.
 powercut: $(VENV)/.test

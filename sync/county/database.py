@@ -10,7 +10,7 @@ import fcntl
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,8 @@ class Database:
 
     def __init__(self, url: str, tables: MetaData, prepare: Prepare | None = None) -> None:
         self._engine = _engine(url)
-        self._writing = threading.RLock()
+        self._writing = threading.Lock()
+        self._writer: int | None = None
         self._beside = _lock_file(self._engine.url) if self.is_sqlite else None
         try:
             with self.write("schema") as connection:
@@ -120,8 +121,9 @@ class Database:
     def insert_new(self, table: Table, row: Mapping[str, Any]) -> bool:
         """Insert a row unless its key is there already; whether it was inserted."""
         insert = (sqlite if self.is_sqlite else postgresql).insert(table)
+        statement = insert.values(dict(row)).on_conflict_do_nothing().returning(*table.primary_key)
         with self.write() as connection:
-            return connection.execute(insert.values(dict(row)).on_conflict_do_nothing()).rowcount > 0
+            return connection.execute(statement).first() is not None
 
     def close(self) -> None:
         """Closing the last connection checkpoints SQLite's log, so that is done alone too."""
@@ -134,13 +136,14 @@ class Database:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """SQLite: nobody else of this machine writes."""
-        with self._writing:
-            if self._beside is None:
-                yield
-                return
-            with self._beside.open("ab") as held:
-                fcntl.flock(held, fcntl.LOCK_EX)
-                yield
+        if self._writer == threading.get_ident():
+            raise RuntimeError("one write inside another would wait for itself")
+        with self._writing, ExitStack() as held:
+            self._writer = threading.get_ident()
+            held.callback(setattr, self, "_writer", None)
+            if self._beside is not None:
+                fcntl.flock(held.enter_context(self._beside.open("ab")), fcntl.LOCK_EX)
+            yield
 
 
 def unavailable(fault: Exception) -> bool:

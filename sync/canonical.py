@@ -105,9 +105,9 @@ def _good(value: object, depth: int) -> bool:
         return -LARGEST_INTEGER <= value <= LARGEST_INTEGER  # type: ignore[operator]
     if kind is dict:
         items = value.values()  # type: ignore[attr-defined]
-        for key in value:  # type: ignore[attr-defined]
-            if type(key) is not str or not key.isascii():
-                return False
+        keys: Any = value
+        if keys and (set(map(type, keys)) != {str} or not "".join(keys).isascii()):
+            return False
     elif kind is list:
         items = value
         kinds = set(map(type, items))

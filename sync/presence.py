@@ -19,8 +19,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta, timezone
+from math import inf
 
-from sync.areas import AreaIndex, Village, distance_m
+from sync.areas import METRES_PER_DEGREE, AreaIndex, Village, at_most_m, distance_m
 
 LOCAL = timezone(timedelta(hours=8), "Asia/Shanghai")
 """China Standard Time; no summer time since 1991."""
@@ -31,6 +32,8 @@ MAX_SPEED_M_S = 70.0
 AGREE_S = 60.0
 BUFFER_M = 100.0
 MAX_STEP_S = 900.0
+PARKED_M = 30.0
+"""Two fixes that near each other: it pays to find out how far the next border is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +183,8 @@ class Presence:
         self._not_before: datetime | None = None
         self._day: date | None = None
         self._midnight: datetime | None = None
+        self._before: Fix | None = None
+        self._parked: _Parked | None = None
 
     @property
     def village(self) -> Village | None:
@@ -273,8 +278,10 @@ class Presence:
             return (
                 False  # one wild fix must not have all later ones refused; what follows a long hole is judged as such
             )
-        way_m = distance_m(last.latitude_deg, last.longitude_deg, fix.latitude_deg, fix.longitude_deg)
-        return way_m > MAX_SPEED_M_S * (fix.at - last.at).total_seconds()
+        reach_m = MAX_SPEED_M_S * (fix.at - last.at).total_seconds()
+        if _at_most_m(last, fix) <= reach_m:
+            return False
+        return distance_m(last.latitude_deg, last.longitude_deg, fix.latitude_deg, fix.longitude_deg) > reach_m
 
     def _cut_after_travel(self, fix: Fix) -> list[Arrived | Left]:
         """After a long hole: what waited for agreement starts anew; a stay in which it moved ends before it."""
@@ -330,11 +337,24 @@ class Presence:
 
     def _place_from(self, current: Village | None, fix: Fix) -> Village | None:
         """The village this one fix belongs to, given where the vehicle is already."""
-        latitude, longitude = fix.latitude_deg, fix.longitude_deg
-        near = self._index.near(latitude, longitude)
+        near = self._index.near(fix.latitude_deg, fix.longitude_deg)
         if not near:
             return None
         today = self._local_day(fix.at)
+        parked = self._parked
+        if parked is None or not parked.holds(current, near, today, fix):
+            place = self._place_among(near, current, today, fix)
+            self._parked = _parked_at(fix, near, current, today, place) if self._hardly_moved(fix) else None
+            self._before = fix
+            return place
+        return parked.place
+
+    def _hardly_moved(self, fix: Fix) -> bool:
+        before = self._before
+        return before is not None and _at_most_m(before, fix) < PARKED_M
+
+    def _place_among(self, near: Sequence[Village], current: Village | None, today: date, fix: Fix) -> Village | None:
+        latitude, longitude = fix.latitude_deg, fix.longitude_deg
         inside = [
             village
             for village in near
@@ -365,6 +385,54 @@ class Presence:
             self._day = local.date()
             self._midnight = (local + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
         return self._day
+
+
+@dataclass(frozen=True, slots=True)
+class _Parked:
+    """Around a position every fix belongs to ``place``: no border and no choice lies there.
+
+    :ivar clear_deg: how far, in degrees of latitude and longitude together
+    """
+
+    latitude_deg: float
+    longitude_deg: float
+    clear_deg: float
+    near: Sequence[Village]
+    current: Village | None
+    day: date
+    place: Village | None
+
+    def holds(self, current: Village | None, near: Sequence[Village], day: date, fix: Fix) -> bool:
+        if current is not self.current or near is not self.near or day != self.day:
+            return False
+        north = fix.latitude_deg - self.latitude_deg
+        east = fix.longitude_deg - self.longitude_deg
+        return abs(north) + abs(east) < self.clear_deg
+
+
+def _parked_at(
+    fix: Fix, near: Sequence[Village], current: Village | None, day: date, place: Village | None
+) -> _Parked | None:
+    """How far it is to the next border, or to where one has left; None where more than that decides."""
+    latitude, longitude = fix.latitude_deg, fix.longitude_deg
+    clear_m = inf
+    inside = 0
+    for village in near:
+        out_m = village.metres_outside(latitude, longitude)
+        inside += out_m == 0.0
+        clear_m = min(clear_m, out_m or village.metres_inside(latitude, longitude))
+    left_m = current.metres_outside(latitude, longitude) if current is not None else 0.0
+    if left_m > BUFFER_M:
+        clear_m = min(clear_m, left_m - BUFFER_M)
+    elif left_m:
+        return None  # within the band the accuracy of each fix decides
+    if inside > 1:
+        return None
+    return _Parked(latitude, longitude, (clear_m * 0.9 - 1.0) / METRES_PER_DEGREE, near, current, day, place)
+
+
+def _at_most_m(before: Fix, after: Fix) -> float:
+    return at_most_m(before.latitude_deg, before.longitude_deg, after.latitude_deg, after.longitude_deg)
 
 
 def _moved_fix(fix: Fix, by: timedelta) -> Fix:

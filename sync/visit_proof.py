@@ -428,6 +428,10 @@ def _track(entry: Entry, clock: ClockCheck) -> Track | None:
     by = clock.moved(entry)
     since = clock.started_at.get(entry.boot)
     until = clock.at(entry) + _LATE
+    if not by and max(point.at for point in track.points) <= until:
+        earliest = min(point.at for point in track.points)
+        if since is None or earliest >= since - _EARLY:
+            return track
     points = tuple(
         replace(point, at=point.at + by)
         for point in track.points

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sync.areas import Village, distance_m
+from sync.areas import Village, at_most_m, distance_m
 from sync.presence import BUFFER_M, MAX_ACCURACY_M, Fix, Stay
 from sync.records import Entry
 from sync.tracks import Track
@@ -116,8 +116,11 @@ def _way_m(fixes: Sequence[Fix], since: datetime, until: datetime) -> float:
         if last is None:
             last = fix
             continue
+        wander_m = fix.accuracy_m + last.accuracy_m
+        if at_most_m(last.latitude_deg, last.longitude_deg, fix.latitude_deg, fix.longitude_deg) <= wander_m:
+            continue
         step_m = distance_m(last.latitude_deg, last.longitude_deg, fix.latitude_deg, fix.longitude_deg)
-        if step_m > fix.accuracy_m + last.accuracy_m:
+        if step_m > wander_m:
             way_m, last = way_m + step_m, fix
     return way_m
 

@@ -268,7 +268,7 @@ def _village_json(row: VillageMonth) -> dict[str, Any]:
 
 
 def visit_json(visit: JudgedVisit) -> dict[str, Any]:
-    facts, verdict = visit.case.facts, visit.verdict
+    facts, verdict, decision = visit.case.facts, visit.verdict, visit.case.proof.decision
     return {
         "visit": facts.visit,
         "vehicle": facts.vehicle,
@@ -279,7 +279,17 @@ def visit_json(visit: JudgedVisit) -> dict[str, Any]:
         "flags": list(verdict.flags),
         "dwell_minutes": visit.dwell_minutes,
         "encounters": len(visit.case.served),
+        "outreach": facts.outreach,
         "staff": len({person for person, _ in facts.staff}),
+        "witnesses": {one.name: one.agrees for one in visit.case.proof.witnesses},
+        "decision": None
+        if decision is None
+        else {
+            "decision": decision.decision,
+            "reason": decision.reason,
+            "by": decision.by,
+            "at": decision.at.isoformat(),
+        },
         "merged_into": facts.merged_into,
         "practice": visit.case.record.practice,
     }

@@ -86,10 +86,10 @@ async def sign_out(request: Request) -> Response:
     return RedirectResponse("/sign-in", 303)
 
 
-def form_of(body: bytes) -> dict[str, str]:
+def form_of(body: bytes, most_fields: int = 5) -> dict[str, str]:
     """The fields of a form; none when it is not one."""
     try:
-        return dict(parse_qsl(body.decode("utf-8"), max_num_fields=5))
+        return dict(parse_qsl(body.decode("utf-8"), max_num_fields=most_fields))
     except ValueError:
         return {}
 
@@ -132,8 +132,9 @@ async def visit_page(request: Request, visit: str) -> HTMLResponse:
     drawing = await run_in_threadpool(visit_map, report, county.registry.villages())
     checks = visit_words.checks(report, drawing.inside, texts(county.pages.language(request)))
     bar = timeline(report, county.clock.now())
-    lines = await run_in_threadpool(_reports(request).entries, report.record, 0, ENTRIES_A_PAGE)
+    lines = await run_in_threadpool(_reports(request).entries, report, 0, ENTRIES_A_PAGE)
     facts = {"report": report, "drawing": drawing, "checks": checks, "bar": bar, "lines": lines}
+    facts["decided"] = visit_words.decision(report, name_of(request, report), texts(county.pages.language(request)))
     return render(request, "visit.html", facts)
 
 
@@ -141,7 +142,7 @@ async def visit_page(request: Request, visit: str) -> HTMLResponse:
 @roles(*READERS)
 async def entries_page(request: Request, visit: str, first: Annotated[int, Query(ge=0, le=2**53)] = 0) -> HTMLResponse:
     report = await _report(request, visit)
-    lines = await run_in_threadpool(_reports(request).entries, report.record, first, ENTRIES_A_PAGE)
+    lines = await run_in_threadpool(_reports(request).entries, report, first, ENTRIES_A_PAGE)
     return render(request, "entries.html", {"report": report, "lines": lines, "page": ENTRIES_A_PAGE})
 
 
@@ -224,6 +225,13 @@ async def _table(request: Request, month: str | None, practice: str | None, town
         raise HTTPException(422, str(fault)) from None
     shown = county.coverage.default_practice() if practice is None else practice == "1"
     return await run_in_threadpool(county.coverage.table, first, shown, township or None)
+
+
+def name_of(request: Request, report: VisitReport) -> str:
+    """Who decided about the visit, by name; the account's id when it is no longer there."""
+    made = report.judged.case.proof.decision
+    account = _county(request).accounts.get(made.by) if made is not None else None
+    return account.name if account is not None else made.by if made is not None else ""
 
 
 def _month(request: Request, table: MonthTable) -> dict[str, Any]:

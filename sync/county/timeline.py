@@ -33,10 +33,10 @@ class Timeline:
 
 def timeline(report: VisitReport, now: datetime) -> Timeline | None:
     """None when no stay was found."""
-    found = report.judged.case.stays
+    found, going_on = report.judged.case.stays, report.judged.case.facts.open
     if not found:
         return None
-    ends = [stay.departed_at or _last_seen(report, now) for stay in found]
+    ends = [stay.left_at if stay.departed_at or not going_on else now for stay in found]
     since, until = _whole(found[0].arrived_at - _MARGIN), max(ends) + _MARGIN
     span_s = (until - since).total_seconds()
 
@@ -64,10 +64,6 @@ def _part(kind: str, since: datetime, until: datetime, place: object) -> Part:
     assert callable(place)
     left = place(since)
     return Part(kind, left, round(place(until) - left, 2), since, until)
-
-
-def _last_seen(report: VisitReport, now: datetime) -> datetime:
-    return report.fixes[-1].at if report.fixes else now
 
 
 def _whole(at: datetime) -> datetime:

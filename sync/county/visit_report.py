@@ -11,39 +11,49 @@ from sqlalchemy import func, select
 
 from sync.areas import Village
 from sync.county.database import Database, Row
-from sync.county.interpretation import said
 from sync.county.month_table import JudgedVisit, MonthTables, VillageMonth, visit_json
 from sync.county.schema import checkpoints, entries, entry_facts, projected
 from sync.county.visits import VisitRecord, Visits
 from sync.coverage import Rules
 from sync.presence import Fix, local_day
 from sync.records import parse_time
+from sync.visit_proof import Bracket
 
-DOUBTFUL = timedelta(hours=72)
 _AROUND = timedelta(minutes=25)
 
 
 @dataclass(frozen=True, slots=True)
-class Bracket:
-    """Back-dating is excluded between two cosigned checkpoints.
+class JournalSpan:
+    """Where the visit stands in its journal, between two cosigned checkpoints.
 
-    :ivar known_at: T1, cosigning time of the checkpoint that the vehicle knew when it started; its journal is younger
-    :ivar sealed_at: T2, cosigning time of the first checkpoint that covers the whole visit; its journal is older
+    :ivar first_n: and ``last_n``: from the start of its boot to its closing
+    :ivar root: of the first cosigned checkpoint that covers it
     """
 
     first_n: int
     last_n: int
-    known_at: datetime | None
-    sealed_at: datetime | None
+    cosigned: Bracket
     root: bytes | None
 
     @property
+    def known_at(self) -> datetime | None:
+        return self.cosigned.known_at
+
+    @property
+    def sealed_at(self) -> datetime | None:
+        return self.cosigned.sealed_at
+
+    @property
     def width(self) -> timedelta | None:
-        return self.sealed_at - self.known_at if self.sealed_at and self.known_at else None
+        return self.cosigned.width
 
     @property
     def weak(self) -> bool:
-        return self.width is not None and self.width > DOUBTFUL
+        return self.width is not None and self.cosigned.weak
+
+    @property
+    def on_target(self) -> bool:
+        return self.cosigned.on_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +80,7 @@ class VisitReport:
     fixes: tuple[Fix, ...]
     crew: tuple[Row, ...]
     work: tuple[tuple[str, int], ...]
-    bracket: Bracket | None
+    bracket: JournalSpan
 
     @property
     def record(self) -> VisitRecord:
@@ -100,15 +110,13 @@ class VisitReports:
             fixes=tuple(self._track(found)),
             crew=tuple(self._visits.staff(record)),
             work=tuple(self._work(record)),
-            bracket=self._bracket(record),
+            bracket=self._span(found),
         )
 
-    def entries(self, record: VisitRecord, first: int, count: int) -> list[EntryLine]:
-        """Entries of the visit's range in the journal, from its opening to its closing."""
-        span = self._range(record)
-        if span is None:
-            return []
-        wanted = (entry_facts.c.origin == record.origin) & entry_facts.c.n.between(max(first, span[0]), span[1])
+    def entries(self, report: VisitReport, first: int, count: int) -> list[EntryLine]:
+        """Entries of the visit's range in the journal."""
+        origin, span = report.record.origin, report.bracket
+        wanted = (entry_facts.c.origin == origin) & entry_facts.c.n.between(max(first, span.first_n), span.last_n)
         both = entry_facts.join(entries, (entries.c.origin == entry_facts.c.origin) & (entries.c.n == entry_facts.c.n))
         columns = (entry_facts.c.n, entry_facts.c.kind, entry_facts.c.at, entries.c.leaf)
         found = select(*columns).select_from(both).where(wanted).order_by(entry_facts.c.n).limit(count)
@@ -118,7 +126,8 @@ class VisitReports:
     def _judged(self, record: VisitRecord) -> tuple[JudgedVisit, VillageMonth, Rules] | None:
         """The visit as its village's month judges it; its day decides the month, and may be the day before."""
         opened = local_day(record.opened_at)
-        for month in dict.fromkeys(((opened.replace(day=1)), (opened - timedelta(days=1)).replace(day=1))):
+        days = (self._visits.day(record) or opened, opened, opened - timedelta(days=1))
+        for month in dict.fromkeys(day.replace(day=1) for day in days):
             table = self._tables.table(month, record.practice)
             for row in table.rows:
                 for judged in row.visits:
@@ -157,46 +166,22 @@ class VisitReports:
             counts += [(f"{shown}_{row['kind']}", row["n"]) for row in self._database.rows(grouped)]
         return [count for count in counts if count[0] != "recording_signature"]
 
-    def _range(self, record: VisitRecord) -> tuple[int, int] | None:
-        of_visit = (entry_facts.c.origin == record.origin) & (entry_facts.c.visit == record.visit)
-        row = self._database.row(
-            select(func.min(entry_facts.c.n).label("first"), func.max(entry_facts.c.n).label("last")).where(of_visit)
-        )
-        return (row["first"], row["last"]) if row and row["first"] is not None else None
-
-    def _bracket(self, record: VisitRecord) -> Bracket | None:
-        span = self._range(record)
-        if span is None:
-            return None
-        first, last = span
+    def _span(self, judged: JudgedVisit) -> JournalSpan:
+        record, evidence = judged.case.record, judged.case.proof.evidence
         covering = (
-            select(checkpoints.c.root, checkpoints.c.cosigned_at)
-            .where(checkpoints.c.origin == record.origin, checkpoints.c.size > last)
+            select(checkpoints.c.root)
+            .where(checkpoints.c.origin == record.origin, checkpoints.c.size > evidence.last)
             .where(checkpoints.c.cosigned_at.is_not(None))
             .order_by(checkpoints.c.size)
             .limit(1)
         )
         sealed = self._database.row(covering)
-        sealed_at, root = (sealed["cosigned_at"], sealed["root"]) if sealed else (None, None)
-        return Bracket(first, last, self._known_at(record.origin, first), sealed_at, root)
-
-    def _known_at(self, origin: str, before: int) -> datetime | None:
-        """When the county cosigned the checkpoint that the last anchor entry before ``before`` names."""
-        anchors = (entry_facts.c.origin == origin) & (entry_facts.c.kind == "anchor/1") & (entry_facts.c.n < before)
-        both = entry_facts.join(entries, (entries.c.origin == entry_facts.c.origin) & (entries.c.n == entry_facts.c.n))
-        newest = select(entries.c.body).select_from(both).where(anchors).order_by(entry_facts.c.n.desc()).limit(1)
-        anchor = self._database.row(newest)
-        if anchor is None:
-            return None
-        size = said(anchor["body"].decode())["size"]
-        named = select(checkpoints.c.cosigned_at).where(checkpoints.c.origin == origin, checkpoints.c.size == size)
-        row = self._database.row(named)
-        return row["cosigned_at"] if row else None
+        return JournalSpan(evidence.first, evidence.last, judged.case.bracket, sealed["root"] if sealed else None)
 
 
 def as_json(report: VisitReport) -> dict[str, Any]:
     """The answer of ``GET /api/visits/{id}``."""
-    record, bracket = report.record, report.bracket
+    record, bracket, facts = report.record, report.bracket, report.judged.case.facts
     return {
         **visit_json(report.judged),
         "village": record.village,
@@ -207,7 +192,7 @@ def as_json(report: VisitReport) -> dict[str, Any]:
         "stays": [
             {
                 "arrived_at": stay.arrived_at.isoformat(),
-                "departed_at": stay.departed_at.isoformat() if stay.departed_at else None,
+                "departed_at": stay.left_at.isoformat() if stay.departed_at or not facts.open else None,
                 "dwell_s": round(stay.dwell_s),
                 "inferred_s": round(stay.inferred_s),
                 "flags": list(stay.flags),
@@ -217,13 +202,13 @@ def as_json(report: VisitReport) -> dict[str, Any]:
         "crew": [{"person": row["person"], "role": row["role"], "name": row["name"]} for row in report.crew],
         "work": dict(report.work),
         "track_points": len(report.fixes),
-        "proof": None
-        if bracket is None
-        else {
+        "proof": {
             "first_entry": bracket.first_n,
             "last_entry": bracket.last_n,
+            "hidden_entries": report.judged.case.proof.evidence.hidden,
             "known_at": bracket.known_at.isoformat() if bracket.known_at else None,
             "sealed_at": bracket.sealed_at.isoformat() if bracket.sealed_at else None,
+            "width_s": round(bracket.width.total_seconds()) if bracket.width is not None else None,
             "root": bracket.root.hex() if bracket.root else None,
         },
     }

@@ -30,8 +30,10 @@ def title(report: VisitReport, t: Texts) -> str:
 def subtitle(report: VisitReport, t: Texts) -> str:
     """Which visit of the month it is, or why it does not count."""
     verdict = report.judged.verdict
-    if verdict.counted:
+    if verdict.counted and report.judged.case.facts.decision is None:
         return t("county.visit.counted_why", number=report.number)
+    if verdict.counted:
+        return t("county.flag.decided_by_reviewer")
     if verdict.state is VisitState.MERGED:
         return t("county.flag.merged_into")
     return t("county.list_comma").join(t(f"county.reason.{reason}") for reason in verdict.reasons)
@@ -67,12 +69,34 @@ def checks(report: VisitReport, inside: int, t: Texts) -> list[Check]:
         Check(
             "no_encounter" not in failed,
             t("county.visit.check_served", required=rules.encounters),
-            t(people, count=facts.encounters),
+            t(people, count=facts.encounters) + (f" + {t('county.visit.check_outreach')}" if facts.outreach else ""),
         ),
+        *_witnesses(report, t),
     ]
-    others = [reason for reason in ("duplicate_vehicle", *REVIEW_REASONS) if reason in failed]
-    found += [Check(False, t(f"county.reason.{reason}")) for reason in others]
+    others = [word for word in ("duplicate_vehicle", "refused_by_reviewer", *REVIEW_REASONS) if word in failed]
+    found += [Check(False, t(f"county.reason.{word}")) for word in others if word != "too_few_witnesses"]
     return found + [_remark(flag, t) for flag in verdict.flags]
+
+
+def _witnesses(report: VisitReport, t: Texts) -> list[Check]:
+    """How many independent witnesses agree, and which; none are asked for a visit that was never in the village."""
+    if not report.judged.case.stays:
+        return []
+    agree = [one.name for one in report.judged.case.proof.witnesses if one.agrees and one.name != "gnss"]
+    named = t("county.list_comma").join(t(f"county.witness.{name}") for name in agree)
+    enough = len(agree) >= report.rules.witnesses
+    value = t("county.visit.check_witnesses_value", count=len(agree)) + (f" {named}" if named else "")
+    return [Check(enough, t("county.visit.check_witnesses", required=report.rules.witnesses), value)]
+
+
+def decision(report: VisitReport, name: str, t: Texts) -> str:
+    """What a person decided, when and why; empty while nobody did. ``name``: of who decided."""
+    made = report.judged.case.proof.decision
+    if made is None:
+        return ""
+    at = f"{made.at.astimezone(LOCAL):%m-%d %H:%M}"
+    word = t(f"county.visit.decided_{made.decision}")
+    return t("county.visit.decided", name=name, at=at, decision=word, reason=made.reason)
 
 
 def _remark(flag: str, t: Texts) -> Check:

@@ -50,10 +50,14 @@ class VisitRecord:
 
 @dataclass(frozen=True, slots=True)
 class VisitCase:
-    """A visit with what decides about it."""
+    """A visit with what decides about it.
+
+    :ivar bracket: as cosigned; ``proof.bracket`` ends now while nothing covers the visit yet
+    """
 
     record: VisitRecord
     proof: VisitProof
+    bracket: Bracket
 
     @property
     def facts(self) -> VisitFacts:
@@ -81,6 +85,12 @@ class Visits:
         row = self._database.row(select(_VISITS).where(_VISITS.c.visit == visit).order_by(_VISITS.c.opened_at).limit(1))
         return _record(row) if row is not None and _whole(row) else None
 
+    def day(self, record: VisitRecord) -> date | None:
+        """The day it was found to belong to; None when that was not worked out yet."""
+        about = (visit_facts.c.origin == record.origin) & (visit_facts.c.visit == record.visit)
+        row = self._database.row(select(visit_facts.c.day).where(about))
+        return date.fromisoformat(row["day"]) if row else None
+
     def any_real(self) -> bool:
         """Whether any visit that is not practice was ever delivered."""
         real = select(_VISITS.c.visit).where((_VISITS.c.practice.is_(None)) | (_VISITS.c.practice == 0)).limit(1)
@@ -94,21 +104,24 @@ class Visits:
         """The visits whose day lies in [first, last], one month or a part of it, in order of time."""
         month = first.replace(day=1)
         rules, reviews, now = self._registry.rules_of(month), self._registry.reviews(month), self._clock.now()
-        records: dict[_Key, VisitRecord] = {}
+        records: dict[_Key, tuple[VisitRecord, Bracket]] = {}
         proofs: list[VisitProof] = []
         for row in self._around(first, last):
             record = _record(row)
             kept = self._facts.get(record.origin, record.visit, row)
             if record.practice != practice or kept is None:
                 continue
-            records[record.origin, record.visit] = record
+            records[record.origin, record.visit] = record, kept.bracket
             decision = reviews.get(record.visit)
             if decision is not None and decision.origin != record.origin:
                 decision = None
             bracket, going_on = _so_far(kept, now), record.is_open(now)
             proofs.append(proof_of_visit(kept.evidence, rules, bracket, decision, going_on=going_on))
         proofs.sort(key=lambda proof: (proof.evidence.opened_at, proof.facts.visit))
-        cases = [VisitCase(records[one.facts.vehicle, one.facts.visit], one) for one in merged(proofs)]
+        cases = []
+        for one in merged(proofs):
+            record, cosigned = records[one.facts.vehicle, one.facts.visit]
+            cases.append(VisitCase(record, one, cosigned))
         return [case for case in cases if first <= case.facts.day <= last]
 
     def work_out(self, origin: str) -> int:

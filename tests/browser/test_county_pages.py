@@ -68,8 +68,9 @@ def test_every_page_is_clean(
     with signed_in(browser, address, viewport={"width": size[0], "height": size[1]}) as page:
         page.goto(f"{address}/county/coverage?lang={lang}&theme={theme}")
         states = visits_by_state(page, address)
-        assert set(states) == {"counted", "short", "not_counted", "open"}
+        assert set(states) == {"counted", "short", "not_counted", "open", "review"}
         pages = ["/county/coverage?month=2026-09", "/county/coverage?month=2026-10", "/county/map", "/county/fleet"]
+        pages.append("/county/review")
         for url in (*(address + path for path in pages), *states.values(), states["open"] + "/entries"):
             page.goto(url)
             found[url] = complaints(page)

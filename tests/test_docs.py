@@ -16,8 +16,9 @@ PAGES = sorted(
 CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)#\s]+)\)")
 PATH = re.compile(
-    r"^(?:devices|sync|telemedicine|vehicle|xunzhen|systemd|hardware|tests|docs|benchmarks|scripts|requirements|\.ci)/\S*$"
+    r"^(?:devices|sync|telemedicine|vehicle|xunzhen|systemd|hardware|tests|docs|benchmarks|scripts|requirements|\.ci)/(?!\d+$)\S*$"
 )
+"""A path; `vehicle/1` is a kind of record."""
 
 
 def page_id(page: Path) -> str:

@@ -306,7 +306,7 @@ async def test_a_short_visit_too_soon_is_not_ticked_as_far_enough(founded: Found
 
 async def test_a_visit_cosigned_only_after_is_not_called_waiting(founded: Founded) -> None:
     van = founded.van("van-07")
-    visit = van.visit(founded.villages[0], at(9, 1, 8))
+    visit = van.visit(founded.villages[0], at(9, 1, 8), anchored=False)
     await van.deliver()
     client = await founded.signed_in("xu.jing")
     page = (await client.get(f"/county/visits/{visit}")).text

@@ -21,6 +21,7 @@ from devices.events import emit
 from sync.county.app import County, create_county
 from sync.county.settings import CountySettings, read_county_settings
 from sync.service import READY, beat, log_to_stderr, notify, stop_on_signals
+from sync.wire import KEEP_ALIVE_S
 from telemedicine.exchange.app import SOCKET_LIMIT_BYTES, add_exchange
 from telemedicine.exchange.store import ExchangeStore
 
@@ -97,6 +98,7 @@ async def serve(settings: CountySettings) -> None:
                 ws_max_size=SOCKET_LIMIT_BYTES,
                 timeout_graceful_shutdown=GOODBYE_WITHIN_S,
                 proxy_headers=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
             )
         )
 

@@ -56,6 +56,7 @@ def serve_workers(settings_file: Path, workers: int, port: int | None = None) ->
             lifespan="on",
             timeout_graceful_shutdown=GOODBYE_WITHIN_S,
             proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
         )
         supervisor = _Supervisor(config, [listener], began_s)
         supervisor.run()

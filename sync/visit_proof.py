@@ -114,7 +114,8 @@ class VisitEvidence:
 
     @property
     def dwell_s(self) -> float | None:
-        return sum(stay.dwell_s for stay in self.stays) if self.stays else None
+        """In whole milliseconds, as times are: what two programs add up differently must not decide."""
+        return round(sum(stay.dwell_s for stay in self.stays), 3) if self.stays else None
 
 
 @dataclass(frozen=True, slots=True)

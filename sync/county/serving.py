@@ -28,6 +28,7 @@ from sync.county.database import fit_for_several_processes
 from sync.county.settings import read_county_settings
 from sync.service import READY, STOPPING, WATCHDOG, log_to_stderr, notify
 from sync.web.server import GOODBYE_WITHIN_S, listening
+from sync.wire import KEEP_ALIVE_S
 
 SERVICE = "county"
 

@@ -35,6 +35,7 @@ bench: $(VENV)/.demo
 bench-sync: $(VENV)/.test
 	@scripts/install-debian-packages rsync iproute2
 	$(BIN)/python -m benchmarks.bench_sync
+	$(BIN)/python -m benchmarks.bench_evidence
 
 # About 20 minutes. Needs root, loop devices and /dev/fuse; tests/powercut says what it does.
 powercut: $(VENV)/.test

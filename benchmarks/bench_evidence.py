@@ -141,7 +141,7 @@ def _pymerkle(count: int) -> float:
     begun_at = time.process_time()
     for body in bodies:
         tree.append_entry(body)
-    tree.get_state()
+    tree.get_root()
     return time.process_time() - begun_at
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import TextIO
 
 import httpx
 
@@ -167,7 +168,6 @@ async def rsync(link: Link, folder: Path, seconds: float) -> list[Row]:
     settings.write_text(
         f"uid = root\ngid = root\nuse chroot = no\nport = {RSYNC_PORT}\n[clips]\npath = {target}\nread only = no\n"
     )
-    daemon = subprocess.Popen([*link.inside(), "rsync", "--daemon", "--no-detach", f"--config={settings}"])
     before, stop = link.tell("count"), asyncio.Event()
 
     async def again() -> None:
@@ -183,15 +183,14 @@ async def rsync(link: Link, folder: Path, seconds: float) -> list[Row]:
                     process.kill()
             await asyncio.sleep(0.1)
 
-    task = asyncio.create_task(again())
-    try:
-        await _with_breaks(link, seconds)
-    finally:
-        stop.set()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        daemon.terminate()
-        daemon.wait(10)
+    with _program([*link.inside(), "rsync", "--daemon", "--no-detach", f"--config={settings}"]):
+        task = asyncio.create_task(again())
+        try:
+            await _with_breaks(link, seconds)
+        finally:
+            stop.set()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
     arrived = sum(path.stat().st_size for path in target.iterdir())
     share, resent = _shares(link, arrived, _between(before, link.tell("count"))["up"].payload, seconds)
     return [Row("  rsync --append-verify beside it", f"{share:.1%} of attainable, {resent:.1%} sent more than once")]
@@ -242,11 +241,10 @@ async def _running(van: Van) -> AsyncIterator[None]:
 async def _finish_parts(van: Van) -> None:
     """Start no new part, and wait for those under way."""
     van.hold = True
-    bulk = [
-        lane for lane in van.uploader._lanes if isinstance(lane.delivery, RecordingDelivery) and lane.delivery.lane.bulk
-    ]
-    while any(lane.lock.locked() for lane in bulk):
-        await asyncio.sleep(0.01)
+    for lane in van.uploader._lanes:
+        if isinstance(lane.delivery, RecordingDelivery):
+            async with lane.lock:
+                continue
 
 
 async def _with_breaks(link: Link, seconds: float) -> None:
@@ -299,17 +297,22 @@ def county_process(link: Link, folder: Path) -> Iterator[str]:
     file.write_text(
         f'name = "bench"\ndata = "{data}"\norigin = "county.bench.example"\nhost = "{COUNTY}"\nport = {PORT}\n'
     )
-    log = (folder / "county.log").open("w")
-    process = subprocess.Popen(
-        [*link.inside(), sys.executable, "-m", "telemedicine.exchange", "--settings", str(file)], stderr=log
-    )
+    with (folder / "county.log").open("w") as log:
+        words = [sys.executable, "-m", "telemedicine.exchange", "--settings", str(file)]
+        with _program([*link.inside(), *words], log):
+            _wait_until_it_answers()
+            yield key
+
+
+@contextmanager
+def _program(words: list[str], log: TextIO | None = None) -> Iterator[None]:
+    """Running while inside."""
+    process = subprocess.Popen(words, stderr=log)
     try:
-        _wait_until_it_answers()
-        yield key
+        yield
     finally:
         process.terminate()
         process.wait(20)
-        log.close()
 
 
 def _wait_until_it_answers() -> None:
@@ -321,11 +324,15 @@ def _wait_until_it_answers() -> None:
     raise SystemExit("the county does not answer; see county.log")
 
 
+def _empty(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
 @asynccontextmanager
 async def fresh(link: Link, folder: Path) -> AsyncIterator[tuple[Van, Path]]:
     """A van and a county that have never met."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    _empty(folder)
     with county_process(link, folder) as key:
         van = Van(folder, key)
         try:

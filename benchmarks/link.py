@@ -230,7 +230,7 @@ def _ip(*words: str) -> None:
 
 def possible() -> bool:
     """Whether this machine lets us make such a link."""
-    return os.geteuid() == 0 and os.path.exists("/dev/net/tun")  # noqa: PTH110
+    return os.geteuid() == 0 and os.path.exists("/dev/net/tun")
 
 
 if __name__ == "__main__":

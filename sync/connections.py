@@ -26,7 +26,7 @@ ABANDON_AFTER_MS = 12_000
 """Unacknowledged for so long (RFC 5482 user timeout), a connection is given up: the address has changed, or the NAT
 between has forgotten us, and a new connection gets through at once."""
 IDLE_S = 60.0
-"""An idle connection is kept for the next record: a handshake less."""
+"""An idle connection is kept for the next record: a handshake less. Shorter than ``sync.wire.KEEP_ALIVE_S``."""
 _FLOOR_FOR_S = 600.0
 
 

@@ -222,10 +222,12 @@ class CountyClient:
     async def _send_once(self, method: str, path: str, body: bytes, headers: Mapping[str, str], bulk: bool) -> Answer:
         stamp = self._clock.now() + self._stamp_offset
         signed = await asyncio.to_thread(signature_headers, self._signer, method, path, body, stamp)
-        http = self._bulk if bulk else self._urgent
+        http, fields = self._bulk if bulk else self._urgent, {**headers, **signed}
         try:
-            async with http.stream(method, path, content=body, headers={**headers, **signed}) as answer:
-                return await _bounded(answer)
+            try:
+                return await _ask(http, method, path, body, fields)
+            except httpx.RemoteProtocolError:  # the idle connection was closed as we spoke; asking twice harms nothing
+                return await _ask(http, method, path, body, fields)
         except httpx.RequestError as fault:
             raise CountyUnreachable(f"{type(fault).__name__}: {fault}") from fault
 
@@ -254,6 +256,11 @@ class CountyClient:
 def _http(url: str, transport: httpx.AsyncBaseTransport, timeout_s: float) -> httpx.AsyncClient:
     said = {"User-Agent": "xunzhen", "Accept-Encoding": "identity"}
     return httpx.AsyncClient(base_url=url, transport=transport, timeout=timeout_s, trust_env=False, headers=said)
+
+
+async def _ask(http: httpx.AsyncClient, method: str, path: str, body: bytes, fields: Mapping[str, str]) -> Answer:
+    async with http.stream(method, path, content=body, headers=dict(fields)) as answer:
+        return await _bounded(answer)
 
 
 async def _bounded(answer: httpx.Response) -> Answer:

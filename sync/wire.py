@@ -34,6 +34,9 @@ MISSING_RECORDINGS_PATH = "/recordings/missing"
 MOST_HASHES = 1000
 """Lines in one question after missing recordings."""
 
+KEEP_ALIVE_S = 75
+"""The county keeps an idle connection for so long; a van gives its own up earlier, so that no request meets a close."""
+
 UPLOAD_OFFSET = "Upload-Offset"
 UPLOAD_LENGTH = "Upload-Length"
 UPLOAD_COMPLETE = "Upload-Complete"

@@ -59,6 +59,19 @@ FLAGS = (
 
 MONTH_FLAGS = ("provisional", "supersedes_sealed")
 
+RULE_LIMITS: Mapping[str, tuple[int, int]] = {
+    "version": (1, 10**6),
+    "visits_per_month": (1, 31),
+    "days_apart": (0, 31),
+    "dwell_s": (0, 86_400),
+    "staff": (0, 20),
+    "doctors": (0, 20),
+    "encounters": (0, 1000),
+    "witnesses": (0, 4),
+    "provisional_days": (0, 365),
+}
+"""Smallest and largest value of each whole number in ``Rules``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -81,18 +94,7 @@ class Rules:
     doctor_roles: tuple[str, ...] = ("doctor", "village_doctor")
 
     def __post_init__(self) -> None:
-        limits = {
-            "version": (1, 10**6),
-            "visits_per_month": (1, 31),
-            "days_apart": (0, 31),
-            "dwell_s": (0, 86_400),
-            "staff": (0, 20),
-            "doctors": (0, 20),
-            "encounters": (0, 1000),
-            "witnesses": (0, 4),
-            "provisional_days": (0, 365),
-        }
-        for name, (low, high) in limits.items():
+        for name, (low, high) in RULE_LIMITS.items():
             number = getattr(self, name)
             if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high:
                 raise ValueError(f"rule {name} must be a whole number from {low} to {high} (found {number!r})")

@@ -289,6 +289,8 @@ def village_fields(village: Village, neighbours: Collection[str] = ()) -> dict[s
         fields["radius_m"] = round(village.radius_m)
     else:
         fields["rings"] = [[[_e7(x), _e7(y)] for x, y in ring] for ring in village.polygon]
+    if village.cells:
+        fields["cells"] = sorted(village.cells)
     return fields
 
 
@@ -306,6 +308,7 @@ def village_of(fields: Mapping[str, Any]) -> Village:
         radius_m=float(fields.get("radius_m", DEFAULT_RADIUS_M)),
         valid_from=date.fromisoformat(fields["valid_from"]),
         valid_until=date.fromisoformat(fields["valid_until"]) if "valid_until" in fields else None,
+        cells=tuple(fields.get("cells", ())),
     )
 
 

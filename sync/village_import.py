@@ -2,9 +2,9 @@
 
 A list is read as the villages of today. One that is given without ``valid_from`` and differs from what is in force
 takes over on the day of the import, and what was in force ends the day before, so that no earlier visit is judged
-anew; a village that is no longer in the list ends the day before as well. The first list holds for all time. Whoever
-knows better writes ``valid_from`` and ``valid_until`` into the list: a code that is given several times is taken as it
-stands, as its whole history.
+anew; a village that is no longer in the list ends the day before as well. A ``valid_from`` that the registry has
+already is no news and changes none of this. The first list holds for all time. Whoever knows better writes a new ``valid_from``
+into the list; a code that is given several times is taken as it stands, as its whole history.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class ImportPlan:
     :ivar first: there was no list before
     :ivar valid_from: the day from which what differs holds
     :ivar added, changed, removed: codes
+    :ivar judged_anew: codes of which earlier days change too, so that months not yet sealed are judged anew
     """
 
     villages: Mapping[str, Versions]
@@ -36,6 +37,7 @@ class ImportPlan:
     added: tuple[str, ...]
     changed: tuple[str, ...]
     removed: tuple[str, ...]
+    judged_anew: tuple[str, ...]
 
     @property
     def changes_nothing(self) -> bool:
@@ -97,6 +99,11 @@ def plan_import(
         added=tuple(sorted(code for code in by_code if code not in present)),
         changed=tuple(sorted(code for code in by_code if code in present and villages[code] != present[code])),
         removed=tuple(sorted(removed)),
+        judged_anew=tuple(
+            code
+            for code in sorted(present.keys() | villages.keys())
+            if present and _judged_anew(present.get(code, ()), villages.get(code, ()), today)
+        ),
     )
 
 
@@ -104,11 +111,30 @@ def _merged(given: Versions, present: Versions, since: date) -> Versions:
     if len(given) > 1:
         return given
     village = given[0]
-    if village.valid_from != ALWAYS:
+    known = village.valid_from in {ALWAYS, *(version.valid_from for version in present if version.valid_from <= since)}
+    over = village.valid_until is not None and village.valid_until < since
+    if over or not known:
         return (*_ended(present, village.valid_from), village)
-    if any(replace(version, valid_from=ALWAYS) == village and version.in_force(since) for version in present):
-        return present
+    for place, version in enumerate(present):
+        if version.in_force(since) and _same_place(version, village):
+            return (*present[:place], replace(version, valid_until=village.valid_until), *present[place + 1 :])
     return (*_ended(present, since), replace(village, valid_from=since))
+
+
+def _same_place(one: Village, other: Village) -> bool:
+    return replace(one, valid_from=ALWAYS, valid_until=None) == replace(other, valid_from=ALWAYS, valid_until=None)
+
+
+def _judged_anew(present: Versions, versions: Versions, today: date) -> bool:
+    """Whether another area is in force on any day before ``today``."""
+    borders = {ALWAYS, *(version.valid_from for version in (*present, *versions))}
+    borders |= {version.valid_until + timedelta(days=1) for version in (*present, *versions) if version.valid_until}
+    return any(_on(present, day) != _on(versions, day) for day in borders if day < today)
+
+
+def _on(versions: Versions, day: date) -> Village | None:
+    found = next((version for version in versions if version.in_force(day)), None)
+    return replace(found, valid_from=ALWAYS, valid_until=None) if found is not None else None
 
 
 def _ended(versions: Versions, since: date) -> Versions:

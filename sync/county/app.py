@@ -32,11 +32,13 @@ from sync.county.old_registry import carry_over
 from sync.county.pages import router as page_router
 from sync.county.refusals import answer_refusals
 from sync.county.registry import Registry
+from sync.county.registry_pages import router as registry_router
 from sync.county.schema import metadata
 from sync.county.sealing import Sealing
 from sync.county.settings import CountySettings
 from sync.county.sm2 import Sm2Key, Sm2Signer
 from sync.county.vehicle_requests import identify
+from sync.county.village_uploads import VillageUploads
 from sync.county.visits import Visits
 from sync.county.witnessing import Witnessing
 from sync.key_roles import refuse_shared_keys
@@ -68,6 +70,7 @@ class County:
     asking_rate: AskingRate
     registry: Registry
     witnessing: Witnessing
+    uploads: VillageUploads
     mirror: Mirror
     blobs: Blobs
     interpreter: Interpreter
@@ -124,6 +127,7 @@ def open_county(
         asking_rate=AskingRate(clock),
         registry=registry,
         witnessing=Witnessing(database, mirror, registry, _witness(settings), clock),
+        uploads=VillageUploads(database, clock),
         mirror=mirror,
         blobs=Blobs(_blob_store(settings), database, clock, settings.largest_recording_bytes),
         interpreter=Interpreter(database, mirror, clock, visits.work_out),
@@ -155,6 +159,7 @@ def create_county(
     app.include_router(page_router)
     app.include_router(evidence_router)
     app.include_router(fleet_router)
+    app.include_router(registry_router)
     county.pages.mount(app, HERE / "static")
     app.add_middleware(BodyLimits)
     answer_refusals(app)

@@ -18,6 +18,7 @@ from sync.county.fleet import KeyNotValid
 from sync.county.mirror import Refused, Taken
 from sync.county.vehicle_requests import body_of
 from sync.notes import Checkpoint, NoteRefused, VerifierKey
+from sync.registry_entries import is_registry
 from sync.web.access import PUBLIC, roles
 
 if TYPE_CHECKING:
@@ -79,11 +80,16 @@ async def checkpoint(request: Request, origin: str) -> Response:
 
 
 @router.get("/log/{origin}/tile/entries/{path:path}")
-@roles("vehicle", "auditor")
+@roles("vehicle", "administrator", "auditor")
 async def entry_bundle(request: Request, origin: str, path: str) -> Response:
-    """Entries hold personal data: for the vehicle they came from, and for the auditor, on record."""
+    """Entries hold personal data: for the vehicle they came from, and for the auditor, on record.
+
+    Those of the county's registry hold none: they are for the administrator too.
+    """
     county: County = request.app.state.county
     caller = request.state.caller
+    if caller.role == "administrator" and not is_registry(origin):
+        return _refused(request, Refused(403, "entries of vehicles are for the auditor"))
     if caller.role == "vehicle":
         _of(request, origin)
     else:

@@ -104,6 +104,16 @@ registry = Table(
     Column("body", Text, nullable=False),
 )
 
+village_uploads = Table(
+    "village_uploads",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("by", String(40), nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+"""Lists of villages that somebody looks at before he imports them (``village_uploads.py``)."""
+
 audit = Table(
     "audit",
     metadata,

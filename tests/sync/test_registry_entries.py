@@ -186,6 +186,7 @@ def any_village(draw: st.DrawFn) -> Village:
         radius_m=draw(st.floats(50, 20_000)) if rings is None else 1500.0,
         valid_from=since,
         valid_until=since + timedelta(days=lasts) if lasts is not None else None,
+        cells=tuple(draw(st.lists(st.from_regex(r"\A460-0[0-9]-[1-9]-[1-9]\Z"), max_size=3, unique=True))),
     )
 
 
@@ -202,6 +203,7 @@ def test_a_village_written_and_read_is_the_same_to_a_centimetre_and_then_for_eve
         village.valid_from,
         village.valid_until,
     )
+    assert sorted(read.cells) == sorted(village.cells)
     assert abs(read.centre_latitude_deg - village.centre_latitude_deg) <= 0.51e-7
     assert abs(read.radius_m - village.radius_m) <= 0.5
     for ring, before in zip(read.polygon or (), village.polygon or (), strict=True):

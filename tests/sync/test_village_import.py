@@ -112,6 +112,35 @@ def test_the_list_says_itself_from_when_a_village_stands_elsewhere(registry: Reg
     assert registry.take(moved, village(2)).changes_nothing
 
 
+def test_a_date_that_the_registry_has_already_is_no_news(registry: Registry) -> None:
+    """Exported lists carry dates: one whose outline was corrected must not change what was judged years ago."""
+    since = date(2024, 1, 1)
+    plan = registry.take(replace(village(1), valid_from=since), replace(village(2), valid_from=since))
+    assert (registry.versions(1), plan.judged_anew) == ([(since, None)], ())
+    plan = registry.take(replace(village(1, metres=40), valid_from=since), replace(village(2), valid_from=since))
+    assert registry.versions(1) == [(since, YESTERDAY), (TODAY, None)]
+    assert plan.judged_anew == ()
+    assert registry.take(replace(village(1, metres=40), valid_from=TODAY), village(2)).changes_nothing
+
+
+def test_whoever_changes_earlier_days_is_told(registry: Registry) -> None:
+    registry.take(village(1), village(2))
+    plan = registry.take(replace(village(1, metres=40), valid_from=date(2026, 8, 1)), village(2))
+    assert plan.judged_anew == (village(1).code,)
+    plan = registry.take(village(1, metres=40), village(2, metres=40), valid_from=ALWAYS)
+    assert plan.judged_anew == (village(1).code, village(2).code)
+
+
+def test_an_end_that_is_announced_leaves_the_area_as_it_is(registry: Registry) -> None:
+    registry.take(village(1), village(2))
+    plan = registry.take(village(1), replace(village(2), valid_until=date(2026, 12, 31)))
+    assert registry.versions(2) == [(ALWAYS, date(2026, 12, 31))]
+    assert plan.judged_anew == ()
+    plan = registry.take(village(1), replace(village(2), valid_until=date(2026, 8, 31)))
+    assert registry.versions(2) == [(ALWAYS, date(2026, 8, 31))]
+    assert plan.judged_anew == (village(2).code,)
+
+
 def test_merged_villages(registry: Registry) -> None:
     """村2 goes into 村1 on the first of November: the list says both."""
     registry.take(village(1), village(2))
@@ -157,6 +186,7 @@ def test_an_import_never_changes_a_day_before_it(imports: list[tuple[list[Villag
         earlier = {day: registry.on(day) for day in (TODAY - timedelta(days=400), today - timedelta(days=1))}
         plan = registry.take(*given_list, today=today)
         entries += registry.written
+        assert plan.judged_anew == ()
         if not plan.first:
             assert {day: registry.on(day) for day in earlier} == earlier
         wanted = sorted((one.code[-1], one.name, round(one.centre_longitude_deg, 7)) for one in given_list)

@@ -55,7 +55,7 @@ def loads(body: bytes) -> dict[str, Any]:
         of keys, a key twice, an escaped letter, a float).
     """
     try:
-        value = _DECODER.decode(body.decode("utf-8"))
+        value, _ = _DECODER.raw_decode(body.decode("utf-8"))  # anything behind it is found by writing it again
     except (ValueError, RecursionError) as fault:
         raise NotCanonical(f"not JSON: {fault}") from None
     if not isinstance(value, dict):

@@ -42,6 +42,16 @@ _TYPES: dict[str, Callable[[object], bool]] = {
     "steps": lambda value: _are_plain_steps(value) or _is_list_of(value, _is_step),
 }
 
+_EXACTLY = {"text": str, "integer": int, "boolean": bool, "object": dict, "list": list}
+"""Types of which every value of exactly this class is one."""
+
+
+class _Nothing:
+    """The class of no value at all."""
+
+
+_ABSENT = object()
+
 
 class DraftRefused(ValueError):
     """A record that its kind's table does not allow: a fault of the caller."""
@@ -59,12 +69,15 @@ class Kind:
     fields: Mapping[str, str]
     personal: bool = False
     """Carries a salt, so that its leaf hash tells a stranger nothing."""
-    checks: tuple[tuple[str, bool, Callable[[object], bool]], ...] = field(default=(), repr=False)
-    """(field, whether it may be left out, whether a value is of its type)."""
+    checks: tuple[tuple[str, type, bool, Callable[[object], bool]], ...] = field(default=(), repr=False)
+    """(field, the type that is good at once, whether it may be left out, whether a value is of its type)."""
 
 
 def _kind(name: str, /, personal: bool = False, **fields: str) -> Kind:
-    checks = ((key, wanted.endswith("?"), _TYPES[wanted.removesuffix("?")]) for key, wanted in fields.items())
+    checks = []
+    for key, wanted in fields.items():
+        of_type = wanted.removesuffix("?")
+        checks.append((key, _EXACTLY.get(of_type, _Nothing), wanted != of_type, _TYPES[of_type]))
     return Kind(name, fields, personal, tuple(checks))
 
 
@@ -355,20 +368,7 @@ def read_entry(body: bytes, n: int | None = None) -> Entry:
     :param n: the place where it was found.
     :raises EntryUnreadable: not canonical JSON, a common or known field missing or mistyped, or another place.
     """
-    try:
-        said = loads(body)
-    except NotCanonical as fault:
-        raise EntryUnreadable(str(fault)) from None
-    faults = _faults(_COMMON_FIELDS, said, closed=False)
-    kind = KINDS.get(str(said.get("kind")))
-    if kind is not None:
-        faults += _faults(kind, said, closed=False)
-        if kind.personal and not said.get("salt"):
-            faults.append("salt is missing")
-    if n is not None and said.get("n") != n:
-        faults.append(f"it says place {said.get('n')!r} but stands at {n}")
-    if faults:
-        raise EntryUnreadable(f"{said.get('kind')!r}: " + "; ".join(faults))
+    said = read_said(body, n)
     return Entry(
         said["n"],
         said["kind"],
@@ -384,6 +384,28 @@ def read_entry(body: bytes, n: int | None = None) -> Entry:
         said.get("encounter"),
         said.get("practice", False),
     )
+
+
+def read_said(body: bytes, n: int | None = None) -> dict[str, Any]:
+    """The object that an entry is, with the common fields and those of its kind held against the table.
+
+    :raises EntryUnreadable: see ``read_entry``
+    """
+    try:
+        said = loads(body)
+    except NotCanonical as fault:
+        raise EntryUnreadable(str(fault)) from None
+    faults = _faults(_COMMON_FIELDS, said, closed=False)
+    kind = KINDS.get(str(said.get("kind")))
+    if kind is not None:
+        faults += _faults(kind, said, closed=False)
+        if kind.personal and not said.get("salt"):
+            faults.append("salt is missing")
+    if n is not None and said.get("n") != n:
+        faults.append(f"it says place {said.get('n')!r} but stands at {n}")
+    if faults:
+        raise EntryUnreadable(f"{said.get('kind')!r}: " + "; ".join(faults))
+    return said
 
 
 _COMMON_FIELDS = _kind(
@@ -424,11 +446,14 @@ def to_the_millisecond(at: datetime) -> datetime:
 
 def _faults(kind: Kind, said: Mapping[str, object], closed: bool = True) -> list[str]:
     faults = []
-    for name, optional, fits in kind.checks:
-        if name not in said:
+    for name, exact, optional, fits in kind.checks:
+        value = said.get(name, _ABSENT)
+        if type(value) is exact:
+            continue
+        if value is _ABSENT:
             if not optional:
                 faults.append(f"{name} is missing")
-        elif not fits(said[name]):
+        elif not fits(value):
             faults.append(f"{name} is not of type {kind.fields[name].removesuffix('?')}")
     if closed and not said.keys() <= kind.fields.keys():
         faults += [f"{name} is not in the table" for name in said if name not in kind.fields and name not in COMMON]

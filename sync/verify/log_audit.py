@@ -16,7 +16,7 @@ from sync.bundle_file import BundleUnreadable
 from sync.evidence import NotProven
 from sync.merkle import EMPTY_ROOT, HASH_BYTES, Frontier, leaf_hash, root_of, subtree_root
 from sync.notes import VerifierKey
-from sync.records import KINDS, Entry, EntryUnreadable, read_entry
+from sync.records import KINDS, EntryUnreadable, parse_time, read_said
 from sync.registry_entries import RegistryEntry, RegistryUnreadable, is_registry, read_registry_entry
 from sync.registry_state import RegistryState
 from sync.verify.checkpoints import SignedCheckpoint, check_signatures, read_checkpoint
@@ -253,40 +253,39 @@ class _JournalReader:
 
     def read(self, body: bytes, n: int) -> None:
         try:
-            entry = read_entry(body, n)
+            said = read_said(body, n)
         except EntryUnreadable as fault:
             self._report.fault("entry_not_canonical", f"entry {n}: {fault}")
             return
-        report = self._report
-        report.kinds[entry.kind] += 1
-        report.last_at = entry.at
+        report, at = self._report, parse_time(said["at"])
+        report.kinds[said["kind"]] += 1
+        report.last_at = at
         if report.first_at is None:
-            report.first_at, self._vehicle = entry.at, entry.vehicle
-        if entry.vehicle != self._vehicle:
-            report.fault("entry_misplaced", f"entry {n} is of vehicle {entry.vehicle[:60]!r}")
-        self._check_boot(entry)
-        self._check_clock(entry)
+            report.first_at, self._vehicle = at, said["vehicle"]
+        if said["vehicle"] != self._vehicle:
+            report.fault("entry_misplaced", f"entry {n} is of vehicle {said['vehicle'][:60]!r}")
+        self._check_boot(n, said["kind"] == "boot/1", said["boot"])
+        self._check_clock(n, said["kind"] == "clock/1", (at - _EPOCH) // _MS - said["mono_ms"])
 
     def skip(self) -> None:
         """Some entries are not there: boot counter and clock begin anew."""
         self._boot = self._offset_ms = None
 
-    def _check_boot(self, entry: Entry) -> None:
-        begins = entry.kind == "boot/1"
-        wanted = entry.boot if self._boot is None else self._boot + begins
-        if entry.boot != wanted:
-            self._report.fault("boot_order", f"entry {entry.n} is of boot {entry.boot}, not {wanted}")
+    def _check_boot(self, n: int, begins: bool, boot: int) -> None:
+        wanted = boot if self._boot is None else self._boot + begins
+        if boot != wanted:
+            self._report.fault("boot_order", f"entry {n} is of boot {boot}, not {wanted}")
         if begins or self._boot is None:
             self._report.boots += 1
             self._offset_ms = None
-        self._boot = entry.boot
+        self._boot = boot
 
-    def _check_clock(self, entry: Entry) -> None:
-        offset_ms = (entry.at - _EPOCH) // _MS - entry.mono_ms
-        if self._offset_ms is not None and entry.kind != "clock/1":
+    def _check_clock(self, n: int, declares: bool, offset_ms: int) -> None:
+        """:param offset_ms: wall time minus monotonic time"""
+        if self._offset_ms is not None and not declares:
             if abs(offset_ms - self._offset_ms) <= CLOCK_TOLERANCE_MS:
                 return
-            self._report.stepped.append(entry.n)
+            self._report.stepped.append(n)
         self._offset_ms = offset_ms
 
     def close(self) -> None:

@@ -35,7 +35,7 @@ from sync.notes import Checkpoint, SeedSigner
 from sync.request_signature import signature_headers
 from tests.sync.test_merkle import reader
 
-_FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_FEW = settings(max_examples=35, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 _NUMBERS = count(1)
 
 

@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from devices.clock import SimulatedClock
 from sync.request_signature import signature_headers
 
-EXAMPLES = int(os.environ.get("XUNZHEN_FUZZ", "5"))
+EXAMPLES = int(os.environ.get("XUNZHEN_FUZZ", "3"))
 PEOPLE = (None, "xu.jing", "he.ming")
 HANDS = ("/sign-in", "/sign-out")
 """Tried without a session: they end or lock the session that the others need."""

@@ -22,8 +22,10 @@ QUICK_DATACLASSES = ROOT / "sync" / "verify" / "quick_dataclasses.py"
 ENTRY = "sync.verify.__main__"
 OUR_PACKAGES = ("devices", "sync")
 _SHEBANG = b"#!/usr/bin/env python3\n"
-_MAIN = f"""import sys
+_MAIN = f"""import gc
+import sys
 
+gc.disable()  # it runs for a moment, and hardly anything of ours refers to itself
 if sys.version_info < (3, 11):
     sys.exit("xunzhen-verify needs Python 3.11 or newer; this is " + sys.version.split()[0])
 from {ENTRY} import main

@@ -146,6 +146,9 @@ class Position:
     speed_m_s: float | None = None
     gnss_at: datetime | None = None
     """UTC time in the sentences, aware."""
+    spoofing: bool | None = None
+    """What the receiver says of itself; None where its protocol cannot say it (NMEA 0183)."""
+    jamming: bool | None = None
 
 
 Reading = BloodPressure | Glucose | PulseOximetry | Temperature | IdentityCard | CardRemoved | Position

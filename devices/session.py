@@ -112,6 +112,11 @@ class DeviceSession:
         self._written_s = -math.inf
 
     @property
+    def place(self) -> str:
+        """Where the device was found: port path or Bluetooth address; empty while it never was."""
+        return self._link.place
+
+    @property
     def state(self) -> DeviceState:
         return self._state or DeviceState(Link.ABSENT)
 

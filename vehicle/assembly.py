@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ from vehicle.clinic.staff import Staff
 from vehicle.commits import Commits
 from vehicle.consultation_process import ConsultationProcess
 from vehicle.consultations import Consultations
-from vehicle.device_events import DeviceEvents
+from vehicle.device_events import DeviceEvents, usb_serial
 from vehicle.disk import Disk
 from vehicle.enrolment import Enrolment
 from vehicle.feed import Feed
@@ -192,10 +193,10 @@ class Vehicle:
             required_s=settings.patrol.required_dwell_minutes * 60.0,
         )
         self.visits.restore()
-        self.time_source = TimeSource(self.clock, self.commits, self._time_source_changed)
-        self.device_events = DeviceEvents(self.commits, self.clock)
-        self.feed.on("position", self.patrol.on_stamped, "patrol")
+        self.time_source = TimeSource(self.clock, self.commits, self._time_source_changed, stepped=self._clock_stepped)
+        self.device_events = DeviceEvents(self.commits, self.clock, serial_of=self._serial_of)
         self.feed.on("position", self.time_source.on_stamped, "time source")
+        self.feed.on("position", self.patrol.on_stamped, "patrol")
         self.feed.on("device", self.device_events.on_stamped, "device events")
 
     def _serve_people(self, sealer: Sealer) -> None:
@@ -324,6 +325,17 @@ class Vehicle:
 
     def _tell_recording(self, progress: Progress | None) -> None:
         self.live.send({"type": "ecg_recording", "recording": None if progress is None else asdict(progress)})
+
+    def _clock_stepped(self, by: timedelta) -> None:
+        self.patrol.clock_stepped(by)
+        self.visits.clock_stepped(by)
+
+    def _serial_of(self, device: str) -> str | None:
+        """What the hardware says it is: the Bluetooth address, or the serial number of the USB device."""
+        session = next((one for one in self.sessions if one.settings.name == device), None)
+        if session is None or not session.place:
+            return None
+        return session.place if session.settings.link == "bluetooth" else usb_serial(session.place)
 
     def _time_source_changed(self, source: str) -> None:
         self.store.set_time_source(source)

@@ -5,8 +5,12 @@ A change counts once it has lasted ``SETTLE_S``. The same table of what each dev
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+
+from serial.tools.list_ports import comports
 
 from devices.clock import Clock
 from devices.readings import DeviceState, Link, Stamped
@@ -38,8 +42,16 @@ class DeviceEvents:
     :ivar devices: by name, every device that has said anything since the start
     """
 
-    def __init__(self, commits: Commits, clock: Clock, settle_s: float = SETTLE_S) -> None:
+    def __init__(
+        self,
+        commits: Commits,
+        clock: Clock,
+        settle_s: float = SETTLE_S,
+        serial_of: Callable[[str], str | None] = lambda device: None,
+    ) -> None:
+        """:param serial_of: what a device's hardware says it is; None where it says nothing"""
         self._commits = commits
+        self.serial_of = serial_of
         self._clock = clock
         self._settle_s = settle_s
         self.devices: dict[str, Device] = {}
@@ -80,15 +92,24 @@ class DeviceEvents:
         device.written = device.wanted
         drafts = []
         if attached != was_attached:
-            drafts.append(_draft(name, device, "attached" if attached else "lost"))
+            serial = self.serial_of(name) if attached else None
+            drafts.append(_draft(name, device, "attached" if attached else "lost", serial))
         if fault is not None and fault != was_fault:
             drafts.append(_draft(name, device, "fault"))
         if drafts:
             self._commits.soon(*drafts)
 
 
-def _draft(name: str, device: Device, event: str) -> Draft:
+def usb_serial(port: str) -> str | None:
+    """The serial number that the USB device behind a serial port tells; None for ports and adapters without one."""
+    path = os.path.realpath(port)
+    return next((found.serial_number for found in comports() if found.device == path), None) or None
+
+
+def _draft(name: str, device: Device, event: str, serial: str | None = None) -> Draft:
     facts: dict[str, Json] = dict(device.state.counters)
+    if serial:
+        facts["serial"] = serial[:64]
     if device.state.fault is not None:
         facts["code"] = device.state.fault
     return Draft("device_event/1", {"device": name, "driver": device.driver, "event": event, "facts": facts})

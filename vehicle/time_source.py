@@ -7,6 +7,7 @@ much, so that nobody who reads the journal has to guess.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 from devices.clock import Clock
@@ -19,8 +20,9 @@ AGREES_WITHIN_S = 2.0
 GNSS_HEARD_WITHIN_S = 60.0
 STEP_S = 2.0
 TICK_S = 5.0
+NTP_JUST_NOW_S = 30.0
 NTP_MARK = Path("/run/systemd/timesync/synchronized")
-"""systemd-timesyncd touches this file when the clock is synchronised (systemd-timesyncd.service(8))."""
+"""systemd-timesyncd touches this file whenever it has synchronised the clock (systemd-timesyncd.service(8))."""
 
 
 class TimeSource:
@@ -35,23 +37,26 @@ class TimeSource:
         commits: Commits,
         changed: Callable[[str], None] = lambda source: None,
         ntp_mark: Path = NTP_MARK,
+        stepped: Callable[[timedelta], None] = lambda by: None,
     ) -> None:
         self._clock = clock
         self._commits = commits
         self._changed = changed
         self._ntp_mark = ntp_mark
+        self._stepped = stepped
         self._base_s = self._wall_minus_monotonic_s()
         self._gnss_heard_mono_s: float | None = None
         self._told = ""
         self.offset_ms: int | None = None
 
     def on_stamped(self, stamped: Stamped) -> None:
-        """Listener of the feed's ``position`` topic."""
+        """Listener of the feed's ``position`` topic, before all others: they are to meet no step unawares."""
+        step_s = self._take_step()
         position = stamped.event
         if isinstance(position, Position) and position.gnss_at is not None and position.latitude_deg is not None:
             self.offset_ms = round((position.gnss_at - stamped.received_at).total_seconds() * 1000)
             self._gnss_heard_mono_s = stamped.received_mono_s
-            self._tell()
+        self._declare(step_s)
 
     @property
     def source(self) -> str:
@@ -64,18 +69,42 @@ class TimeSource:
 
     def tick(self) -> None:
         """Look whether the wall clock was stepped since the last tick; a step is written to the journal."""
-        step_s = self._wall_minus_monotonic_s() - self._base_s
-        if abs(step_s) >= STEP_S:
-            self._base_s += step_s
-            emit("clock_stepped", seconds=round(step_s, 3))
-            self._commits.soon(Draft("clock/1", {"seconds_ms": round(step_s * 1000), "source": self.source}))
-        self._tell()
+        self._declare(self._take_step())
 
     async def run(self) -> None:
         """The service: ``tick`` every 5 s, for ever."""
         while True:
             await self._clock.sleep(TICK_S)
             self.tick()
+
+    def _take_step(self) -> float:
+        """Seconds by which the wall clock was stepped since the last look; who remembers times hears of it at once."""
+        step_s = self._wall_minus_monotonic_s() - self._base_s
+        if abs(step_s) < STEP_S:
+            return 0.0
+        self._base_s += step_s
+        if self.offset_ms is not None:
+            self.offset_ms -= round(step_s * 1000)
+        emit("clock_stepped", seconds=round(step_s, 3))
+        self._stepped(timedelta(seconds=step_s))
+        return step_s
+
+    def _declare(self, step_s: float) -> None:
+        """Who set the clock is told by what it agrees with now: GNSS time, else the NTP daemon, else nobody known."""
+        if step_s:
+            source = self._who_set_it()
+            self._commits.soon(Draft("clock/1", {"seconds_ms": round(step_s * 1000), "source": source}))
+        self._tell()
+
+    def _who_set_it(self) -> str:
+        """ "rtc" for a person: that the clock was right an hour ago does not make what is set by hand a correction."""
+        if self.source == "gnss":
+            return "gnss"
+        try:
+            synchronised_s = self._ntp_mark.stat().st_mtime
+        except OSError:
+            return "rtc"
+        return "ntp" if abs(self._clock.now().timestamp() - synchronised_s) <= NTP_JUST_NOW_S else "rtc"
 
     def _tell(self) -> None:
         source = self.source

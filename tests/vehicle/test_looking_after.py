@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sync.records import Draft, read_entry
 from sync.store import Store
 from tests.vehicle.conftest import NEAR, at_place
 from vehicle.commits import Commits
-from vehicle.device_events import DeviceEvents
+from vehicle.device_events import DeviceEvents, usb_serial
 from vehicle.disk import Disk, Level, Space
 from vehicle.supervisor import RESTARTS, Running, Supervisor
 from vehicle.time_source import TimeSource
@@ -70,6 +71,39 @@ def test_a_stepped_clock_is_an_entry(
     assert entry.fields == {"seconds_ms": step_s * 1000, "source": "rtc"}
 
 
+@pytest.mark.parametrize(("gnss_ahead_s", "source"), [(3600, "gnss"), (0, "rtc")], ids=["put right", "put wrong"])
+def test_who_set_the_clock_is_told_by_the_time_of_gnss(
+    time_source: TimeSource, clock: SimulatedClock, store: Store, gnss_ahead_s: float, source: str
+) -> None:
+    time_source.on_stamped(fix(clock, gnss_ahead_s))
+    clock.set_wall(clock.now() + timedelta(hours=1))
+    time_source.tick()
+    assert entries(store, "clock/1")[0].fields["source"] == source
+
+
+@pytest.mark.parametrize(("synchronised", "source"), [("now", "ntp"), ("before", "rtc")])
+def test_that_ntp_was_right_an_hour_ago_does_not_make_a_step_by_hand_a_correction(
+    time_source: TimeSource, clock: SimulatedClock, store: Store, tmp_path: Path, synchronised: str, source: str
+) -> None:
+    mark = tmp_path / "synchronized"
+    mark.touch()
+    before = clock.now().timestamp()
+    clock.set_wall(clock.now() + timedelta(hours=1))
+    at = clock.now().timestamp() if synchronised == "now" else before
+    os.utime(mark, (at, at))
+    time_source.tick()
+    assert entries(store, "clock/1")[0].fields["source"] == source
+
+
+def test_those_who_remember_times_hear_of_a_step(store: Store, clock: SimulatedClock, tmp_path: Path) -> None:
+    heard: list[timedelta] = []
+    commits = Commits(store, clock, at_once=True)
+    time_source = TimeSource(clock, commits, ntp_mark=tmp_path / "none", stepped=heard.append)
+    clock.set_wall(clock.now() - timedelta(minutes=7))
+    time_source.on_stamped(fix(clock, 0.0))
+    assert heard == [timedelta(minutes=-7)]
+
+
 def test_a_drift_below_two_seconds_is_none(time_source: TimeSource, clock: SimulatedClock, store: Store) -> None:
     clock.set_wall(clock.now() + timedelta(seconds=1.5))
     time_source.tick()
@@ -104,6 +138,20 @@ def test_coming_going_and_failing_are_entries_once(store: Store, clock: Simulate
     assert [entry["event"] for entry in found] == ["attached", "fault", "lost", "attached"]
     assert found[1]["facts"]["code"] == "device_unreadable"
     assert all(entry["device"] == "ecg-1" for entry in found)
+
+
+def test_what_the_hardware_says_it_is_stands_in_the_journal(store: Store, clock: SimulatedClock) -> None:
+    plug = Plug(store, clock)
+    plug.events.serial_of = {"ecg-1": "00:1A:7D:DA:71:13"}.get
+    plug.say(Link.CONNECTED, for_s=4)
+    plug.say(Link.LOST, for_s=4)
+    attached, lost = (entry.fields["facts"] for entry in entries(store, "device_event/1"))
+    assert attached["serial"] == "00:1A:7D:DA:71:13"
+    assert "serial" not in lost
+
+
+def test_a_port_without_usb_behind_it_has_no_serial_number(tmp_path: Path) -> None:
+    assert usb_serial(str(tmp_path / "ecg")) is None
 
 
 def test_a_loose_plug_does_not_fill_the_journal(store: Store, clock: SimulatedClock) -> None:

@@ -6,24 +6,36 @@ import asyncio
 import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from devices.clock import SimulatedClock
 from devices.errors import AskPerson
-from devices.readings import Position
+from devices.readings import Position, Stamped
 from sync.areas import Village
 from sync.identifiers import Identifiers
-from sync.presence import LOCAL, stays
+from sync.notes import ED25519_COSIGNATURE, Checkpoint, Note, SeedSigner, cosign
+from sync.presence import LOCAL, Fix, stays
 from sync.records import Draft, read_entry
 from sync.store import Store
-from sync.tracks import fixes_of_track
+from sync.tracks import fixes_of_track, track_of
+from sync.visit_proof import evidence_of_visit
 from tests.vehicle.conftest import FAR, MORNING, NEAR, ROAD, at_place, counting_bytes, open_store
 from vehicle.clinic.staff import Person
 from vehicle.commits import Commits
-from vehicle.patrol.position import Patrol
-from vehicle.patrol.visits import CrewMissing, NoVisitOpen, UnknownVillage, VisitAlreadyOpen, Visits
+from vehicle.patrol.position import Beside, Patrol
+from vehicle.patrol.visits import (
+    CrewMissing,
+    NotVillageDoctor,
+    NoVisitOpen,
+    OutreachRefused,
+    UnknownVillage,
+    VisitAlreadyOpen,
+    Visits,
+)
+from vehicle.time_source import TimeSource
 
 STAFF = [Person("zhou.min", "周敏", "village_doctor"), Person("zhao.hai", "赵海", "driver")]
 NEAR_CODE, FAR_CODE = "510199201201", "510199201202"
@@ -55,6 +67,10 @@ class Van:
         )
         self.visits.restore()
 
+    def stepped(self, by: timedelta) -> None:
+        self.patrol.clock_stepped(by)
+        self.visits.clock_stepped(by)
+
     def stand(self, place: tuple[float, float], minutes: float, every_s: float = 10.0) -> None:
         """Stand there; coming from elsewhere takes two minutes before, in a tunnel."""
         if self.at != place and self.at is not None:
@@ -73,6 +89,17 @@ class Van:
     def entries(self, kind: str) -> list:
         found = (self.entry(n) for n in range(self.store.size()))
         return [entry for entry in found if entry.kind == kind]
+
+
+def a_receipt(store: Store, clock: SimulatedClock) -> bytes:
+    """The county's cosignature over what the journal holds now, stored as ``sync.receipts`` does."""
+    size = store.size()
+    text = Checkpoint(store.origin, size, store.root(size)).text()
+    county = SeedSigner("county.qingyu.example", b"c" * 32, ED25519_COSIGNATURE)
+    note = bytes(Note(text, ()).signed_also([cosign(text, county, clock.now())]))
+    row = (size, note, clock.now().isoformat())
+    store.transact(lambda db: db.execute("INSERT INTO receipts (size, note, cosigned_at) VALUES (?, ?, ?)", row))
+    return note
 
 
 @pytest.fixture
@@ -130,13 +157,117 @@ async def test_track_entries_every_five_minutes_with_a_point_every_ten_seconds(v
     assert sum(points) == 120
 
 
-def test_without_a_position_there_is_a_hole_and_no_entry(van: Van) -> None:
+def test_without_a_position_the_track_says_so_every_half_minute(van: Van) -> None:
     for _ in range(400):
         van.clock.advance(1)
         van.patrol.on_position(Position(None, None, None, 0), van.clock.now())
     van.patrol.flush()
-    assert van.entries("track/1") == []
+    points = [point for entry in van.entries("track/1") for point in track_of(entry.fields).points]
+    assert len(points) == 14
+    assert not any(isinstance(point, Fix) for point in points)
     assert not van.patrol.has_fix
+
+
+def test_the_track_is_the_heartbeat_of_a_van_whose_receiver_is_silent(van: Van) -> None:
+    for _ in range(90):
+        van.clock.advance(10)
+        van.patrol.tick()
+    tracks = [track_of(entry.fields) for entry in van.entries("track/1")]
+    assert len(tracks) == 2
+    starts = [track.points[0].at for track in tracks]
+    ends = [track.points[-1].at for track in tracks]
+    assert all((after - before).total_seconds() <= 30 for before, after in zip(ends, starts[1:], strict=False))
+
+
+def test_the_track_has_what_else_the_van_knows(van: Van) -> None:
+    metres = iter(range(48_000, 60_000))
+    van.patrol.beside = Beside(lambda: next(metres), lambda: ["460-00-1A2B-3C4D5E6"], lambda: True)
+    for spoofed in (False, True, False):
+        van.clock.advance(10)
+        van.patrol.on_position(replace(at_place(NEAR), spoofing=spoofed, jamming=False), van.clock.now())
+    van.patrol.flush()
+    [entry] = van.entries("track/1")
+    track = track_of(entry.fields)
+    assert (track.odometer_m, track.odometer_end_m, track.ignition) == (48_000, 48_002, True)
+    assert (track.cells, track.flags) == (("460-00-1A2B-3C4D5E6",), ("spoofing",))
+    assert [fix.spoof for fix in track.fixes] == [False, True, False]
+
+
+async def test_a_clock_that_is_put_right_loses_no_time_and_gains_none(van: Van) -> None:
+    """The county, which moves what was written before, and the van come to the same dwell."""
+    time_source = TimeSource(van.clock, Commits(van.store, van.clock, at_once=True), stepped=van.stepped)
+    van.stand(NEAR, 60)
+    await van.visits.start(NEAR_CODE, ["zhou.min", "zhao.hai"], by="zhou.min")
+    van.clock.set_wall(van.clock.now() + timedelta(minutes=30))
+    position = replace(at_place(NEAR), gnss_at=van.clock.now())
+    time_source.on_stamped(Stamped("gnss-1", "nmea_gnss", van.clock.now(), van.clock.monotonic_s(), position))
+    van.stand(NEAR, 200)
+    dwell_s = van.visits.current().dwell_s
+    assert dwell_s == pytest.approx(260 * 60, abs=15)
+    await van.visits.end(by="zhou.min")
+    journal = [van.entry(n) for n in range(van.store.size())]
+    [visit] = [entry.fields["visit_id"] for entry in journal if entry.kind == "visit_opened/1"]
+    evidence = evidence_of_visit(visit, journal, (), van.villages)
+    assert evidence.dwell_s == pytest.approx(dwell_s, abs=15)
+    assert (evidence.review, evidence.flags) == ((), ("clock_corrected",))
+
+
+async def test_who_is_on_duty_is_told_again_on_arriving(van: Van) -> None:
+    van.stand(ROAD, 5)
+    await van.visits.start(NEAR_CODE, ["zhou.min", "zhao.hai"], by="zhou.min")
+    van.stand(NEAR, 10)
+    assert [(entry.fields["person"], entry.fields["on"]) for entry in van.entries("duty/1")] == [
+        ("zhou.min", True),
+        ("zhao.hai", True),
+    ]
+    await van.visits.end(by="zhou.min")
+    [visit] = [entry.fields["visit_id"] for entry in van.entries("visit_opened/1")]
+    journal = [van.entry(n) for n in range(van.store.size())]
+    staff = evidence_of_visit(visit, journal, (), van.villages).staff
+    assert {person for person, _ in staff} == {"zhou.min", "zhao.hai"}
+
+
+async def test_the_village_doctor_confirms(van: Van) -> None:
+    with pytest.raises(NoVisitOpen):
+        await van.visits.confirm(STAFF[0])
+    van.stand(NEAR, 5)
+    await van.visits.start(NEAR_CODE, ["zhou.min", "zhao.hai"], by="zhou.min")
+    with pytest.raises(NotVillageDoctor):
+        await van.visits.confirm(STAFF[1])
+    await van.visits.confirm(STAFF[0])
+    [entry] = van.entries("village_confirmed/1")
+    assert (entry.by, entry.fields["village"], entry.fields["means"]) == ("zhou.min", NEAR_CODE, "pin")
+    assert van.visits.current().confirmed_by == "周敏"
+
+
+async def test_an_outreach_is_recorded(van: Van) -> None:
+    with pytest.raises(NoVisitOpen):
+        await van.visits.record_outreach("健康讲座", 30, by="zhou.min")
+    van.stand(NEAR, 5)
+    await van.visits.start(NEAR_CODE, ["zhou.min"], by="zhou.min")
+    for what, people in (("x", None), ("健" * 61, None), ("健康讲座", 0), ("健康讲座", 10_000)):
+        with pytest.raises(OutreachRefused):
+            await van.visits.record_outreach(what, people, by="zhou.min")
+    await van.visits.record_outreach(" 健康 讲座 ", 30, by="zhou.min")
+    await van.visits.record_outreach("入户", None, by="zhou.min")
+    assert van.visits.current().outreach == (("健康 讲座", 30), ("入户", None))
+    again = Van(van.store, van.clock, van.villages)
+    assert again.visits.current().outreach == (("健康 讲座", 30), ("入户", None))
+    assert again.visits.current().confirmed_by is None
+
+
+async def test_a_visit_names_the_newest_receipt(van: Van) -> None:
+    van.stand(NEAR, 5)
+    await van.visits.start(NEAR_CODE, ["zhou.min"], by="zhou.min")
+    assert van.entries("anchor/1") == []
+    await van.visits.end(by="zhou.min")
+    receipt = a_receipt(van.store, van.clock)
+    await van.visits.start(NEAR_CODE, ["zhou.min"], by="zhou.min")
+    [anchor] = van.entries("anchor/1")
+    assert anchor.fields["receipt_sha256"] == sha256(receipt).hexdigest()
+    await van.visits.end(by="zhou.min")
+    await van.visits.start(NEAR_CODE, ["zhou.min"], by="zhou.min")
+    assert len(van.entries("anchor/1")) == 1
 
 
 def test_points_are_written_even_when_the_receiver_falls_silent(van: Van) -> None:

@@ -17,7 +17,7 @@ from devices.clock import Clock
 from devices.errors import AskPerson, XunzhenError
 from devices.events import emit
 from devices.readings import IdentityCard, Stamped
-from sync.records import Draft, parse_time
+from sync.records import Draft, format_time, parse_time
 from vehicle.clinic.people import PatientView, People
 from vehicle.clinic.ports import Ids, Journal, Listenable, Live, Visits
 from vehicle.clinic.staff import Person
@@ -266,7 +266,7 @@ class Encounters:
         return [
             Draft(
                 "encounter_closed/1",
-                {"encounter_id": before.encounter},
+                {"encounter_id": before.encounter, "opened_at": format_time(before.opened_at)},
                 by=by,
                 visit=before.visit,
                 encounter=before.encounter,

@@ -16,10 +16,11 @@ from typing import Any, Protocol
 from devices.clock import Clock
 from devices.errors import AskPerson
 from devices.events import emit
+from sync.anchors import newer_anchor
 from sync.areas import Village
 from sync.canonical import Json
 from sync.presence import Arrived, Fix, Left, local_day
-from sync.records import Draft, format_time, parse_time
+from sync.records import Draft, format_time, parse_time, read_entry
 from sync.tracks import fixes_of_track
 from vehicle.clinic.staff import Person
 from vehicle.commits import Commits
@@ -43,6 +44,14 @@ class UnknownVillage(AskPerson):
 
 class CrewMissing(AskPerson):
     code = "crew_missing"
+
+
+class NotVillageDoctor(AskPerson):
+    code = "not_village_doctor"
+
+
+class OutreachRefused(AskPerson):
+    code = "outreach_refused"
 
 
 class Record(Protocol):
@@ -74,6 +83,10 @@ class VisitView:
     consultations: int
     here: bool = True
     """False while the position does not confirm that the vehicle is in this village."""
+    confirmed_by: str | None = None
+    """Name of the village doctor who has confirmed with a PIN that the vehicle is here."""
+    outreach: tuple[tuple[str, int | None], ...] = ()
+    """(what, about how many people), in order."""
 
 
 @dataclass(slots=True)
@@ -86,6 +99,8 @@ class _Open:
     arrived_at: datetime
     crew: list[Person]
     closing: bool = False
+    confirmed_by: str | None = None
+    outreach: list[tuple[str, int | None]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -118,6 +133,7 @@ class Visits:
     def __post_init__(self) -> None:
         self.patrol.listeners.append(self.on_change)
         self.patrol.visit_of_entries = lambda: self._open.visit if self._open else None
+        self.patrol.village_named = lambda: self._open.village if self._open else None
 
     # what is --------------------------------------------------------------------------------------------------------
 
@@ -139,6 +155,8 @@ class Visits:
             encounters=self._count("encounters", visit.visit),
             consultations=self._count("consultations", visit.visit),
             here=self._is_here(visit),
+            confirmed_by=visit.confirmed_by,
+            outreach=tuple(visit.outreach),
         )
 
     def proposed(self) -> Village | None:
@@ -174,13 +192,50 @@ class Visits:
             here = there is not None and there.code == village_code
             visit = _Open(self.ids.new("visit"), village.code, village.name, village.township, now, now, crew)
             visit.arrived_at = self._arrived_at(visit)
-            await self.record.commit(*self._opening(visit, by, "position" if here else "person"))
+            anchor = newer_anchor(self.record.read)
+            opening = self._opening(visit, by, "position" if here else "person")
+            await self.record.commit(*([anchor] if anchor is not None else []), *opening)
             self._open = visit
             emit("visit_opened", visit=visit.visit, village=visit.village)
             self.tell()
             view = self.current()
             assert view is not None
             return view
+
+    async def confirm(self, person: Person) -> None:
+        """The village doctor, whose PIN was just checked, confirms that the vehicle is in this village.
+
+        :raises NoVisitOpen: nothing to confirm
+        :raises NotVillageDoctor: somebody else
+        """
+        visit = self._open
+        if visit is None or visit.closing:
+            raise NoVisitOpen("no visit is open")
+        if person.role != "village_doctor":
+            raise NotVillageDoctor(f"{person.id} is not a village doctor")
+        fields: dict[str, Json] = {"visit_id": visit.visit, "village": visit.village, "means": "pin"}
+        fields |= {"person": person.id, "name": person.name}
+        await self.record.commit(Draft("village_confirmed/1", fields, by=person.id, visit=visit.visit))
+        visit.confirmed_by = person.name
+        self.tell()
+
+    async def record_outreach(self, what: str, people: int | None, by: str) -> None:
+        """Write down an outreach of this visit: a talk, a round of the houses.
+
+        :raises NoVisitOpen: there is no visit it could belong to
+        :raises OutreachRefused: no words, too many, or an impossible number of people
+        """
+        visit, said = self._open, " ".join(what.split())
+        if visit is None or visit.closing:
+            raise NoVisitOpen("no visit is open")
+        if not 2 <= len(said) <= 60 or (people is not None and not 1 <= people <= 9999):
+            raise OutreachRefused("an outreach is told in 2 to 60 characters, its people from 1 to 9999")
+        fields: dict[str, Json] = {"visit_id": visit.visit, "what": said}
+        if people is not None:
+            fields["people"] = people
+        await self.record.commit(Draft("outreach/1", fields, by=by, visit=visit.visit))
+        visit.outreach.append((said, people))
+        self.tell()
 
     async def end(self, by: str) -> None:
         """Close the open visit; durable when it returns.
@@ -213,6 +268,8 @@ class Visits:
         elif isinstance(change, Arrived):
             if visit.village != change.village.code:  # opened by a person, never confirmed by position
                 self._close_forgotten(visit, 0.0, visit.arrived_at, change.at)
+            else:  # opened on the way: who is on duty is told again, because only what is told in the village counts
+                self.commits.soon(*self._on_duty(visit, True, None))
             self.tell()
         elif visit.village == change.village.code:
             arrived_at = self._from_stay(change.stay.arrived_at)
@@ -230,6 +287,7 @@ class Visits:
         rows = self.record.read("select * from visits where closed_at is null order by opened_at desc limit 1")
         if rows:
             self._open = self._from_row(rows[0])
+            self._read_beside(self._open)
         last = self.record.read("select max(departed_at) as at from visits where closed_at is not null")
         self._earlier_until = parse_time(last[0]["at"]) if last and last[0]["at"] else None
         since = (self._open.arrived_at if self._open else self.clock.now()) - LOOK_BACK
@@ -253,12 +311,12 @@ class Visits:
         self, visit: _Open, dwell_s: float, arrived_at: datetime, departed_at: datetime, by: str | None
     ) -> list[Draft]:
         still_open = self.record.read(
-            "select encounter from encounters where visit = ? and closed_at is null", (visit.visit,)
+            "select encounter, opened_at from encounters where visit = ? and closed_at is null", (visit.visit,)
         )
         drafts = [
             Draft(
                 "encounter_closed/1",
-                {"encounter_id": row["encounter"]},
+                {"encounter_id": row["encounter"], "opened_at": row["opened_at"]},
                 by=by,
                 visit=visit.visit,
                 encounter=row["encounter"],
@@ -272,11 +330,35 @@ class Visits:
             "dwell_s": int(dwell_s),
             "encounters": self._count("encounters", visit.visit),
         }
-        off_duty = [
-            Draft("duty/1", {"visit_id": visit.visit, **_duty(person), "on": False}, by=by, visit=visit.visit)
+        off_duty = self._on_duty(visit, False, by)
+        return [*drafts, *off_duty, Draft("visit_closed/1", fields, by=by, visit=visit.visit)]
+
+    def _on_duty(self, visit: _Open, on: bool, by: str | None) -> list[Draft]:
+        return [
+            Draft("duty/1", {"visit_id": visit.visit, **_duty(person), "on": on}, by=by, visit=visit.visit)
             for person in visit.crew
         ]
-        return [*drafts, *off_duty, Draft("visit_closed/1", fields, by=by, visit=visit.visit)]
+
+    def clock_stepped(self, by: timedelta) -> None:
+        """The wall clock was set by so much: the visit goes on as long as it did."""
+        if self._open is not None:
+            self._open.opened_at += by
+            self._open.arrived_at += by
+        if self._earlier_until is not None:
+            self._earlier_until += by
+
+    def _read_beside(self, visit: _Open) -> None:
+        """After a restart: what was confirmed and done beside the encounters, from the journal."""
+        since = "select max(n) from entries where kind = 'visit_opened/1'"
+        kinds = "('village_confirmed/1', 'outreach/1')"
+        found = self.record.read(f"select n, body from entries where n > ({since}) and kind in {kinds} order by n")
+        for entry in (read_entry(row["body"], row["n"]) for row in found):
+            if entry.fields["visit_id"] != visit.visit:
+                continue
+            if entry.kind == "village_confirmed/1":
+                visit.confirmed_by = entry.fields["name"]
+            else:
+                visit.outreach.append((entry.fields["what"], entry.fields.get("people")))
 
     def _closed(self, visit: _Open, dwell_s: float, departed_at: datetime) -> None:
         stay = self.patrol.presence.stay
@@ -364,4 +446,6 @@ def visit_message(view: VisitView) -> dict[str, Any]:
         "encounters": view.encounters,
         "consultations": view.consultations,
         "here": view.here,
+        "confirmed_by": view.confirmed_by,
+        "outreach": len(view.outreach),
     }

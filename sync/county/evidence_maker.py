@@ -18,10 +18,11 @@ from sync.county.database import Database
 from sync.county.mirror import Mirror
 from sync.county.month_table import JudgedVisit, MonthTables, VillageMonth
 from sync.county.schema import checkpoints, entries, entry_facts, subtrees
+from sync.county.visits import OPEN_FOR
 from sync.coverage import VisitState
 from sync.evidence import Bundle, ClaimedVisit, LogPart, Manifest, Node, NotProven, nodes_for, write_bundle
 from sync.notes import Note, NoteRefused
-from sync.records import read_entry
+from sync.records import format_time, parse_time, read_entry
 from sync.registry_entries import RegistryEntry, RegistryUnreadable, read_registry_entry, registry_origin
 from sync.registry_state import Index, RegistryState, month_key
 from sync.verify.bundle_check import BundleReport, check_bundle
@@ -115,7 +116,8 @@ class EvidenceMaker:
             parts = [self._part(origin, claim.visit) for claim in claims if claim.origin == origin]
             journals[origin] = self._journal(origin, parts)
         try:
-            data = write_bundle(Bundle(manifest, self._registry(manifest, sorted(journals)), journals))
+            named = {judged.case.proof.evidence.named for judged in visits}
+            data = write_bundle(Bundle(manifest, self._registry(manifest, sorted(journals), named), journals))
             report = check_bundle(data, self._policy)
         except (BundleUnreadable, NotProven, RegistryUnreadable) as fault:
             raise EvidenceMissing("not_provable", str(fault)) from None
@@ -137,7 +139,7 @@ class EvidenceMaker:
         return _Part(first, last, frozenset(sizes))
 
     def _range(self, origin: str, visit: str) -> tuple[int, int, int]:
-        """Places of the boot, of the visit's opening and of its end."""
+        """Places of the boot, of the visit's opening and of its end: of one that nobody ended, a day later."""
         of_visit = select(entry_facts).where(entry_facts.c.origin == origin, entry_facts.c.visit == visit)
         by_kind = {row["kind"]: row for row in self._database.rows(of_visit.order_by(entry_facts.c.n.desc()))}
         opened = by_kind.get("visit_opened/1")
@@ -150,9 +152,9 @@ class EvidenceMaker:
         closed = by_kind.get("visit_closed/1")
         if closed is not None:
             return boot["n"], opened["n"], closed["n"]
-        written = entry_facts.c.boot == opened["boot"]
-        last = select(entry_facts.c.n).where(entry_facts.c.origin == origin, written)
-        end = self._database.row(last.order_by(entry_facts.c.n.desc()).limit(1))
+        day_after = format_time(parse_time(opened["at"]) + OPEN_FOR)
+        last = select(entry_facts.c.n).where(entry_facts.c.origin == origin, entry_facts.c.n >= opened["n"])
+        end = self._database.row(last.where(entry_facts.c.at <= day_after).order_by(entry_facts.c.n.desc()).limit(1))
         return boot["n"], opened["n"], end["n"] if end else opened["n"]
 
     def _first_sealed(self, origin: str, visit: str, last: int) -> int:
@@ -202,7 +204,7 @@ class EvidenceMaker:
             shown |= {row["n"]: row["body"] for row in self._database.rows(wanted)}
         return self._log_part(origin, ranges, shown, {size for part in parts for size in part.sizes})
 
-    def _registry(self, manifest: Manifest, origins: Sequence[str]) -> LogPart:
+    def _registry(self, manifest: Manifest, origins: Sequence[str], named: Iterable[str]) -> LogPart:
         """The newest checkpoint that all have cosigned, with the entries that a verdict asks for."""
         origin = registry_origin(self._county)
         size = self._satisfying(checkpoints.c.origin == origin, newest=True)
@@ -210,7 +212,10 @@ class EvidenceMaker:
             raise EvidenceMissing("registry_not_witnessed", "the registry is not cosigned by the province yet")
         shown: dict[int, bytes] = {}
         read = self._reading(origin, shown)
-        RegistryFacts.read(RegistryState(size, Index.read(read(size - 1)), read), manifest, origins)
+        state = RegistryState(size, Index.read(read(size - 1)), read)
+        RegistryFacts.read(state, manifest, origins)
+        for code in named:
+            state.villages_around(code)
         return self._log_part(origin, [(n, n + 1) for n in shown], shown, {size})
 
     def _reading(self, origin: str, shown: dict[int, bytes]) -> Callable[[int], RegistryEntry]:

@@ -124,7 +124,7 @@ def _printed(request: Request, report: VisitReport, evidence: Evidence) -> bytes
         county=county.settings.name,
         evidence=evidence,
         report=report,
-        drawing=visit_map(report, evidence.report.registry.villages),
+        drawing=visit_map(report, evidence.report.registry.around(report.record.village)),
         made_at=county.clock.now(),
     )
     try:

@@ -144,7 +144,7 @@ def _visit(
         claim.visit,
         within,
         hidden,
-        registry.villages,
+        registry.around(opened.fields["village"]),
         registry.rules,
         bracket,
         _decision(claim, registry),

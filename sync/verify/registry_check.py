@@ -20,11 +20,12 @@ from sync.verify.policy import Policy
 class RegistryFacts:
     """What the registry says about one village and month: all that a verdict takes.
 
-    :ivar villages: the village (all its areas in time) and its neighbours
+    :ivar own: the village, all its areas in time, oldest first
     :ivar sealed: what the sealed verdict of the month says about the village; None while it is not sealed
     """
 
-    villages: tuple[Village, ...]
+    state: RegistryState
+    own: tuple[Village, ...]
     rules: Rules
     decisions: Mapping[str, Decision]
     vehicles: Mapping[str, RegisteredVehicle]
@@ -38,12 +39,13 @@ class RegistryFacts:
         :raises NotProven: village_unknown, vehicle_unknown
         """
         month = date.fromisoformat(manifest.month + "-01")
-        villages = state.villages_around(manifest.village)
-        if not villages or villages[0].code != manifest.village:
+        own = tuple(area for area in state.villages_around(manifest.village) if area.code == manifest.village)
+        if not own:
             raise NotProven("village_unknown", f"the registry has no area of village {manifest.village}")
         state.waivers(month)
         return cls(
-            villages,
+            state,
+            own,
             state.rules_of(month),
             state.reviews(month),
             {origin: _vehicle(state, origin) for origin in origins},
@@ -63,10 +65,12 @@ class RegistryView(RegistryFacts):
     county: str
     keys: Mapping[str, tuple[VerifierKey, ...]]
 
-    @property
-    def own(self) -> Village:
-        """The village as it is now."""
-        return [village for village in self.villages if village.code == self.villages[0].code][-1]
+    def around(self, code: str) -> tuple[Village, ...]:
+        """The village that a visit named, and its neighbours. :raises NotProven: registry_entry_missing"""
+        try:
+            return self.state.villages_around(code)
+        except RegistryUnreadable as fault:
+            raise NotProven("registry_entry_missing", str(fault)) from None
 
     def keys_at(self, origin: str, size: int) -> list[VerifierKey]:
         """Keys that sign checkpoints of ``size`` entries. :raises NotProven: key_not_valid_at_size"""
@@ -93,7 +97,7 @@ def check_registry(part: LogPart, manifest: Manifest, origins: Sequence[str], po
         raise NotProven("registry_entry_missing", str(fault)) from None
     keys = {origin: _keys(vehicle) for origin, vehicle in facts.vehicles.items()}
     _refuse_shared(policy, keys)
-    said = (facts.villages, facts.rules, facts.decisions, facts.vehicles, facts.sealed)
+    said = (facts.state, facts.own, facts.rules, facts.decisions, facts.vehicles, facts.sealed)
     return RegistryView(*said, signed, county, keys)
 
 

@@ -33,8 +33,8 @@ def bundle_json(report: BundleReport) -> dict[str, Any]:
         "sha256": report.sha256,
         "county": manifest.county,
         "village": manifest.village,
-        "village_name": registry.own.name,
-        "township": registry.own.township,
+        "village_name": registry.own[-1].name,
+        "township": registry.own[-1].township,
         "month": manifest.month,
         "practice": manifest.practice,
         "counted": report.month.counted,
@@ -89,7 +89,7 @@ def bundle_text(report: BundleReport, t: Words) -> Iterator[str]:
     yield t("invalid" if report.wrong else "valid")
     yield from _table(
         (t("file"), report.sha256),
-        (t("village"), f"{registry.own.name} {manifest.village} ({registry.own.township})"),
+        (t("village"), f"{registry.own[-1].name} {manifest.village} ({registry.own[-1].township})"),
         (t("month"), manifest.month + (f" ({t('practice')})" if manifest.practice else "")),
         ("", t("counted", counted=report.month.counted, wanted=registry.rules.visits_per_month)),
         (t("registry"), _registry(report, t)),

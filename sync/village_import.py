@@ -3,8 +3,8 @@
 A list is read as the villages of today. One that is given without ``valid_from`` and differs from what is in force
 takes over on the day of the import, and what was in force ends the day before, so that no earlier visit is judged
 anew; a village that is no longer in the list ends the day before as well. A ``valid_from`` that the registry has
-already is no news and changes none of this. The first list holds for all time. Whoever knows better writes a new ``valid_from``
-into the list; a code that is given several times is taken as it stands, as its whole history.
+already is no news and changes none of this. The first list holds for all time. Whoever knows better writes a new
+``valid_from`` into the list; a code that is given several times is taken as it stands, as its whole history.
 """
 
 from __future__ import annotations

@@ -166,6 +166,7 @@ witness_logs = Table(
     Column("origin", String(100), primary_key=True),
     Column("size", BigInteger, nullable=False, default=0),
     Column("introduced", BigInteger),
+    Column("witnessed_at", UtcTime),
     Column("claimed_until", UtcTime),
     Column("next_at", UtcTime),
     Column("refused_at", UtcTime),

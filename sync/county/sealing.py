@@ -8,7 +8,7 @@ again, because the comparison is made under the lock of the registry.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import func, select
@@ -31,7 +31,10 @@ from sync.registry_state import RegistryState, Verdict, month_key, sealed_villag
 
 BY = "sealing"
 """Who a verdict is by, in the registry: no person."""
-EVERY_S = 1800.0
+EVERY_S = 60.0
+"""How often it is asked whether a decision, a waiver, a rule or the day has changed anything."""
+ARRIVALS_EVERY = timedelta(minutes=30)
+"""How often what has arrived is looked through: something arrives all the time."""
 LOOK_BACK_MONTHS = 13
 """Sealed months that are compared again with what has arrived since."""
 _PART_BYTES = LARGEST_BODY_BYTES - 10_000
@@ -44,9 +47,11 @@ class Sealing:
         self._tables = tables
         self._clock = clock
         self._seen: tuple[object, ...] = ()
+        self._arrived: tuple[object, ...] = ()
+        self._looked_at = clock.now()
 
     async def run(self) -> None:
-        """Seal what is due, for ever; each half hour, when anything has arrived since."""
+        """Seal what is due, for ever."""
         while True:
             try:
                 await run_in_threadpool(self._seal_anew)
@@ -70,20 +75,16 @@ class Sealing:
         return sealed
 
     def _seal_anew(self) -> None:
-        """``seal_due`` when the day or anything that verdicts are made of is another than last time."""
+        """``seal_due`` when the day or what people say has changed, and now and then for what has arrived."""
+        state, now = self._registry.state().index, self._clock.now()
+        said = (local_day(now), state.rules, state.village_list, state.waivers, state.reviews)
+        if said == self._seen and now - self._looked_at < ARRIVALS_EVERY:
+            return
         read = self._database.row(select(func.sum(logs.c.interpreted).label("sum"), func.count().label("logs")))
-        state = self._registry.state().index
-        now = (
-            self._today(),
-            tuple((read or {}).values()),
-            state.rules,
-            state.village_list,
-            state.waivers,
-            state.reviews,
-        )
-        if now != self._seen:
+        arrived = tuple((read or {}).values())
+        if (said, arrived) != (self._seen, self._arrived):
             self.seal_due()
-            self._seen = now
+        self._seen, self._arrived, self._looked_at = said, arrived, now
 
     def _months(self, practice: bool) -> Iterator[date]:
         """From the first month with a visit on; those that are sealed for long are left alone."""

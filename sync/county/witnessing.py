@@ -110,7 +110,7 @@ class Witnessing:
     def status(self) -> WitnessStatus:
         if self._client is None:
             return WitnessStatus(None)
-        row = self._database.row(select(func.max(checkpoints.c.witnessed_at).label("at")))
+        row = self._database.row(select(func.max(witness_logs.c.witnessed_at).label("at")))
         refused = select(witness_logs).where(witness_logs.c.refused_at.is_not(None)).order_by(witness_logs.c.origin)
         return WitnessStatus(
             name=self._client.key.name,
@@ -127,7 +127,7 @@ class Witnessing:
         outcome: dict[str, Any] = {}
         try:
             size = await self._push(client, origin)
-            outcome = {"size": size, "refused_at": None, "reason": None}
+            outcome = {"size": size, "refused_at": None, "reason": None, "witnessed_at": self._clock.now()}
             if not self._reachable:
                 self._reachable = True
                 emit("witness_reached")
@@ -147,6 +147,8 @@ class Witnessing:
         known: int = (await run_in_threadpool(self._row, origin))["size"]
         for _ in range(MOST_ANSWERS):
             size, note = await run_in_threadpool(self._newest, origin)
+            if note is None:
+                return size
             if known > size:
                 raise Contradicted(
                     f"the witness has cosigned {known} entries, the county has {size}: the county's database was set "
@@ -247,9 +249,13 @@ class Witnessing:
         with self._database.write(f"witness {origin}") as connection:
             connection.execute(update(witness_logs).where(witness_logs.c.origin == origin).values(values))
 
-    def _newest(self, origin: str) -> tuple[int, Note]:
-        log = self._mirror.log(origin)
-        note = select(checkpoints.c.note).where(checkpoints.c.origin == origin, checkpoints.c.size == log.mirror_size)
+    def _newest(self, origin: str) -> tuple[int, Note | None]:
+        """The newest cosigned checkpoint that still counts; no note when nothing further does: the key is revoked."""
+        size = self._mirror.log(origin).mirror_size
+        vehicle = None if is_registry(origin) else self._registry.vehicle(origin)
+        if vehicle is not None and vehicle.revoked is not None and vehicle.revoked.size < size:
+            return size, None
+        note = select(checkpoints.c.note).where(checkpoints.c.origin == origin, checkpoints.c.size == size)
         row = self._database.row(note)
         assert row is not None, "what is cosigned has a checkpoint"
-        return log.mirror_size, Note.parse(row["note"])
+        return size, Note.parse(row["note"])

@@ -41,9 +41,13 @@ def clock() -> SimulatedClock:
 
 
 @pytest.fixture
-def open_one(tmp_path: Path, database_url: str, clock: SimulatedClock) -> Iterator[Open]:
-    """Opens the same county again and again, each time as another worker would."""
-    settings = CountySettings(name="青峪县", data=tmp_path / "data", origin=ORIGIN, database=database_url)
+def open_one(request: pytest.FixtureRequest, tmp_path: Path, clock: SimulatedClock) -> Iterator[Open]:
+    """Opens the same county again and again, each time as another worker would.
+
+    On SQLite; on both databases for a test that asks for ``database_url``.
+    """
+    url = request.getfixturevalue("database_url") if "database_url" in request.fixturenames else ""
+    settings = CountySettings(name="青峪县", data=tmp_path / "data", origin=ORIGIN, database=url)
     with ExitStack() as stack:
 
         def open_it() -> County:
@@ -76,7 +80,7 @@ def all_entries(county: County) -> RegistryState:
     return RegistryState.after(county.registry.entries(0, size))
 
 
-def test_every_change_is_signed_by_the_registry_and_cosigned_by_the_county(county: County) -> None:
+def test_every_change_is_signed_by_the_registry_and_cosigned_by_the_county(county: County, database_url: str) -> None:
     registry = county.registry
     registry.import_villages(township(), by="xu.jing")
     registry.set_rules({"days_apart": 7}, by="xu.jing")
@@ -105,7 +109,7 @@ def test_tiles_of_the_registry_are_served_like_those_of_a_vehicle(county: County
     assert tile == b"".join(county.mirror.leaves(county.registry.origin, 0, size))
 
 
-def test_what_one_worker_writes_the_others_see(open_one: Open) -> None:
+def test_what_one_worker_writes_the_others_see(open_one: Open, database_url: str) -> None:
     first, second = open_one(), open_one()
     first.registry.import_villages(township(), by="xu.jing")
     assert len(second.registry.villages()) == 12
@@ -115,7 +119,7 @@ def test_what_one_worker_writes_the_others_see(open_one: Open) -> None:
     assert second.registry.verifier_key == first.registry.verifier_key
 
 
-def test_workers_that_write_at_once_lose_nothing(open_one: Open) -> None:
+def test_workers_that_write_at_once_lose_nothing(open_one: Open, database_url: str) -> None:
     """Each waiver is added to what the month has: a lost update would show as a missing village."""
     workers = [open_one() for _ in range(3)]
     workers[0].registry.import_villages(township(), by="xu.jing")

@@ -31,8 +31,10 @@ TOWNSHIPS = 1
 
 
 @pytest.fixture
-async def founded(tmp_path: Path, database_url: str) -> AsyncIterator[Founded]:
-    founded = Founded(tmp_path, SimulatedClock(at(9, 1, 8)), database_url)
+async def founded(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Founded]:
+    """On SQLite; on both databases for a test that asks for ``database_url``."""
+    url = request.getfixturevalue("database_url") if "database_url" in request.fixturenames else ""
+    founded = Founded(tmp_path, SimulatedClock(at(9, 1, 8)), url)
     yield founded
     founded.close()
 
@@ -101,7 +103,7 @@ async def test_a_month_is_sealed_ten_days_after_its_end_and_once(founded: Founde
     assert verdict.villages[founded.villages[2].code].visits == ()
 
 
-async def test_what_arrives_later_makes_a_new_verdict_that_names_the_old(founded: Founded) -> None:
+async def test_what_arrives_later_makes_a_new_verdict_that_names_the_old(founded: Founded, database_url: str) -> None:
     """A van that was without a network for weeks brings a visit of September on the eleventh of October."""
     late = founded.van("van-09")
     late.visit(founded.villages[2], at(9, 15, 8))
@@ -129,7 +131,7 @@ async def test_what_arrives_later_makes_a_new_verdict_that_names_the_old(founded
     assert "Sealed 2026-10-12, corrected since" in page
 
 
-async def test_of_several_workers_exactly_one_seals(founded: Founded, workers: list[County]) -> None:
+async def test_of_several_workers_exactly_one_seals(founded: Founded, workers: list[County], database_url: str) -> None:
     await september(founded)
     set_clock(founded, 10, 11)
     with ThreadPoolExecutor(3) as pool:
@@ -208,6 +210,25 @@ async def test_it_goes_on_by_itself(founded: Founded) -> None:
     finally:
         running.cancel()
     assert verdicts(founded)[0].at - at(10, 11, 0) < timedelta(days=2)
+
+
+async def test_what_a_person_says_about_a_sealed_month_shows_within_a_minute(founded: Founded) -> None:
+    await september(founded)
+    set_clock(founded, 10, 11)
+    running = asyncio.create_task(founded.county.sealing.run())
+    try:
+        while not verdicts(founded):
+            founded.clock.advance(1)
+            await asyncio.sleep(0.005)
+        founded.county.registry.waive(founded.villages[5].code, "2026-09", "大雪封路", by="xu.jing")
+        asked_at = founded.clock.now()
+        while len(verdicts(founded)) < 2:
+            founded.clock.advance(5)
+            await asyncio.sleep(0.01)
+    finally:
+        running.cancel()
+    assert verdicts(founded)[1].at - asked_at < timedelta(minutes=10)
+    assert state_of(founded, 5) == (MonthState.WAIVED, 0)
 
 
 def test_sealing_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,8 +71,10 @@ class Province:
 
 
 @pytest.fixture
-def founded(tmp_path: Path, database_url: str) -> Iterator[Founded]:
-    founded = Founded(tmp_path, SimulatedClock(at(9, 8, 8)), database_url)
+def founded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Founded]:
+    """On SQLite; on both databases for a test that asks for ``database_url``."""
+    url = request.getfixturevalue("database_url") if "database_url" in request.fixturenames else ""
+    founded = Founded(tmp_path, SimulatedClock(at(9, 8, 8)), url)
     yield founded
     founded.close()
 
@@ -110,7 +112,7 @@ def witnessed(founded: Founded, origin: str) -> list[int]:
 
 
 async def test_a_delivery_carries_three_signatures(
-    founded: Founded, province: Province, pusher: Witnessing, van: Van
+    founded: Founded, province: Province, pusher: Witnessing, van: Van, database_url: str
 ) -> None:
     await van.deliver()
     assert await pusher.push_due() == 2
@@ -185,6 +187,22 @@ async def test_a_new_key_of_a_vehicle_is_shown_to_the_witness(
     assert province.sizes()[van.signer.name] > size
 
 
+async def test_a_key_revoked_below_what_was_delivered_is_no_contradiction(
+    founded: Founded, province: Province, pusher: Witnessing, van: Van
+) -> None:
+    """The county decides that less counts than it has; the witness has nothing further to sign."""
+    await van.deliver()
+    await pusher.push_due()
+    van.restart()
+    await van.deliver()
+    before = province.sizes()[van.signer.name]
+    founded.county.fleet.revoke(van.signer.name, "失窃", before, "xu.jing")
+    await pusher.push_due()
+    status = pusher.status()
+    assert (status.contradictions, status.waiting) == ((), 0)
+    assert province.sizes()[van.signer.name] == before
+
+
 def _enter(founded: Founded, keys: list[dict[str, Any]], until: int) -> None:
     keys[0]["until_size"] = until
     fields = {"origin": "van-07.qingyu.example", "vehicle": "van-07", "plate": "", "keys": keys}
@@ -198,7 +216,7 @@ def _sign_as(van: Van, signer: SeedSigner) -> None:
 
 
 async def test_several_workers_push_each_log_once(
-    founded: Founded, province: Province, pusher: Witnessing, van: Van
+    founded: Founded, province: Province, pusher: Witnessing, van: Van, database_url: str
 ) -> None:
     await van.deliver()
     await pusher.push_due()
@@ -283,7 +301,7 @@ async def test_a_smaller_log_than_the_witness_has_is_called_set_back(
 
 
 async def test_what_the_witness_refuses_is_asked_again_after_an_hour(
-    founded: Founded, province: Province, van: Van, tmp_path: Path
+    founded: Founded, province: Province, van: Van, tmp_path: Path, database_url: str
 ) -> None:
     """A province that does not know the county yet: 404, until somebody has entered its key."""
     stranger = Ledger(tmp_path / "other.db", (), PROVINCE, founded.clock)

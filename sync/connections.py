@@ -25,6 +25,8 @@ LOWER_EFFORT = 0b000001 << 2
 ABANDON_AFTER_MS = 12_000
 """Unacknowledged for so long (RFC 5482 user timeout), a connection is given up: the address has changed, or the NAT
 between has forgotten us, and a new connection gets through at once."""
+TCP_RTO_MAX_MS, LONGEST_RTO_MS = 44, 1000
+"""Linux 6.15 and later: after a silence the next try comes within a second, not after as long again as it lasted."""
 IDLE_S = 60.0
 """An idle connection is kept for the next record: a handshake less. Shorter than ``sync.wire.KEEP_ALIVE_S``."""
 _FLOOR_FOR_S = 600.0
@@ -62,11 +64,14 @@ class MeasuringTransport(httpx.AsyncHTTPTransport):
     """The network as ``httpx`` uses it; after each answer ``measured`` hears what TCP knows of its connection."""
 
     def __init__(self, measured: Measured, options: tuple[tuple[int, int, int], ...] = ()) -> None:
-        abandon = (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, ABANDON_AFTER_MS)
+        patience = (
+            (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, ABANDON_AFTER_MS),
+            (socket.IPPROTO_TCP, TCP_RTO_MAX_MS, LONGEST_RTO_MS),
+        )
         super().__init__(
             trust_env=False,
             limits=httpx.Limits(max_connections=8, max_keepalive_connections=8, keepalive_expiry=IDLE_S),
-            socket_options=[abandon, *options],
+            socket_options=[option for option in (*patience, *options) if _known(option)],
         )
         self.measured = measured
 
@@ -103,6 +108,16 @@ class BulkTransport(MeasuringTransport):
             size = send_buffer_bytes(info.sent_bytes_s, self.measured.empty_rtt_ms)
             if size is not None:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+
+
+def _known(option: tuple[int, int, int]) -> bool:
+    """Whether this kernel takes the option."""
+    with socket.socket() as probe:
+        try:
+            probe.setsockopt(*option)
+        except OSError:
+            return False
+    return True
 
 
 def send_buffer_bytes(rate_bytes_s: float, empty_rtt_ms: float | None) -> int | None:

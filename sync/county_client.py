@@ -28,6 +28,10 @@ from sync.settings_file import SettingsRefused
 LONGEST_RETRY_AFTER_S = 3600.0
 LARGEST_ANSWER_BYTES = 256 * 1024
 """More than any answer of a county has; what sends more is none."""
+STALE_WITHIN_S = 0.3
+"""An idle connection that broke while nobody spoke shows it as soon as it is used: ask again at once, on another."""
+MOST_STALE = 2
+_STALE = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 T = TypeVar("T")
 _ANSWERS = frozenset({200, 201, 202, 204, 409})
 _REFUSALS = frozenset({400, 401, 403, 404, 413, 415, 422})
@@ -223,13 +227,15 @@ class CountyClient:
         stamp = self._clock.now() + self._stamp_offset
         signed = await asyncio.to_thread(signature_headers, self._signer, method, path, body, stamp)
         http, fields = self._bulk if bulk else self._urgent, {**headers, **signed}
-        try:
+        for left in reversed(range(1 + MOST_STALE)):
+            began_s = self._clock.monotonic_s()
             try:
                 return await _ask(http, method, path, body, fields)
-            except httpx.RemoteProtocolError:  # the idle connection was closed as we spoke; asking twice harms nothing
-                return await _ask(http, method, path, body, fields)
-        except httpx.RequestError as fault:
-            raise CountyUnreachable(f"{type(fault).__name__}: {fault}") from fault
+            except httpx.RequestError as fault:
+                stale = isinstance(fault, _STALE) and self._clock.monotonic_s() - began_s < STALE_WITHIN_S
+                if not (stale and left):
+                    raise CountyUnreachable(f"{type(fault).__name__}: {fault}") from fault
+        raise AssertionError("the last try returns or raises")
 
     def _learn_time(self, answer: Answer) -> bool:
         """Whether the county's clock differs so much that a request with its time deserves another try."""

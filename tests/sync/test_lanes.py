@@ -352,3 +352,10 @@ async def test_answer_without_end_is_no_answer(van: Van) -> None:
     assert not delivered.complete
     assert van.store.waiting().entries == 2
     assert van.uploader.status().parked == []
+
+
+async def test_stale_connections_are_left_at_once(van: Van) -> None:
+    van.store.commit_now(reading(1))
+    van.county.faults.extend(["cut_body", "cut_body"])
+    assert (await van.uploader.deliver_now()).complete
+    assert van.uploader.status().online

@@ -6,22 +6,21 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 
 import httpx
 from fastapi import FastAPI
 
 from devices.clock import SimulatedClock
+from sync.anchors import newer_anchor
 from sync.areas import METRES_PER_DEGREE, Village
 from sync.county.app import create_county
 from sync.county.evidence_maker import Evidence, EvidenceMaker
 from sync.county.evidence_pages import maker, trusted
 from sync.county.settings import CountySettings, WitnessAddress
 from sync.county.witnessing import Witnessing
-from sync.notes import ED25519_COSIGNATURE, Checkpoint, SeedSigner
+from sync.notes import ED25519_COSIGNATURE, SeedSigner
 from sync.presence import Fix
-from sync.receipts import Receipts
 from sync.records import Draft, format_time
 from sync.tracks import track_fields
 from sync.witness.app import create_witness
@@ -90,6 +89,9 @@ class DayOut:
     """One village on one day, told as it happened; ``run`` lets the van write it in the order of time.
 
     :ivar boots: whether the van is switched on for it
+    :ivar confirms: whether the village doctor does
+    :ivar attaches: whether a meter is there
+    :ivar closes: whether anybody ends the visit
     """
 
     van: Van
@@ -101,6 +103,8 @@ class DayOut:
     stands_in: Village | None = None
     boots: bool = True
     confirms: bool = True
+    attaches: bool = True
+    closes: bool = True
     visit: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -116,10 +120,13 @@ class DayOut:
         self._go_to(begins)
         if self.boots:
             self.van.restart()
-            attached = {"device": "bp-1", "driver": "bluetooth_blood_pressure", "event": "attached"}
-            self._write(Draft("device_event/1", {**attached, "facts": {"serial": "BP-20260007"}}))
+            if self.attaches:
+                attached = {"device": "bp-1", "driver": "bluetooth_blood_pressure", "event": "attached"}
+                self._write(Draft("device_event/1", {**attached, "facts": {"serial": "BP-20260007"}}))
             await self.van.deliver()
-            self._write(self._anchor())
+            anchor = newer_anchor(self.van.store.read)
+            assert anchor is not None, "delivered a moment ago"
+            self._write(anchor)
         for when, drafts in sorted(self._plan(), key=lambda planned: planned[0]):
             self._go_to(when)
             self._write(*drafts)
@@ -135,16 +142,9 @@ class DayOut:
         every = timedelta(minutes=self.minutes) / (self.people + 1)
         for person in range(self.people):
             yield from self._served(self.since + every * (person + 1), chance)
-        yield self.until - timedelta(minutes=1), [self._closed()]
+        if self.closes:
+            yield self.until - timedelta(minutes=1), [self._closed()]
         yield from self._track(chance)
-
-    def _anchor(self) -> Draft:
-        """Names the receipt of this morning, so that the bracket is a day's and not a week's."""
-        receipt = Receipts(self.van.store, self.van.founded.county.verifier_key).last()
-        assert receipt is not None, "delivered a moment ago"
-        checkpoint = Checkpoint.parse(receipt.note.text)
-        named = {"size": receipt.size, "root": checkpoint.root.hex()}
-        return Draft("anchor/1", {**named, "receipt_sha256": sha256(bytes(receipt.note)).hexdigest()})
 
     def _opened(self) -> Draft:
         fields = {"visit_id": self.visit, "village": self.village.code, "village_name": self.village.name}

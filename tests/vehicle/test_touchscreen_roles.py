@@ -28,6 +28,8 @@ EXPECTED = {
     "/today": CREW,
     "/visit/start": CREW,
     "/visit/end": CREW,
+    "/visit/confirm": CREW,
+    "/visit/outreach": CREW,
     "/status": CREW,
     "/status/upload": CREW,
     "/status/screen": CREW,

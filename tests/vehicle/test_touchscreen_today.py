@@ -1,0 +1,102 @@
+"""Today on the touchscreen: the village doctor's confirmation with a PIN of their own, and outreach by three taps."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from touch_bench import PIN, Bench
+
+from devices.clock import SimulatedClock
+from sync.records import Entry, read_entry
+from vehicle.touchscreen.app import create_touchscreen
+
+PLACE = (30.6, 104.0)
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, clock: SimulatedClock) -> AsyncIterator[Bench]:
+    made = Bench(tmp_path, clock)
+    made.stand_at(PLACE)
+    yield made
+    await made.vehicle.stop()
+
+
+@pytest.fixture
+def app(bench: Bench) -> FastAPI:
+    return create_touchscreen(bench.vehicle)
+
+
+async def nurse(app: FastAPI, visiting: bool = True) -> httpx.AsyncClient:
+    """Signed in, with a visit open."""
+    caller = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://van")
+    await caller.post("/sign-in", data={"person": "wu.qian", "pin": PIN["wu.qian"]})
+    if visiting:
+        await caller.post("/visit/start", data={"village": "510199201201", "crew": ["li.wen"]})
+    return caller
+
+
+def entries(bench: Bench, kind: str) -> list[Entry]:
+    store = bench.vehicle.store
+    found = (read_entry(body) for body in store.entries(0, store.size()))
+    return [entry for entry in found if entry.kind == kind]
+
+
+async def test_the_village_doctor_confirms_while_somebody_else_is_signed_in(app: FastAPI, bench: Bench) -> None:
+    caller = await nurse(app)
+    assert "confirm-village" in (await caller.get("/today")).text
+    answer = await caller.post("/visit/confirm", data={"person": "zhou.min", "pin": PIN["zhou.min"]})
+    assert answer.status_code == 303
+    page = (await caller.get("/today")).text
+    assert "村医 周敏 已确认" in page
+    assert "confirm-village" not in page
+    (entry,) = entries(bench, "village_confirmed/1")
+    assert (entry.by, entry.visit) == ("zhou.min", bench.vehicle.visits.current().visit)
+    assert bench.vehicle.staff.signed_in().id == "wu.qian"
+
+
+async def test_a_wrong_pin_is_counted_as_at_sign_in(app: FastAPI, bench: Bench) -> None:
+    caller = await nurse(app)
+    for left in (4, 3, 2, 1, 0):
+        page = (await caller.post("/visit/confirm", data={"person": "zhou.min", "pin": "0000"})).text
+        assert ("data-modal" in page, f"{left} 次" in page) == (True, True)
+    assert bench.vehicle.staff.locked_until("zhou.min") is not None
+    await caller.post("/visit/confirm", data={"person": "zhou.min", "pin": PIN["zhou.min"]})
+    assert entries(bench, "village_confirmed/1") == []
+
+
+@pytest.mark.parametrize("person", ["li.wen", "wu.qian", "nobody"])
+async def test_nobody_but_a_village_doctor_can_confirm(app: FastAPI, bench: Bench, person: str) -> None:
+    caller = await nurse(app)
+    page = await caller.post("/visit/confirm", data={"person": person, "pin": PIN.get(person, "1111")})
+    assert 'data-testid="refused"' in page.text
+    assert entries(bench, "village_confirmed/1") == []
+
+
+async def test_without_a_visit_no_pin_is_asked_for(app: FastAPI, bench: Bench) -> None:
+    caller = await nurse(app, visiting=False)
+    await caller.post("/visit/confirm", data={"person": "zhou.min", "pin": "0000"})
+    assert bench.vehicle.staff.locked_until("zhou.min") is None
+    assert entries(bench, "village_confirmed/1") == []
+
+
+async def test_an_outreach_is_recorded_by_taps(app: FastAPI, bench: Bench) -> None:
+    caller = await nurse(app)
+    await caller.post("/visit/outreach", data={"what": "talk", "people": "30"})
+    await caller.post("/visit/outreach", data={"what": "homes", "people": "0"})
+    said = [entry.fields for entry in entries(bench, "outreach/1")]
+    assert [(one["what"], one.get("people")) for one in said] == [("健康讲座", 30), ("入户走访", None)]
+    assert "宣讲 2 次" in (await caller.get("/today")).text
+
+
+@pytest.mark.parametrize(
+    "form", [{"what": "dance"}, {}, {"what": "talk", "people": "-1"}, {"what": "talk", "people": "x"}]
+)
+async def test_what_is_no_outreach_is_refused(app: FastAPI, bench: Bench, form: dict[str, str]) -> None:
+    caller = await nurse(app)
+    answer = await caller.post("/visit/outreach", data=form)
+    assert answer.status_code >= 400 or "没有记下" in (await caller.get("/today")).text
+    assert entries(bench, "outreach/1") == []

@@ -125,8 +125,8 @@ class DayOut:
                 self._write(Draft("device_event/1", {**attached, "facts": {"serial": "BP-20260007"}}))
             await self.van.deliver()
             anchor = newer_anchor(self.van.store.read)
-            assert anchor is not None, "delivered a moment ago"
-            self._write(anchor)
+            if anchor is not None:
+                self._write(anchor)
         for when, drafts in sorted(self._plan(), key=lambda planned: planned[0]):
             self._go_to(when)
             self._write(*drafts)

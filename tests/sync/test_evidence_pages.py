@@ -194,12 +194,10 @@ def drawn(sheet: bytes, folder: Path, dpi: int) -> Image.Image:
     return Image.open(folder / "sheet.png")
 
 
-@pytest.mark.parametrize("dpi", [150, 300])
-def test_the_code_on_paper_is_the_cosigned_checkpoint(
-    evidence_month: Month, sheet: bytes, tmp_path: Path, dpi: int
-) -> None:
+def test_the_code_on_paper_is_the_cosigned_checkpoint(evidence_month: Month, sheet: bytes, tmp_path: Path) -> None:
+    """At the resolution of a fax machine's better days."""
     county, visits = evidence_month
-    (code,) = zxingcpp.read_barcodes(drawn(sheet, tmp_path, dpi))
+    (code,) = zxingcpp.read_barcodes(drawn(sheet, tmp_path, 150))
     assert code.format == zxingcpp.BarcodeFormat.QRCode
     note = Note.parse(code.bytes)
     keys = [county.vans["van-07"].signer.verifier_key(), county.county.verifier_key, PROVINCE.verifier_key()]
@@ -228,7 +226,7 @@ def test_the_sheet_says_what_the_evidence_says(evidence_month: Month, sheet: byt
         assert word in text
 
 
-@pytest.mark.parametrize("name", ["short", "few staff", "too close", "rival"])
+@pytest.mark.parametrize("name", ["short", "too close"])
 async def test_visits_that_do_not_count_have_a_sheet_of_one_page_too(evidence_month: Month, name: str) -> None:
     county, visits = evidence_month
     async with aclosing(await county.signed_in("xu.jing")) as client:

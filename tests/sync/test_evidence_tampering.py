@@ -167,7 +167,7 @@ def test_without_the_county_s_cosigner_there_is_no_time(case: Case) -> None:
 # any byte, and any hiding ---------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_changed_byte_of_any_member_proves_nothing_more(case: Case, data: st.DataObject) -> None:
     members = read_members(write_bundle(case.bundle))

@@ -89,7 +89,7 @@ async def entry_bundle(request: Request, origin: str, path: str) -> Response:
     county: County = request.app.state.county
     caller = request.state.caller
     if caller.role == "administrator" and not is_registry(origin):
-        return _refused(request, Refused(404, "no such entries for an administrator: those of vehicles are the auditor's"))
+        return _refused(request, Refused(404, "entries of vehicles are for the auditor"))
     if caller.role == "vehicle":
         _of(request, origin)
     else:

@@ -15,7 +15,14 @@ from sync.web.access import PUBLIC
 from telemedicine.exchange.app import add_exchange
 from tests.sync.county_month import PASSWORD, PEOPLE, Founded, at
 
-FILL = {"origin": "van-07.qingyu.example", "path": "000", "sha256": "0" * 64, "visit": "v", "consultation": "c", "code": "500103101001"}
+FILL = {
+    "origin": "van-07.qingyu.example",
+    "path": "000",
+    "sha256": "0" * 64,
+    "visit": "v",
+    "consultation": "c",
+    "code": "500103101001",
+}
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ CREWS: dict[str, tuple[Staff, ...]] = {
     "van-09": (
         Staff("luo.wen", "罗文", "doctor", "2580"),
         Staff("ma.lan", "马兰", "nurse", "1357"),
+        Staff("tang.cheng", "唐诚", "village_doctor", "1470"),
     ),
 }
 PLATES = {"van-07": "川A·演07", "van-09": "川A·演09"}

@@ -23,13 +23,26 @@ import httpx
 import numpy as np
 
 from devices.clock import SimulatedClock, SystemClock
-from devices.readings import BloodPressure, Event, Glucose, IdentityCard, Position, PulseOximetry, Samples, Stamped
+from devices.readings import (
+    BloodPressure,
+    DeviceState,
+    Event,
+    Glucose,
+    IdentityCard,
+    Link,
+    Position,
+    PulseOximetry,
+    Samples,
+    Sensor,
+    Stamped,
+)
 from devices.simulators.ecg_source import LEADS, ecg_source
 from sync.areas import Village, read_villages
 from sync.county.app import create_county
 from sync.county.settings import read_county_settings
 from sync.presence import LOCAL
 from vehicle.assembly import Vehicle, assemble
+from vehicle.device_events import SETTLE_S
 from vehicle.settings import read_vehicle_settings
 from xunzhen.demo.home import CREWS, Home, Ports
 from xunzhen.demo.residents import Resident, residents
@@ -39,6 +52,9 @@ DRIVE_S = 22 * 60
 ECG_CHUNK = 25
 ECG_RATE_HZ = 500.0
 UV_PER_COUNT = 1.25
+NOT_CONFIRMED = 2
+"""Which outing, from 0."""
+CUFF = "C8:4B:D6:00:00:2A"
 Place = tuple[float, float]
 """Latitude and longitude in degrees."""
 DEPOT: Place = (31.05, 103.99)
@@ -86,12 +102,17 @@ def _local(day: date, hour: int, minute: int) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class _Outing:
-    """One village in one morning. ``ends``: local hour and minute of leaving."""
+    """One village in one morning.
+
+    :ivar ends: local hour and minute of leaving
+    :ivar confirmed: whether the village doctor confirms; else a reviewer has something to do
+    """
 
     day: date
     village: Village
     people: int
     ends: tuple[int, int] = (12, 18)
+    confirmed: bool = True
 
 
 class _Weeks:
@@ -105,11 +126,13 @@ class _Weeks:
         self._chance = random.Random(f"weeks of {vehicle}")
         self._leader = CREWS[vehicle][0].id
         self._crew = [person.id for person in CREWS[vehicle]]
+        self._doctor = next(person for person in CREWS[vehicle] if person.role == "village_doctor")
         self._ecg = ecg_source(None)
         self._segment = 0
 
     def plan(self, first: date, until: date) -> Iterator[_Outing]:
-        """Four mornings out of five; once the rain ends the visit early, once the road is closed."""
+        """Four mornings out of five; once the rain ends the visit early, once the road is closed, once the village
+        doctor does not confirm."""
         days = [first + timedelta(days=ahead) for ahead in range((until - first).days)]
         working = [day for day in days if day.weekday() < 5]
         out = [day for place, day in enumerate(working) if place % 5 != 4]
@@ -118,7 +141,8 @@ class _Weeks:
             if place == 7:
                 continue
             ends = (10, 25) if place == 4 else (12, 12 + self._chance.randint(0, 25))
-            yield _Outing(day, village, self._chance.randint(7, 12) if place != 4 else 4, ends)
+            people = self._chance.randint(7, 12) if place != 4 else 4
+            yield _Outing(day, village, people, ends, confirmed=place != NOT_CONFIRMED)
 
     def outing(self, van: Vehicle, outing: _Outing) -> Iterator[Step]:
         """Everything of one morning in order of time, done with ``van`` as it was started that day."""
@@ -131,7 +155,9 @@ class _Weeks:
             self._drive(DEPOT, _centre(outing.village), leaves),
             self._stand(outing.village, arrives, ends),
             self._drive(_centre(outing.village), DEPOT, ends),
+            iter([(_local(outing.day, 7, 25), self._plug), (_local(outing.day, 7, 26), self._deliver)]),
             iter([(opened, self._start(outing.village))]),
+            iter([(opened + timedelta(minutes=40), self._confirm)] if outing.confirmed else []),
             self._serve(outing, opened + timedelta(minutes=6), ends - timedelta(minutes=4)),
             iter([(ends - timedelta(minutes=1), self._end), (home_at + timedelta(minutes=5), self._deliver)]),
         ]
@@ -175,6 +201,17 @@ class _Weeks:
             await self._van.visits.start(village.code, self._crew, self._leader)
 
         return start
+
+    async def _plug(self) -> None:
+        """The cuff is switched on and found: its address is what it is known by."""
+        self._van.device_events.serial_of = {"cuff-1": CUFF}.get
+        self._publish("cuff-1", "bluetooth_blood_pressure", DeviceState(Link.CONNECTED, Sensor.OK))
+        self._clock.advance(SETTLE_S)
+        self._van.device_events.tick()
+
+    async def _confirm(self) -> None:
+        """The village doctor types the PIN and confirms."""
+        await self._van.visits.confirm(await self._van.staff.check_pin(self._doctor.id, self._doctor.secret))
 
     async def _end(self) -> None:
         await self._van.visits.end(self._leader)

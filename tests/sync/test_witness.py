@@ -24,6 +24,7 @@ from sync.notes import ED25519_COSIGNATURE, Checkpoint, Note, SeedSigner, Signat
 from sync.registry_entries import RegistryDraft, write_registry_entry
 from sync.settings_file import SettingsRefused
 from sync.wire import AddCheckpoint
+from sync.witness.__main__ import main, open_ledger
 from sync.witness.app import create_witness
 from sync.witness.ledger import Ledger, Refused
 from sync.witness.settings import WitnessedCounty, read_witness_settings
@@ -440,3 +441,24 @@ def test_one_key_in_two_roles_stops_the_witness(tmp_path: Path, clock: Simulated
     same = SeedSigner(WITNESS.name, b"c" * 32, ED25519_COSIGNATURE)
     with pytest.raises(KeyInTwoRoles, match=r"the witness and county\.qingyu\.example have the same key"):
         Ledger(tmp_path / "witness.db", COUNTIES, same, clock)
+
+
+def test_the_command_line_says_what_was_cosigned_and_refused(
+    tmp_path: Path, clock: SimulatedClock, registry: Log, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "witness.toml"
+    file.write_text(toml())
+    assert main(["--settings", str(file), "show-key"]) == 0
+    shown = capsys.readouterr().out.strip()
+    assert shown.startswith("witness.province.example+")
+    ledger = open_ledger(read_witness_settings(file))
+    assert str(ledger.verifier_key) == shown
+    ledger.add_checkpoint(registry.filled(5).asking(0))
+    refused(ledger, Log(REGISTRY).grow(b"other").filled(5).asking(5))
+    ledger.close()
+    assert main(["--settings", str(file), "logs"]) == 0
+    assert capsys.readouterr().out.startswith(f"{REGISTRY.name} 5 ")
+    assert main(["--settings", str(file), "refused", REGISTRY.name]) == 0
+    assert "another root for the same size 5" in capsys.readouterr().out
+    file.write_text(toml(county="rubbish"))
+    assert main(["--settings", str(file), "logs"]) == 2

@@ -24,9 +24,11 @@ check: $(VENV)/.test
 	tsc -p tsconfig.json
 	$(BIN)/python -m pytest -q tests/test_docs.py
 
-# The stand-alone verifier of evidence as one file, build/xunzhen-verify.pyz; any Python 3.11 makes and runs it.
+# The two verifiers of evidence, one file each: build/xunzhen-verify.pyz (any Python 3.11 makes and runs it) and
+# build/xunzhen-verify.html (opens in any browser, offline).
 verifier:
 	@$(PYTHON) -m sync.standalone
+	@$(PYTHON) -m sync.verify_html
 
 bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from devices.events import emit
-from sync import standalone
+from sync import standalone, verify_html
 from sync.county.evidence_maker import Evidence, EvidenceMaker, EvidenceMissing
 from sync.county.evidence_sheet import Printer, PrintingUnavailable, Sheet
 from sync.county.map_view import visit_map
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 ZIP_TYPE = "application/zip"
 PDF_TYPE = "application/pdf"
 VERIFIER_TYPE = "application/x-python-zip-application"
+HTML_TYPE = "text/html; charset=utf-8"
 _STATUS = {"no_visit": 404}
 """HTTP status by the reason why there is no evidence; 409 when it may be there later."""
 
@@ -71,6 +72,14 @@ async def verifier(request: Request) -> Response:
     return Response(body, headers=_attached("xunzhen-verify.pyz"), media_type=VERIFIER_TYPE)
 
 
+@router.get("/verify.html")
+@roles(PUBLIC)
+async def verifier_page(request: Request) -> Response:
+    """To be saved and opened as a file: whoever checks evidence should not need the county's server for it."""
+    body = await run_in_threadpool(_verifier_page)
+    return Response(body, headers=_attached("xunzhen-verify.html"), media_type=HTML_TYPE)
+
+
 @router.get("/policy.txt")
 @roles(PUBLIC)
 async def policy(request: Request) -> Response:
@@ -81,6 +90,11 @@ async def policy(request: Request) -> Response:
 @lru_cache(maxsize=1)
 def _verifier() -> bytes:
     return standalone.build()
+
+
+@lru_cache(maxsize=1)
+def _verifier_page() -> bytes:
+    return verify_html.build()
 
 
 def trusted(county: County) -> str:

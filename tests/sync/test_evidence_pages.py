@@ -19,6 +19,7 @@ import zxingcpp
 from PIL import Image
 
 from devices.clock import SimulatedClock
+from sync import verify_html
 from sync.county.audit import Audit
 from sync.county.evidence_sheet import FONT_PACKAGE, PANGO_PACKAGES
 from sync.evidence import read_bundle
@@ -112,6 +113,17 @@ async def test_buttons_of_the_visit_page(evidence_month: Month) -> None:
         page = (await client.get(f"/county/visits/{visits['first']}")).text
     assert f'href="{url(visits["first"])}"' in page
     assert f'href="{url(visits["first"], "pdf")}"' in page
+    assert 'href="/verify.html"' in page
+
+
+async def test_the_offline_verifier_is_for_everybody_and_opens_as_a_file(evidence_month: Month) -> None:
+    county, _ = evidence_month
+    async with aclosing(county.client()) as client:
+        answer = await client.get("/verify.html")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["content-disposition"] == 'attachment; filename="xunzhen-verify.html"'
+    assert answer.content == verify_html.build()
 
 
 # words when something is missing --------------------------------------------------------------------------------------

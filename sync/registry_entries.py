@@ -14,6 +14,7 @@ An entry is one flat object of canonical JSON: the fields of its kind (``KINDS``
   (``township_code``), as keys are ASCII; ``rules`` is left out where the programme's defaults were in force.
 - ``index/1``: the places of what is in force. Every change closes with one and checkpoints are made after an index
   only, so the last entry of a checkpoint says what is in force, and nobody can show older rules as the present ones.
+  Of verdicts it names those of the newest months, at most 2,400.
 
 ``sync.registry_state`` says what follows from them.
 """

@@ -30,6 +30,8 @@ ReadEntry = Callable[[int], RegistryEntry]
 
 _FULL_BYTES = LARGEST_BODY_BYTES - 10_000
 """What grows by month goes on in a new entry from this size on."""
+MOST_VERDICTS = 2400
+"""That an index names, so that it never grows beyond an entry: four years of fifty townships, ten of twenty."""
 _ONE_MORE_BYTES = 1000
 """A waiver or a decision takes less: reasons have at most 200 letters."""
 
@@ -171,8 +173,16 @@ class Index:
                 return replace(self, vehicles={**self.vehicles, said["origin"]: n})
             case "verdict/1":
                 month = {**self.verdicts.get(said["month"], {}), said["township_code"]: n}
-                return replace(self, verdicts={**self.verdicts, said["month"]: month})
+                return replace(self, verdicts=_newest({**self.verdicts, said["month"]: month}))
         return self
+
+
+def _newest(verdicts: Mapping[str, Mapping[str, int]]) -> dict[str, Mapping[str, int]]:
+    """The months whose verdicts the index still names: the oldest go when there are more than ``MOST_VERDICTS``."""
+    kept = dict(verdicts)
+    while sum(map(len, kept.values())) > MOST_VERDICTS:
+        del kept[min(kept)]
+    return kept
 
 
 def _nothing(n: int) -> RegistryEntry:

@@ -93,10 +93,11 @@ class Sealing:
         if first is None or first["at"] is None:
             return
         today = self._today()
+        named = self._registry.state().index.verdicts
         month = max(local_day(parse_time(first["at"])).replace(day=1), date(2000, 1, 1))
         while month < today.replace(day=1):
             old = month < other_month(today.replace(day=1), -LOOK_BACK_MONTHS)
-            if not (old and self._registry.verdicts(month)):
+            if not (old and named and (month_key(month) < min(named) or month_key(month) in named)):
                 yield month
             month = other_month(month, 1)
 

@@ -355,6 +355,21 @@ def test_a_month_with_very_many_decisions_goes_on_in_further_entries() -> None:
     assert max(len(entry.body) for entry in book.entries) <= 60_000
 
 
+def test_an_index_never_outgrows_an_entry() -> None:
+    """Fifty townships for twelve years: it names the newest months, and always whole ones."""
+    index = Index()
+    fields = {**EXAMPLES["verdict/1"], "villages": {}}
+    for month in range(144):
+        for township in range(50):
+            said = {"month": f"{2026 + month // 12}-{month % 12 + 1:02d}", "township_code": f"5199{township:05d}"}
+            entry = RegistryEntry(10**6 + month * 50 + township, "verdict/1", NOW, "sealing", {**fields, **said}, b"")
+            index = index.after(entry)
+    assert len(write_registry_entry(index.draft(), 9, NOW, "sealing").body) < 50_000
+    assert max(index.verdicts) == "2037-12"
+    assert {len(month) for month in index.verdicts.values()} == {50}
+    assert len(index.verdicts) == 48
+
+
 rules_drawn = st.builds(
     lambda staff, days: {"staff": staff, "provisional_days": days}, st.integers(0, 9), st.integers(0, 30)
 )

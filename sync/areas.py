@@ -153,6 +153,11 @@ class AreaIndex:
         cell = math.floor(latitude_deg / self.CELL_DEG), math.floor(longitude_deg / self.CELL_DEG)
         return self._cells.get(cell, ())
 
+    def clear_deg(self, latitude_deg: float, longitude_deg: float) -> float:
+        """Within this distance, in degrees of latitude or longitude, ``near`` gives the same villages."""
+        up, across = latitude_deg / self.CELL_DEG % 1.0, longitude_deg / self.CELL_DEG % 1.0
+        return min(up, 1.0 - up, across, 1.0 - across) * self.CELL_DEG * 0.99
+
     def _touched(self, village: Village, margin_m: float) -> Iterator[tuple[int, int]]:
         west, south, east, north = village.box
         up = margin_m / METRES_PER_DEGREE

@@ -211,6 +211,8 @@ class Presence:
 
     def feed(self, fix: Fix) -> list[Arrived | Left]:
         """Take the next fix. One that is not valid, or not newer than the last, changes nothing but the flags."""
+        if self._stands_still(fix):
+            return []
         refusal = self._refusal(fix)
         if refusal is not None:
             if refusal and self._stay:
@@ -231,6 +233,24 @@ class Presence:
         else:
             events += self._consider(place, fix)
         return events
+
+    def _stands_still(self, fix: Fix) -> bool:
+        """Whether this is one more valid fix where nothing changes, far from every border; then it has been counted."""
+        parked, stay, last = self._parked, self._stay, self._last
+        village = stay.village if stay is not None else None
+        if parked is None or last is None or parked.current is not village or parked.place is not village:
+            return False
+        if self._change is not None or self._doubt is not None or fix.at >= parked.until:
+            return False
+        step_s = (fix.at - last.at).total_seconds()
+        if fix.spoof or fix.accuracy_m > MAX_ACCURACY_M or fix.satellites < MIN_SATELLITES:
+            return False
+        if not 0.0 < step_s <= MAX_STEP_S or not parked.holds(fix) or _at_most_m(last, fix) > MAX_SPEED_M_S * step_s:
+            return False
+        self._last = fix
+        if stay is not None:
+            stay.step_to(fix)
+        return True
 
     def conceal(self, hole_s: float) -> list[Left]:
         """What was recorded since the last fix is hidden, or the vehicle was not followed before this.
@@ -341,17 +361,31 @@ class Presence:
         if not near:
             return None
         today = self._local_day(fix.at)
-        parked = self._parked
-        if parked is None or not parked.holds(current, near, today, fix):
-            place = self._place_among(near, current, today, fix)
-            self._parked = _parked_at(fix, near, current, today, place) if self._hardly_moved(fix) else None
-            self._before = fix
-            return place
-        return parked.place
+        place = self._place_among(near, current, today, fix)
+        parked, self._before, before = self._parked, fix, self._before
+        if parked is None or parked.current is not current or not parked.holds(fix) or fix.at >= parked.until:
+            hardly_moved = before is not None and _at_most_m(before, fix) < PARKED_M
+            self._parked = self._park(fix, near, current, place) if hardly_moved else None
+        return place
 
-    def _hardly_moved(self, fix: Fix) -> bool:
-        before = self._before
-        return before is not None and _at_most_m(before, fix) < PARKED_M
+    def _park(
+        self, fix: Fix, near: Sequence[Village], current: Village | None, place: Village | None
+    ) -> _Parked | None:
+        """How far it is to the next border, to where one has left, and to villages that are not looked at here; None
+        where more than that decides."""
+        latitude, longitude = fix.latitude_deg, fix.longitude_deg
+        clear_m, inside = inf, 0
+        for village in near:
+            out_m = village.metres_outside(latitude, longitude)
+            inside += out_m == 0.0
+            clear_m = min(clear_m, out_m or village.metres_inside(latitude, longitude))
+        left_m = current.metres_outside(latitude, longitude) if current is not None else 0.0
+        if left_m > BUFFER_M:
+            clear_m = min(clear_m, left_m - BUFFER_M)
+        if 0.0 < left_m <= BUFFER_M or inside > 1 or self._midnight is None:
+            return None  # within the band the accuracy of each fix decides
+        clear_deg = min((clear_m * 0.9 - 1.0) / METRES_PER_DEGREE, self._index.clear_deg(latitude, longitude))
+        return _Parked(latitude, longitude, clear_deg, self._midnight, current, place)
 
     def _place_among(self, near: Sequence[Village], current: Village | None, today: date, fix: Fix) -> Village | None:
         latitude, longitude = fix.latitude_deg, fix.longitude_deg
@@ -392,43 +426,19 @@ class _Parked:
     """Around a position every fix belongs to ``place``: no border and no choice lies there.
 
     :ivar clear_deg: how far, in degrees of latitude and longitude together
+    :ivar until: midnight, when other villages may be in force
     """
 
     latitude_deg: float
     longitude_deg: float
     clear_deg: float
-    near: Sequence[Village]
+    until: datetime
     current: Village | None
-    day: date
     place: Village | None
 
-    def holds(self, current: Village | None, near: Sequence[Village], day: date, fix: Fix) -> bool:
-        if current is not self.current or near is not self.near or day != self.day:
-            return False
-        north = fix.latitude_deg - self.latitude_deg
-        east = fix.longitude_deg - self.longitude_deg
+    def holds(self, fix: Fix) -> bool:
+        north, east = fix.latitude_deg - self.latitude_deg, fix.longitude_deg - self.longitude_deg
         return abs(north) + abs(east) < self.clear_deg
-
-
-def _parked_at(
-    fix: Fix, near: Sequence[Village], current: Village | None, day: date, place: Village | None
-) -> _Parked | None:
-    """How far it is to the next border, or to where one has left; None where more than that decides."""
-    latitude, longitude = fix.latitude_deg, fix.longitude_deg
-    clear_m = inf
-    inside = 0
-    for village in near:
-        out_m = village.metres_outside(latitude, longitude)
-        inside += out_m == 0.0
-        clear_m = min(clear_m, out_m or village.metres_inside(latitude, longitude))
-    left_m = current.metres_outside(latitude, longitude) if current is not None else 0.0
-    if left_m > BUFFER_M:
-        clear_m = min(clear_m, left_m - BUFFER_M)
-    elif left_m:
-        return None  # within the band the accuracy of each fix decides
-    if inside > 1:
-        return None
-    return _Parked(latitude, longitude, (clear_m * 0.9 - 1.0) / METRES_PER_DEGREE, near, current, day, place)
 
 
 def _at_most_m(before: Fix, after: Fix) -> float:

@@ -20,12 +20,12 @@ from sync.verify.policy import Policy
 class RegistryFacts:
     """What the registry says about one village and month: all that a verdict takes.
 
-    :ivar own: the village, all its areas in time, oldest first
+    :ivar areas: the village, all its areas in time, oldest first, and its neighbours
     :ivar sealed: what the sealed verdict of the month says about the village; None while it is not sealed
     """
 
     state: RegistryState
-    own: tuple[Village, ...]
+    areas: tuple[Village, ...]
     rules: Rules
     decisions: Mapping[str, Decision]
     vehicles: Mapping[str, RegisteredVehicle]
@@ -39,13 +39,13 @@ class RegistryFacts:
         :raises NotProven: village_unknown, vehicle_unknown
         """
         month = date.fromisoformat(manifest.month + "-01")
-        own = tuple(area for area in state.villages_around(manifest.village) if area.code == manifest.village)
-        if not own:
+        areas = state.villages_around(manifest.village)
+        if not areas or areas[0].code != manifest.village:
             raise NotProven("village_unknown", f"the registry has no area of village {manifest.village}")
         state.waivers(month)
         return cls(
             state,
-            own,
+            areas,
             state.rules_of(month),
             state.reviews(month),
             {origin: _vehicle(state, origin) for origin in origins},
@@ -65,8 +65,15 @@ class RegistryView(RegistryFacts):
     county: str
     keys: Mapping[str, tuple[VerifierKey, ...]]
 
+    @property
+    def own(self) -> Village:
+        """The village in its newest form."""
+        return [area for area in self.areas if area.code == self.areas[0].code][-1]
+
     def around(self, code: str) -> tuple[Village, ...]:
         """The village that a visit named, and its neighbours. :raises NotProven: registry_entry_missing"""
+        if code == self.areas[0].code:
+            return self.areas
         try:
             return self.state.villages_around(code)
         except RegistryUnreadable as fault:
@@ -97,7 +104,7 @@ def check_registry(part: LogPart, manifest: Manifest, origins: Sequence[str], po
         raise NotProven("registry_entry_missing", str(fault)) from None
     keys = {origin: _keys(vehicle) for origin, vehicle in facts.vehicles.items()}
     _refuse_shared(policy, keys)
-    said = (facts.state, facts.own, facts.rules, facts.decisions, facts.vehicles, facts.sealed)
+    said = (facts.state, facts.areas, facts.rules, facts.decisions, facts.vehicles, facts.sealed)
     return RegistryView(*said, signed, county, keys)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sync.records import format_time
 from sync.verify.bundle_check import BundleReport, CheckedVisit
-from sync.verify.log_audit import LogReport
 from sync.verify.words import Words
+
+if TYPE_CHECKING:
+    from sync.verify.log_audit import LogReport
 
 _CHINA = timezone(timedelta(hours=8))
 
@@ -33,8 +35,8 @@ def bundle_json(report: BundleReport) -> dict[str, Any]:
         "sha256": report.sha256,
         "county": manifest.county,
         "village": manifest.village,
-        "village_name": registry.own[-1].name,
-        "township": registry.own[-1].township,
+        "village_name": registry.own.name,
+        "township": registry.own.township,
         "month": manifest.month,
         "practice": manifest.practice,
         "counted": report.month.counted,
@@ -89,7 +91,7 @@ def bundle_text(report: BundleReport, t: Words) -> Iterator[str]:
     yield t("invalid" if report.wrong else "valid")
     yield from _table(
         (t("file"), report.sha256),
-        (t("village"), f"{registry.own[-1].name} {manifest.village} ({registry.own[-1].township})"),
+        (t("village"), f"{registry.own.name} {manifest.village} ({registry.own.township})"),
         (t("month"), manifest.month + (f" ({t('practice')})" if manifest.practice else "")),
         ("", t("counted", counted=report.month.counted, wanted=registry.rules.visits_per_month)),
         (t("registry"), _registry(report, t)),

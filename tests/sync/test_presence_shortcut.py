@@ -18,7 +18,7 @@ START = datetime(2026, 9, 1, 14, 0, tzinfo=UTC)
 class Thorough(Presence):
     """Works out every fix."""
 
-    def _hardly_moved(self, fix: Fix) -> bool:
+    def _stands_still(self, fix: Fix) -> bool:
         return False
 
 

@@ -161,7 +161,7 @@ function checkVisit(claim, manifest, journal, trust) {
     throw new NotProven('practice_mismatch', `visit ${claim.visit}: practice and the real thing are mixed`);
   }
   const { bracket, sealed } = bracketOf(claim, opened, within, last, journal, trust);
-  const evidence = evidenceOf(claim.visit, within, hidden, trust.facts.areas, [first, last]);
+  const evidence = evidenceOf(claim.visit, within, hidden, trust.facts.areasOf(opened.fields.village), [first, last]);
   const decision = trust.facts.decisions.get(claim.visit);
   const word = decision !== undefined && decision.origin === claim.origin ? decision.decision : null;
   return { proof: proofOf(claim.visit, claim.origin, evidence, trust.facts.rules, bracket, word), shown: within.length, sealed };

@@ -1,4 +1,4 @@
-// Time is checked, not trusted: wall minus monotonic time within each boot (docs/evidence.md, section 8.2). Pure.
+// Time is checked, not trusted: wall minus monotonic time within each boot (docs/evidence.md, section 8.1). Pure.
 
 /** @typedef {import('./entries.js').Entry} Entry */
 /** `by`: milliseconds of the declared step; `offset`: wall minus monotonic time after it.

@@ -1,4 +1,4 @@
-// Does a visit count, and what does the month come to (docs/evidence.md, sections 8.7 to 8.9). Pure.
+// Does a visit count, and what does the month come to (docs/evidence.md, sections 8.5 to 8.7). Pure.
 
 import { compareTexts } from './bytes.js';
 import { WITNESSES } from './witnesses.js';

@@ -14,8 +14,8 @@ import { Area } from './areas.js';
  * @typedef {{origin: string, plate: string, keys: KeyRange[], revoked: number | undefined}} Vehicle
  */
 /** @typedef {{version: number, visits_per_month: number, days_apart: number, dwell_s: number, staff: number, doctors: number, encounters: number, witnesses: number, provisional_days: number, doctor_roles: string[]}} Rules */
-/** `named`: the village as it is now. `sealed`: what the sealed verdict says of it.
- * @typedef {{areas: Area[], rules: Rules, decisions: Map<string, Decision>, vehicles: Map<string, Vehicle>, sealed: any, named: import('./canonical.js').Fields}} RegistryFacts
+/** `areasOf`: the list of villages of a visit to a village. `named`: the village as it is now. `sealed`: what the sealed verdict says.
+ * @typedef {{areasOf: (village: string) => Area[], rules: Rules, decisions: Map<string, Decision>, vehicles: Map<string, Vehicle>, sealed: any, named: import('./canonical.js').Fields}} RegistryFacts
  */
 
 const COMMON = fieldTypes('kind:text n:place at:time by:text');
@@ -96,7 +96,8 @@ export class Registry {
     for (const origin of origins) vehicles.set(origin, this.#vehicle(origin));
     const sealed = this.#sealed(village, month, practice);
     const current = own.filter((said) => said.code === village).pop() ?? own[0];
-    return { areas: own.map((said) => new Area(said)), rules, decisions, vehicles, sealed, named: current };
+    const areasOf = (/** @type {string} */ code) => this.#villages(code).map((said) => new Area(said));
+    return { areasOf, rules, decisions, vehicles, sealed, named: current };
   }
 
   /** @param {string} list @param {string} name @returns {number | undefined} */

@@ -1,4 +1,4 @@
-// Tracks: `track/1` entries as points with corrected times (docs/evidence.md, section 8.3). Pure.
+// Tracks: `track/1` entries as points with corrected times (docs/evidence.md, section 8.2). Pure.
 
 import { EARLIEST_MS, LATEST_MS } from './calendar.js';
 import { largest, smallest } from './clock.js';

@@ -1,4 +1,4 @@
-// What else than the position says that the vehicle was there (docs/evidence.md, section 8.6). Pure.
+// What else than the position says that the vehicle was there (docs/evidence.md, section 8.5). Pure.
 
 import { distance_m } from './areas.js';
 import { BUFFER_M, MAX_ACCURACY_M } from './presence.js';

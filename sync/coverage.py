@@ -7,7 +7,6 @@ administrative village at least 2 counted visits a calendar month (Asia/Shanghai
 
 from __future__ import annotations
 
-import calendar
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
@@ -344,7 +343,7 @@ def month_of(text: str) -> date:
 
 
 def end_of_month(month: date) -> date:
-    return month.replace(day=calendar.monthrange(month.year, month.month)[1])
+    return other_month(month, 1) - timedelta(days=1)
 
 
 def other_month(month: date, months: int) -> date:

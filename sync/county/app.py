@@ -33,6 +33,7 @@ from sync.county.pages import router as page_router
 from sync.county.refusals import answer_refusals
 from sync.county.registry import Registry
 from sync.county.registry_pages import router as registry_router
+from sync.county.review_pages import router as review_router
 from sync.county.schema import metadata
 from sync.county.sealing import Sealing
 from sync.county.settings import CountySettings
@@ -160,6 +161,7 @@ def create_county(
     app.include_router(evidence_router)
     app.include_router(fleet_router)
     app.include_router(registry_router)
+    app.include_router(review_router)
     county.pages.mount(app, HERE / "static")
     app.add_middleware(BodyLimits)
     answer_refusals(app)

@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 
 from devices.clock import SimulatedClock
+from sync.county.evidence_maker import EvidenceMissing
 from sync.coverage import VisitState
 from sync.key_statements import KeyChange
 from sync.notes import SeedSigner
 from sync.records import Draft
 from sync.verify.bundle_check import CheckedVisit, check_bundle
 from sync.verify.policy import Policy
+from sync.verify.report import bundle_text
+from sync.verify.words import Words
 from tests.sync.county_month import TOWNSHIP, at
 from tests.sync.evidence_county import MONTH, DayOut, EvidenceCounty, begun
 
@@ -43,7 +46,7 @@ async def test_a_person_s_decision_is_part_of_the_evidence(county: EvidenceCount
     before = proven(county, visit)
     assert (before.verdict.state, before.verdict.reasons) == (VisitState.REVIEW, ("too_few_witnesses",))
     county.county.registry.decide(MONTH, {visit: van.signer.name}, "counted", "与村医电话核对", by="xu.jing")
-    with pytest.raises(Exception, match="gives another verdict"):
+    with pytest.raises(EvidenceMissing, match="gives another verdict"):
         county.of_visit(visit)
     await county.witness()
     after = proven(county, visit)
@@ -122,3 +125,28 @@ async def test_a_weekend_of_rain_two_visits_in_one_boot(county: EvidenceCounty) 
     after = proven(county, noon)
     assert after.verdict.counted
     assert after.proof.evidence.first == proven(county, morning).proof.evidence.first
+
+
+async def test_a_sealed_month_is_shown_beside_what_is_recomputed(county: EvidenceCounty) -> None:
+    """A decision after the sealing makes no evidence until a new verdict, which names the old one, is sealed."""
+    (van,) = await begun(county, "van-07")
+    village = county.villages[0]
+    visit = await DayOut(van, village, at(9, 1, 8, 20), people=1).run()
+    county.clock.advance((at(10, 12, 8) - county.clock.now()).total_seconds())
+    assert county.county.sealing.seal_due()
+    await county.witness()
+    report = county.of_village(village).report
+    assert report.registry.sealed is not None
+    assert [(one.visit, one.state) for one in report.registry.sealed.visits] == [(visit, "counted")]
+    said = "\n".join(bundle_text(report, Words("en")))
+    assert "county's sealed verdict: the same as recomputed" in said
+    county.county.registry.decide(MONTH, {visit: van.signer.name}, "refused", "两村相争，另查", by="xu.jing")
+    await county.witness()
+    with pytest.raises(EvidenceMissing, match="gives another verdict"):
+        county.of_visit(visit)
+    assert county.county.sealing.seal_due()
+    await county.witness()
+    assert proven(county, visit).verdict.reasons == ("refused_by_reviewer",)
+    again = county.of_village(village).report
+    assert again.registry.sealed is not None
+    assert [one.state for one in again.registry.sealed.visits] == ["not_counted"]

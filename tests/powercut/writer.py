@@ -29,7 +29,7 @@ from sync.uploader import Uploader
 from tests.powercut.children import Say
 from tests.powercut.promises import READY, entries_said
 from tests.sync.conftest import ORIGIN, START, reading, recording
-from tests.sync.county_simulator import CountySimulator
+from tests.sync.county_simulator import CountySimulator, Upload
 from vehicle.recorder import EcgRecorder, Progress, Served
 
 RATE_HZ = 500
@@ -193,13 +193,15 @@ class _Ecg:
 
 
 def uploader_to_memory(store: Store, recordings: Recordings) -> Uploader:
-    """A real uploader, and a county in memory that has what this van has receipts for."""
+    """A real uploader, and a county in memory that has what it confirmed to this van in earlier lives."""
     clock, key = SystemClock(), signer()
     county = CountySimulator(key.verifier_key(), clock)
     size = store.delivered_size()
     county.cosigner = COSIGNER
     county.entries, county.pending_size = store.entries(0, size), size
     county.pending = {size: Checkpoint(ORIGIN, size, store.root(size))}
+    delivered = store.read("SELECT sha256 FROM recordings_delivered")
+    county.uploads = {row["sha256"]: Upload(complete=True) for row in delivered}
     client = CountyClient("http://county", COSIGNER.verifier_key(), key, clock, county)
     return Uploader(store, recordings, client, clock)
 

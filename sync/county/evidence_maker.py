@@ -28,7 +28,7 @@ from sync.registry_state import Index, RegistryState, month_key
 from sync.verify.bundle_check import BundleReport, check_bundle
 from sync.verify.policy import Policy
 from sync.verify.registry_check import RegistryFacts
-from sync.visit_proof import PROOF_KINDS
+from sync.visit_track import PROOF_KINDS
 
 _MOST_TRIED = 20
 """Checkpoints looked at for one that enough witnesses cosigned."""

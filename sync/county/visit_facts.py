@@ -21,7 +21,9 @@ from sync.county.registry import Registry
 from sync.county.schema import checkpoints, entries, entry_facts, logs, visit_facts
 from sync.presence import Stay
 from sync.records import Entry, format_time, parse_time, read_entry
-from sync.visit_proof import PROOF_KINDS, Bracket, VisitEvidence, evidence_of_visit
+from sync.registry_state import RegistryState
+from sync.visit_proof import Bracket, VisitEvidence, evidence_of_visit
+from sync.visit_track import PROOF_KINDS
 from sync.visit_witnesses import Witness
 
 _READING = 1
@@ -42,16 +44,17 @@ class VisitFactsStore:
         self._registry = registry
         self._areas: tuple[int, dict[str, str]] = (-1, {})
 
-    def get(self, origin: str, visit: str, kept: Row) -> KeptVisit | None:
+    def get(self, origin: str, visit: str, kept: Row, state: RegistryState) -> KeptVisit | None:
         """The facts of a visit, as kept or worked out anew.
 
         :param kept: its row of ``visit_facts``, of which all is None when there is none, and ``interpreted`` of its log
+        :param state: the registry, asked once for all visits of a table
         :returns: None when its opening is not among what was read
         """
         if kept["evidence"] is None or not (kept["closed"] or kept["as_of"] == kept["interpreted"]):
             return self.work_out(origin, visit)
         evidence = read_evidence(json.loads(kept["evidence"]))
-        if kept["areas"] != self.areas(evidence.named):
+        if kept["areas"] != self._areas_of(evidence.named, state):
             return self.work_out(origin, visit)
         bracket = Bracket(kept["known_at"], kept["sealed_at"])
         if kept["closed"] and kept["sealed_at"] is None:
@@ -65,8 +68,9 @@ class VisitFactsStore:
         if not shown:
             return None
         opened = next(one for one in shown if one.kind == "visit_opened/1" and one.fields["visit_id"] == visit)
-        areas = self.areas(opened.fields["village"])
-        villages = self._registry.state().villages_around(opened.fields["village"])
+        registered = self._registry.state()
+        areas = self._areas_of(opened.fields["village"], registered)
+        villages = registered.villages_around(opened.fields["village"])
         seen = {entry.n for entry in shown}
         evidence = evidence_of_visit(visit, shown, [n for n in places if n not in seen], villages, origin=origin)
         closed = evidence.closed_at is not None
@@ -81,12 +85,12 @@ class VisitFactsStore:
                 self._database.upsert(connection, visit_facts, [{**row, "evidence": written}])
         return KeptVisit(evidence, bracket)
 
-    def areas(self, village: str) -> str:
+    def _areas_of(self, village: str, state: RegistryState) -> str:
         """Names the entries of the registry that a verdict about this village takes."""
-        state = self._registry.state()
-        if self._areas[0] != state.villages_version:
-            self._areas = state.villages_version, _digests(state.village_entries())
-        return self._areas[1].get(village, _digest(()))
+        known = self._areas
+        if known[0] != state.villages_version:
+            known = self._areas = state.villages_version, _digests(state.village_entries())
+        return known[1].get(village, _NO_AREAS)
 
     def _interpreted(self, origin: str) -> int:
         row = self._database.row(select(logs.c.interpreted).where(logs.c.origin == origin))
@@ -164,6 +168,9 @@ def _digests(listed: Any) -> dict[str, str]:
 
 def _digest(places: Iterable[int]) -> str:
     return sha256(f"{_READING}:{','.join(map(str, places))}".encode()).hexdigest()
+
+
+_NO_AREAS = _digest(())
 
 
 # as JSON --------------------------------------------------------------------------------------------------------------

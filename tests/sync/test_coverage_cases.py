@@ -15,7 +15,8 @@ import pytest
 from sync.areas import Village
 from sync.coverage import FLAGS, MONTH_FLAGS, REASONS, REVIEW_REASONS, MonthState, Rules, VisitState, judge_month
 from sync.registry_state import Decision
-from sync.visit_proof import PROOF_KINDS, VisitProof, facts_of_visit
+from sync.visit_proof import VisitProof, facts_of_visit
+from sync.visit_track import PROOF_KINDS
 from tests.sync.visit_script import VILLAGES, area, around, code, logs, proofs
 
 CASES = tomllib.loads((Path(__file__).parent / "coverage_cases.toml").read_text(encoding="utf-8"))["case"]

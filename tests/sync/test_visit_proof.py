@@ -11,7 +11,8 @@ import pytest
 from sync.coverage import Rules, VisitState, judge_visit
 from sync.records import Entry
 from sync.tracks import fixes_of_track
-from sync.visit_proof import Bracket, VisitNotShown, VisitProof, facts_of_visit, proof_of_visit
+from sync.visit_proof import Bracket, VisitProof, facts_of_visit, proof_of_visit
+from sync.visit_track import VisitNotShown
 from tests.sync.visit_script import VILLAGES, Log, around, code, logs
 
 MORNING = ["07:30 starts", "07:31 plugs", "07:32 delivers", "07:50 leaves", "08:20 arrives A", "08:23 opens A"]

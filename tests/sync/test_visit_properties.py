@@ -14,7 +14,8 @@ from sync.areas import Village
 from sync.coverage import Rules, judge_visit
 from sync.records import Draft, Entry, Stamp, parse_time, write_entry
 from sync.tracks import Point, track_fields, track_of
-from sync.visit_proof import PROOF_KINDS, VisitProof, facts_of_visit
+from sync.visit_proof import VisitProof, facts_of_visit
+from sync.visit_track import PROOF_KINDS
 from tests.sync.visit_script import VILLAGES, Log, around, code, logs
 
 RULES = Rules(dwell_s=20 * 60, staff=1, witnesses=1)

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -312,7 +313,11 @@ def _program(words: list[str], log: TextIO | None = None) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(20)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _wait_until_it_answers() -> None:
@@ -371,6 +376,7 @@ def main() -> None:
     parser.add_argument("--urgent", type=int, default=15, help="urgent records at each rate")
     parser.add_argument("--folder", type=Path, default=Path(), help="on the disk to be used")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # namespaces and programs are taken down as ever
     if not possible():
         raise SystemExit("this needs root and /dev/net/tun, for two network namespaces with a slow link between them")
     with tempfile.TemporaryDirectory(dir=chosen.folder) as name:

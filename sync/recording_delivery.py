@@ -16,7 +16,7 @@ from sync.store import Store
 SMALLEST_PART_BYTES = 16 * 1024
 FIRST_PART_BYTES = 64 * 1024
 LARGEST_PART_BYTES = 4 * 1024 * 1024
-PART_S = 0.35
+PART_S = 0.45
 """How long a part takes: what a broken link costs is half of it on average, and a record waits for no whole clip."""
 MOST_DETOURS = 4
 NOT_KNOWN = frozenset({401, 403, 404})

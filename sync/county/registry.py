@@ -40,6 +40,7 @@ from sync.registry_state import (
     SealedVillage,
     Verdict,
     Waiver,
+    month_key,
     written_change,
 )
 from sync.village_import import ImportPlan, plan_import
@@ -131,29 +132,15 @@ class Registry:
         """The state of the first ``size`` entries; those it points to are fetched at once and kept."""
         if size == 0:
             return RegistryState()
-        held = dict(self._entries)
-
-        def fetch(places: Iterable[int]) -> None:
-            missing = [n for n in places if n not in held]
-            for start in range(0, len(missing), _MOST_IN_LIST):
-                part = entries.c.n.in_(missing[start : start + _MOST_IN_LIST])
-                found = select(entries.c.n, entries.c.body).where(entries.c.origin == self.origin, part)
-                held.update({row["n"]: read_registry_entry(row["body"], row["n"]) for row in rows(found)})
-
-        def read(n: int) -> RegistryEntry:
-            fetch([n])
-            if n not in held:
-                raise RegistryUnreadable(f"entry {n} of the registry is not here")
-            return held[n]
-
+        read = _StoredEntries(self.origin, rows, self._entries)
         index = Index.read(read(size - 1))
         wanted = {size - 1, *_pointed(index)}
-        fetch(wanted)
+        read.fetch(wanted)
         if index.village_list is not None:
             listed = read(index.village_list).fields["villages"]
             wanted |= {n for places in listed.values() for n in places}
-            fetch(wanted)
-        self._entries = {n: entry for n, entry in held.items() if n in wanted}
+            read.fetch(wanted)
+        self._entries = {n: read(n) for n in wanted}
         return RegistryState(size, index, read)
 
     # villages ---------------------------------------------------------------------------------------------------------
@@ -275,7 +262,10 @@ class Registry:
 
     def verdicts(self, month: date) -> dict[str, Verdict]:
         """The sealed verdicts of a month, by the township's part of the village codes."""
-        return self.state().verdicts(month)
+        state = self.state()
+        if isinstance(state.read, _StoredEntries):
+            state.read.fetch(state.index.verdicts.get(month_key(month), {}).values())
+        return state.verdicts(month)
 
     def sealed(self, month: date, practice: bool) -> dict[str, tuple[Verdict, SealedVillage]]:
         """What is sealed about the villages of a month, by their codes; empty while nothing is."""
@@ -287,6 +277,33 @@ class Registry:
 
     def _today(self) -> date:
         return local_day(self._clock.now())
+
+
+class _StoredEntries:
+    """Reads the registry's entries; each is fetched once.
+
+    :param held: those that are known already, by place
+    """
+
+    def __init__(self, origin: str, rows: _Rows, held: Mapping[int, RegistryEntry]) -> None:
+        self._origin = origin
+        self._rows = rows
+        self._held = dict(held)
+
+    def __call__(self, n: int) -> RegistryEntry:
+        """:raises RegistryUnreadable: there is none at this place"""
+        self.fetch([n])
+        if n not in self._held:
+            raise RegistryUnreadable(f"entry {n} of the registry is not here")
+        return self._held[n]
+
+    def fetch(self, places: Iterable[int]) -> None:
+        """Fetch at once what will be asked for."""
+        missing = [n for n in places if n not in self._held]
+        for start in range(0, len(missing), _MOST_IN_LIST):
+            part = entries.c.n.in_(missing[start : start + _MOST_IN_LIST])
+            found = select(entries.c.n, entries.c.body).where(entries.c.origin == self._origin, part)
+            self._held.update({row["n"]: read_registry_entry(row["body"], row["n"]) for row in self._rows(found)})
 
 
 def _reason(reason: str, what: str) -> str:

@@ -160,7 +160,7 @@ def _digests(listed: Any) -> dict[str, str]:
     """By village code: the places of its entries and of its neighbours'."""
     found = {}
     for code, versions in listed.items():
-        near = sorted({one for entry in versions for one in entry.fields["neighbours"]} & set(listed))
+        near = sorted({one for entry in versions for one in entry.fields["neighbours"] if one in listed})
         own = [entry.n for entry in versions]
         found[code] = _digest((*own, *(entry.n for one in near for entry in listed[one])))
     return found

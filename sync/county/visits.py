@@ -103,12 +103,13 @@ class Visits:
     def cases(self, first: date, last: date, practice: bool) -> list[VisitCase]:
         """The visits whose day lies in [first, last], one month or a part of it, in order of time."""
         month = first.replace(day=1)
-        rules, reviews, now = self._registry.rules_of(month), self._registry.reviews(month), self._clock.now()
+        state, now = self._registry.state(), self._clock.now()
+        rules, reviews = state.rules_of(month), state.reviews(month)
         records: dict[_Key, tuple[VisitRecord, Bracket]] = {}
         proofs: list[VisitProof] = []
         for row in self._around(first, last):
             record = _record(row)
-            kept = self._facts.get(record.origin, record.visit, row)
+            kept = self._facts.get(record.origin, record.visit, row, state)
             if record.practice != practice or kept is None:
                 continue
             records[record.origin, record.visit] = record, kept.bracket

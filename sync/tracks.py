@@ -89,9 +89,12 @@ def track_of(fields: Mapping[str, Any]) -> Track:
         at = datetime.fromisoformat(fields["started_at"]).astimezone(UTC)
         latitude, longitude = int(fields["lat_e7"]), int(fields["lon_e7"])
         points = [_point(at, latitude, longitude, fields["accuracy_m"], fields["satellites"])]
+        waits: dict[int, timedelta] = {}  # nearly all steps are of the same few seconds
         for step in fields["steps"]:
-            dt_s, dlat_e7, dlon_e7, accuracy_m, satellites = step[:5]
-            at += timedelta(seconds=dt_s)
+            dt_s, dlat_e7, dlon_e7, accuracy_m, satellites = step if len(step) == 5 else step[:5]
+            if dt_s not in waits:
+                waits[dt_s] = timedelta(seconds=dt_s)
+            at += waits[dt_s]
             latitude, longitude = latitude + dlat_e7, longitude + dlon_e7
             point = _point(at, latitude, longitude, accuracy_m, satellites, len(step) > 5 and bool(step[5]))
             if dt_s == 0 and len(points) == 1:

@@ -23,7 +23,8 @@ class Check:
 def title(report: VisitReport, t: Texts) -> str:
     state = report.judged.verdict.state
     if state is VisitState.COUNTED:
-        return t("county.visit.counted_title", month=report.judged.case.facts.day.month)
+        months = t("county.months").split("|")
+        return t("county.visit.counted_title", month=months[report.judged.case.facts.day.month - 1])
     return t(f"county.visit_state.{state.value}")
 
 
@@ -75,7 +76,7 @@ def checks(report: VisitReport, inside: int, t: Texts) -> list[Check]:
     ]
     others = [word for word in ("duplicate_vehicle", "refused_by_reviewer", *REVIEW_REASONS) if word in failed]
     found += [Check(False, t(f"county.reason.{word}")) for word in others if word != "too_few_witnesses"]
-    return found + [_remark(flag, t) for flag in verdict.flags]
+    return found + [_remark(flag, t) for flag in verdict.flags if flag != "decided_by_reviewer"]  # the heading says it
 
 
 def _witnesses(report: VisitReport, t: Texts) -> list[Check]:
@@ -85,7 +86,7 @@ def _witnesses(report: VisitReport, t: Texts) -> list[Check]:
     agree = [one.name for one in report.judged.case.proof.witnesses if one.agrees and one.name != "gnss"]
     named = t("county.list_comma").join(t(f"county.witness.{name}") for name in agree)
     enough = len(agree) >= report.rules.witnesses
-    value = t("county.visit.check_witnesses_value", count=len(agree)) + (f" {named}" if named else "")
+    value = named or t("county.none")
     return [Check(enough, t("county.visit.check_witnesses", required=report.rules.witnesses), value)]
 
 

@@ -140,16 +140,15 @@ def _visit(
     if any(entry.practice != manifest.practice for entry in within):
         raise NotProven("practice_mismatch", f"visit {claim.visit}: practice and the real thing are mixed")
     bracket, sealed = _bracket(claim, opened, within, last, journal, registry)
-    proof = facts_of_visit(
-        claim.visit,
-        within,
-        hidden,
-        registry.around(opened.fields["village"]),
-        registry.rules,
-        bracket,
-        _decision(claim, registry),
-        origin=claim.origin,
-    )
+    areas, decision = registry.around(opened.fields["village"]), _decision(claim, registry)
+    try:
+        proof = facts_of_visit(
+            claim.visit, within, hidden, areas, registry.rules, bracket, decision, origin=claim.origin
+        )
+    except OverflowError:
+        raise NotProven(
+            "entry_not_canonical", f"visit {claim.visit}: an entry says a time beyond the calendar"
+        ) from None
     return proof, len(within), sealed
 
 

@@ -1,5 +1,8 @@
 // Time is checked, not trusted: wall minus monotonic time within each boot (docs/evidence.md, section 8.1). Pure.
 
+import { isUsable } from './calendar.js';
+import { NotProven } from './faults.js';
+
 /** @typedef {import('./entries.js').Entry} Entry */
 /** `by`: milliseconds of the declared step; `offset`: wall minus monotonic time after it.
  * @typedef {{entry: Entry, by: number, offset: number, trusted: boolean}} Step
@@ -49,10 +52,19 @@ export class Clock {
    */
   moved(entry) { return this.movedBy.get(entry.n) ?? 0; }
 
+  /** A moment that an entry says, moved like the entry.
+   * @param {Entry} entry @param {number} at
+   */
+  corrected(entry, at) {
+    const moved = at + this.moved(entry);
+    if (!isUsable(moved)) throw new NotProven('entry_not_canonical', `entry ${entry.n} says a time beyond the calendar`);
+    return moved;
+  }
+
   /** When it was written, corrected.
    * @param {Entry} entry
    */
-  at(entry) { return entry.at + this.moved(entry); }
+  at(entry) { return this.corrected(entry, entry.at); }
 
   /** @param {Entry[]} written */
   #boot(written) {

@@ -17,8 +17,8 @@ const [EARLY_MS, LATE_MS] = [5_000, 60_000];
 export function trackOf(entry, clock) {
   const said = pointsOf(entry.fields);
   if (said === null) return null;
-  const [by, since, until] = [clock.moved(entry), clock.startedAt.get(entry.boot), clock.at(entry) + LATE_MS];
-  const points = said.map((point) => ({ ...point, at: point.at + by }))
+  const [since, until] = [clock.startedAt.get(entry.boot), clock.at(entry) + LATE_MS];
+  const points = said.map((point) => ({ ...point, at: clock.corrected(entry, point.at) }))
     .filter(({ at }) => at <= until && (since === undefined || at >= since - EARLY_MS));
   if (points.length === 0) return null;
   const { odometer_m, odometer_end_m: odometerEnd_m, cells = [], flags = [] } = entry.fields;

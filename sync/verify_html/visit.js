@@ -222,7 +222,7 @@ function servedIn(range, clock, during) {
   const found = new Map();
   for (const entry of range.ofKind('encounter_closed/1')) {
     const { encounter_id: encounter, opened_at: opened } = entry.fields;
-    const at = opened === undefined ? clock.at(entry) : Date.parse(opened) + clock.moved(entry);
+    const at = opened === undefined ? clock.at(entry) : clock.corrected(entry, Date.parse(opened));
     if (entry.visit === range.visit && during(at) && !found.has(encounter)) found.set(encounter, at);
   }
   return [...found.values()].sort((one, other) => one - other);

@@ -26,7 +26,7 @@ from sync.verify.bundle_check import LONG_AFTER
 from sync.verify.policy import Policy
 from sync.visit_proof import VisitProof, facts_of_visit, merged
 from sync.visit_track import PROOF_KINDS
-from tests.sync.evidence_attacks import ATTACKS, SEVEN, Attack, Case, Month, case_of, hidden, resealed
+from tests.sync.evidence_attacks import ATTACKS, SEVEN, Attack, Case, Month, case_of, edited, hidden, resealed
 from tests.sync.evidence_county import PROVINCE
 from tests.sync.second_verifier import ARGUMENTS, Story, Verifier, base64, by_us, codes, opened, same_stay
 from tests.sync.test_coverage_cases import CASES, villages_of
@@ -224,6 +224,25 @@ def _signed(part: LogPart, size: int, known: Case) -> LogPart:
     unsigned = replace(part, checkpoints={size: bytes(Note(text, Note.parse(old).signatures))})
     sealed = resealed(unsigned, known.registry.name, [known.registry, known.county, PROVINCE])
     return replace(sealed, checkpoints={0: sealed.checkpoints[size]})
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"mono_ms": canonical.LARGEST_INTEGER},
+        {"mono_ms": -canonical.LARGEST_INTEGER},
+        {"at": "9999-12-31T23:59:59.999Z", "mono_ms": 0},
+        {"at": "0001-01-01T00:00:00.000Z", "mono_ms": canonical.LARGEST_INTEGER},
+    ],
+)
+def test_a_clock_beyond_the_calendar_is_refused_by_both(second: Verifier, case: Case, said: dict[str, Any]) -> None:
+    """The vehicle signs it, county and province cosign what they are given."""
+    place = [n for n in case.places("track/1") if n > case.places("visit_opened/1")[0]][3]
+    changed = replace(case.journal, entries=edited(case.journal, place, **said))
+    sealed = resealed(changed, SEVEN, [case.vehicle, case.county, PROVINCE])
+    before = {size: note for size, note in case.journal.checkpoints.items() if size <= place}
+    bundle = case.with_journal(entries=sealed.entries, checkpoints={**sealed.checkpoints, **before})
+    assert codes(agree(second, write_bundle(bundle), case.text.encode())) == ["entry_not_canonical"]
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -45,7 +45,7 @@ powercut: $(VENV)/.test
 	nice $(BIN)/python -m tests.powercut --kills 500 --t1 1000 --t2 1000 --controls 100
 
 screenshots: $(VENV)/.test
-	@scripts/install-debian-packages chromium fonts-noto-cjk dbus
+	@scripts/install-debian-packages chromium fonts-noto-cjk dbus poppler-utils libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0
 	$(BIN)/python -m tests.whole.screenshots docs/screens
 
 # Pinned versions with hashes, without addresses; run after changing pyproject.toml or requirements/*.in.

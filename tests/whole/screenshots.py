@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
 from playwright.sync_api import Page, expect, sync_playwright
 
+from tests.whole.extras import NEW_VAN, new_van, stick_put_in
 from tests.whole.people import YANG, VillageDoctor, context, launch, sign_in_at_county
 from tests.whole.stage import WFDB_RECORD, Demo, start_demo, stop_demo, wait_until
 from xunzhen.demo.home import ADMINISTRATOR, SPECIALIST
@@ -36,6 +38,12 @@ class Album:
         self.names.append(name)
         print(name, flush=True)
 
+    def print_out(self, pdf: bytes, name: str) -> None:
+        """The first page of a PDF file (pdftoppm of poppler)."""
+        command = ["pdftoppm", "-png", "-singlefile", "-r", "110", "-", str(self._folder / name)]
+        subprocess.run(command, input=pdf, check=True)
+        self.names.append(name)
+
     def both(self, page: Page, url: str, name: str, settle_ms: int = 700) -> None:
         joint = "&" if "?" in url else "?"
         for language in ("en", "zh"):
@@ -53,7 +61,10 @@ def morning(demo: Demo, album: Album) -> None:
         at_the_van(demo, doctor, album)
         sign_in_at_county(specialist, demo.specialist, SPECIALIST.id, SPECIALIST.secret)
         consult(demo, doctor, specialist, album)
-        at_the_county(demo, context(chromium, 1440, 900).new_page(), album)
+        county = context(chromium, 1440, 900).new_page()
+        at_the_county(demo, county, album)
+        enrolment(demo, van.new_page(), county, album)
+        registry(demo, county, album)
         large = context(chromium, 1920, 1080)
         big = VillageDoctor(large.new_page(), demo.touchscreen)
         big.sign_in()
@@ -71,6 +82,7 @@ def at_the_van(demo: Demo, doctor: VillageDoctor, album: Album) -> None:
     wait_until("position", lambda: page.reload() and page.get_by_test_id("proposed").count())
     album.both(page, f"{url}today", "today-start")
     doctor.start_visit()
+    beside_the_village_doctor(demo, doctor, album)
     demo.simulate("card", **YANG)
     expect(page.get_by_test_id("served-name")).to_have_text(YANG["name"], timeout=20_000)
     demo.simulate("card_off")
@@ -96,7 +108,26 @@ def at_the_van(demo: Demo, doctor: VillageDoctor, album: Album) -> None:
     album.both(page, f"{url}people/register", "register")
     album.both(page, f"{url}ultrasound", "ultrasound", 3000)
     album.both(page, f"{url}status", "status")
+    with stick_put_in():
+        album.both(page, f"{url}status/stick", "stick")
     album.both(page, f"{url}consult", "consult-request")
+
+
+def beside_the_village_doctor(demo: Demo, doctor: VillageDoctor, album: Album) -> None:
+    """Outreach and the village doctor's own confirmation, the two witnesses that people give."""
+    page = doctor.page
+    for dialog in ("outreach", "confirm-village"):
+        for language in ("en", "zh"):
+            page.goto(f"{demo.touchscreen}today?lang={language}")
+            page.get_by_test_id(dialog).click()
+            album.keep(page, f"today-{dialog}.{language}")
+    page.get_by_test_id("confirm-pin").fill("2580")
+    page.get_by_test_id("confirm-now").click()
+    expect(page.get_by_test_id("confirm-village")).to_have_count(0)
+    page.get_by_test_id("outreach").click()
+    page.get_by_test_id("people-20").check(force=True)
+    page.get_by_test_id("outreach-now").click()
+    expect(page.get_by_test_id("beside")).to_contain_text("宣讲")
 
 
 def consult(demo: Demo, doctor: VillageDoctor, specialist: Page, album: Album) -> None:
@@ -148,7 +179,46 @@ def at_the_county(demo: Demo, county: Page, album: Album) -> None:
     )[0][0]
     album.both(county, f"{demo.county}county/visits/{visit}", "county-visit")
     album.both(county, f"{demo.county}county/visits/{visit}/entries", "county-entries")
-    album.both(county, f"{demo.county}county/fleet", "county-fleet")
+    sheet(demo, county, visit, album)
+    county.goto(f"{demo.county}county/review?practice=1")
+    county.get_by_test_id("pick").first.check()
+    county.get_by_test_id("reason").fill("电话问过村医，车确实来过，当天忘了确认")
+    county.get_by_test_id("count-it").click()
+    expect(county.get_by_test_id("said-done_counted")).to_be_visible()
+    album.both(county, f"{demo.county}county/review?practice=1", "county-review")
+
+
+def sheet(demo: Demo, county: Page, visit: str, album: Album) -> None:
+    """The printable sheet, as a printer would draw it."""
+    address = f"{demo.county}api/visits/{visit}/evidence.pdf"
+    wait_until("the province has cosigned", lambda: county.request.get(address).ok, 60)
+    album.print_out(county.request.get(address).body(), "evidence-sheet")
+
+
+def enrolment(demo: Demo, van: Page, county: Page, album: Album) -> None:
+    """A new van shows its code, the county types it in."""
+    with new_van(demo) as address:
+        van.goto(f"{address}enrol?lang=zh")
+        van.get_by_test_id("state-waiting").wait_for(timeout=30_000)
+        album.both(van, f"{address}enrol", "enrol")
+        album.both(county, f"{demo.county}county/fleet", "county-fleet")
+        asking = county.get_by_test_id(f"asking-{NEW_VAN}")
+        asking.get_by_test_id("code").fill("".join(van.get_by_test_id("code").inner_text().split()))
+        asking.get_by_test_id("compared").check()
+        asking.get_by_test_id("confirm").click()
+        expect(county.get_by_test_id("said-done_enrolled")).to_be_visible()
+
+
+def registry(demo: Demo, county: Page, album: Album) -> None:
+    county.goto(f"{demo.county}county/waivers")
+    county.get_by_test_id("village").select_option(index=5)
+    county.get_by_test_id("reason").fill("泥石流封路，10 日到月底不能进村")
+    county.get_by_test_id("waive").click()
+    expect(county.get_by_test_id("said")).to_be_visible()
+    album.both(county, f"{demo.county}county/waivers", "county-waivers")
+    album.both(county, f"{demo.county}county/registry/villages", "county-villages")
+    album.both(county, f"{demo.county}county/registry/rules", "county-rules")
+    album.both(county, f"{demo.county}county/registry", "county-registry")
 
 
 def main() -> None:

@@ -367,6 +367,19 @@ def test_every_case_of_the_table_is_judged_the_same_by_both(second: Verifier, ca
     assert second.judge([story for _, story in both], rules) == judged(merged(proofs), rules)
 
 
+@pytest.mark.parametrize("opens", ["C", "A"])
+def test_a_visit_before_whose_opening_is_hidden_is_judged_the_same_by_both(second: Verifier, opens: str) -> None:
+    """Both villages overlap where the van stands, and it cannot be known for which of them it came first."""
+    first = ["07:30 starts", "07:32 delivers", "07:50 leaves", "08:20 arrives overlap", f"08:23 opens {opens}"]
+    (log,) = logs([*first, "09:30 closes", "09:40 opens A", "10:10 serves", "12:30 closes", "12:31 delivers"])
+    (gone,) = [
+        entry.n for entry in log.entries if entry.fields.get("visit_id") == log.visits[0] and "crew" in entry.fields
+    ]
+    for hiding in (set(), {gone}):
+        proof, story = told(log, log.visits[1], in_e7(NEAR), RULES, hiding, None)
+        assert second.judge([story], RULES) == judged([proof], RULES)
+
+
 @FEW
 @given(log=stories(), chance=st.randoms(use_true_random=False), part=st.sampled_from([0.0, 0.1, 0.4]))
 def test_any_story_is_judged_the_same_by_both(second: Verifier, log: Log, chance: random.Random, part: float) -> None:

@@ -35,9 +35,10 @@ bench: $(VENV)/.demo
 
 # Delivery, evidence and county over a slow link and a year of data; as root, as it makes network namespaces.
 bench-sync: $(VENV)/.test
-	@scripts/install-debian-packages rsync iproute2
+	@scripts/install-debian-packages rsync iproute2 postgresql
 	$(BIN)/python -m benchmarks.bench_sync
 	$(BIN)/python -m benchmarks.bench_evidence
+	$(BIN)/python -m benchmarks.bench_county
 
 # About 20 minutes. Needs root, loop devices and /dev/fuse; tests/powercut says what it does.
 powercut: $(VENV)/.test

@@ -212,9 +212,14 @@ def _visit(journal: Journal, village: Village, begins: datetime, size: Size, cha
 
 def _served(visit: str, id: str, at: datetime, chance: random.Random) -> list[tuple[datetime, Draft]]:
     where: dict[str, Any] = {"by": "zhou.min", "visit": visit, "encounter": f"e-{id}"}
-    person = {"patient": f"p-{id}", "name": "演练居民", "sex": "female", "source": "manual"}
-    values = {"systolic_mmhg": chance.randint(110, 185), "diastolic_mmhg": 82, "pulse_bpm": 74}
-    measured = {"driver": "bluetooth_blood_pressure", "device": "bp-1", "by_hand": False, "type": "blood_pressure"}
+    person: dict[str, Any] = {"patient": f"p-{id}", "name": "演练居民", "sex": "female", "source": "manual"}
+    values: dict[str, Any] = {"systolic_mmhg": chance.randint(110, 185), "diastolic_mmhg": 82, "pulse_bpm": 74}
+    measured: dict[str, Any] = {
+        "driver": "bluetooth_blood_pressure",
+        "device": "bp-1",
+        "by_hand": False,
+        "type": "blood_pressure",
+    }
     drafts = (
         Draft("patient/1", person, by="zhou.min", visit=visit),
         Draft("encounter/1", {"encounter_id": f"e-{id}", "patient": f"p-{id}", "purpose": "随访"}, **where),

@@ -11,7 +11,7 @@ import { wordOf, wordsOf } from './words.js';
 
 const TICK = 'M4 13l5 5L20 7';
 const CROSS = 'M6 6l12 12M18 6L6 18';
-const POINT = 'M12 7v6m0 4v.01';
+const POINT = 'M12 4v10m0 5v.01';
 /** Of a result or state: how it looks.
  * @type {{[word: string]: [string, string]}}
  */

@@ -134,18 +134,22 @@ def not_extended(
 def keep_refused(
     connection: Connection, origin: str, note: Note, reason: str, at: datetime, evidence: Evidence | None = None
 ) -> None:
-    """Once each; bounded, so that a vehicle that repeats itself does not fill the disk."""
-    body = bytes(note)
+    """Once each; bounded, so that a vehicle that repeats itself does not fill the disk.
+
+    Evidence is always kept, or who sends enough broken proofs first could rewrite a log and leave no trace. It needs no
+    bound: a frozen log sends no more until a person has lifted it.
+    """
+    table, body = refused_checkpoints, bytes(note)
     digest = sha256(body).hexdigest()
-    of_origin = select(refused_checkpoints.c.digest).where(refused_checkpoints.c.origin == origin)
-    kept = connection.execute(of_origin).scalars().all()
-    if digest in kept or len(kept) >= MOST_REFUSED_KEPT:
-        return
+    kept = connection.execute(select(table.c.digest).where(table.c.origin == origin)).scalars().all()
     row: dict[str, Any] = {"origin": origin, "at": at, "reason": reason[:200], "digest": digest, "note": body}
     if evidence is not None:
         proof = "".join(f"{b64(part)}\n" for part in evidence.proof)
         row |= {"ours": bytes(evidence.ours), "proof": proof, "shows": evidence.shows}
-    connection.execute(insert(refused_checkpoints).values(row))
+        bare = (table.c.digest == digest) & table.c.shows.is_(None)
+        connection.execute(update(table).where(bare).values(row))
+    if digest not in kept and (evidence is not None or len(kept) < MOST_REFUSED_KEPT):
+        connection.execute(insert(table).values(row))
 
 
 def freeze(connection: Connection, origin: str, evidence: Evidence, at: datetime) -> None:

@@ -27,7 +27,7 @@ from sync.county.fleet import EnrolmentRefused, KeyNotValid
 from sync.county.mirror import Refused
 from sync.durable_file import write_durably
 from sync.key_statements import KeyChange, StatementRefused
-from sync.merkle import HASH_BYTES, ReadSubtree, consistency_proof
+from sync.merkle import HASH_BYTES, ReadSubtree, consistency_proof, subtree_root, verify_consistency
 from sync.notes import LARGEST_NOTE_BYTES, Checkpoint, Note, NoteRefused, Signer, VerifierKey
 from sync.records import EntryUnreadable, read_entry
 from sync.secret_file import sync_folder
@@ -171,7 +171,7 @@ class StickImport:
                 " export the whole journal (python -m vehicle export --whole)"
             )
         read = _hash_tiles(folder)
-        proof = tuple(consistency_proof(log.pending_size, size, read))
+        proof = _proof(log.pending_size, note, read)
         mirror.add_checkpoint(key, AddCheckpoint(log.pending_size, proof, note))
         while True:
             first = mirror.log(origin).next_entry
@@ -299,6 +299,21 @@ def _hash_tiles(folder: Path) -> ReadSubtree:
     return stick.read_tiles(
         {tile: _read(folder / tile.path(), 256 * HASH_BYTES) for tile in _tiles(folder) if tile.level >= 0}
     )
+
+
+def _proof(old: int, note: Note, read: ReadSubtree) -> tuple[bytes, ...]:
+    """What shows that the tree of the signed checkpoint goes on from its own first ``old`` entries.
+
+    The tiles are nobody's word: the vehicle has signed the checkpoint alone. So of tiles that do not fit it nothing is
+    concluded about the vehicle; the mirror, which may freeze its log, is not asked.
+
+    :raises ValueError: they do not fit. :raises LookupError: some are missing
+    """
+    checkpoint = Checkpoint.parse(note.text)
+    proof = tuple(consistency_proof(old, checkpoint.size, read))
+    if old and not verify_consistency(old, subtree_root(0, old, read), checkpoint.size, checkpoint.root, proof):
+        raise ValueError("its hashes do not lead to the checkpoint")
+    return proof
 
 
 def _packages(folder: Path, first: int, size: int, read: ReadSubtree) -> Iterator[Package]:

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -120,7 +120,8 @@ class Ledger:
             fault_found = self._contradiction(checkpoint, known, request)
             if fault_found is None:
                 return self._cosign(checkpoint, known, by_log)
-            self._keep(checkpoint.origin, fault_found, request, known)
+            signed = Note(request.checkpoint.text, by_log[:1])
+            self._keep(checkpoint.origin, fault_found, replace(request, checkpoint=signed), known)
         raise Refused(422, fault_found)
 
     def _keys(self, checkpoint: Checkpoint) -> list[VerifierKey]:
@@ -158,12 +159,16 @@ class Ledger:
         now = self._clock.now()
         text = checkpoint.text()
         line = cosign(text, self._signer, now)
-        row = (checkpoint.origin, checkpoint.size, checkpoint.root, bytes(Note(text, (*by_log, line))))
+        row = (checkpoint.origin, checkpoint.size, checkpoint.root, bytes(Note(text, (by_log[0], line))))
         self._connection.execute("REPLACE INTO logs VALUES (?, ?, ?, ?, ?)", (*row, format_time(now)))
         return line
 
     def _keep(self, origin: str, reason: str, request: AddCheckpoint, known: Note | None) -> None:
-        """Once each; bounded, so that a log that repeats itself does not fill the disk."""
+        """Once each; bounded, so that a log that repeats itself does not fill the disk.
+
+        :param request: with the log's own line alone: everybody may send it again with others, and is not to take the
+            room of another checkpoint
+        """
         kept = self._connection.execute("SELECT count(*) FROM refused WHERE origin = ?", (origin,)).fetchone()[0]
         if kept >= MOST_REFUSED_KEPT:
             return

@@ -160,6 +160,26 @@ async def test_a_vehicle_that_repeats_itself_fills_no_disk(founded: Founded, van
     assert stored(founded, refused_checkpoints) == 1
 
 
+async def test_broken_proofs_sent_first_do_not_keep_the_evidence_out(
+    founded: Founded, van: Van, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What only looks like a broken proof is bounded, and may be the very checkpoint that is proven false later."""
+    monkeypatch.setattr("sync.county.freezing.MOST_REFUSED_KEPT", 2)
+    fill(van, 25)
+    await van.deliver()
+    other = rewritten(founded, van, 40)
+    for size in (38, 39, 40):
+        broken = wire.AddCheckpoint(26, (bytes(32),), other.checkpoint_at(size))
+        assert (await post.checkpoint(broken)).status_code == 422
+    assert stored(founded, refused_checkpoints) == 2
+    for n, size in enumerate((39, 40), 1):  # one that is kept already, one for which there was no room
+        assert await send_rewritten(post, other, 26, size) == 422
+        assert len(evidence_of(founded.county.database, van.store.origin)) == n
+        unfreeze(founded.county.database, van.store.origin, "again")
+    assert all(one.holds(van.signer.verifier_key()) for one in evidence_of(founded.county.database, van.store.origin))
+    other.close()
+
+
 async def test_the_command_line_lifts_it_and_the_audit_has_the_reason(
     founded: Founded, van: Van, post: Post, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -19,7 +20,7 @@ from devices.clock import SimulatedClock
 from sync import content_coding, wire
 from sync.county.schema import checkpoints, entries, refused_checkpoints, set_aside
 from sync.merkle import leaf_hash, root_of
-from sync.notes import Checkpoint, Note, SeedSigner
+from sync.notes import Checkpoint, Note, SeedSigner, Signature
 from sync.records import Draft
 from sync.request_signature import signature_headers
 
@@ -408,3 +409,19 @@ async def test_what_was_delivered_outlives_a_restart(founded: Founded, van: Van,
     founded.app = founded.open()
     assert founded.county.mirror.checkpoint(van.store.origin) == before
     assert (await post.checkpoint(asking(van, old=41))).status_code == 200
+
+
+async def test_lines_that_a_vehicle_adds_to_its_checkpoint_are_not_kept(founded: Founded, van: Van, post: Post) -> None:
+    """They are nobody's word, could claim to be the province's, and as many as a note may have leave no room for it."""
+    fill(van, 5)
+    (own,) = van.store.checkpoint_at(van.store.size()).signatures
+    ours = founded.county.verifier_key
+    pretended = Signature(ours.name, ours.key_id, bytes(72))
+    strange = [Signature("stranger.example", b"1234", b"%d" % n) for n in range(62)]
+    asked = asking(van)
+    note = Note(asked.checkpoint.text, (own, pretended, *strange))
+    assert (await post.checkpoint(replace(asked, checkpoint=note))).status_code == 200
+    assert (await post.entries(upload(van))).status_code == 200
+    kept = Note.parse(founded.county.mirror.checkpoint(van.store.origin) or b"")
+    assert kept.signatures[0] == own
+    assert len(kept.verified_by([van.signer.verifier_key(), ours])) == len(kept.signatures) == 2

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from devices.clock import SimulatedClock
 from sync import stick
 from sync.county.app import County, open_county
+from sync.county.freezing import frozen
 from sync.county.settings import CountySettings
 from sync.county.stick_import import Imported, StickImport, StickRefused, clear
 from sync.keys import VehicleKey
@@ -333,6 +335,27 @@ def test_any_changed_file_is_refused_and_nothing_false_is_stored(way: Way) -> No
     assert way.stored() == ours
 
 
+@pytest.mark.parametrize("delivered", [16, 20, 256])
+def test_changed_hashes_on_a_stick_never_freeze_the_log(way: Way, delivered: int) -> None:
+    """Nobody has signed them. A power of two: there a proof that does not fit looks like a rewritten journal."""
+    way.store.commit_now(*(reading(n) for n in range(delivered - way.store.size())))
+    way.export()
+    way.take()
+    way.store.commit_now(*(reading(n) for n in range(600)))
+    shutil.rmtree(way.root / stick.TOP)
+    way.export()
+    for name in (name for name in sorted(tree(way.folder)) if name.startswith("tile/") and "entries" not in name):
+        path = way.folder / name
+        whole = path.read_bytes()
+        for place in range(len(whole) - 1, 0, -(len(whole) // 5)):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+            with suppress(StickRefused):
+                way.take()
+            assert frozen(way.county.database, ORIGIN) is None
+        path.write_bytes(whole)
+    assert way.take().size == way.store.size()
+
+
 def test_changed_recording_is_not_taken_and_the_others_are(way: Way) -> None:
     changed, good = way.keep(b"changed"), way.keep(b"good")
     way.export()
@@ -376,6 +399,7 @@ def test_rewritten_journal_on_a_stick_is_refused(way: Way, open_store: OpenStore
     with pytest.raises(StickRefused):
         way.take()
     assert way.stored() == stored
+    assert frozen(way.county.database, ORIGIN) is not None
 
 
 def test_county_that_lost_entries_asks_for_the_whole_journal(way: Way, clock: SimulatedClock, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -184,6 +184,21 @@ def test_a_rewritten_log_is_refused_and_kept_as_evidence(ledger: Ledger, registr
         Note.parse(note).verified_by([REGISTRY.verifier_key()])
     assert ledger.logs()[0].refused == 2
     ledger.add_checkpoint(registry.filled(6).asking(5))
+
+
+def test_nobody_takes_the_room_of_evidence_by_sending_a_good_checkpoint_again(ledger: Ledger, registry: Log) -> None:
+    """What the county has published anybody may send: with a broken proof, and with lines of his own."""
+    ledger.add_checkpoint(registry.filled(5).asking(0))
+    good = registry.filled(9).asking(5)
+    for n in range(5):
+        line = Signature("stranger.example", b"1234", b"%d" % n)
+        assert refused(ledger, replace(good, proof=(), checkpoint=good.checkpoint.signed_also([line]))) == (422, None)
+    ((_, _, note),) = ledger.refused(REGISTRY.name)
+    assert note == bytes(good.checkpoint)
+    many = replace(good.checkpoint, signatures=good.checkpoint.signatures * 64)
+    line = ledger.add_checkpoint(replace(good, checkpoint=many))
+    kept = Note.parse(ledger.checkpoint(sha256(REGISTRY.name.encode()).hexdigest()) or b"")
+    assert kept.signatures == (*good.checkpoint.signatures, line)
 
 
 def test_a_log_that_was_set_back_is_noticed(ledger: Ledger, registry: Log) -> None:

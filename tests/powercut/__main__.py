@@ -71,11 +71,11 @@ def run_level(level: str, work: Path, cycles: int, controls: int, seed: int) -> 
 
 def table(tallies: list[Tally]) -> str:
     """One line each, columns aligned."""
-    head = ("", "cycles", "entries acknowledged", "recordings", "lost", "violations", "caught", "s/cycle")
+    head = ("", "cycles", "entries acknowledged", "recordings", "confirmed", "lost", "violations", "caught", "s/cycle")
     rows: list[tuple[str, ...]] = [head]
     for tally in tallies:
         each_s, caught = tally.seconds / max(1, tally.cycles), f"{tally.caught / max(1, tally.cycles):.0%}"
-        counts = map(str, (tally.cycles, tally.entries, tally.recordings, tally.lost, tally.caught))
+        counts = map(str, (tally.cycles, tally.entries, tally.recordings, tally.confirmed, tally.lost, tally.caught))
         rows.append((tally.name, *counts, caught if _is_control(tally) else "", f"{each_s:.2f}"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(_aligned, row, widths, [True] + [False] * (len(head) - 1))) for row in rows)

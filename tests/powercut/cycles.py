@@ -32,16 +32,26 @@ PROGRESS_EVERY = 100
 
 @dataclass
 class Tally:
-    """:ivar caught: cycles with at least one fault"""
+    """
+    :ivar confirmed: receipts and deliveries that the van noted
+    :ivar caught: cycles with at least one fault
+    """
 
     name: str
     cycles: int = 0
     entries: int = 0
     recordings: int = 0
+    confirmed: int = 0
     lost: int = 0
     caught: int = 0
     seconds: float = 0.0
     faults: list[str] = field(default_factory=list)
+
+    def count(self, promises: Promises) -> None:
+        """Once, when no more will be promised on this disk."""
+        entries, recordings, confirmed = promises.counts
+        self.entries, self.recordings = self.entries + entries, self.recordings + recordings
+        self.confirmed += confirmed
 
     def add(self, found: Found) -> None:
         self.cycles += 1
@@ -65,18 +75,17 @@ def run_cycles(
     for number in range(1, cycles + 1):
         if of_disk == 0:
             disk.renew()
+            tally.count(promises)
             promises = Promises()
         of_disk = (of_disk + 1) % CYCLES_OF_A_DISK
-        before = len(promises.entries), len(promises.recordings)
         life = Life(number, chance.randrange(1 << 30), chance.choice(mixes))
         found = cycle(disk, life, promises, chance, control, last=of_disk == 0)
-        tally.entries += len(promises.entries) - before[0]
-        tally.recordings += len(promises.recordings) - before[1]
         tally.add(found)
         if found.faults:
             of_disk = 0
         if number % PROGRESS_EVERY == 0:
             print(f"{name}: {number} of {cycles}, {tally.caught} with faults", file=sys.stderr, flush=True)
+    tally.count(promises)
     tally.seconds = time.monotonic() - began_s
     return tally
 

@@ -51,3 +51,8 @@ class Promises:
                     pass
                 case _:
                     raise ValueError(f"the writer said {line!r}")
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Entries, recordings, and confirmations of the county."""
+        return len(self.entries), len(self.recordings), len(self.receipts) + len(self.delivered)

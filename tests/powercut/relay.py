@@ -95,7 +95,7 @@ class Controller:
         self._promised += found.said.encode()
         promises = Promises()
         promises.hear(self._promised)
-        self.tally.entries, self.tally.recordings = len(promises.entries), len(promises.recordings)
+        self.tally.entries, self.tally.recordings, self.tally.confirmed = promises.counts
         # an ECG that was under way is a recording now, and was looked at
         kept = [line for line in self._promised.splitlines(keepends=True) if not line.startswith(b"ecg ")]
         self._promised = b"".join(kept)

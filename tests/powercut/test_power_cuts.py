@@ -34,8 +34,10 @@ def test_nothing_acknowledged_is_lost_in_fifty_power_cuts(level: str) -> None:
         pytest.skip(done.stdout.strip())
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
-    acknowledged = int(next(line for line in lines if line.startswith(f"{level.upper()}  ")).split()[2])
-    assert acknowledged > 2000, "cut before it wrote anything, the loop proves nothing"
+    row = next(line for line in lines if line.startswith(f"{level.upper()}  "))
+    _, _, entries, recordings, confirmed, *_ = row.split()
+    written = int(entries) > 200 and int(recordings) > 5 and int(confirmed) > 0
+    assert written, "cut before it wrote anything, the loop proves nothing"
     assert sum(control in line for line in lines for control in CONTROLS) == len(CONTROLS)
 
 
@@ -88,7 +90,7 @@ def test_a_torn_last_line_was_never_promised() -> None:
 
 def test_the_table_says_what_was_caught() -> None:
     said = table(
-        [Tally("T1", 1000, 5000, 40), Tally("T1, no fsync of files", 10, 50, 4, lost=3, caught=9, seconds=5.0)]
+        [Tally("T1", 1000, 5000, 40), Tally("T1, no fsync of files", 10, 50, 4, 2, lost=3, caught=9, seconds=5.0)]
     )
     assert [len(line) for line in said.splitlines()] == [len(said.splitlines()[0])] * 3
-    assert said.splitlines()[2].split()[-6:] == ["50", "4", "3", "9", "90%", "0.50"]
+    assert said.splitlines()[2].split()[-7:] == ["50", "4", "2", "3", "9", "90%", "0.50"]

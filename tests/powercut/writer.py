@@ -65,6 +65,7 @@ class Mix:
 MIXES = (
     Mix("clinic", 0.1, ecg=True, delivery=True),
     Mix("checkpoints", 0.1, ecg=True, delivery=True, checkpoint_pages=60),
+    Mix("delivery", 0.3, ecg=False, delivery=True, checkpoint_pages=60, pause_s=0.01),
     Mix("ECGs after hours of use", 0.0, ecg=True, delivery=False, checkpoint_pages=1500, worn=True),
     Mix("hours of use", 0.03, ecg=False, delivery=False, checkpoint_pages=1500, worn=True),
 )

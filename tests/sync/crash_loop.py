@@ -141,8 +141,7 @@ def run_pair(folder: Path, first: int, cycles: int, chance: random.Random, tally
         tally.faults.append(str(fault))
     finally:
         pair.close()
-        tally.entries += len(pair.promises.entries)
-        tally.recordings += len(pair.promises.recordings)
+        tally.count(pair.promises)
 
 
 def run_kills(cycles: int, seed: int, folder: Path | None = None) -> Tally:

@@ -141,15 +141,16 @@ class EvidenceMaker:
     def _range(self, origin: str, visit: str) -> tuple[int, int, int]:
         """Places of the boot, of the visit's opening and of its end: of one that nobody ended, a day later."""
         of_visit = select(entry_facts).where(entry_facts.c.origin == origin, entry_facts.c.visit == visit)
-        by_kind = {row["kind"]: row for row in self._database.rows(of_visit.order_by(entry_facts.c.n.desc()))}
-        opened = by_kind.get("visit_opened/1")
+        openings = of_visit.where(entry_facts.c.kind == "visit_opened/1").order_by(entry_facts.c.n)
+        opened = self._database.row(openings.limit(1))
         if opened is None:
             raise EvidenceMissing("no_visit", f"the journal {origin} does not open visit {visit}")
         boots = select(entry_facts.c.n).where(entry_facts.c.origin == origin, entry_facts.c.kind == "boot/1")
         boot = self._database.row(boots.where(entry_facts.c.n <= opened["n"]).order_by(entry_facts.c.n.desc()).limit(1))
         if boot is None:
             raise EvidenceMissing("not_provable", f"the beginning of boot {opened['boot']} of {origin} is not known")
-        closed = by_kind.get("visit_closed/1")
+        ends = of_visit.where(entry_facts.c.kind == "visit_closed/1", entry_facts.c.n > opened["n"])
+        closed = self._database.row(ends.order_by(entry_facts.c.n).limit(1))
         if closed is not None:
             return boot["n"], opened["n"], closed["n"]
         day_after = format_time(parse_time(opened["at"]) + OPEN_FOR)

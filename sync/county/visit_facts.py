@@ -13,7 +13,7 @@ from datetime import date, datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 
 from sync.county.database import Database, Row
 from sync.county.interpretation import reading_lock
@@ -65,9 +65,10 @@ class VisitFactsStore:
         """From the stored entries, and kept unless something was read meanwhile."""
         state = self._interpreted(origin)
         shown, places = self._range(origin, visit)
-        if not shown:
+        openings = (one for one in shown if one.kind == "visit_opened/1" and one.fields["visit_id"] == visit)
+        opened = next(openings, None)
+        if opened is None:
             return None
-        opened = next(one for one in shown if one.kind == "visit_opened/1" and one.fields["visit_id"] == visit)
         registered = self._registry.state()
         areas = self._areas_of(opened.fields["village"], registered)
         villages = registered.villages_around(opened.fields["village"])
@@ -92,6 +93,11 @@ class VisitFactsStore:
             known = self._areas = state.villages_version, _digests(state.village_entries())
         return known[1].get(village, _NO_AREAS)
 
+    def _first(self, wanted: ColumnElement[bool]) -> int | None:
+        """The first place of an entry that was read."""
+        row = self._database.row(select(func.min(entry_facts.c.n).label("n")).where(wanted))
+        return row["n"] if row else None
+
     def _interpreted(self, origin: str) -> int:
         row = self._database.row(select(logs.c.interpreted).where(logs.c.origin == origin))
         return row["interpreted"] if row else 0
@@ -100,13 +106,10 @@ class VisitFactsStore:
         """The entries of the visit's range that proofs may show, and all its places."""
         of_log = entry_facts.c.origin == origin
         about = of_log & (entry_facts.c.visit == visit)
-        ends = select(entry_facts.c.kind, func.min(entry_facts.c.n).label("n")).where(
-            about, entry_facts.c.kind.in_(("visit_opened/1", "visit_closed/1"))
-        )
-        found = {row["kind"]: row["n"] for row in self._database.rows(ends.group_by(entry_facts.c.kind))}
-        opened, closed = found.get("visit_opened/1"), found.get("visit_closed/1")
+        opened = self._first(about & (entry_facts.c.kind == "visit_opened/1"))
         if opened is None:
             return [], range(0)
+        closed = self._first(about & (entry_facts.c.kind == "visit_closed/1") & (entry_facts.c.n > opened))
         boot = select(func.max(entry_facts.c.n).label("n"))
         boot = boot.where(of_log, entry_facts.c.kind == "boot/1", entry_facts.c.n <= opened)
         first = self._database.row(boot)

@@ -50,9 +50,10 @@ class Van:
     villages: tuple[Village, ...]
     sent: list[dict] = field(default_factory=list)
     at: tuple[float, float] | None = None
+    at_once: bool = True
 
     def __post_init__(self) -> None:
-        commits = Commits(self.store, self.clock, at_once=True)
+        commits = Commits(self.store, self.clock, at_once=self.at_once)
         self.patrol = Patrol(self.villages, commits, self.clock)
         self.visits = Visits(
             record=self.store,
@@ -132,6 +133,18 @@ async def test_a_whole_visit(van: Van) -> None:
         "zhou.min", "zhao.hai",
     }  # fmt: skip
     assert van.sent[-1] == {"type": "visit", "visit": None}
+
+
+async def test_the_whole_track_stands_before_the_end_of_the_visit(
+    store: Store, clock: SimulatedClock, villages: tuple[Village, ...]
+) -> None:
+    """Also in a running service, where entries from callbacks wait for their turn: what comes later proves nothing."""
+    van = Van(store, clock, villages, at_once=False)
+    van.stand(NEAR, 2)
+    await van.visits.start(NEAR_CODE, ["zhou.min"], by="zhou.min")
+    van.stand(NEAR, 7)
+    await van.visits.end(by="zhou.min")
+    assert van.kinds()[-4:] == ["track/1", "track/1", "duty/1", "visit_closed/1"]
 
 
 async def test_the_county_sees_the_same_stay_in_the_track(van: Van) -> None:

@@ -119,9 +119,15 @@ class Patrol:
 
     def flush(self) -> None:
         """Write the points that wait as one ``track`` entry."""
+        track = self.take()
+        if track is not None:
+            self._commits.soon(track)
+
+    def take(self) -> Draft | None:
+        """The points that wait as one ``track`` entry, for who has to write it in the same breath as something else."""
         written, self._written = self._written, _Written()
         if not written.points:
-            return
+            return None
         fields: dict[str, Any] = track_fields(written.points)
         ignition = self.beside.ignition()
         told: dict[str, Any] = {
@@ -132,7 +138,7 @@ class Patrol:
             "flags": sorted(written.flags) or None,
         }
         fields |= {name: value for name, value in told.items() if value is not None}
-        self._commits.soon(Draft("track/1", fields, visit=self.visit_of_entries()))
+        return Draft("track/1", fields, visit=self.visit_of_entries())
 
     def tick(self) -> None:
         """Keep the heartbeat: a point without a fix while the receiver says nothing; an entry every five minutes."""

@@ -247,15 +247,19 @@ class Visits:
         if visit is None or visit.closing:
             raise NoVisitOpen("no visit is open")
         visit.closing = True
+        track: Draft | None = None
         try:
             if self.before_end is not None:
                 await self.before_end(by)
-            self.patrol.flush()
+            await self.commits.settle()  # what belongs to the visit stands before its end
             departed_at, dwell_s = self.clock.now(), self._dwell_s(visit)
             drafts = self._closing(visit, dwell_s, self._arrived_at(visit), departed_at, by)
-            await self.record.commit(*drafts)
+            track = self.patrol.take()
+            await self.record.commit(*([track] if track is not None else []), *drafts)
         except BaseException:
             visit.closing = False
+            if track is not None:
+                self.commits.soon(track)
             raise
         self._closed(visit, dwell_s, departed_at)
 

@@ -41,8 +41,8 @@ from sync.county.database import Database
 from sync.county.migrations import prepare
 from sync.county.schema import metadata
 from sync.county.settings import CountySettings
-from sync.coverage import end_of_month
-from sync.presence import LOCAL
+from sync.proof.coverage import end_of_month
+from sync.proof.presence import LOCAL
 from tests.sync.postgresql import PostgresqlServer, installed
 
 GOAL_MS = 200

@@ -24,8 +24,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.generated_log import entries, policy, write_log
 from devices.clock import SimulatedClock
-from sync import ed25519, standalone
+from sync import standalone
 from sync.county.evidence_maker import Evidence
+from sync.formats import ed25519
 from sync.verify.log_audit import audit_log, keys_from
 from sync.verify.policy import Policy
 from tests.sync.county_month import at

@@ -28,10 +28,10 @@ import numpy as np
 
 from devices.clock import SystemClock
 from devices.readings import Samples, Stamped
-from sync.notes import SeedSigner
-from sync.recordings import Recordings
-from sync.records import Draft
-from sync.store import Store
+from sync.formats.notes import SeedSigner
+from sync.formats.records import Draft
+from sync.record.recordings import Recordings
+from sync.record.store import Store
 from vehicle.recorder import EcgRecorder, Served
 
 ORIGIN = "bench.example"

@@ -30,14 +30,14 @@ from benchmarks.link import COUNTY, MTU, QUEUE_S, Counters, Link, possible
 from devices.clock import SimulatedClock, SystemClock
 from sync.county.app import open_county
 from sync.county.settings import CountySettings
-from sync.county_client import CountyClient
-from sync.identifiers import Identifiers
-from sync.notes import SeedSigner
-from sync.recording_delivery import RecordingDelivery
-from sync.recordings import Recordings
-from sync.records import Draft, format_time
-from sync.store import Store
-from sync.uploader import Uploader
+from sync.delivery.county_client import CountyClient
+from sync.delivery.recording_delivery import RecordingDelivery
+from sync.delivery.uploader import Uploader
+from sync.formats.identifiers import Identifiers
+from sync.formats.notes import SeedSigner
+from sync.formats.records import Draft, format_time
+from sync.record.recordings import Recordings
+from sync.record.store import Store
 
 ORIGIN = "van-07.bench.example"
 PORT = 8500

@@ -22,15 +22,15 @@ from pathlib import Path
 from typing import Any
 
 from devices.clock import SimulatedClock
-from sync.areas import METRES_PER_DEGREE, Village
 from sync.county.app import County, open_county
 from sync.county.settings import CountySettings
-from sync.merkle import Frontier, consistency_proof, leaf_hash
-from sync.notes import Checkpoint, SeedSigner
-from sync.presence import LOCAL, Fix
-from sync.records import Draft, Stamp, format_time, write_entry
-from sync.tracks import track_fields
-from sync.wire import AddCheckpoint, AddEntries, AddEntriesHead, build_package, package_ranges
+from sync.formats.merkle import Frontier, consistency_proof, leaf_hash
+from sync.formats.notes import Checkpoint, SeedSigner
+from sync.formats.records import Draft, Stamp, format_time, write_entry
+from sync.formats.wire import AddCheckpoint, AddEntries, AddEntriesHead, build_package, package_ranges
+from sync.proof.areas import METRES_PER_DEGREE, Village
+from sync.proof.presence import LOCAL, Fix
+from sync.proof.tracks import track_fields
 
 MINUTES = 246
 SHORT, SHORT_MINUTES = 0.05, 205

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sync import canonical
-from sync.merkle import Frontier, leaf_hash
-from sync.notes import ED25519_COSIGNATURE, Checkpoint, SeedSigner, cosign
-from sync.presence import Fix
-from sync.records import format_time
-from sync.tracks import track_fields
+from sync.formats import canonical
+from sync.formats.merkle import Frontier, leaf_hash
+from sync.formats.notes import ED25519_COSIGNATURE, Checkpoint, SeedSigner, cosign
+from sync.formats.records import format_time
+from sync.proof.presence import Fix
+from sync.proof.tracks import track_fields
 from sync.verify.log_audit import TILE, tile_path
 
 ORIGIN = "van-07.bench.example"

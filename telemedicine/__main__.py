@@ -17,10 +17,10 @@ import uvicorn
 from devices.clock import Clock, SystemClock
 from devices.errors import AskPerson
 from devices.events import emit
-from sync.keys import FollowedKey
-from sync.secret_file import KeyMissing
+from sync.keys.tpm import Tpm
+from sync.keys.vehicle_key import FollowedKey
+from sync.record.secret_file import KeyMissing
 from sync.service import READY, beat, log_to_stderr, notify, stop_on_signals
-from sync.tpm import Tpm
 from telemedicine.local_app import create_local_app
 from telemedicine.media import aiortc_patches
 from telemedicine.media.h264 import KNOWN, first_that_works

@@ -10,7 +10,7 @@ from websockets.exceptions import WebSocketException
 
 from devices.clock import Clock
 from devices.events import emit
-from sync.keys import PurposeSigner
+from sync.keys.vehicle_key import PurposeSigner
 from telemedicine.wire import (
     CHALLENGE,
     MESSAGE_LIMIT_CHARACTERS,

@@ -15,7 +15,7 @@ from typing import Any
 
 from devices.clock import Clock
 from devices.events import emit
-from sync.keys import PurposeSigner
+from sync.keys.vehicle_key import PurposeSigner
 from telemedicine.consultation import LIVE, OPEN, Event, State, WrongMoment, next_state, write_who
 from telemedicine.live_data import LiveData
 from telemedicine.media import face

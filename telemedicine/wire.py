@@ -20,7 +20,7 @@ SDP_LIMIT_CHARACTERS = 60_000
 SUMMARY_LIMIT_CHARACTERS = 60_000
 CHALLENGE = "exchange-challenge"
 INVITATION = "consultation-invitation"
-"""Purposes of the vehicle's signatures (``sync.keys.VehicleKey.sign_for``)."""
+"""Purposes of the vehicle's signatures (``sync.keys.vehicle_key.VehicleKey.sign_for``)."""
 
 Sdp = Annotated[str, Field(min_length=10, max_length=SDP_LIMIT_CHARACTERS)]
 Session = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]

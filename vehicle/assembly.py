@@ -20,18 +20,18 @@ from devices import catalog
 from devices.clock import Clock, SystemClock
 from devices.events import emit
 from devices.session import DeviceSession, open_sessions
-from sync.areas import Village, VillagesRefused, read_villages
-from sync.connections import Connections
-from sync.county_client import CountyClient
-from sync.eviction import Eviction
-from sync.identifiers import Identifiers
-from sync.journal_keys import JournalKeys
-from sync.key_rotation import RotatingClient
-from sync.recording_delivery import NOT_KNOWN
-from sync.recordings import Recordings
-from sync.sealing import Sealer
-from sync.store import Store
-from sync.uploader import Uploader
+from sync.delivery.connections import Connections
+from sync.delivery.county_client import CountyClient
+from sync.delivery.key_rotation import RotatingClient
+from sync.delivery.recording_delivery import NOT_KNOWN
+from sync.delivery.uploader import Uploader
+from sync.formats.identifiers import Identifiers
+from sync.keys.journal_keys import JournalKeys
+from sync.keys.sealing import Sealer
+from sync.proof.areas import Village, VillagesRefused, read_villages
+from sync.record.eviction import Eviction
+from sync.record.recordings import Recordings
+from sync.record.store import Store
 from telemedicine.consultation import State
 from vehicle.announce import Announcer
 from vehicle.clinic.case import CaseNotes
@@ -293,7 +293,7 @@ class Vehicle:
     # between the parts ----------------------------------------------------------------------------------------------
 
     def _is_live(self) -> bool:
-        """A consultation carries pictures and voice: the uplink is its own first (``sync.lanes``)."""
+        """A consultation carries pictures and voice: the uplink is its own first (``sync.delivery.lanes``)."""
         process = self.consultation_process
         return process.up and (process.live or self._is_connected())
 

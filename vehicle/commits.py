@@ -14,14 +14,14 @@ from typing import Any, Protocol
 
 from devices.clock import Clock
 from devices.errors import XunzhenError
-from sync.records import Draft
+from sync.formats.records import Draft
 
 Done = Callable[[], None]
 RETRY_S = 2.0
 
 
 class Journal(Protocol):
-    """The part of ``sync.store.Store`` that writes."""
+    """The part of ``sync.record.store.Store`` that writes."""
 
     async def commit(self, *drafts: Draft) -> list[Any]: ...
 

@@ -1,6 +1,6 @@
 """Whether the media process is there and carries a consultation: asked on its Unix socket.
 
-The vehicle works on either way; who is being watched by a specialist has the uplink first (``sync.lanes``).
+The vehicle works on either way; who is being watched by a specialist has the uplink first (``sync.delivery.lanes``).
 """
 
 from __future__ import annotations

@@ -18,9 +18,9 @@ from typing import Any, Protocol
 from devices.clock import Clock
 from devices.errors import AskPerson
 from devices.events import emit
-from sync.canonical import Json
-from sync.recordings import Recordings
-from sync.records import Draft, EntryUnreadable, format_time, parse_time, read_entry
+from sync.formats.canonical import Json
+from sync.formats.records import Draft, EntryUnreadable, format_time, parse_time, read_entry
+from sync.record.recordings import Recordings
 from sync.web.catalog import texts
 from telemedicine.consultation import OPEN, Event, State, WrongMoment, next_state, read_who, spoken
 from telemedicine.opinion import OpinionRefused, SignedOpinion, verify_opinion

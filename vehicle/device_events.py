@@ -14,8 +14,8 @@ from serial.tools.list_ports import comports
 
 from devices.clock import Clock
 from devices.readings import DeviceState, Link, Stamped
-from sync.canonical import Json
-from sync.records import Draft
+from sync.formats.canonical import Json
+from sync.formats.records import Draft
 from vehicle.commits import Commits
 
 SETTLE_S = 3.0

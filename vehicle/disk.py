@@ -1,7 +1,7 @@
 """How full the disk is, and what that means: 70 % warn, 85 % make room, 95 % nothing big any more.
 
 Room is made by evicting recordings that the county has confirmed. The journal itself is never refused by these levels:
-records are small and come first, and a reserve (``sync.reserve``) is kept back for them.
+records are small and come first, and a reserve (``sync.record.reserve``) is kept back for them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Protocol
 from devices.clock import Clock
 from devices.errors import AskPerson
 from devices.events import emit
-from sync.database import DiskFull
+from sync.record.database import DiskFull
 
 LOOK_EVERY_S = 30.0
 EVICT_TO = 0.80
@@ -65,13 +65,13 @@ def space_of(folder: Path) -> Space:
 
 
 class Evicts(Protocol):
-    """``sync.eviction.Eviction``."""
+    """``sync.record.eviction.Eviction``."""
 
     async def make_room(self, wanted_bytes: int, reason: str) -> int: ...
 
 
 class Reserves(Protocol):
-    """The part of ``sync.store.Store`` that keeps room back."""
+    """The part of ``sync.record.store.Store`` that keeps room back."""
 
     @property
     def reserve_held(self) -> bool: ...

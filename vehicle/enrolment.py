@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 from devices.clock import Clock
 from devices.events import emit
-from sync.county_client import CountyClient, CountyUnreachable, RecordRefused
-from sync.key_statements import (
+from sync.delivery.county_client import CountyClient, CountyUnreachable, RecordRefused
+from sync.delivery.recording_delivery import NOT_KNOWN
+from sync.delivery.uploader import UplinkStatus
+from sync.keys.key_statements import (
     CODE_DIGITS,
     LONGEST_VALID_S,
     SALT_BYTES,
@@ -23,9 +25,7 @@ from sync.key_statements import (
     code_hash,
     fingerprint,
 )
-from sync.keys import VerifierKey
-from sync.recording_delivery import NOT_KNOWN
-from sync.uploader import UplinkStatus
+from sync.keys.vehicle_key import VerifierKey
 
 if TYPE_CHECKING:
     from vehicle.settings import VehicleIdentity

@@ -18,8 +18,8 @@ from devices import catalog
 from devices.clock import Clock
 from devices.readings import DeviceState, Link, Sensor
 from devices.session import DeviceSettings
-from sync.records import format_time
-from sync.uploader import UplinkStatus
+from sync.delivery.uploader import UplinkStatus
+from sync.formats.records import format_time
 from vehicle.announce import NetworkDevice
 from vehicle.commits import Commits
 from vehicle.consultation_process import ConsultationProcess

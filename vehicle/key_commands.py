@@ -17,12 +17,12 @@ from contextlib import closing
 from pathlib import Path
 
 from devices.errors import AskPerson
-from sync.database import FolderLock
-from sync.journal_keys import KEY_FILE, JournalKeys
-from sync.keys import fingerprint
-from sync.secret_file import sync_folder
+from sync.keys.journal_keys import KEY_FILE, JournalKeys
+from sync.keys.tpm import KeyProtection
+from sync.keys.vehicle_key import fingerprint
+from sync.record.database import FolderLock
+from sync.record.secret_file import sync_folder
 from sync.settings_file import SettingsRefused
-from sync.tpm import KeyProtection
 from vehicle.settings import VehicleSettings, read_vehicle_settings
 
 COMMANDS = ("show-key", "rotate-key", "seal-key", "new-origin")
@@ -87,7 +87,7 @@ def rotate_key(settings: VehicleSettings, random_bytes: Callable[[int], bytes] =
 
 
 def seal_key(settings: VehicleSettings, yes: bool) -> str:
-    """:raises KeyMissing: the TPM does not seal (``sync.tpm``); the keys stay in their files"""
+    """:raises KeyMissing: the TPM does not seal (``sync.keys.tpm``); the keys stay in their files"""
     keys = _keys(settings)
     if not keys.open_files():
         return "every key is sealed already"

@@ -1,6 +1,6 @@
 """What a person does about the record at the command line, while the vehicle process is stopped.
 
-``prune``: remove what persons' records of before a day said, after retention under law (``sync.retention``).
+``prune``: remove what persons' records of before a day said, after retention under law (``sync.record.retention``).
 ``rebuild``: make the searchable tables again from the journal alone.
 """
 
@@ -11,7 +11,7 @@ from argparse import ArgumentParser, Namespace
 from datetime import date
 
 from devices.clock import Clock
-from sync.retention import PruneRefused, Retention
+from sync.record.retention import PruneRefused, Retention
 from vehicle.assembly import open_record
 from vehicle.settings import VehicleSettings
 

@@ -5,7 +5,7 @@ behind; at the next start it becomes a recording marked as interrupted (``recove
 does not end a recording: it is kept in memory, the person is told, and it is saved once the disk takes it.
 
 Partial file: blocks ``u32 LE length | u32 LE CRC-32 | frame of devices.wire``, a torn last block is cut off by its CRC;
-who, when and for whom stands in the facts beside it (``sync.recordings``).
+who, when and for whom stands in the facts beside it (``sync.record.recordings``).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from devices.errors import AskPerson, DropFrame
 from devices.events import emit
 from devices.readings import Samples, Stamped
 from devices.wire import pack_samples, unpack_samples
-from sync import ecg_file
-from sync.database import DiskFault, DiskFull
-from sync.recordings import Partial, Recordings, RecordingWriter
-from sync.records import Draft, format_time, parse_time
+from sync.formats import ecg_file
+from sync.formats.records import Draft, format_time, parse_time
+from sync.record.database import DiskFault, DiskFull
+from sync.record.recordings import Partial, RecordingMissing, Recordings, RecordingWriter
 
 SYNC_EVERY_S = 5.0
 GRACE_S = 5.0
@@ -196,6 +196,8 @@ class EcgRecorder:
             if not under.done.done():
                 under.done.set_result(None)
             await asyncio.wait({under.task})
+        if self._saving is not None:
+            await self._saving
         if self._unsaved is not None:  # a last time; the partial file has what came before the disk was full
             await self._save_again()
 
@@ -218,7 +220,11 @@ class EcgRecorder:
         """Bring what came to the disk every 5 s; end a recording whose device fell silent."""
         under = self._under
         now_mono_s = self._clock.monotonic_s()
-        if self._unsaved is not None and now_mono_s - self._tried_mono_s >= SAVE_AGAIN_S:
+        if (
+            self._unsaved is not None
+            and now_mono_s - self._tried_mono_s >= SAVE_AGAIN_S
+            and (self._saving is None or self._saving.done())  # two at once would record it twice
+        ):
             self._tried_mono_s = now_mono_s
             self._saving = asyncio.get_running_loop().create_task(self._save_again(), name="ecg saved late")
         if under is None or under.done.done():
@@ -255,14 +261,15 @@ class EcgRecorder:
     def recover(self) -> list[RecordingView]:
         """Make a recording, marked as interrupted, of every partial file a crash has left; called once, at start.
 
-        A partial file without a single whole chunk is removed; one whose samples were already stored is only removed.
+        A partial file without a single whole chunk is only removed. So is one whose recording has its entry: the power
+        went before the file was gone from the disk, and of its end a part may be missing there.
         """
         found = []
         for partial in list(self._recordings.partials()):
             if partial.facts.get("media_type") != PARTIAL_TYPE:
                 continue
             about, chunks = _read_partial(partial)
-            if chunks:
+            if chunks and not self._is_recorded(about, chunks):
                 found.append(self._recover(about, chunks))
             partial.discard()
         return found
@@ -270,10 +277,30 @@ class EcgRecorder:
     def _recover(self, about: _About, chunks: list[Samples]) -> RecordingView:
         made = _make(about, chunks, interrupted=True)
         sha256, size = self._recordings.store(made.blob, ecg_file.MEDIA_TYPE)
-        if not self._journal.read("select sha256 from recordings where sha256 = ?", (sha256,)):
-            self._journal.commit_now(made.draft(sha256, size))
-            emit("recording_recovered", sha256=sha256)
+        self._journal.commit_now(made.draft(sha256, size))
+        emit("recording_recovered", sha256=sha256)
         return made.view(sha256)
+
+    def _is_recorded(self, about: _About, chunks: list[Samples]) -> bool:
+        """Whether a recording of that device and that beginning begins with these samples."""
+        rows = self._journal.read(
+            "select sha256 from recordings where what = 'ecg' and device = ? and started_at = ?",
+            (about.device, about.started_at),
+        )
+        return any(self._begins_with(row["sha256"], chunks) for row in rows)
+
+    def _begins_with(self, sha256: str, chunks: list[Samples]) -> bool:
+        """True also of a recording that was evicted: the county has it. False of a damaged one."""
+        try:
+            header, counts = ecg_file.read(self._recordings.read(sha256))
+        except RecordingMissing:
+            return True
+        except ecg_file.EcgFileUnreadable:
+            return False
+        begins = (header.pieces[0].segment, header.pieces[0].first_index)
+        samples = np.concatenate([chunk.counts for chunk in chunks])
+        same = begins == (chunks[0].segment, chunks[0].first_index)
+        return same and np.array_equal(counts[: len(samples)], samples)
 
     # how ------------------------------------------------------------------------------------------------------------
 

@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from devices.session import DeviceSettings
-from sync.notes import NoteRefused, VerifierKey
+from sync.formats.notes import NoteRefused, VerifierKey
+from sync.keys.tpm import KeyProtection, Tpm
 from sync.settings_file import Settings, read_settings
-from sync.tpm import KeyProtection, Tpm
 from vehicle.clinic.settings import ClinicSettings
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
@@ -36,7 +36,7 @@ class VehicleIdentity(Settings):
     tpm_tcti: str = Field(default="", max_length=200)
     """How tpm2-tools reach the TPM, e.g. "device:/dev/tpmrm0"; empty: as they find it themselves."""
     tpm_pcrs: str = Field(default="", pattern=r"^([0-9]{1,2}(,[0-9]{1,2})*)?$")
-    """PCRs that a new key is bound to; empty, none, is right for nearly everybody (``sync.tpm.Tpm``)."""
+    """PCRs that a new key is bound to; empty, none, is right for nearly everybody (``sync.keys.tpm.Tpm``)."""
 
     @property
     def protection(self) -> KeyProtection:

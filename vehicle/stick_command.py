@@ -15,7 +15,7 @@ import httpx
 
 from devices.clock import Clock
 from devices.errors import AskPerson
-from sync.notes import VerifierKey
+from sync.formats.notes import VerifierKey
 from vehicle.assembly import open_record
 from vehicle.settings import VehicleSettings
 from vehicle.sticks import Sticks

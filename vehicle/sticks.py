@@ -15,12 +15,12 @@ from typing import Any
 
 from devices.clock import Clock
 from devices.errors import AskPerson
-from sync.notes import VerifierKey
-from sync.recordings import Recordings
-from sync.records import Draft
-from sync.stick_export import Exported, ExportStopped, Progress, StickExport, StickGone
-from sync.stick_receipt import Returned, take_receipts
-from sync.store import Store
+from sync.delivery.stick_export import Exported, ExportStopped, Progress, StickExport, StickGone
+from sync.delivery.stick_receipt import Returned, take_receipts
+from sync.formats.notes import VerifierKey
+from sync.formats.records import Draft
+from sync.record.recordings import Recordings
+from sync.record.store import Store
 from vehicle.mounts import MOUNTS, Stick, find_sticks
 
 TELL_EVERY_S = 0.5

@@ -13,7 +13,7 @@ from pathlib import Path
 from devices.clock import Clock
 from devices.events import emit
 from devices.readings import Position, Stamped
-from sync.records import Draft
+from sync.formats.records import Draft
 from vehicle.commits import Commits
 
 AGREES_WITHIN_S = 2.0

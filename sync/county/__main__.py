@@ -20,7 +20,7 @@ from sync.county.serving import serve_workers
 from sync.county.settings import read_county_settings
 from sync.county.stick_import import StickImport, clear
 from sync.county.village_shift import standing_places
-from sync.keys import VehicleKey, fingerprint
+from sync.keys.vehicle_key import VehicleKey, fingerprint
 
 BY = "command-line"
 

@@ -42,11 +42,11 @@ from sync.county.vehicle_requests import identify
 from sync.county.village_uploads import VillageUploads
 from sync.county.visits import Visits
 from sync.county.witnessing import Witnessing
-from sync.key_roles import refuse_shared_keys
-from sync.keys import VehicleKey
-from sync.notes import ED25519_COSIGNATURE, VerifierKey
-from sync.registry_entries import registry_origin
-from sync.secret_file import create_secret, read_secret
+from sync.formats.notes import ED25519_COSIGNATURE, VerifierKey
+from sync.keys.key_roles import refuse_shared_keys
+from sync.keys.vehicle_key import VehicleKey
+from sync.proof.registry_entries import registry_origin
+from sync.record.secret_file import create_secret, read_secret
 from sync.service import notify
 from sync.settings_file import SettingsRefused
 from sync.web.access import guarded_app

@@ -22,7 +22,7 @@ from devices.events import emit
 from sync.county.database import Database
 from sync.county.mirror import Refused
 from sync.county.schema import uploads
-from sync.secret_file import sync_folder
+from sync.record.secret_file import sync_folder
 
 READ_BYTES = 1 << 20
 _NAME = re.compile(r"[0-9a-f]{64}")

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sync.areas import METRES_PER_DEGREE, Village
-from sync.presence import Fix
+from sync.proof.areas import METRES_PER_DEGREE, Village
+from sync.proof.presence import Fix
 
 Point = tuple[float, float]
 _SCALE_STEPS_M = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)

@@ -22,8 +22,8 @@ from devices.events import emit
 from sync.county.database import Database
 from sync.county.fleet import EnrolmentRefused, Fleet
 from sync.county.schema import enrolments
-from sync.key_statements import CODE_DIGITS, EnrolmentAsk, code_hash, fingerprint
-from sync.notes import VerifierKey
+from sync.formats.notes import VerifierKey
+from sync.keys.key_statements import CODE_DIGITS, EnrolmentAsk, code_hash, fingerprint
 
 MOST_WAITING = 200
 MOST_OF_ADDRESS = 20
@@ -99,7 +99,7 @@ class Enrolments:
     # a vehicle asks -------------------------------------------------------------------------------------------------
 
     def ask(self, asked: EnrolmentAsk, signed_at: datetime, address: str) -> str:
-        """Keep a request that was signed by its key; returns one of ``sync.key_statements.ENROLMENT_STATES``.
+        """Keep a request that was signed by its key; returns one of ``sync.keys.key_statements.ENROLMENT_STATES``.
 
         The same code again changes nothing. Another code takes the place of the one before when it was signed later, so
         that a request that somebody sends again, from an hour or a second ago, changes nothing either.

@@ -13,22 +13,22 @@ from datetime import date
 from sqlalchemy import ColumnElement, Join, select
 
 from devices.errors import AskPerson
-from sync.bundle_file import BundleUnreadable
 from sync.county.database import Database
 from sync.county.mirror import Mirror
 from sync.county.month_table import JudgedVisit, MonthTables, VillageMonth
 from sync.county.schema import checkpoints, entries, entry_facts, subtrees
 from sync.county.visits import OPEN_FOR
-from sync.coverage import VisitState
-from sync.evidence import Bundle, ClaimedVisit, LogPart, Manifest, Node, NotProven, nodes_for, write_bundle
-from sync.notes import Note, NoteRefused
-from sync.records import format_time, parse_time, read_entry
-from sync.registry_entries import RegistryEntry, RegistryUnreadable, read_registry_entry, registry_origin
-from sync.registry_state import Index, RegistryState, month_key
+from sync.formats.notes import Note, NoteRefused
+from sync.formats.records import format_time, parse_time, read_entry
+from sync.proof.bundle_file import BundleUnreadable
+from sync.proof.coverage import VisitState
+from sync.proof.evidence import Bundle, ClaimedVisit, LogPart, Manifest, Node, NotProven, nodes_for, write_bundle
+from sync.proof.registry_entries import RegistryEntry, RegistryUnreadable, read_registry_entry, registry_origin
+from sync.proof.registry_state import Index, RegistryState, month_key
+from sync.proof.visit_track import PROOF_KINDS
 from sync.verify.bundle_check import BundleReport, check_bundle
 from sync.verify.policy import Policy
 from sync.verify.registry_check import RegistryFacts
-from sync.visit_track import PROOF_KINDS
 
 _MOST_TRIED = 20
 """Checkpoints looked at for one that enough witnesses cosigned."""

@@ -19,7 +19,7 @@ from sync.county.map_view import visit_map
 from sync.county.pages import NOT_KEPT, READERS
 from sync.county.policy import policy_text
 from sync.county.visit_report import VisitReport, VisitReports
-from sync.coverage import month_of
+from sync.proof.coverage import month_of
 from sync.verify.policy import Policy
 from sync.web.access import PUBLIC, roles
 from sync.web.catalog import Texts, texts

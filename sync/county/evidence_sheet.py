@@ -21,7 +21,7 @@ from sync.county import visit_words
 from sync.county.evidence_maker import Evidence
 from sync.county.map_view import VisitMap
 from sync.county.visit_report import VisitReport
-from sync.presence import LOCAL
+from sync.proof.presence import LOCAL
 from sync.verify.bundle_check import CheckedVisit
 from sync.web.catalog import Texts, texts
 

@@ -12,8 +12,8 @@ from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
 from sync.county.month_table import JudgedVisit, MonthTable, VillageMonth
-from sync.coverage import VisitState
-from sync.presence import local_day
+from sync.proof.coverage import VisitState
+from sync.proof.presence import local_day
 from sync.web.catalog import Texts
 
 XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"

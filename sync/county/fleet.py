@@ -19,11 +19,11 @@ from devices.events import emit
 from sync.county.database import Database
 from sync.county.registry import Registry
 from sync.county.schema import logs, vehicles
-from sync.key_statements import KeyChange, is_origin
-from sync.notes import ED25519, NoteRefused, VerifierKey
-from sync.records import format_time
-from sync.registry_entries import RegistryDraft, is_registry
-from sync.registry_state import KeyRange, RegisteredVehicle, RegistryState, Revocation
+from sync.formats.notes import ED25519, NoteRefused, VerifierKey
+from sync.formats.records import format_time
+from sync.keys.key_statements import KeyChange, is_origin
+from sync.proof.registry_entries import RegistryDraft, is_registry
+from sync.proof.registry_state import KeyRange, RegisteredVehicle, RegistryState, Revocation
 
 COMMAND_LINE = "command-line"
 REASON_LETTERS = (2, 200)

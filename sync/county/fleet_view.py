@@ -11,9 +11,9 @@ from sqlalchemy import func, select
 from sync.county.database import Database
 from sync.county.fleet import EnrolledVehicle, Fleet
 from sync.county.schema import logs, refused_checkpoints, set_aside, uploads
-from sync.key_statements import fingerprint
-from sync.notes import VerifierKey
-from sync.records import parse_time
+from sync.formats.notes import VerifierKey
+from sync.formats.records import parse_time
+from sync.keys.key_statements import fingerprint
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,9 +33,16 @@ from devices.errors import AskPerson
 from devices.events import emit
 from sync.county.database import Database
 from sync.county.schema import checkpoints, logs, refused_checkpoints
-from sync.merkle import EMPTY_ROOT, ReadSubtree, consistency_proof, shown_prefix, subtree_root, verify_consistency
-from sync.notes import Checkpoint, Note, NoteRefused, VerifierKey, b64, unb64
-from sync.wire import AddCheckpoint
+from sync.formats.merkle import (
+    EMPTY_ROOT,
+    ReadSubtree,
+    consistency_proof,
+    shown_prefix,
+    subtree_root,
+    verify_consistency,
+)
+from sync.formats.notes import Checkpoint, Note, NoteRefused, VerifierKey, b64, unb64
+from sync.formats.wire import AddCheckpoint
 
 SAME_SIZE, THEIR_PREFIX, NOT_LINKED = "same_size", "their_prefix", "not_linked"
 MOST_REFUSED_KEPT = 1000

@@ -13,12 +13,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from devices.events import emit
-from sync import content_coding, wire
 from sync.county.fleet import KeyNotValid
 from sync.county.mirror import Refused, Taken
 from sync.county.vehicle_requests import body_of
-from sync.notes import Checkpoint, NoteRefused, VerifierKey
-from sync.registry_entries import is_registry
+from sync.formats import content_coding, wire
+from sync.formats.notes import Checkpoint, NoteRefused, VerifierKey
+from sync.proof.registry_entries import is_registry
 from sync.web.access import PUBLIC, roles
 
 if TYPE_CHECKING:

@@ -22,10 +22,10 @@ from sync.county.database import Database, unavailable
 from sync.county.migrations import forget_what_was_read
 from sync.county.mirror import Mirror
 from sync.county.schema import entry_facts, logs, projected, set_aside
-from sync.projection import rows
-from sync.records import Entry, EntryUnreadable, format_time, read_entry
-from sync.registry_entries import ORIGIN_PREFIX
-from sync.tracks import track_of
+from sync.formats.records import Entry, EntryUnreadable, format_time, read_entry
+from sync.proof.registry_entries import ORIGIN_PREFIX
+from sync.proof.tracks import track_of
+from sync.record.projection import rows
 
 BATCH_ENTRIES = 2000
 ROUND_S = 60.0

@@ -16,7 +16,8 @@ from devices.events import emit
 from sync.county.enrolment import TooManyAsk
 from sync.county.fleet import EnrolmentRefused
 from sync.county.vehicle_requests import bounded_body, target_of
-from sync.key_statements import (
+from sync.formats.request_signature import Claim, SignatureRefused
+from sync.keys.key_statements import (
     ENROL_PATH,
     LARGEST_STATEMENT_BYTES,
     ROTATE_KEY,
@@ -26,7 +27,6 @@ from sync.key_statements import (
     StatementRefused,
     enrolment_answer,
 )
-from sync.request_signature import Claim, SignatureRefused
 from sync.web.access import PUBLIC, roles
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from sync.areas import Village
 from sync.county.drawing import Plane, Point, corners, plane_of
 from sync.county.month_table import MonthTable, VillageMonth
 from sync.county.visit_report import VisitReport
-from sync.presence import MAX_ACCURACY_M, MIN_SATELLITES, Fix
+from sync.proof.areas import Village
+from sync.proof.presence import MAX_ACCURACY_M, MIN_SATELLITES, Fix
 
 WIDTH, HEIGHT = 1000.0, 680.0
 VISIT_WIDTH, VISIT_HEIGHT = 900.0, 430.0

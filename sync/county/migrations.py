@@ -31,9 +31,9 @@ from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable, ForeignKey
 
 from devices.errors import AskPerson
 from sync.county.schema import MADE_FROM_ENTRIES, logs, meta, metadata
-from sync.projection import RULES
-from sync.records import KINDS
-from sync.registry_entries import ORIGIN_PREFIX
+from sync.formats.records import KINDS
+from sync.proof.registry_entries import ORIGIN_PREFIX
+from sync.record.projection import RULES
 
 READING = 1
 """Raise it when entries are read otherwise than before (``interpretation.py``, ``presence.py``) while kinds, rules and

@@ -20,7 +20,7 @@ from devices.events import emit
 from sync.county.database import Database
 from sync.county.freezing import Evidence, another_root, freeze, keep_refused, not_extended
 from sync.county.schema import checkpoints, entries, logs, subtrees
-from sync.merkle import (
+from sync.formats.merkle import (
     EMPTY_ROOT,
     Frontier,
     ReadSubtree,
@@ -29,8 +29,8 @@ from sync.merkle import (
     leaf_hash,
     verify_consistency,
 )
-from sync.notes import Checkpoint, Note, NoteRefused, Signature, Signer, VerifierKey, cosign
-from sync.wire import AddCheckpoint, AddEntries, MirrorInfo, Package, Tile, pack_entries
+from sync.formats.notes import Checkpoint, Note, NoteRefused, Signature, Signer, VerifierKey, cosign
+from sync.formats.wire import AddCheckpoint, AddEntries, MirrorInfo, Package, Tile, pack_entries
 
 MOST_EXCESS_ENTRIES = 8192
 ExtraLines = Callable[[str], Sequence[Signature]]

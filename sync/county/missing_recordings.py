@@ -12,8 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from devices.events import emit
-from sync import content_coding, wire
 from sync.county.vehicle_requests import body_of
+from sync.formats import content_coding, wire
 from sync.web.access import roles
 
 if TYPE_CHECKING:

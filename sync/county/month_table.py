@@ -10,16 +10,16 @@ from typing import Any
 from sqlalchemy import select
 
 from devices.clock import Clock
-from sync.areas import Village
 from sync.county.database import Database, Row
 from sync.county.fleet import Fleet
 from sync.county.registry import Registry, Waiver
 from sync.county.schema import logs
 from sync.county.visits import VisitCase, Visits
-from sync.coverage import MonthState, MonthVerdict, Rules, VisitState, VisitVerdict, end_of_month, judge_month
-from sync.presence import LOCAL, local_day
-from sync.records import parse_time
-from sync.registry_state import SealedVillage, Verdict
+from sync.formats.records import parse_time
+from sync.proof.areas import Village
+from sync.proof.coverage import MonthState, MonthVerdict, Rules, VisitState, VisitVerdict, end_of_month, judge_month
+from sync.proof.presence import LOCAL, local_day
+from sync.proof.registry_state import SealedVillage, Verdict
 
 NOT_SYNCED_AFTER = timedelta(hours=72)
 """A van that stands switched off over a weekend is not behind."""

@@ -7,15 +7,15 @@ from typing import Any
 
 from sqlalchemy import select
 
-from sync.areas import read_villages
 from sync.county.database import Database, Row
 from sync.county.registry import Registry
 from sync.county.schema import registry as old_table
-from sync.coverage import Rules, month_of
-from sync.presence import local_day
-from sync.registry_entries import RegistryDraft, RegistryEntry
-from sync.registry_state import Change, RegistryState, Waiver, written_change
-from sync.village_import import plan_import
+from sync.proof.areas import read_villages
+from sync.proof.coverage import Rules, month_of
+from sync.proof.presence import local_day
+from sync.proof.registry_entries import RegistryDraft, RegistryEntry
+from sync.proof.registry_state import Change, RegistryState, Waiver, written_change
+from sync.proof.village_import import plan_import
 
 
 def carry_over(database: Database, registry: Registry) -> int:

@@ -19,8 +19,8 @@ from sync.county.month_table import MonthTable
 from sync.county.timeline import timeline
 from sync.county.vehicle_requests import bounded_body
 from sync.county.visit_report import VisitReport, VisitReports
-from sync.coverage import month_of, other_month
-from sync.presence import LOCAL, local_day
+from sync.proof.coverage import month_of, other_month
+from sync.proof.presence import LOCAL, local_day
 from sync.web.access import PUBLIC, roles
 from sync.web.catalog import texts
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sync.notes import VerifierKey
+from sync.formats.notes import VerifierKey
 
 
 def policy_text(registry: VerifierKey, county: VerifierKey, province: VerifierKey | None) -> str:

@@ -1,7 +1,7 @@
 """The county's registry: a log of its own beside the vehicles', signed by the registry's key, cosigned by the county.
 
-Every change is one transaction that closes with an index (``sync.registry_state``). Several processes may change it:
-a change is made from the state that it finds under the lock of the log.
+Every change is one transaction that closes with an index (``sync.proof.registry_state``). Several processes may change
+it: a change is made from the state that it finds under the lock of the log.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from sqlalchemy import Connection, Executable, select
 
 from devices.clock import Clock
 from devices.errors import AskPerson
-from sync.areas import Village, read_villages
 from sync.county.database import Database
 from sync.county.mirror import Mirror
 from sync.county.schema import entries, logs
 from sync.county.village_shift import VillagesShifted, find_shift
-from sync.coverage import Rules, month_of
-from sync.gcj02 import Place
-from sync.notes import Signer, VerifierKey
-from sync.presence import local_day
-from sync.registry_entries import (
+from sync.formats.notes import Signer, VerifierKey
+from sync.proof.areas import Village, read_villages
+from sync.proof.coverage import Rules, month_of
+from sync.proof.gcj02 import Place
+from sync.proof.presence import local_day
+from sync.proof.registry_entries import (
     DECISIONS,
     RegistryDraft,
     RegistryDraftRefused,
@@ -31,7 +31,7 @@ from sync.registry_entries import (
     RegistryUnreadable,
     read_registry_entry,
 )
-from sync.registry_state import (
+from sync.proof.registry_state import (
     Change,
     Decision,
     Index,
@@ -43,7 +43,7 @@ from sync.registry_state import (
     month_key,
     written_change,
 )
-from sync.village_import import ImportPlan, plan_import
+from sync.proof.village_import import ImportPlan, plan_import
 
 REASON_LETTERS = (2, 200)
 _MOST_IN_LIST = 400
@@ -148,14 +148,14 @@ class Registry:
     def plan_import(self, geojson: Mapping[str, Any], valid_from: date | None = None) -> ImportPlan:
         """What an import would change.
 
-        :raises sync.areas.VillagesRefused: the list cannot be read
+        :raises sync.proof.areas.VillagesRefused: the list cannot be read
         """
         return plan_import(read_villages(geojson), self.state(), self._today(), valid_from)
 
     def find_shift(self, geojson: Mapping[str, Any], stood: Mapping[str, Place]) -> VillagesShifted | None:
         """Whether the list lies beside the one in force; the first one: beside where vans stood, by village code.
 
-        :raises sync.areas.VillagesRefused: the list cannot be read
+        :raises sync.proof.areas.VillagesRefused: the list cannot be read
         """
         return find_shift(read_villages(geojson), self.villages(), stood, self._today())
 
@@ -167,12 +167,12 @@ class Registry:
         stood: Mapping[str, Place] | None = None,
         accept_shift: str = "",
     ) -> tuple[Village, ...]:
-        """Make ``geojson`` the list of today; returns the villages then in force. See ``sync.village_import``.
+        """Make ``geojson`` the list of today; returns the villages then in force. See ``sync.proof.village_import``.
 
         :param valid_from: from when what differs holds, unless the list says so itself; from today when None
         :param stood: where vans stood, by village code
         :param accept_shift: why a list that lies beside the one in force is right; kept in the registry
-        :raises sync.areas.VillagesRefused: the list cannot be read, or ``VillagesShifted``
+        :raises sync.proof.areas.VillagesRefused: the list cannot be read, or ``VillagesShifted``
         :raises RegistryRefused: a village's outline is too fine to be written, or no reason for the shift
         """
         given, today = read_villages(geojson), self._today()

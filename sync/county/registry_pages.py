@@ -11,15 +11,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from sync.areas import VillagesRefused
 from sync.county.pages import MOST_FORM_BYTES, READERS, form_of, render
 from sync.county.registry import RegistryRefused
 from sync.county.registry_view import changed_villages, changes, log_view, rules_versions, villages_listed
 from sync.county.vehicle_requests import bounded_body
 from sync.county.village_shift import VillagesShifted, direction, standing_places
-from sync.coverage import RULE_LIMITS, end_of_month, month_of, other_month
-from sync.notes import b64
-from sync.presence import local_day
+from sync.formats.notes import b64
+from sync.proof.areas import VillagesRefused
+from sync.proof.coverage import RULE_LIMITS, end_of_month, month_of, other_month
+from sync.proof.presence import local_day
 from sync.web.access import roles
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ from typing import Any
 
 from sqlalchemy import select
 
-from sync.areas import Village
 from sync.county.database import Database
 from sync.county.registry import Registry
 from sync.county.schema import checkpoints
-from sync.coverage import Rules
-from sync.registry_entries import RegistryEntry, RegistryUnreadable
-from sync.registry_state import RegistryState, rules_in
-from sync.village_import import ImportPlan
+from sync.proof.areas import Village
+from sync.proof.coverage import Rules
+from sync.proof.registry_entries import RegistryEntry, RegistryUnreadable
+from sync.proof.registry_state import RegistryState, rules_in
+from sync.proof.village_import import ImportPlan
 
 CHANGES_A_PAGE = 40
 _READ_AT_ONCE = 400

@@ -8,12 +8,12 @@ from datetime import date
 
 from devices.clock import Clock
 from devices.errors import AskPerson
-from sync.areas import Village
 from sync.county.month_table import JudgedVisit, MonthTable, MonthTables
 from sync.county.registry import Registry
-from sync.coverage import VisitState, other_month
-from sync.presence import local_day
-from sync.registry_state import Decision
+from sync.proof.areas import Village
+from sync.proof.coverage import VisitState, other_month
+from sync.proof.presence import local_day
+from sync.proof.registry_state import Decision
 
 MONTHS_BACK = 2
 """Before the present one."""

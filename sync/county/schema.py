@@ -1,7 +1,7 @@
 """The county's tables: what vehicles delivered, word for word; what was read out of it; and the county's own books.
 
-Projection tables are those of ``sync.projection`` with a column ``origin`` before the key; they may be dropped and
-made again from ``entries`` at any time.
+Projection tables are those of ``sync.record.projection`` with a column ``origin`` before the key; they may be dropped
+and made again from ``entries`` at any time.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-from sync import projection
-from sync.records import format_time, parse_time
+from sync.formats.records import format_time, parse_time
+from sync.record import projection
 
 metadata = MetaData()
 MADE_FROM_ENTRIES = "made_from_entries"

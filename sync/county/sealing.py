@@ -18,16 +18,16 @@ from starlette.concurrency import run_in_threadpool
 
 from devices.clock import Clock
 from devices.events import emit
-from sync.canonical import encode
 from sync.county.database import Database, unavailable
 from sync.county.month_table import MonthTable, MonthTables, VillageMonth
 from sync.county.registry import Registry
 from sync.county.schema import logs, projected
-from sync.coverage import other_month
-from sync.presence import local_day
-from sync.records import LARGEST_BODY_BYTES, parse_time
-from sync.registry_entries import RegistryDraft, township_of
-from sync.registry_state import RegistryState, Verdict, month_key, sealed_villages
+from sync.formats.canonical import encode
+from sync.formats.records import LARGEST_BODY_BYTES, parse_time
+from sync.proof.coverage import other_month
+from sync.proof.presence import local_day
+from sync.proof.registry_entries import RegistryDraft, township_of
+from sync.proof.registry_state import RegistryState, Verdict, month_key, sealed_villages
 
 BY = "sealing"
 """Who a verdict is by, in the registry: no person."""

@@ -26,9 +26,9 @@ from devices.events import emit
 from sync.county.app import County, create_county
 from sync.county.database import fit_for_several_processes
 from sync.county.settings import read_county_settings
+from sync.formats.wire import KEEP_ALIVE_S
 from sync.service import READY, STOPPING, WATCHDOG, log_to_stderr, notify
 from sync.web.server import GOODBYE_WITHIN_S, listening
-from sync.wire import KEEP_ALIVE_S
 
 SERVICE = "county"
 

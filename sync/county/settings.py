@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from sync.notes import ED25519_COSIGNATURE, NoteRefused, VerifierKey
+from sync.formats.notes import ED25519_COSIGNATURE, NoteRefused, VerifierKey
 from sync.settings_file import Settings, read_settings
 
 

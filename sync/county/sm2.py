@@ -20,7 +20,7 @@ from pathlib import Path
 
 from devices.errors import AskPerson
 from devices.events import emit
-from sync.notes import Signature, b64
+from sync.formats.notes import Signature, b64
 
 TYPE = 0xFF
 IDENTIFIER = b"oid/1.2.156.10197.1.501"

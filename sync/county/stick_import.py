@@ -1,4 +1,4 @@
-"""Import of a stick (``sync.stick``): the same mirror, the same verification as over the network.
+"""Import of a stick (``sync.formats.stick``): the same mirror, the same verification as over the network.
 
 Nothing on the stick is trusted: the checkpoint must be signed by the key of an enrolled vehicle and extend what the
 county has, every entry must be proven to belong to it, every recording must have the bytes of its name. Then a receipt
@@ -21,17 +21,14 @@ from typing import TYPE_CHECKING
 
 from devices.errors import AskPerson
 from devices.events import emit
-from sync import stick
 from sync.county.blobs import StoreAway
 from sync.county.fleet import EnrolmentRefused, KeyNotValid
 from sync.county.mirror import Refused
-from sync.durable_file import write_durably
-from sync.key_statements import KeyChange, StatementRefused
-from sync.merkle import HASH_BYTES, ReadSubtree, consistency_proof, subtree_root, verify_consistency
-from sync.notes import LARGEST_NOTE_BYTES, Checkpoint, Note, NoteRefused, Signer, VerifierKey
-from sync.records import EntryUnreadable, read_entry
-from sync.secret_file import sync_folder
-from sync.wire import (
+from sync.formats import stick
+from sync.formats.merkle import HASH_BYTES, ReadSubtree, consistency_proof, subtree_root, verify_consistency
+from sync.formats.notes import LARGEST_NOTE_BYTES, Checkpoint, Note, NoteRefused, Signer, VerifierKey
+from sync.formats.records import EntryUnreadable, read_entry
+from sync.formats.wire import (
     PACKAGE_ENTRIES,
     AddCheckpoint,
     AddEntries,
@@ -44,6 +41,9 @@ from sync.wire import (
     package_ranges,
     unpack_entries,
 )
+from sync.keys.key_statements import KeyChange, StatementRefused
+from sync.record.durable_file import write_durably
+from sync.record.secret_file import sync_folder
 
 if TYPE_CHECKING:
     from sync.county.app import County

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sync.county.visit_report import VisitReport
-from sync.presence import LOCAL, MAX_STEP_S
+from sync.proof.presence import LOCAL, MAX_STEP_S
 
 _MARGIN = timedelta(minutes=50)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, cast
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 
-from sync.key_statements import ENROL_PATH, ROTATE_KEY
-from sync.request_signature import Claim, SignatureRefused
+from sync.formats.request_signature import Claim, SignatureRefused
+from sync.keys.key_statements import ENROL_PATH, ROTATE_KEY
 from sync.web.access import Caller
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from typing import Protocol
 
 from sqlalchemy import select
 
-from sync.areas import Village, VillagesRefused
 from sync.county.database import Database
 from sync.county.schema import projected
-from sync.gcj02 import COMMON_SHIFT, GCJ02_SUSPECTED, Place, Shift, shift_against_list, shift_against_vans
-from sync.presence import MAX_ACCURACY_M, Fix
-from sync.records import parse_time
+from sync.formats.records import parse_time
+from sync.proof.areas import Village, VillagesRefused
+from sync.proof.gcj02 import COMMON_SHIFT, GCJ02_SUSPECTED, Place, Shift, shift_against_list, shift_against_vans
+from sync.proof.presence import MAX_ACCURACY_M, Fix
 
 MOST_VISITS = 300
 """Of the latest, for where vans stood."""

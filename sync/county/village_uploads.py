@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from devices.clock import Clock
-from sync.areas import VillagesRefused
 from sync.county.database import Database
 from sync.county.schema import village_uploads
+from sync.proof.areas import VillagesRefused
 
 KEPT = timedelta(days=1)
 MOST_KEPT = 20

@@ -1,4 +1,4 @@
-"""What the entries say about each visit, worked out once and kept: ``sync.visit_proof`` over the county's tables.
+"""What the entries say about each visit, worked out once and kept: ``sync.proof.visit_proof`` over the county's tables.
 
 Kept until the village, one of its neighbours or, while the visit is open, the log has changed. Rules, cosignatures and
 decisions are not part of it and are put beside it whenever it is asked for.
@@ -19,15 +19,15 @@ from sync.county.database import Database, Row
 from sync.county.interpretation import reading_lock
 from sync.county.registry import Registry
 from sync.county.schema import checkpoints, entries, entry_facts, logs, visit_facts
-from sync.presence import Stay
-from sync.records import Entry, format_time, parse_time, read_entry
-from sync.registry_state import RegistryState
-from sync.visit_proof import Bracket, VisitEvidence, evidence_of_visit
-from sync.visit_track import PROOF_KINDS
-from sync.visit_witnesses import Witness
+from sync.formats.records import Entry, format_time, parse_time, read_entry
+from sync.proof.presence import Stay
+from sync.proof.registry_state import RegistryState
+from sync.proof.visit_proof import Bracket, VisitEvidence, evidence_of_visit
+from sync.proof.visit_track import PROOF_KINDS
+from sync.proof.visit_witnesses import Witness
 
 _READING = 1
-"""Raise it when ``sync.visit_proof`` finds otherwise than before; all visits are then worked out again."""
+"""Raise it when ``sync.proof.visit_proof`` finds otherwise than before; all visits are then worked out again."""
 
 
 @dataclass(frozen=True, slots=True)

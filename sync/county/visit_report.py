@@ -9,15 +9,15 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from sync.areas import Village
 from sync.county.database import Database, Row
 from sync.county.month_table import JudgedVisit, MonthTables, VillageMonth, visit_json
 from sync.county.schema import checkpoints, entries, entry_facts, projected
 from sync.county.visits import VisitRecord, Visits
-from sync.coverage import Rules
-from sync.presence import Fix, local_day
-from sync.records import parse_time
-from sync.visit_proof import Bracket
+from sync.formats.records import parse_time
+from sync.proof.areas import Village
+from sync.proof.coverage import Rules
+from sync.proof.presence import Fix, local_day
+from sync.proof.visit_proof import Bracket
 
 _AROUND = timedelta(minutes=25)
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sync.county.visit_report import VisitReport
-from sync.coverage import REVIEW_REASONS, VisitState
-from sync.presence import LOCAL
+from sync.proof.coverage import REVIEW_REASONS, VisitState
+from sync.proof.presence import LOCAL
 from sync.web.catalog import Texts
 
 

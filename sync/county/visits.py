@@ -14,11 +14,11 @@ from sync.county.interpretation import said
 from sync.county.registry import Registry
 from sync.county.schema import logs, projected, visit_facts
 from sync.county.visit_facts import KeptVisit, VisitFactsStore
-from sync.coverage import VisitFacts
-from sync.presence import LOCAL, Fix, Stay
-from sync.records import format_time, parse_time
-from sync.tracks import fixes_of_track
-from sync.visit_proof import Bracket, VisitProof, merged, proof_of_visit
+from sync.formats.records import format_time, parse_time
+from sync.proof.coverage import VisitFacts
+from sync.proof.presence import LOCAL, Fix, Stay
+from sync.proof.tracks import fixes_of_track
+from sync.proof.visit_proof import Bracket, VisitProof, merged, proof_of_visit
 
 OPEN_FOR = timedelta(hours=24)
 """A visit that nobody ended is taken as ended after this."""

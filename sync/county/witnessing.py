@@ -23,10 +23,10 @@ from sync.county.database import Database, unavailable
 from sync.county.mirror import Mirror
 from sync.county.registry import Registry
 from sync.county.schema import checkpoints, logs, witness_logs
-from sync.introduction import Introduction
-from sync.notes import Note, Signature, VerifierKey
-from sync.registry_entries import is_registry
-from sync.wire import AddCheckpoint
+from sync.formats.notes import Note, Signature, VerifierKey
+from sync.formats.wire import AddCheckpoint
+from sync.keys.introduction import Introduction
+from sync.proof.registry_entries import is_registry
 from sync.witness.client import WitnessClient, WitnessRefused, WitnessUnreachable
 
 CLAIM = timedelta(seconds=90)

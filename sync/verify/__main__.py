@@ -9,8 +9,8 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 
-from sync.bundle_file import LARGEST_FILE_BYTES, BundleUnreadable
-from sync.evidence import NotProven
+from sync.proof.bundle_file import LARGEST_FILE_BYTES, BundleUnreadable
+from sync.proof.evidence import NotProven
 from sync.verify.policy import LARGEST_POLICY_BYTES, Policy
 from sync.verify.words import LANGUAGES, Words, language_of
 

@@ -8,15 +8,15 @@ from datetime import date, datetime, timedelta
 from hashlib import sha256
 from itertools import pairwise
 
-from sync.coverage import MonthVerdict, VisitVerdict, end_of_month, judge_month
-from sync.evidence import ClaimedVisit, LogPart, Manifest, NotProven, read_bundle
-from sync.notes import Note, cosigned_at
-from sync.records import Entry, EntryUnreadable, read_entry
-from sync.registry_state import Decision
+from sync.formats.notes import Note, cosigned_at
+from sync.formats.records import Entry, EntryUnreadable, read_entry
+from sync.proof.coverage import MonthVerdict, VisitVerdict, end_of_month, judge_month
+from sync.proof.evidence import ClaimedVisit, LogPart, Manifest, NotProven, read_bundle
+from sync.proof.registry_state import Decision
+from sync.proof.visit_proof import Bracket, VisitProof, facts_of_visit, merged
 from sync.verify.checkpoints import SignedCheckpoint, check_signatures, read_checkpoint
 from sync.verify.policy import Policy
 from sync.verify.registry_check import RegistryView, check_registry
-from sync.visit_proof import Bracket, VisitProof, facts_of_visit, merged
 
 LONG_AFTER = timedelta(days=400)
 """A verifier judges visits, and does not care whether their month is still provisional."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sync.evidence import NotProven
-from sync.notes import ED25519_COSIGNATURE, Checkpoint, Note, NoteRefused, Signature, VerifierKey, cosigned_at
+from sync.formats.notes import ED25519_COSIGNATURE, Checkpoint, Note, NoteRefused, Signature, VerifierKey, cosigned_at
+from sync.proof.evidence import NotProven
 from sync.verify.policy import Policy
 
 

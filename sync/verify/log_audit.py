@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from sync.bundle_file import BundleUnreadable
-from sync.evidence import NotProven
-from sync.merkle import EMPTY_ROOT, HASH_BYTES, Frontier, leaf_hash, root_of, subtree_root
-from sync.notes import VerifierKey
-from sync.records import KINDS, EntryUnreadable, parse_time, read_said
-from sync.registry_entries import RegistryEntry, RegistryUnreadable, is_registry, read_registry_entry
-from sync.registry_state import RegistryState
+from sync.formats.merkle import EMPTY_ROOT, HASH_BYTES, Frontier, leaf_hash, root_of, subtree_root
+from sync.formats.notes import VerifierKey
+from sync.formats.records import KINDS, EntryUnreadable, parse_time, read_said
+from sync.proof.bundle_file import BundleUnreadable
+from sync.proof.evidence import NotProven
+from sync.proof.registry_entries import RegistryEntry, RegistryUnreadable, is_registry, read_registry_entry
+from sync.proof.registry_state import RegistryState
 from sync.verify.checkpoints import SignedCheckpoint, check_signatures, read_checkpoint
 from sync.verify.policy import Policy
 

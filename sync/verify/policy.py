@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from sync import ed25519
-from sync.bundle_file import BundleUnreadable
-from sync.evidence import NotProven
-from sync.notes import ED25519, ED25519_COSIGNATURE, NoteRefused, VerifierKey
+from sync.formats import ed25519
+from sync.formats.notes import ED25519, ED25519_COSIGNATURE, NoteRefused, VerifierKey
+from sync.proof.bundle_file import BundleUnreadable
+from sync.proof.evidence import NotProven
 
 LARGEST_POLICY_BYTES = 64 * 1024
 MOST_OF_EACH = 100

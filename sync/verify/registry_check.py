@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from sync.areas import Village
-from sync.coverage import Rules
-from sync.evidence import LogPart, Manifest, NotProven
-from sync.notes import NoteRefused, VerifierKey
-from sync.registry_entries import ORIGIN_PREFIX, RegistryUnreadable, is_registry, read_registry_entry
-from sync.registry_state import Decision, RegisteredVehicle, RegistryState, SealedVillage
+from sync.formats.notes import NoteRefused, VerifierKey
+from sync.proof.areas import Village
+from sync.proof.coverage import Rules
+from sync.proof.evidence import LogPart, Manifest, NotProven
+from sync.proof.registry_entries import ORIGIN_PREFIX, RegistryUnreadable, is_registry, read_registry_entry
+from sync.proof.registry_state import Decision, RegisteredVehicle, RegistryState, SealedVillage
 from sync.verify.checkpoints import SignedCheckpoint, check_signatures, read_checkpoint
 from sync.verify.policy import Policy
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from sync.records import format_time
+from sync.formats.records import format_time
 from sync.verify.bundle_check import BundleReport, CheckedVisit
 from sync.verify.words import Words
 

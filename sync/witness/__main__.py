@@ -11,9 +11,9 @@ from pathlib import Path
 from devices.clock import SystemClock
 from devices.errors import AskPerson
 from devices.events import emit
-from sync.keys import VehicleKey
-from sync.notes import ED25519_COSIGNATURE
-from sync.records import format_time
+from sync.formats.notes import ED25519_COSIGNATURE
+from sync.formats.records import format_time
+from sync.keys.vehicle_key import VehicleKey
 from sync.service import log_to_stderr
 from sync.web.server import listening, serve
 from sync.witness.app import create_witness

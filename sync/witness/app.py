@@ -15,9 +15,9 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from devices.events import emit
-from sync import wire
-from sync.introduction import Introduction
-from sync.notes import LARGEST_NOTE_BYTES
+from sync.formats import wire
+from sync.formats.notes import LARGEST_NOTE_BYTES
+from sync.keys.introduction import Introduction
 from sync.web.access import PUBLIC, Caller, gate, roles
 from sync.witness.ledger import Ledger, Refused
 

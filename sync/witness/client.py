@@ -5,10 +5,10 @@ from __future__ import annotations
 import httpx
 
 from devices.errors import Retry, XunzhenError
-from sync import wire
-from sync.introduction import Introduction
-from sync.notes import Signature, VerifierKey
-from sync.wire import AddCheckpoint
+from sync.formats import wire
+from sync.formats.notes import Signature, VerifierKey
+from sync.formats.wire import AddCheckpoint
+from sync.keys.introduction import Introduction
 
 LARGEST_ANSWER_BYTES = 64 * 1024
 TIMEOUT_S = 15.0

@@ -18,14 +18,14 @@ from pathlib import Path
 
 from devices.clock import Clock
 from devices.errors import XunzhenError
-from sync.introduction import Introduction
-from sync.key_roles import KeyInTwoRoles, refuse_shared_keys
-from sync.merkle import EMPTY_ROOT, verify_consistency
-from sync.notes import ED25519, Checkpoint, Note, NoteRefused, Signature, Signer, VerifierKey, cosign
-from sync.records import format_time, parse_time
-from sync.registry_entries import read_registry_entry
-from sync.registry_state import RegisteredVehicle, registered_vehicle
-from sync.wire import AddCheckpoint, Malformed
+from sync.formats.merkle import EMPTY_ROOT, verify_consistency
+from sync.formats.notes import ED25519, Checkpoint, Note, NoteRefused, Signature, Signer, VerifierKey, cosign
+from sync.formats.records import format_time, parse_time
+from sync.formats.wire import AddCheckpoint, Malformed
+from sync.keys.introduction import Introduction
+from sync.keys.key_roles import KeyInTwoRoles, refuse_shared_keys
+from sync.proof.registry_entries import read_registry_entry
+from sync.proof.registry_state import RegisteredVehicle, registered_vehicle
 from sync.witness.settings import WitnessedCounty
 
 MOST_REFUSED_KEPT = 1000

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from sync.notes import ED25519, ED25519_COSIGNATURE, NoteRefused, VerifierKey
-from sync.registry_entries import is_registry, registry_origin
+from sync.formats.notes import ED25519, ED25519_COSIGNATURE, NoteRefused, VerifierKey
+from sync.proof.registry_entries import is_registry, registry_origin
 from sync.settings_file import Settings, SettingsRefused, read_settings
 
 

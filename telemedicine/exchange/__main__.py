@@ -20,8 +20,8 @@ from devices.errors import AskPerson
 from devices.events import emit
 from sync.county.app import County, create_county
 from sync.county.settings import CountySettings, read_county_settings
+from sync.formats.wire import KEEP_ALIVE_S
 from sync.service import READY, beat, log_to_stderr, notify, stop_on_signals
-from sync.wire import KEEP_ALIVE_S
 from telemedicine.exchange.app import SOCKET_LIMIT_BYTES, add_exchange
 from telemedicine.exchange.store import ExchangeStore
 

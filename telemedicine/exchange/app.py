@@ -18,8 +18,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from devices.clock import Clock
 from devices.events import emit
-from sync.keys import verify_for
-from sync.notes import NoteRefused, VerifierKey, unb64
+from sync.formats.notes import NoteRefused, VerifierKey, unb64
+from sync.keys.vehicle_key import verify_for
 from sync.web.access import PUBLIC, Caller, roles
 from sync.web.pages import HEADERS, Pages
 from telemedicine.consultation import LIVE, State

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 from devices.clock import Clock
 from devices.events import emit
-from sync.keys import verify_for
-from sync.notes import VerifierKey, unb64
+from sync.formats.notes import VerifierKey, unb64
+from sync.keys.vehicle_key import verify_for
 from telemedicine.consultation import LIVE, OPEN, Event, State, WrongMoment, next_state
 from telemedicine.exchange.store import ExchangeStore, opinion_content
 from telemedicine.opinion import OpinionRefused, check_signing_time, verify_opinion

@@ -10,7 +10,7 @@ import pytest
 from county_month import PASSWORD, Founded, lived_through
 from page_server import run_apart, serving
 
-from sync.areas import as_geojson
+from sync.proof.areas import as_geojson
 
 pytestmark = pytest.mark.browser
 

@@ -14,9 +14,9 @@ from page_server import serving
 from touch_van import Van, settings_in
 
 from devices.clock import SystemClock
-from sync.key_statements import KeyChange
-from sync.keys import fingerprint
-from sync.notes import SeedSigner
+from sync.formats.notes import SeedSigner
+from sync.keys.key_statements import KeyChange
+from sync.keys.vehicle_key import fingerprint
 from vehicle.settings import CountySettings, VehicleSettings
 
 pytestmark = pytest.mark.browser

@@ -13,8 +13,8 @@ from page_server import run_apart, serving
 from test_county_pages import signed_in
 
 from devices.clock import SimulatedClock
-from sync.areas import as_geojson
-from sync.gcj02 import to_gcj02
+from sync.proof.areas import as_geojson
+from sync.proof.gcj02 import to_gcj02
 
 pytestmark = pytest.mark.browser
 

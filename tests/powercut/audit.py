@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from devices.clock import SimulatedClock
-from sync import ecg_file
-from sync.merkle import leaf_hash, root_of
-from sync.notes import Note, NoteRefused, VerifierKey
-from sync.projection import TABLES
-from sync.recordings import Recordings
-from sync.store import Store
+from sync.formats import ecg_file
+from sync.formats.merkle import leaf_hash, root_of
+from sync.formats.notes import Note, NoteRefused, VerifierKey
+from sync.record.projection import TABLES
+from sync.record.recordings import Recordings
+from sync.record.store import Store
 from tests.powercut.promises import Promises, entries_said
 from tests.powercut.writer import COSIGNER, ecg_counts, open_recorder, open_recordings, open_store
 from tests.sync.conftest import START, reading

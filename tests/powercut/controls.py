@@ -9,7 +9,7 @@ import os
 import stat
 from typing import Any
 
-import sync.store
+import sync.record.store
 
 CONTROLS = ("synchronous=NORMAL", "no fsync of files", "no fsync of folders")
 
@@ -28,14 +28,14 @@ def weaken(control: str) -> None:
 
 
 def _open_without_full_sync() -> None:
-    open_database = vars(sync.store)["open_database"]
+    open_database = vars(sync.record.store)["open_database"]
 
     def open_weakly(*arguments: Any, **named: Any) -> Any:
         db = open_database(*arguments, **named)
         db.execute("PRAGMA synchronous=NORMAL")
         return db
 
-    vars(sync.store)["open_database"] = open_weakly
+    vars(sync.record.store)["open_database"] = open_weakly
 
 
 def _skip_syncs_of(kind: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sync.records import Entry
+from sync.formats.records import Entry
 
 READY = "ready"
 

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sync.records import Draft
-from sync.store import Store
+from sync.formats.records import Draft
+from sync.record.store import Store
 from tests.powercut.children import Child, Say
 from tests.powercut.promises import READY
 from tests.powercut.writer import open_store

@@ -20,12 +20,12 @@ import numpy as np
 
 from devices.clock import SimulatedClock, SystemClock
 from devices.readings import Samples, Stamped
-from sync.county_client import CountyClient
-from sync.notes import ED25519_COSIGNATURE, Checkpoint, SeedSigner
-from sync.recordings import Recordings
-from sync.records import format_time
-from sync.store import Store
-from sync.uploader import Uploader
+from sync.delivery.county_client import CountyClient
+from sync.delivery.uploader import Uploader
+from sync.formats.notes import ED25519_COSIGNATURE, Checkpoint, SeedSigner
+from sync.formats.records import format_time
+from sync.record.recordings import Recordings
+from sync.record.store import Store
 from tests.powercut.children import Say
 from tests.powercut.promises import READY, entries_said
 from tests.sync.conftest import ORIGIN, START, reading, recording

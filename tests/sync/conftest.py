@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from devices.clock import Clock, SimulatedClock
-from sync.canonical import Json
-from sync.notes import ED25519_COSIGNATURE, SeedSigner
-from sync.records import Draft
-from sync.store import Store
+from sync.formats.canonical import Json
+from sync.formats.notes import ED25519_COSIGNATURE, SeedSigner
+from sync.formats.records import Draft
+from sync.record.store import Store
 from tests.sync import postgresql
 from tests.sync.evidence_county import EvidenceCounty, working_month
 from tests.sync.object_store_server import ObjectStoreServer

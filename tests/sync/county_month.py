@@ -16,19 +16,19 @@ from argon2 import PasswordHasher
 from fastapi import FastAPI
 
 from devices.clock import SimulatedClock
-from sync.anchors import newer_anchor
-from sync.areas import METRES_PER_DEGREE, Village
 from sync.county.app import County, create_county
 from sync.county.settings import CountySettings
-from sync.county_client import CountyClient
-from sync.notes import SeedSigner, Signer
-from sync.presence import LOCAL, Fix
-from sync.recordings import Recordings
-from sync.records import Draft, format_time
-from sync.request_signature import signature_headers
-from sync.store import Store
-from sync.tracks import track_fields
-from sync.uploader import Delivered, Uploader
+from sync.delivery.county_client import CountyClient
+from sync.delivery.uploader import Delivered, Uploader
+from sync.formats.notes import SeedSigner, Signer
+from sync.formats.records import Draft, format_time
+from sync.formats.request_signature import signature_headers
+from sync.proof.anchors import newer_anchor
+from sync.proof.areas import METRES_PER_DEGREE, Village
+from sync.proof.presence import LOCAL, Fix
+from sync.proof.tracks import track_fields
+from sync.record.recordings import Recordings
+from sync.record.store import Store
 
 TOWNSHIP = Path(__file__).parents[2] / "xunzhen" / "demo" / "township.geojson"
 QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)

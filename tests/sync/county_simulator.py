@@ -15,10 +15,10 @@ from hashlib import sha256
 import httpx
 
 from devices.clock import Clock
-from sync import content_coding, wire
-from sync.merkle import EMPTY_ROOT, leaf_hash, root_of, verify_consistency
-from sync.notes import ED25519_COSIGNATURE, Checkpoint, NoteRefused, SeedSigner, VerifierKey, cosign
-from sync.request_signature import Claim, SignatureRefused
+from sync.formats import content_coding, wire
+from sync.formats.merkle import EMPTY_ROOT, leaf_hash, root_of, verify_consistency
+from sync.formats.notes import ED25519_COSIGNATURE, Checkpoint, NoteRefused, SeedSigner, VerifierKey, cosign
+from sync.formats.request_signature import Claim, SignatureRefused
 
 UNREACHABLE = "unreachable"
 CUT_BODY = "cut_body"

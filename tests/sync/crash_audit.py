@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sync.projection import TABLES
+from sync.record.projection import TABLES
 from tests.powercut.audit import Found
 from tests.powercut.promises import Promises
 from tests.sync.conftest import ORIGIN

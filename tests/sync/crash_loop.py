@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from sync.county.settings import CountySettings
-from sync.notes import VerifierKey
+from sync.formats.notes import VerifierKey
 from tests.powercut.audit import Found, audit
 from tests.powercut.children import Child, ChildEnded
 from tests.powercut.cycles import Tally, in_child

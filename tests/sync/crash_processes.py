@@ -12,11 +12,11 @@ import uvicorn
 from devices.clock import SystemClock
 from sync.county.app import create_county, open_county
 from sync.county.settings import CountySettings
-from sync.county_client import CountyClient
-from sync.notes import VerifierKey
-from sync.recordings import Recordings
-from sync.store import Store
-from sync.uploader import Uploader
+from sync.delivery.county_client import CountyClient
+from sync.delivery.uploader import Uploader
+from sync.formats.notes import VerifierKey
+from sync.record.recordings import Recordings
+from sync.record.store import Store
 from tests.powercut.children import Say
 from tests.powercut.promises import READY
 from tests.powercut.writer import MakeUploader, open_recordings, open_store, signer

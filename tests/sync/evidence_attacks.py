@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sync import canonical
-from sync.bundle_file import BundleUnreadable
-from sync.evidence import Bundle, ClaimedVisit, LogPart, NotProven, read_bundle, write_bundle
-from sync.keys import VehicleKey
-from sync.merkle import leaf_hash
-from sync.notes import ED25519_COSIGNATURE, Checkpoint, Note, SeedSigner, Signature, Signer, VerifierKey, cosign
+from sync.formats import canonical
+from sync.formats.merkle import leaf_hash
+from sync.formats.notes import ED25519_COSIGNATURE, Checkpoint, Note, SeedSigner, Signature, Signer, VerifierKey, cosign
+from sync.keys.vehicle_key import VehicleKey
+from sync.proof.bundle_file import BundleUnreadable
+from sync.proof.evidence import Bundle, ClaimedVisit, LogPart, NotProven, read_bundle, write_bundle
 from sync.verify.bundle_check import BundleReport, check_bundle
 from sync.verify.policy import Policy
 from tests.sync.county_month import at

@@ -12,17 +12,17 @@ import httpx
 from fastapi import FastAPI
 
 from devices.clock import SimulatedClock
-from sync.anchors import newer_anchor
-from sync.areas import METRES_PER_DEGREE, Village
 from sync.county.app import create_county
 from sync.county.evidence_maker import Evidence, EvidenceMaker
 from sync.county.evidence_pages import maker, trusted
 from sync.county.settings import CountySettings, WitnessAddress
 from sync.county.witnessing import Witnessing
-from sync.notes import ED25519_COSIGNATURE, SeedSigner
-from sync.presence import Fix
-from sync.records import Draft, format_time
-from sync.tracks import track_fields
+from sync.formats.notes import ED25519_COSIGNATURE, SeedSigner
+from sync.formats.records import Draft, format_time
+from sync.proof.anchors import newer_anchor
+from sync.proof.areas import METRES_PER_DEGREE, Village
+from sync.proof.presence import Fix
+from sync.proof.tracks import track_fields
 from sync.witness.app import create_witness
 from sync.witness.client import WitnessClient
 from sync.witness.ledger import Ledger

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from sync import verify_html
-from sync.areas import Village
-from sync.bundle_file import BundleUnreadable
-from sync.coverage import Rules
-from sync.evidence import NotProven
-from sync.presence import Stay
-from sync.records import Entry
-from sync.registry_entries import village_fields
+from sync.formats.records import Entry
+from sync.proof.areas import Village
+from sync.proof.bundle_file import BundleUnreadable
+from sync.proof.coverage import Rules
+from sync.proof.evidence import NotProven
+from sync.proof.presence import Stay
+from sync.proof.registry_entries import village_fields
+from sync.proof.visit_proof import Bracket, VisitEvidence
 from sync.verify.bundle_check import check_bundle
 from sync.verify.policy import Policy
 from sync.verify.report import bundle_json, fault_json
-from sync.visit_proof import Bracket, VisitEvidence
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sync.secret_file import sync_folder
+from sync.record.secret_file import sync_folder
 from tests.powercut.loop_device import LoopDevice, NoLoopDevice
 from tests.powercut.mounts import mount, unmount
 

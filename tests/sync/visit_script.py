@@ -13,14 +13,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from sync.areas import METRES_PER_DEGREE, Village
-from sync.coverage import Rules
-from sync.presence import LOCAL, Fix
-from sync.records import KINDS, Draft, Entry, Stamp, format_time, write_entry
-from sync.registry_entries import neighbours_of
-from sync.registry_state import Decision
-from sync.tracks import NoFix, Point, track_fields
-from sync.visit_proof import Bracket, VisitProof, facts_of_visit, merged
+from sync.formats.records import KINDS, Draft, Entry, Stamp, format_time, write_entry
+from sync.proof.areas import METRES_PER_DEGREE, Village
+from sync.proof.coverage import Rules
+from sync.proof.presence import LOCAL, Fix
+from sync.proof.registry_entries import neighbours_of
+from sync.proof.registry_state import Decision
+from sync.proof.tracks import NoFix, Point, track_fields
+from sync.proof.visit_proof import Bracket, VisitProof, facts_of_visit, merged
 
 UP = 1000 / METRES_PER_DEGREE
 ACROSS = UP / math.cos(math.radians(31.0))

@@ -33,8 +33,8 @@ from sync.county.fleet import Fleet
 from sync.county.mirror import Mirror
 from sync.county.registry import Registry
 from sync.county.schema import metadata
-from sync.keys import VehicleKey
-from sync.notes import ED25519_COSIGNATURE
+from sync.formats.notes import ED25519_COSIGNATURE
+from sync.keys.vehicle_key import VehicleKey
 from sync.web.access import PUBLIC, Caller, guarded_app, roles
 from sync.web.pages import Pages
 from telemedicine.consultation import OPEN, State, WrongMoment, next_state

@@ -21,7 +21,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from devices.clock import SystemClock
-from sync.keys import VehicleKey
+from sync.keys.vehicle_key import VehicleKey
 from telemedicine.consultation import State
 from telemedicine.media.h264 import LIBX264
 from telemedicine.van import Van

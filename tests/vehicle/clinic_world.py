@@ -20,10 +20,10 @@ from devices.readings import (
     PulseOximetry,
     Stamped,
 )
-from sync.areas import Village, read_villages
-from sync.identifiers import Identifiers
-from sync.recordings import Recordings
-from sync.sealing import Sealer
+from sync.formats.identifiers import Identifiers
+from sync.keys.sealing import Sealer
+from sync.proof.areas import Village, read_villages
+from sync.record.recordings import Recordings
 from tests.vehicle.conftest import GEOJSON, counting_bytes, open_store
 from vehicle.clinic.case import CaseNotes
 from vehicle.clinic.encounters import Encounters

@@ -10,9 +10,9 @@ import pytest
 
 from devices.clock import SimulatedClock
 from devices.readings import Position
-from sync.areas import Village, read_villages
-from sync.keys import VehicleKey
-from sync.store import Store
+from sync.keys.vehicle_key import VehicleKey
+from sync.proof.areas import Village, read_villages
+from sync.record.store import Store
 
 MORNING = datetime(2026, 3, 2, 0, 30, tzinfo=UTC)
 """08:30 in China, a Monday."""

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from devices.clock import SimulatedClock
-from sync.records import format_time
+from sync.formats.records import format_time
 from telemedicine.consultation import WrongMoment
 from telemedicine.opinion import OpinionRefused, SignedOpinion, canonical_text
 from tests.vehicle.clinic_world import DOCTOR, NURSE, PINS, World, card, id_number

@@ -13,13 +13,13 @@ from touch_bench import PIN, Bench
 
 from devices.clock import SimulatedClock
 from devices.readings import Samples, Stamped
-from sync import ecg_file
-from sync.canonical import Json
-from sync.database import DiskFull
-from sync.eviction import Eviction
-from sync.recordings import RecordingMissing, Recordings
-from sync.records import Draft, read_entry
-from sync.store import Store
+from sync.formats import ecg_file
+from sync.formats.canonical import Json
+from sync.formats.records import Draft, read_entry
+from sync.record.database import DiskFull
+from sync.record.eviction import Eviction
+from sync.record.recordings import RecordingMissing, Recordings
+from sync.record.store import Store
 from tests.sync.small_disk import SmallDisk, small_disk
 from tests.vehicle.conftest import open_store
 from vehicle.disk import ClipRefused, Disk, Level, Space

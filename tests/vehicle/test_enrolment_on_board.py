@@ -15,9 +15,9 @@ from devices.clock import SimulatedClock
 from sync.county.app import County, create_county
 from sync.county.enrolment import CodeRefused, WaitingVehicle
 from sync.county.settings import CountySettings as CountyServerSettings
-from sync.keys import fingerprint
-from sync.notes import SeedSigner
-from sync.records import Draft
+from sync.formats.notes import SeedSigner
+from sync.formats.records import Draft
+from sync.keys.vehicle_key import fingerprint
 from tests.vehicle.conftest import MORNING, counting_bytes
 from vehicle.assembly import Vehicle, assemble
 from vehicle.enrolment import SHOWN_FOR_S

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from sync.database import FolderLock, JournalInUse
-from sync.journal_keys import JournalKeys, KeyChangeRefused
-from sync.keys import VehicleKey, fingerprint
-from sync.records import Draft
-from sync.store import Store
-from sync.tpm import TpmUnavailable
+from sync.formats.records import Draft
+from sync.keys.journal_keys import JournalKeys, KeyChangeRefused
+from sync.keys.tpm import TpmUnavailable
+from sync.keys.vehicle_key import VehicleKey, fingerprint
+from sync.record.database import FolderLock, JournalInUse
+from sync.record.store import Store
 from vehicle import key_commands
 from vehicle.key_commands import NewOriginRefused, next_origin, run
 from vehicle.process import main

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from devices.clock import SimulatedClock
-from sync.connections import Measured, MeasuringTransport
-from sync.tcp_info import read_tcp_info, tcp_info
+from sync.delivery.connections import Measured, MeasuringTransport
+from sync.delivery.tcp_info import read_tcp_info, tcp_info
 from tests.vehicle.conftest import MORNING
 from vehicle.link.network_interface import Interface, counted_bytes, default_interface, kind_of
 from vehicle.link.uplink import Uplink

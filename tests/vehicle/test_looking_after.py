@@ -12,8 +12,8 @@ import pytest
 from devices.clock import SimulatedClock
 from devices.errors import AskPerson
 from devices.readings import DeviceState, Link, Stamped
-from sync.records import Draft, read_entry
-from sync.store import Store
+from sync.formats.records import Draft, read_entry
+from sync.record.store import Store
 from tests.vehicle.conftest import NEAR, at_place
 from vehicle.commits import Commits
 from vehicle.device_events import DeviceEvents, usb_serial

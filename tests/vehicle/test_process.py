@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from sync.notes import VerifierKey
+from sync.formats.notes import VerifierKey
 from tests.vehicle.conftest import GEOJSON
 
 ROOT = Path(__file__).parents[2]

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from devices.clock import SimulatedClock
-from sync.database import JournalInUse
-from sync.notes import ED25519_COSIGNATURE, SeedSigner, cosign
-from sync.records import Draft, format_time
-from sync.retention import PruneRefused
+from sync.formats.notes import ED25519_COSIGNATURE, SeedSigner, cosign
+from sync.formats.records import Draft, format_time
+from sync.record.database import JournalInUse
+from sync.record.retention import PruneRefused
 from tests.vehicle.conftest import MORNING
 from tests.vehicle.touch_bench import settings_in
 from vehicle.assembly import open_record

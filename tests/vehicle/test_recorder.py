@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +13,19 @@ import pytest
 
 from devices.clock import SimulatedClock
 from devices.readings import Samples, Stamped
-from sync import ecg_file
-from sync.recordings import Recordings
-from sync.store import Store
-from vehicle.recorder import AlreadyRecording, EcgNotSending, EcgRecorder, Progress, Served
+from sync.formats import ecg_file
+from sync.record.database import DiskFull
+from sync.record.recordings import Partial, Recordings
+from sync.record.store import Store
+from vehicle.recorder import (
+    SAVE_AGAIN_S,
+    AlreadyRecording,
+    EcgNotSaved,
+    EcgNotSending,
+    EcgRecorder,
+    Progress,
+    Served,
+)
 
 RATE_HZ = 500
 N = 25
@@ -233,24 +243,106 @@ async def test_a_crash_leaves_a_recording_that_says_so(
     await bench.recorder.stop()
 
 
-async def test_a_crash_between_file_and_tidying_up_stores_nothing_twice(bench: Bench) -> None:
+def power_comes_back(bench: Bench, left: Partial, raw: bytes) -> EcgRecorder:
+    """``left`` is on the disk again, with ``raw`` as its bytes; the recorder of the next start."""
+    left.path.write_bytes(raw)
+    left.path.with_suffix(".json").write_text(json.dumps(left.facts))
+    return EcgRecorder(bench.recordings, bench.store, bench.sender.clock, Served)
+
+
+@pytest.mark.parametrize("kept", [1.0, 0.6, 0.1])
+async def test_a_cut_before_the_partial_file_is_gone_from_the_disk_records_nothing_twice(
+    bench: Bench, kept: float
+) -> None:
+    """Its end may never have been brought to the disk, as the whole recording is there under its own name."""
+    task = await bench.begin(2)
+    await bench.sender.send(1.9)
+    [left] = bench.recordings.partials()
+    raw = left.read()
+    await bench.sender.send(1)
+    await task
+    size = bench.store.size()
+    again = power_comes_back(bench, left, raw[: round(len(raw) * kept)])
+    assert again.recover() == []
+    assert bench.store.size() == size
+    assert list(bench.recordings.partials()) == []
+
+
+async def test_a_cut_while_recovering_records_nothing_twice(bench: Bench) -> None:
+    task = await bench.begin(10)
+    await bench.sender.send(1)
+    [left] = bench.recordings.partials()
+    raw = left.read()
+    task.cancel()
+    [recovered] = power_comes_back(bench, left, raw).recover()
+    assert power_comes_back(bench, left, raw).recover() == []
+    assert bench.row()["sha256"] == recovered.sha256
+    await bench.recorder.stop()
+
+
+async def test_an_evicted_recording_is_not_recorded_again(bench: Bench) -> None:
     task = await bench.begin(2)
     await bench.sender.send(1)
-    [partial] = bench.recordings.partials()
-    facts = dict(partial.facts)
+    [left] = bench.recordings.partials()
+    raw = left.read()
     await bench.sender.send(2)
-    view = await task
-    left = bench.recordings.begin("x", "ecg-again", {})
-    left.path.with_suffix(".json").write_text(json.dumps(facts))
-    from vehicle.recorder import _block, pack_samples
+    bench.recordings.remove((await task).sha256)
+    assert power_comes_back(bench, left, raw).recover() == []
 
-    samples = Samples("ecg", CHANNELS, 500.0, 1, 50, bench.file(view.sha256)[1], 1.25, "uV")
-    for first in range(0, 1000, N):
-        piece = Samples("ecg", CHANNELS, 500.0, 1, 50 + first, samples.counts[first : first + N], 1.25, "uV")
-        left.append(_block(pack_samples("ecg-1", piece)))
-    size = bench.store.size()
-    bench.recorder.recover()
-    assert bench.store.size() == size
+
+@pytest.mark.parametrize("damage", ["other samples", "unreadable"])
+async def test_what_the_recording_of_that_moment_does_not_have_is_recovered(bench: Bench, damage: str) -> None:
+    """A clock that was set back gives two recordings one beginning; a damaged file has nothing."""
+    task = await bench.begin(2)
+    await bench.sender.send(1)
+    [left] = bench.recordings.partials()
+    raw = left.read()
+    await bench.sender.send(2)
+    first = await task
+    if damage == "unreadable":
+        bench.recordings.path(first.sha256).write_bytes(b"xunzhen-ecg/1\n?")
+    else:
+        task = await bench.begin(2)
+        await bench.sender.send(1)
+        [other] = bench.recordings.partials()
+        raw = other.read()
+        await bench.sender.send(2)
+        await task
+    [view] = power_comes_back(bench, left, raw).recover()
+    assert view.started_at == first.started_at
+    assert view.sha256 != first.sha256
+    assert view.interrupted
+
+
+async def test_a_disk_that_is_slow_again_records_nothing_twice(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ticks and the stop of the vehicle find the saving under way."""
+    store, asked, may_go_on = bench.recordings.store, [], threading.Event()
+
+    def refuse(data: bytes, media_type: str) -> tuple[str, int]:
+        raise DiskFull("no room")
+
+    def store_slowly(data: bytes, media_type: str) -> tuple[str, int]:
+        asked.append(len(data))
+        may_go_on.wait()
+        return store(data, media_type)
+
+    monkeypatch.setattr(bench.recordings, "store", refuse)
+    task = await bench.begin(2)
+    await bench.sender.send(3)
+    with pytest.raises(EcgNotSaved):
+        await task
+    monkeypatch.setattr(bench.recordings, "store", store_slowly)
+    for _ in range(2):
+        bench.sender.clock.advance(SAVE_AGAIN_S)
+        bench.recorder.tick()
+        await asyncio.sleep(0)
+    stopped = asyncio.create_task(bench.recorder.stop())
+    await asyncio.sleep(0)
+    may_go_on.set()
+    await stopped
+    assert len(asked) == 1
+    assert len(bench.store.read("select n from entries where kind = 'recording/1'")) == 1
+    assert list(bench.recordings.partials()) == []
 
 
 def test_leftovers_of_others_are_not_touched(bench: Bench) -> None:

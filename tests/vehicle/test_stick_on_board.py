@@ -18,14 +18,14 @@ from fastapi import FastAPI
 from touch_bench import PIN, Bench, settings_in
 
 from devices.clock import SimulatedClock
-from sync import stick
 from sync.county.app import County, open_county
 from sync.county.settings import CountySettings
 from sync.county.stick_import import StickImport
-from sync.keys import VehicleKey
-from sync.lanes import LANES, RightOfWay
-from sync.notes import VerifierKey
-from sync.records import read_entry
+from sync.delivery.lanes import LANES, RightOfWay
+from sync.formats import stick
+from sync.formats.notes import VerifierKey
+from sync.formats.records import read_entry
+from sync.keys.vehicle_key import VehicleKey
 from vehicle.mounts import find_sticks
 from vehicle.stick_command import ExportFailed, run
 from vehicle.sticks import ExportRunning, Phase, Sticks

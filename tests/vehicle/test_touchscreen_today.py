@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from touch_bench import PIN, Bench
 
 from devices.clock import SimulatedClock
-from sync.records import Entry, read_entry
+from sync.formats.records import Entry, read_entry
 from vehicle.touchscreen.app import create_touchscreen
 
 PLACE = (30.6, 104.0)

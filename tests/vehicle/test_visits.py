@@ -14,14 +14,14 @@ import pytest
 from devices.clock import SimulatedClock
 from devices.errors import AskPerson
 from devices.readings import Position, Stamped
-from sync.areas import Village
-from sync.identifiers import Identifiers
-from sync.notes import ED25519_COSIGNATURE, Checkpoint, Note, SeedSigner, cosign
-from sync.presence import LOCAL, Fix, stays
-from sync.records import Draft, read_entry
-from sync.store import Store
-from sync.tracks import fixes_of_track, track_of
-from sync.visit_proof import evidence_of_visit
+from sync.formats.identifiers import Identifiers
+from sync.formats.notes import ED25519_COSIGNATURE, Checkpoint, Note, SeedSigner, cosign
+from sync.formats.records import Draft, read_entry
+from sync.proof.areas import Village
+from sync.proof.presence import LOCAL, Fix, stays
+from sync.proof.tracks import fixes_of_track, track_of
+from sync.proof.visit_proof import evidence_of_visit
+from sync.record.store import Store
 from tests.vehicle.conftest import FAR, MORNING, NEAR, ROAD, at_place, counting_bytes, open_store
 from vehicle.clinic.staff import Person
 from vehicle.commits import Commits
@@ -93,7 +93,7 @@ class Van:
 
 
 def a_receipt(store: Store, clock: SimulatedClock) -> bytes:
-    """The county's cosignature over what the journal holds now, stored as ``sync.receipts`` does."""
+    """The county's cosignature over what the journal holds now, stored as ``sync.delivery.receipts`` does."""
     size = store.size()
     text = Checkpoint(store.origin, size, store.root(size)).text()
     county = SeedSigner("county.qingyu.example", b"c" * 32, ED25519_COSIGNATURE)

@@ -58,7 +58,7 @@ AFTER = {  # where the path forks, the step before is not the line before
     ("vehicle/live.py", "LiveHub._on_samples"): FEED,
     ("telemedicine/live_data.py", "DataViewer.send_frame"): ("devices/wire.py", "pack_samples"),
     ("vehicle/recorder.py", "EcgRecorder.on_samples"): FEED,
-    ("sync/recording_delivery.py", "RecordingDelivery.deliver"): ("sync/store.py", "Store.commit"),
+    ("sync/delivery/recording_delivery.py", "RecordingDelivery.deliver"): ("sync/record/store.py", "Store.commit"),
 }
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from devices.clock import SystemClock
-from sync.areas import read_villages
+from sync.proof.areas import read_villages
 from vehicle.clinic.identity import IdNumber, check_id_number
 from xunzhen.demo.founding import write_toml
 from xunzhen.demo.home import TOWNSHIP

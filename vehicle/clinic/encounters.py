@@ -17,7 +17,7 @@ from devices.clock import Clock
 from devices.errors import AskPerson, XunzhenError
 from devices.events import emit
 from devices.readings import IdentityCard, Stamped
-from sync.records import Draft, format_time, parse_time
+from sync.formats.records import Draft, format_time, parse_time
 from vehicle.clinic.people import PatientView, People
 from vehicle.clinic.ports import Ids, Journal, Listenable, Live, Visits
 from vehicle.clinic.staff import Person

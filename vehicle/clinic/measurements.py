@@ -24,8 +24,8 @@ from devices.readings import (
     Stamped,
     Temperature,
 )
-from sync.canonical import Json
-from sync.records import Draft, format_time
+from sync.formats.canonical import Json
+from sync.formats.records import Draft, format_time
 from vehicle.clinic.encounters import Encounters, EncounterView
 from vehicle.clinic.instruments import Instrument
 from vehicle.clinic.ports import Ids, Journal, Listenable, Live, Soon, Visits

@@ -16,9 +16,9 @@ from typing import Any
 from devices.clock import Clock
 from devices.errors import AskPerson
 from devices.readings import IdentityCard
-from sync.canonical import Json
-from sync.records import Draft, parse_time
-from sync.sealing import Sealer
+from sync.formats.canonical import Json
+from sync.formats.records import Draft, parse_time
+from sync.keys.sealing import Sealer
 from vehicle.clinic.identity import (
     IdNumber,
     age_years,

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from devices.readings import Stamped
-from sync.records import Draft
+from sync.formats.records import Draft
 
 
 class Journal(Protocol):
-    """``sync.store.Store``: commits are durable when they return, reads see every commit that returned before."""
+    """``sync.record.store.Store``: commits are durable when they return, reads see every commit before."""
 
     async def commit(self, *drafts: Draft) -> list[Any]: ...
 
@@ -20,7 +20,7 @@ class Journal(Protocol):
 
 
 class Ids(Protocol):
-    """``sync.identifiers.Identifiers``: time-ordered, never twice."""
+    """``sync.formats.identifiers.Identifiers``: time-ordered, never twice."""
 
     def new(self, kind: str) -> str: ...
 

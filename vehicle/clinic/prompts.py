@@ -15,8 +15,8 @@ from typing import Any
 
 from devices.clock import Clock
 from devices.errors import AskPerson
-from sync.canonical import Json
-from sync.records import Draft
+from sync.formats.canonical import Json
+from sync.formats.records import Draft
 from sync.web.catalog import Texts, texts
 from vehicle.clinic.identity import age_years
 from vehicle.clinic.occasions import CARRIED, DEVICE_INPUTS, LADDERS, NOT_PREGNANT_FROM_AGE, OCCASIONS, TILE_RULES

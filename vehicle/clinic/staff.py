@@ -19,7 +19,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from devices.clock import Clock
 from devices.errors import AskPerson
 from devices.events import emit
-from sync.records import Draft, parse_time
+from sync.formats.records import Draft, parse_time
 from vehicle.clinic.ports import Journal
 
 FAILURES_TO_LOCK = 5

@@ -13,7 +13,7 @@ from typing import Any
 
 from devices.clock import Clock
 from devices.readings import DeviceState, Link
-from sync.records import format_time, parse_time
+from sync.formats.records import format_time, parse_time
 from sync.web.catalog import texts
 from vehicle.clinic.encounters import Encounters, EncounterView
 from vehicle.clinic.instruments import Instrument

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from devices.readings import BloodPressure, Glucose, GlucoseRange, PulseOximetry, Temperature
-from sync.canonical import Json
+from sync.formats.canonical import Json
 
 Measured = BloodPressure | Glucose | PulseOximetry | Temperature
 

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta, timezone
 from enum import Enum
 from typing import Any
 
-from sync.records import format_time
+from sync.formats.records import format_time
 
 CHINA = timezone(timedelta(hours=8))
 """Legal time of the whole country; ages change at its midnight."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from devices.clock import Clock
-from sync.store import Store
-from sync.uploader import Delivered, UplinkStatus
+from sync.delivery.uploader import Delivered, UplinkStatus
+from sync.record.store import Store
 
 
 class NoCounty:
-    """Has the face of ``sync.uploader.Uploader``; never online, nothing is ever delivered."""
+    """Has the face of ``sync.delivery.uploader.Uploader``; never online, nothing is ever delivered."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from devices.clock import Clock
-from sync.uploader import UplinkStatus
+from sync.delivery.uploader import UplinkStatus
 from vehicle.link.network_interface import Interface, counted_bytes, default_interface
 
 LOOK_EVERY_S = 5.0
@@ -31,7 +31,7 @@ class UplinkView:
 
 
 class Measured(Protocol):
-    """What ``sync.connections.Measured`` has noted."""
+    """What ``sync.delivery.connections.Measured`` has noted."""
 
     rtt_ms: float | None
     delivery_mbit_s: float | None

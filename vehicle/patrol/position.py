@@ -15,10 +15,10 @@ from typing import Any
 from devices.clock import Clock
 from devices.events import emit
 from devices.readings import Position, Stamped
-from sync.areas import Village
-from sync.presence import Arrived, Fix, Left, Presence
-from sync.records import Draft
-from sync.tracks import NoFix, Point, track_fields
+from sync.formats.records import Draft
+from sync.proof.areas import Village
+from sync.proof.presence import Arrived, Fix, Left, Presence
+from sync.proof.tracks import NoFix, Point, track_fields
 from vehicle.commits import Commits
 
 POINT_EVERY_S = 10.0

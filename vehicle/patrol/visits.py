@@ -16,12 +16,12 @@ from typing import Any, Protocol
 from devices.clock import Clock
 from devices.errors import AskPerson
 from devices.events import emit
-from sync.anchors import newer_anchor
-from sync.areas import Village
-from sync.canonical import Json
-from sync.presence import Arrived, Fix, Left, local_day
-from sync.records import Draft, format_time, parse_time, read_entry
-from sync.tracks import fixes_of_track
+from sync.formats.canonical import Json
+from sync.formats.records import Draft, format_time, parse_time, read_entry
+from sync.proof.anchors import newer_anchor
+from sync.proof.areas import Village
+from sync.proof.presence import Arrived, Fix, Left, local_day
+from sync.proof.tracks import fixes_of_track
 from vehicle.clinic.staff import Person
 from vehicle.commits import Commits
 from vehicle.patrol.position import Patrol
@@ -55,7 +55,7 @@ class OutreachRefused(AskPerson):
 
 
 class Record(Protocol):
-    """The part of ``sync.store.Store`` used here."""
+    """The part of ``sync.record.store.Store`` used here."""
 
     async def commit(self, *drafts: Draft) -> list[Any]: ...
 

@@ -15,8 +15,8 @@ from starlette.responses import JSONResponse, Response
 from devices.errors import AskPerson
 from devices.readings import INVALID_COUNT, Samples
 from devices.wire import pack_samples
-from sync import ecg_file
-from sync.recordings import RecordingMissing
+from sync.formats import ecg_file
+from sync.record.recordings import RecordingMissing
 from sync.web.access import roles
 from sync.web.pages import HEADERS
 from vehicle.hints import hint

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sync.keys import fingerprint
+from sync.keys.vehicle_key import fingerprint
 from sync.web.access import roles
 from vehicle.hints import hint
 from vehicle.touchscreen.frame import Screen, back

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from devices.errors import AskPerson
-from sync.presence import AGREE_S
+from sync.proof.presence import AGREE_S
 from sync.web.access import roles
 from sync.web.catalog import Texts
 from vehicle.patrol.visits import NoVisitOpen, OutreachRefused

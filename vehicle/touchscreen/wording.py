@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
-from sync.presence import LOCAL
+from sync.proof.presence import LOCAL
 from sync.web.catalog import Texts
 
 MISSING = "–"

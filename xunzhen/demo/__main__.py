@@ -14,7 +14,7 @@ from pathlib import Path
 
 from devices.clock import SystemClock
 from devices.errors import AskPerson
-from sync.areas import Village, read_villages
+from sync.proof.areas import Village, read_villages
 from xunzhen.demo import founding, history
 from xunzhen.demo.clips import render_clips
 from xunzhen.demo.home import ADMINISTRATOR, CREWS, LIVE_VAN, SPECIALIST, Home, Ports

@@ -15,7 +15,7 @@ from argon2 import PasswordHasher
 from devices.clock import SystemClock
 from sync.county.app import County, open_county
 from sync.county.settings import CountySettings, read_county_settings
-from sync.keys import ED25519_COSIGNATURE, VehicleKey
+from sync.keys.vehicle_key import ED25519_COSIGNATURE, VehicleKey
 from sync.witness.settings import read_witness_settings
 from telemedicine.exchange.__main__ import exchange_url
 from telemedicine.exchange.store import ExchangeStore

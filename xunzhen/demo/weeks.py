@@ -37,10 +37,10 @@ from devices.readings import (
     Stamped,
 )
 from devices.simulators.ecg_source import LEADS, ecg_source
-from sync.areas import Village, read_villages
 from sync.county.app import create_county
 from sync.county.settings import read_county_settings
-from sync.presence import LOCAL
+from sync.proof.areas import Village, read_villages
+from sync.proof.presence import LOCAL
 from vehicle.assembly import Vehicle, assemble
 from vehicle.device_events import SETTLE_S
 from vehicle.settings import read_vehicle_settings

@@ -1,0 +1,1 @@
+"""The store on the van: journal, searchable tables, recordings; room on the disk and retention."""

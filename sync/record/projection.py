@@ -1,0 +1,322 @@
+"""The searchable tables as a projection of the journal, the same on the van and at the county. Pure.
+
+``TABLES`` says what the tables look like, ``RULES`` which entry writes which row. Tables hold nothing that the journal
+does not: they may be dropped and made again at any time. The county adds a column ``origin`` to every key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from sync.formats.canonical import encode
+from sync.formats.records import Entry, format_time
+
+Value: TypeAlias = "str | int"
+ColumnType = Literal["text", "integer"]
+_PYTHON_TYPES: dict[ColumnType, type[str] | type[int]] = {"text": str, "integer": int}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns with their types; ``key`` is the primary key, ``index`` the columns that are searched or joined by.
+
+    ``county_index``: searched by at the county only. On the van each index costs a page in every commit.
+    ``made``: a column that the entry which makes a row always writes. A row without it is left over from an entry that
+    was pruned, by another one that told of it.
+    """
+
+    key: tuple[str, ...]
+    columns: Mapping[str, ColumnType]
+    index: tuple[str, ...] = ()
+    county_index: tuple[str, ...] = ()
+    made: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """Write ``columns`` into the row ``key`` of ``table``: inserted when absent, other columns left as they are."""
+
+    table: str
+    key: Mapping[str, Value]
+    columns: Mapping[str, Value]
+
+
+def _table(key: str, columns: str, index: str = "", county_index: str = "", made: str = "") -> Table:
+    """Columns are text unless written ``name:integer``."""
+    typed: dict[str, ColumnType] = {}
+    for word in f"{key} {columns}".split():
+        name, _, kind = word.partition(":")
+        typed[name] = "integer" if kind == "integer" else "text"
+    names = tuple(word.partition(":")[0] for word in key.split())
+    return Table(names, typed, tuple(index.split()), tuple(county_index.split()), made)
+
+
+TABLES: dict[str, Table] = {
+    "patients": _table(
+        "patient",
+        "name sex born_on id_number_sealed id_hash id_last4 ethnicity_code address phone pinyin source registered_at",
+        index="id_hash name pinyin",
+        made="registered_at",
+    ),
+    "visits": _table(
+        "visit",
+        "village village_name township opened_at closed_at arrived_at departed_at dwell_s:integer opened_by "
+        "practice:integer",
+        index="village opened_at",
+    ),
+    "duty": _table("visit person", "role name on_at off_at"),
+    "encounters": _table(
+        "encounter",
+        "visit patient purpose opened_at closed_at by practice:integer",
+        index="visit patient",
+        made="opened_at",
+    ),
+    "readings": _table(
+        "reading",
+        "encounter visit patient device driver type values_json taken_at device_said_at sequence:integer confirmed_at "
+        "confirmed_by rejected_at rejected_reason by_hand:integer",
+        index="patient encounter",
+        county_index="visit",
+        made="taken_at",
+    ),
+    "recordings": _table(
+        "sha256",
+        "what bytes:integer media_type visit encounter patient device started_at duration_ms:integer facts_json "
+        "n:integer evicted_at",
+        index="patient encounter",
+        made="media_type",
+    ),
+    "screening_results": _table(
+        "result",
+        "encounter visit patient rule rule_version level code advice inputs_json at",
+        index="patient encounter",
+        made="at",
+    ),
+    "follow_up_forms": _table(
+        "n:integer",
+        "encounter visit patient form form_version answers_json next_on filled_at by",
+        index="patient encounter next_on",
+        made="filled_at",
+    ),
+    "consultations": _table(
+        "consultation",
+        "encounter patient visit state urgency fields_json requested_at requested_by consent_json consent_sha256 "
+        "specialist opinion_json opinion_at decision_json decided_at closed_at changed_at",
+        index="patient visit encounter",
+        made="requested_at",
+    ),
+    "device_events": _table("n:integer", "device driver event at facts_json", index="device"),
+    "tracks": _table("n:integer", "at started_at points_json", index="started_at"),
+    "access_log": _table("n:integer", "at person action what"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row that a kind writes: table and, per column, where its value comes from.
+
+    A source is a field of the kind; ``@name`` a common field; ``json:field`` the canonical JSON of a field;
+    ``json:*`` that of all fields; ``field/key`` a key of an object field; ``=word`` the word itself.
+    A column whose source is absent or of another type is left as it is. Corrections write fields only; of the common
+    ones they have the place ``@n`` of the entry that they correct.
+    """
+
+    table: str
+    columns: Mapping[str, str]
+
+
+def _rule(table: str, sources: str) -> Rule:
+    """``sources``: ``column`` for a field of that name, or ``column<source``."""
+    pairs = (word.partition("<") for word in sources.split())
+    return Rule(table, {column: source or column for column, _, source in pairs})
+
+
+RULES: dict[str, tuple[Rule, ...]] = {
+    "patient/1": (
+        _rule(
+            "patients",
+            "patient name sex born_on id_number_sealed id_hash id_last4 ethnicity_code address phone pinyin source "
+            "registered_at<@at",
+        ),
+    ),
+    "visit_opened/1": (
+        _rule(
+            "visits",
+            "visit<visit_id village village_name township opened_at<@at arrived_at opened_by<@by practice<@practice",
+        ),
+    ),
+    "visit_closed/1": (_rule("visits", "visit<visit_id closed_at<@at arrived_at departed_at dwell_s"),),
+    "encounter/1": (
+        _rule(
+            "encounters",
+            "encounter<encounter_id visit<@visit patient purpose opened_at<@at by<@by practice<@practice",
+        ),
+    ),
+    "encounter_closed/1": (_rule("encounters", "encounter<encounter_id closed_at<@at"),),
+    "reading/1": (
+        _rule(
+            "readings",
+            "reading encounter<@encounter visit<@visit patient device driver type values_json<json:values taken_at<@at "
+            "device_said_at sequence by_hand",
+        ),
+    ),
+    "reading_confirmed/1": (
+        _rule(
+            "readings",
+            "reading patient encounter<@encounter visit<@visit confirmed_at<@at confirmed_by<@by",
+        ),
+    ),
+    "reading_rejected/1": (_rule("readings", "reading rejected_at<@at rejected_reason<reason"),),
+    "recording/1": (
+        _rule(
+            "recordings",
+            "sha256 what bytes media_type visit<@visit encounter<@encounter patient device started_at duration_ms "
+            "facts_json<json:facts n<@n",
+        ),
+    ),
+    "recording_evicted/1": (_rule("recordings", "sha256 evicted_at<@at"),),
+    "follow_up_form/1": (
+        _rule(
+            "follow_up_forms",
+            "n<@n encounter<@encounter visit<@visit patient form form_version answers_json<json:answers next_on "
+            "filled_at<@at by<@by",
+        ),
+    ),
+    "screening_result/1": (
+        _rule(
+            "screening_results",
+            "result encounter<@encounter visit<@visit patient rule rule_version level code advice "
+            "inputs_json<json:inputs at<@at",
+        ),
+    ),
+    "consultation/1": (
+        _rule(
+            "consultations",
+            "consultation encounter<@encounter visit<@visit patient state<=requested urgency fields_json<json:fields "
+            "requested_at<@at requested_by<@by consent_json<json:consent consent_sha256<consent/signature_sha256",
+        ),
+    ),
+    "consultation_changed/1": (_rule("consultations", "consultation state changed_at<@at"),),
+    "opinion/1": (_rule("consultations", "consultation specialist opinion_json<json:* opinion_at<signed_at"),),
+    "decision/1": (_rule("consultations", "consultation decision_json<json:* decided_at<@at"),),
+    "device_event/1": (_rule("device_events", "n<@n device driver event at<@at facts_json<json:facts"),),
+    "track/1": (_rule("tracks", "n<@n at<@at started_at points_json<json:*"),),
+    "access/1": (_rule("access_log", "n<@n at<@at person<@by action what"),),
+}
+
+
+Said = Mapping[str, object]
+_Read = Callable[[Said], object]
+_Column = tuple[str, str, "_Read | None", "type[str] | type[int]"]
+"""Name, source, how a source that is no plain name is read, type."""
+
+
+def rows(entry: Entry) -> list[Upsert]:
+    """The rows that ``entry`` writes, in order. An entry of an unknown kind writes none.
+
+    A correction that names the kind it corrects writes what its fields say: they hold the key of the row and the
+    columns to change.
+    """
+    if entry.kind == "correction/1":
+        return list(_corrected(entry))
+    return [*_by_rules(entry), *_by_lists(entry)]
+
+
+def _by_rules(entry: Entry) -> Iterator[Upsert]:
+    rules = _COMPILED.get(entry.kind)
+    if not rules:
+        return
+    said = {**_common(entry), **entry.fields}
+    for rule in rules:
+        upsert = rule.upsert(said)
+        if upsert:
+            yield upsert
+
+
+def _by_lists(entry: Entry) -> Iterator[Upsert]:
+    """Rows per person on duty, and the close of a consultation: what the table of rules can't say."""
+    fields = entry.fields
+    if entry.kind == "visit_opened/1":
+        for member in fields["crew"]:
+            key: dict[str, Value] = {"visit": fields["visit_id"], "person": member["person"]}
+            who = {"role": member["role"], "name": member["name"]}
+            yield Upsert("duty", key, {**who, "on_at": format_time(entry.at)})
+    elif entry.kind == "duty/1":
+        key = {"visit": fields.get("visit_id") or entry.visit or "", "person": fields["person"]}
+        who = {"role": fields["role"], "name": fields["name"]}
+        yield Upsert("duty", key, {**who, ("on_at" if fields["on"] else "off_at"): format_time(entry.at)})
+    elif entry.kind == "consultation_changed/1" and fields["state"] == "closed":
+        yield Upsert("consultations", {"consultation": fields["consultation"]}, {"closed_at": format_time(entry.at)})
+
+
+def _corrected(entry: Entry) -> Iterator[Upsert]:
+    for rule in _COMPILED.get(str(entry.fields.get("corrects_kind")), ()):
+        upsert = rule.upsert({**entry.fields["fields"], "@n": entry.fields.get("corrects")})
+        if upsert and upsert.columns:
+            yield upsert
+
+
+def _common(entry: Entry) -> dict[str, object]:
+    return {
+        "@n": entry.n,
+        "@at": format_time(entry.at),
+        "@by": entry.by,
+        "@visit": entry.visit,
+        "@encounter": entry.encounter,
+        "@practice": entry.practice,
+    }
+
+
+class _CompiledRule:
+    """A ``Rule`` with its sources read once instead of at every entry."""
+
+    def __init__(self, rule: Rule) -> None:
+        table = TABLES[rule.table]
+        self._table = rule.table
+        names = (*table.key, *(name for name in rule.columns if name not in table.key))
+        columns = [
+            (name, rule.columns[name], _read(rule.columns[name]), _PYTHON_TYPES[table.columns[name]]) for name in names
+        ]
+        self._key, self._columns = columns[: len(table.key)], columns[len(table.key) :]
+
+    def upsert(self, said: Said) -> Upsert | None:
+        """The row, None when ``said`` does not have its key."""
+        key = _values(self._key, said)
+        return Upsert(self._table, key, _values(self._columns, said)) if len(key) == len(self._key) else None
+
+
+def _values(columns: list[_Column], said: Said) -> dict[str, Value]:
+    """What ``said`` has of ``columns``: those of the right type."""
+    values: dict[str, Value] = {}
+    for name, source, read, wanted in columns:
+        value = said.get(source) if read is None else read(said)
+        if isinstance(value, wanted):
+            values[name] = value if type(value) is wanted else wanted(value)  # a boolean as 0 or 1
+    return values
+
+
+def _read(source: str) -> _Read | None:
+    """What a source of ``Rule`` reads; None for what stands under its own name."""
+    if source.startswith("="):
+        return lambda said: source[1:] if "@at" in said else None
+    if source == "json:*":
+        return lambda said: _all_fields(said) if "@at" in said else None
+    name, _, inner = source.removeprefix("json:").partition("/")
+    if source.startswith("json:"):
+        return lambda said: None if said.get(name) is None else _json(said[name])
+    if inner:
+        return lambda said: found.get(inner) if isinstance(found := said.get(name), Mapping) else None
+    return None
+
+
+def _all_fields(said: Said) -> str:
+    return _json({name: value for name, value in said.items() if not name.startswith("@")})
+
+
+def _json(value: object) -> str:
+    return encode(value).decode()
+
+
+_COMPILED = {kind: tuple(_CompiledRule(rule) for rule in rules_of_kind) for kind, rules_of_kind in RULES.items()}

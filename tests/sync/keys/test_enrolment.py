@@ -1,0 +1,459 @@
+"""A new vehicle asks to be enrolled: what the county keeps, what a typed code does, what a request sent again does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from county_month import PASSWORD, Founded, at
+from sqlalchemy import insert
+
+from devices.clock import SimulatedClock
+from sync.county.enrolment import (
+    MOST_OF_ADDRESS,
+    MOST_WRONG_CODES,
+    AskingRate,
+    CodeProblem,
+    CodeRefused,
+    Enrolments,
+    TooManyAsk,
+)
+from sync.county.fleet import EnrolmentRefused, KeyNotValid
+from sync.county.schema import vehicles
+from sync.formats.notes import ED25519_COSIGNATURE, SeedSigner
+from sync.formats.records import Draft
+from sync.formats.request_signature import signature_headers
+from sync.keys.key_statements import (
+    SALT_BYTES,
+    EnrolmentAsk,
+    StatementRefused,
+    code_hash,
+    fingerprint,
+    parse_enrolment_answer,
+)
+
+ORIGIN = "van-07.qingyu.example"
+VAN = SeedSigner(ORIGIN, b"v" * 32)
+OTHER = SeedSigner("van-09.qingyu.example", b"9" * 32)
+CODE = "02319962"
+
+
+def ask_of(
+    signer: SeedSigner = VAN, code: str = CODE, valid_s: int = 1800, salt: bytes = b"s" * SALT_BYTES, **more: str
+) -> EnrolmentAsk:
+    key = signer.verifier_key()
+    vehicle = signer.name.partition(".")[0]
+    return EnrolmentAsk(key, vehicle, "川A·演07", salt, code_hash(code, salt, key), valid_s, **more)
+
+
+@pytest.fixture
+async def founded(tmp_path: Path, database_url: str) -> AsyncIterator[Founded]:
+    county = Founded(tmp_path, SimulatedClock(at(9, 1, 8)), database_url)
+    yield county
+    county.close()
+
+
+@pytest.fixture
+def enrolments(founded: Founded) -> Enrolments:
+    return founded.county.enrolments
+
+
+def signed(
+    founded: Founded, ask: EnrolmentAsk, signer: SeedSigner = VAN, when: datetime | None = None
+) -> dict[str, str]:
+    return signature_headers(signer, "POST", "/enrol", bytes(ask), when or founded.clock.now())
+
+
+async def post(founded: Founded, ask: EnrolmentAsk, headers: dict[str, str] | None = None) -> httpx.Response:
+    by = VAN if ask.key == VAN.verifier_key() else OTHER
+    async with founded.client() as client:
+        return await client.post("/enrol", content=bytes(ask), headers=headers or signed(founded, ask, by))
+
+
+def state(answer: httpx.Response) -> str:
+    return parse_enrolment_answer(answer.content)
+
+
+def waiting_id(enrolments: Enrolments, origin: str = ORIGIN) -> str:
+    return next(vehicle.id for vehicle in enrolments.waiting() if vehicle.origin == origin)
+
+
+async def test_asked_typed_enrolled(founded: Founded, enrolments: Enrolments) -> None:
+    answer = await post(founded, ask_of())
+    assert (answer.status_code, state(answer)) == (202, "waiting")
+    (waiting,) = enrolments.waiting()
+    assert (waiting.origin, waiting.vehicle, waiting.state) == (ORIGIN, "van-07", "waiting")
+    assert waiting.fingerprint == fingerprint(VAN.verifier_key())
+    assert founded.county.fleet.get(ORIGIN) is None
+    assert enrolments.confirm(waiting.id, "0231 9962", True, "xu.jing") == ORIGIN
+    assert founded.county.fleet.verifier(ORIGIN) == VAN.verifier_key()
+    registered = founded.county.registry.vehicle(ORIGIN)
+    assert registered is not None
+    assert registered.plate == "川A·演07"
+    assert enrolments.waiting() == []
+    assert state(await post(founded, ask_of())) == "enrolled"
+    assert enrolments.waiting() == []
+
+
+async def test_the_same_request_again_changes_nothing(founded: Founded, enrolments: Enrolments) -> None:
+    asked = ask_of()
+    headers = signed(founded, asked)
+    for _ in range(3):
+        assert (await post(founded, asked, headers)).status_code == 202
+    assert len(enrolments.waiting()) == 1
+    founded.clock.advance(5)
+    newer = ask_of(code="11112222", salt=b"n" * SALT_BYTES)
+    assert (await post(founded, newer)).status_code == 202
+    founded.clock.advance(5)
+    assert (await post(founded, asked, headers)).status_code == 202, "somebody sends the first one once more"
+    id = waiting_id(enrolments)
+    with pytest.raises(CodeRefused) as refusal:
+        enrolments.confirm(id, CODE, True, "xu.jing")
+    assert refusal.value.problem == CodeProblem.WRONG
+    assert enrolments.confirm(id, "11112222", True, "xu.jing") == ORIGIN
+    founded.clock.advance(400)
+    assert (await post(founded, asked, headers)).status_code == 401, "too old by now"
+
+
+async def test_the_same_request_at_the_same_moment_stands_there_once(founded: Founded, enrolments: Enrolments) -> None:
+    asked = ask_of()
+    answers = await asyncio.gather(*(post(founded, asked) for _ in range(6)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len(enrolments.waiting()) == 1
+
+
+async def test_codes_typed_at_the_same_moment_are_all_counted(founded: Founded, enrolments: Enrolments) -> None:
+    await post(founded, ask_of())
+    id = waiting_id(enrolments)
+
+    async def typed(number: int) -> CodeProblem:
+        try:
+            await asyncio.to_thread(enrolments.confirm, id, f"{number:08d}", True, "xu.jing")
+        except CodeRefused as refusal:
+            return refusal.problem
+        raise AssertionError("a wrong code enrolled a vehicle")
+
+    problems = await asyncio.gather(*(typed(number) for number in range(12)))
+    (waiting,) = enrolments.waiting()
+    assert (waiting.wrong_codes, waiting.state) == (MOST_WRONG_CODES, "locked")
+    assert problems.count(CodeProblem.LOCKED) >= 7
+
+
+async def test_who_does_not_hold_the_key_cannot_ask(founded: Founded, enrolments: Enrolments) -> None:
+    asked = ask_of()
+    forger = SeedSigner(ORIGIN, b"f" * 32)
+    for headers in (
+        {},
+        signed(founded, asked, forger),
+        signed(founded, ask_of(code="99999999")),
+        signature_headers(VAN, "POST", "/other", bytes(asked), founded.clock.now()),
+        signed(founded, asked, when=founded.clock.now() - timedelta(minutes=6)),
+        signed(founded, asked, OTHER),
+    ):
+        async with founded.client() as client:
+            answer = await client.post("/enrol", content=bytes(asked), headers=headers)
+        assert answer.status_code == 401, headers
+        assert "date" in answer.headers, "so that a van can correct its stamp"
+    assert enrolments.waiting() == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b"\xff\xff",
+        b"[" * 2000,
+        bytes(ask_of()).replace(b"1800", b"99999"),
+        bytes(ask_of()).replace(b'"vehicle":"van-07"', b'"vehicle":""'),
+        bytes(ask_of()).replace(b'"vehicle":"van-07"', b'"vehicle":"\\u0007"'),
+        bytes(ask_of()).replace(b"7373", b"73", 1),
+        bytes(ask_of(succeeds=ORIGIN)),
+        bytes(ask_of(SeedSigner("a/b", b"v" * 32))),
+        bytes(ask_of(SeedSigner(ORIGIN, b"v" * 32, ED25519_COSIGNATURE))),
+    ],
+)
+async def test_a_malformed_request(founded: Founded, enrolments: Enrolments, body: bytes) -> None:
+    headers = signature_headers(VAN, "POST", "/enrol", body, founded.clock.now())
+    async with founded.client() as client:
+        assert (await client.post("/enrol", content=body, headers=headers)).status_code == 400
+        assert (await client.post("/enrol", content=b"x" * 5000, headers=headers)).status_code == 413
+    assert enrolments.waiting() == []
+
+
+def test_a_request_reads_back_as_it_was_written() -> None:
+    for asked in (ask_of(), ask_of(succeeds="van-07-old.qingyu.example")):
+        assert EnrolmentAsk.parse(bytes(asked)) == asked
+    with pytest.raises(StatementRefused):
+        EnrolmentAsk.parse(bytes(ask_of()) + b" ")
+
+
+def test_only_digits_count_and_the_hash_is_bound_to_the_key() -> None:
+    salt = b"s" * SALT_BYTES
+    assert code_hash("0231 9962", salt, VAN.verifier_key()) == code_hash(CODE, salt, VAN.verifier_key())
+    assert code_hash(CODE, salt, VAN.verifier_key()) != code_hash(CODE, salt, OTHER.verifier_key())
+    assert code_hash(CODE, salt, VAN.verifier_key()) != code_hash(CODE, b"t" * SALT_BYTES, VAN.verifier_key())
+
+
+async def test_wrong_codes_are_counted_and_lock(founded: Founded, enrolments: Enrolments) -> None:
+    await post(founded, ask_of())
+    id = waiting_id(enrolments)
+    left = []
+    for number in range(MOST_WRONG_CODES):
+        with pytest.raises(CodeRefused) as refusal:
+            enrolments.confirm(id, f"{number:08d}", True, "xu.jing")
+        left.append((refusal.value.problem, refusal.value.left))
+    assert left == [*((CodeProblem.WRONG, n) for n in (4, 3, 2, 1)), (CodeProblem.LOCKED, 0)]
+    with pytest.raises(CodeRefused) as refusal:
+        enrolments.confirm(id, CODE, True, "xu.jing")
+    assert refusal.value.problem == CodeProblem.LOCKED
+    assert founded.county.fleet.get(ORIGIN) is None
+    assert state(await post(founded, ask_of())) == "locked"
+    founded.clock.advance(1)
+    assert state(await post(founded, ask_of(code="12345678", salt=b"n" * SALT_BYTES))) == "waiting"
+    assert enrolments.confirm(id, "12345678", True, "xu.jing") == ORIGIN
+
+
+async def test_what_is_no_try_is_not_counted(founded: Founded, enrolments: Enrolments) -> None:
+    await post(founded, ask_of())
+    id = waiting_id(enrolments)
+    for code, compared, problem in (
+        ("1234567", True, CodeProblem.NOT_DIGITS),
+        ("abcdefgh", True, CodeProblem.NOT_DIGITS),
+        ("１２３４５６７８", True, CodeProblem.NOT_DIGITS),
+        (CODE, False, CodeProblem.NOT_COMPARED),
+    ):
+        with pytest.raises(CodeRefused) as refusal:
+            enrolments.confirm(id, code, compared, "xu.jing")
+        assert refusal.value.problem == problem
+    (waiting,) = enrolments.waiting()
+    assert waiting.wrong_codes == 0
+    with pytest.raises(CodeRefused) as refusal:
+        enrolments.confirm("0" * 64, CODE, True, "xu.jing")
+    assert refusal.value.problem == CodeProblem.GONE
+
+
+async def test_a_code_runs_out(founded: Founded, enrolments: Enrolments) -> None:
+    await post(founded, ask_of(valid_s=600))
+    founded.clock.advance(601)
+    (waiting,) = enrolments.waiting()
+    assert waiting.state == "expired"
+    with pytest.raises(CodeRefused) as refusal:
+        enrolments.confirm(waiting.id, CODE, True, "xu.jing")
+    assert refusal.value.problem == CodeProblem.EXPIRED
+    assert state(await post(founded, ask_of(valid_s=600))) == "expired"
+    founded.clock.advance(3 * 3600)
+    await post(founded, ask_of(OTHER))
+    assert [waiting.origin for waiting in enrolments.waiting()] == [OTHER.name], "and is forgotten"
+
+
+async def test_two_vans_at_once_are_told_apart(founded: Founded, enrolments: Enrolments) -> None:
+    await post(founded, ask_of())
+    await post(founded, ask_of(OTHER, code="77778888", salt=b"o" * SALT_BYTES))
+    with pytest.raises(CodeRefused) as refusal:
+        enrolments.confirm(waiting_id(enrolments), "77778888", True, "xu.jing")
+    assert (refusal.value.problem, refusal.value.other, refusal.value.left) == (CodeProblem.OTHER_VAN, "van-09", 4)
+    assert enrolments.confirm(waiting_id(enrolments, OTHER.name), "77778888", True, "xu.jing") == OTHER.name
+    assert enrolments.confirm(waiting_id(enrolments), CODE, True, "xu.jing") == ORIGIN
+    assert len(founded.county.fleet.all()) == 2
+
+
+async def test_two_keys_for_one_origin_are_shown_as_that(founded: Founded, enrolments: Enrolments) -> None:
+    twin = SeedSigner(ORIGIN, b"t" * 32)
+    asked = ask_of(twin, code="77778888", salt=b"o" * SALT_BYTES)
+    await post(founded, ask_of())
+    assert (await post(founded, asked, signed(founded, asked, twin))).status_code == 202
+    assert [waiting.twin for waiting in enrolments.waiting()] == [True, True]
+    assert enrolments.confirm(waiting_id_of(enrolments, VAN), CODE, True, "xu.jing") == ORIGIN
+    answer = await post(founded, asked, signed(founded, asked, twin))
+    assert (answer.status_code, state(answer)) == (409, "other_key")
+    with pytest.raises(EnrolmentRefused, match="new origin"):
+        enrolments.confirm(waiting_id_of(enrolments, twin), "77778888", True, "xu.jing")
+    assert founded.county.fleet.verifier(ORIGIN) == VAN.verifier_key()
+
+
+def waiting_id_of(enrolments: Enrolments, signer: SeedSigner) -> str:
+    return next(vehicle.id for vehicle in enrolments.waiting() if vehicle.vkey == str(signer.verifier_key()))
+
+
+async def test_what_is_kept_is_bounded(founded: Founded, enrolments: Enrolments) -> None:
+    statuses = []
+    for number in range(MOST_OF_ADDRESS + 5):
+        signer = SeedSigner(f"van-{number}.qingyu.example", bytes([number]) * 32)
+        asked = ask_of(signer)
+        statuses.append((await post(founded, asked, signed(founded, asked, signer))).status_code)
+    assert statuses == [202] * MOST_OF_ADDRESS + [429] * 5
+    assert len(enrolments.waiting()) == MOST_OF_ADDRESS
+    enrolments.dismiss(waiting_id(enrolments, "van-3.qingyu.example"))
+    assert (await post(founded, ask_of(OTHER))).status_code == 202
+
+
+def test_an_address_may_ask_so_often_and_no_more(founded: Founded) -> None:
+    rate = AskingRate(founded.clock, per_minute=30)
+    for _ in range(30):
+        rate.take("10.0.0.1")
+    with pytest.raises(TooManyAsk) as refusal:
+        rate.take("10.0.0.1")
+    assert refusal.value.retry_after_s == 30
+    rate.take("10.0.0.2")
+    founded.clock.advance(3)
+    rate.take("10.0.0.1")
+    for number in range(2 * AskingRate.MOST_ADDRESSES):
+        rate.take(f"address {number}")
+    assert len(rate._full) == AskingRate.MOST_ADDRESSES
+
+
+# after enrolment ------------------------------------------------------------------------------------------------------
+
+
+def test_revoked_at_a_size(founded: Founded) -> None:
+    fleet = founded.county.fleet
+    fleet.enrol(ORIGIN, str(VAN.verifier_key()))
+    for reason, size, said in ((" ", None, "say why"), ("gestohlen", 1, "0 to 0"), ("x" * 201, None, "200 letters")):
+        with pytest.raises(EnrolmentRefused, match=said):
+            fleet.revoke(ORIGIN, reason, size)
+    with pytest.raises(EnrolmentRefused, match="not enrolled"):
+        fleet.revoke("van-99.qingyu.example", "stolen")
+    assert fleet.key_at(ORIGIN, 50) == VAN.verifier_key()
+    revoked = fleet.revoke(ORIGIN, "stolen").revoked
+    assert revoked is not None
+    assert (revoked.size, revoked.reason) == (0, "stolen")
+    assert (fleet.verifier(ORIGIN), fleet.request_key(ORIGIN)) == (None, None)
+    assert fleet.key_at(ORIGIN, 0) == VAN.verifier_key()
+    with pytest.raises(KeyNotValid, match="revoked"):
+        fleet.key_at(ORIGIN, 1)
+    with pytest.raises(EnrolmentRefused, match="revoked already"):
+        fleet.revoke(ORIGIN, "again")
+
+
+async def test_what_came_before_a_revocation_stays_and_may_still_be_completed(founded: Founded) -> None:
+    van = founded.van("van-07")
+    van.store.commit_now(*(Draft("clock/1", {"seconds_ms": n, "source": "gnss"}) for n in range(9)))
+    assert (await van.deliver()).complete
+    fleet, origin = founded.county.fleet, van.store.origin
+    fleet.revoke(origin, "sold", 6)
+    assert fleet.key_at(origin, 6) == van.signer.verifier_key()
+    with pytest.raises(KeyNotValid):
+        fleet.key_at(origin, 7)
+    with pytest.raises(EnrolmentRefused, match="0 to 6"):
+        fleet.revoke(origin, "sold", 7)
+    assert fleet.revoke(origin, "sold earlier", 3).revoked is not None
+    van.store.commit_now(Draft("clock/1", {"seconds_ms": 1, "source": "gnss"}))
+    assert not (await van.deliver()).complete
+    assert founded.county.mirror.log(origin).mirror_size == 10
+
+
+async def test_a_journal_goes_on_under_a_new_origin(founded: Founded, enrolments: Enrolments) -> None:
+    fleet = founded.county.fleet
+    fleet.enrol(ORIGIN, str(VAN.verifier_key()), "van-07", "川A·演07")
+    second = SeedSigner("van-07-2.qingyu.example", b"2" * 32)
+    asked = EnrolmentAsk(
+        second.verifier_key(),
+        "van-07",
+        "川A·演07",
+        b"s" * SALT_BYTES,
+        code_hash(CODE, b"s" * SALT_BYTES, second.verifier_key()),
+        1800,
+        ORIGIN,
+    )
+    assert (await post(founded, asked, signed(founded, asked, second))).status_code == 202
+    (waiting,) = enrolments.waiting()
+    assert waiting.succeeds == ORIGIN
+    enrolments.confirm(waiting.id, CODE, True, "xu.jing")
+    before, after = fleet.get(ORIGIN), fleet.get(second.name)
+    assert before is not None
+    assert after is not None
+    assert before.revoked is not None
+    assert (after.succeeds, after.vehicle) == (ORIGIN, before.vehicle)
+    third = SeedSigner("van-07-3.qingyu.example", b"3" * 32)
+    with pytest.raises(EnrolmentRefused, match="already"):
+        fleet.enrol(third.name, str(third.verifier_key()), succeeds=ORIGIN)
+    fleet.enrol(third.name, str(third.verifier_key()), succeeds=second.name)
+    for origin in (ORIGIN, second.name, third.name):
+        assert fleet.lineage(origin) == (ORIGIN, second.name, third.name)
+    with pytest.raises(EnrolmentRefused, match="never enrolled"):
+        fleet.enrol(OTHER.name, str(OTHER.verifier_key()), succeeds="van-99.qingyu.example")
+
+
+def test_one_key_has_one_role(founded: Founded) -> None:
+    fleet = founded.county.fleet
+    fleet.enrol(ORIGIN, str(VAN.verifier_key()))
+    same = SeedSigner("van-08.qingyu.example", b"v" * 32)
+    with pytest.raises(EnrolmentRefused, match="known as one of van-07"):
+        fleet.enrol(same.name, str(same.verifier_key()))
+    for role, key in (("the county", founded.county.verifier_key), ("registry", founded.county.registry.verifier_key)):
+        clone = type(key)("van-08.qingyu.example", 1, key.public_key)
+        with pytest.raises(EnrolmentRefused, match=role):
+            fleet.enrol(clone.name, str(clone))
+    registry = SeedSigner("registry.county.qingyu.example", b"r" * 32)
+    with pytest.raises(EnrolmentRefused, match="host name"):
+        fleet.enrol(registry.name, str(registry.verifier_key()))
+
+
+def test_vehicles_of_before_are_carried_into_the_registry(founded: Founded) -> None:
+    now = founded.clock.now()
+    row = {"vkey": str(VAN.verifier_key()), "vehicle": "van-07", "plate": "川A", "enrolled_at": now, "revoked_at": None}
+    other = {**row, "origin": OTHER.name, "vkey": str(OTHER.verifier_key()), "revoked_at": now}
+    with founded.county.database.write() as connection:
+        connection.execute(insert(vehicles), [{**row, "origin": ORIGIN}, other])
+    fleet = founded.county.fleet
+    assert fleet.get(ORIGIN) is None
+    assert fleet.carry_over() == 3
+    assert fleet.carry_over() == 0
+    assert fleet.verifier(ORIGIN) == VAN.verifier_key()
+    assert fleet.verifier(OTHER.name) is None
+    known = fleet.get(ORIGIN)
+    assert known is not None
+    assert known.enrolled_at == now
+
+
+# the page -------------------------------------------------------------------------------------------------------------
+
+
+async def signed_in(founded: Founded, who: str) -> httpx.AsyncClient:
+    client = founded.client()
+    await client.post("/sign-in", data={"account": who, "password": PASSWORD})
+    return client
+
+
+async def test_only_an_administrator_enrols_and_revokes(founded: Founded, enrolments: Enrolments) -> None:
+    await post(founded, ask_of())
+    id = waiting_id(enrolments)
+    forms = {
+        "enrol": {"id": id, "code": CODE, "compared": "yes"},
+        "dismiss": {"id": id},
+        "revoke": {"origin": ORIGIN, "size": "0", "reason": "sold"},
+    }
+    auditor = await signed_in(founded, "he.ming")
+    async with founded.client() as nobody:
+        for path, form in forms.items():
+            assert (await auditor.post(f"/county/fleet/{path}", data=form)).status_code == 403
+            assert (await nobody.post(f"/county/fleet/{path}", data=form)).status_code == 401
+    page = await auditor.get("/county/fleet")
+    assert "van-07" in page.text
+    assert '<form method="post" action="/county/fleet/enrol"' not in page.text
+    await auditor.aclose()
+    administrator = await signed_in(founded, "xu.jing")
+    answer = await administrator.post("/county/fleet/enrol", data={**forms["enrol"], "code": "00000000"})
+    assert answer.status_code == 303
+    assert "said-problem_wrong" in (await administrator.get("/county/fleet")).text
+    await administrator.post("/county/fleet/enrol", data=forms["enrol"])
+    assert "said-done_enrolled" in (await administrator.get("/county/fleet")).text
+    await administrator.post("/county/fleet/revoke", data={**forms["revoke"], "size": "many"})
+    assert "said-problem_refused" in (await administrator.get("/county/fleet")).text
+    assert founded.county.fleet.verifier(ORIGIN) is not None
+    await administrator.post("/county/fleet/revoke", data=forms["revoke"])
+    assert founded.county.fleet.verifier(ORIGIN) is None
+    await administrator.aclose()
+    noted = [(line.account, line.action, line.outcome) for line in founded.county.audit.latest(5)]
+    assert noted[::-1] == [
+        ("xu.jing", "sign_in", "done"),
+        ("xu.jing", "enrol", "refused"),
+        ("xu.jing", "enrol", "done"),
+        ("xu.jing", "revoke", "refused"),
+        ("xu.jing", "revoke", "done"),
+    ]

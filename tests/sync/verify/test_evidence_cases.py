@@ -1,0 +1,152 @@
+"""Evidence out of the ordinary: decided by a person, never ended, a changed key, a merged village, one long boot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devices.clock import SimulatedClock
+from sync.county.evidence_maker import EvidenceMissing
+from sync.formats.notes import SeedSigner
+from sync.formats.records import Draft
+from sync.keys.key_statements import KeyChange
+from sync.proof.coverage import VisitState
+from sync.verify.bundle_check import CheckedVisit, check_bundle
+from sync.verify.policy import Policy
+from sync.verify.report import bundle_text
+from sync.verify.words import Words
+from tests.sync.county_month import TOWNSHIP, at
+from tests.sync.evidence_county import MONTH, DayOut, EvidenceCounty, begun
+
+
+@pytest.fixture
+async def county(tmp_path: Path) -> AsyncIterator[EvidenceCounty]:
+    county = EvidenceCounty(tmp_path, SimulatedClock(at(8, 31, 20)))
+    yield county
+    county.close()
+
+
+def proven(county: EvidenceCounty, visit: str) -> CheckedVisit:
+    """What the evidence of a visit proves, verified as an inspector would."""
+    report = check_bundle(county.of_visit(visit).data, Policy.parse(county.policy))
+    assert report.wrong == ()
+    return next(found for found in report.visits if found.claim.visit == visit)
+
+
+async def test_a_person_s_decision_is_part_of_the_evidence(county: EvidenceCounty) -> None:
+    """A visit with too few witnesses waits for review; the registry says what was decided, and by whom."""
+    (van,) = await begun(county, "van-07")
+    visit = await DayOut(van, county.villages[0], at(9, 1, 8, 20), people=3, confirms=False, attaches=False).run()
+    await county.witness()
+    before = proven(county, visit)
+    assert (before.verdict.state, before.verdict.reasons) == (VisitState.REVIEW, ("too_few_witnesses",))
+    county.county.registry.decide(MONTH, {visit: van.signer.name}, "counted", "与村医电话核对", by="xu.jing")
+    with pytest.raises(EvidenceMissing, match="gives another verdict"):
+        county.of_visit(visit)
+    await county.witness()
+    after = proven(county, visit)
+    assert after.verdict.counted
+    assert "decided_by_reviewer" in after.verdict.flags
+    county.county.registry.decide(MONTH, {visit: van.signer.name}, "refused", "村医说没有来", by="xu.jing")
+    await county.witness()
+    assert proven(county, visit).verdict.reasons == ("refused_by_reviewer",)
+
+
+async def test_a_visit_that_nobody_ended(county: EvidenceCounty) -> None:
+    (van,) = await begun(county, "van-07")
+    visit = await DayOut(van, county.villages[0], at(9, 1, 8, 20), people=2, closes=False).run()
+    await DayOut(van, county.villages[1], at(9, 3, 8, 20), people=1).run()
+    await county.witness()
+    found = proven(county, visit)
+    assert found.verdict.state is VisitState.REVIEW
+    assert "unclosed" in found.verdict.reasons
+
+
+async def test_a_journal_whose_key_was_changed(county: EvidenceCounty) -> None:
+    """Checkpoints before and after the change stand in one bundle, each signed by the key of its size."""
+    (van,) = await begun(county, "van-07")
+    first = await DayOut(van, county.villages[0], at(9, 1, 8, 20), people=1).run()
+    await county.witness()
+    new = SeedSigner(van.signer.name, b"another key of this vehicle.....")
+    change = KeyChange.signed(van.signer, new, van.store.size() + 1)
+    van.store.commit_now(Draft("key_changed/1", change.entry_fields()))
+    county.county.fleet.rotate(change)
+    van.signer = new
+    second = await DayOut(van, county.villages[0], at(9, 8, 8, 20), people=1).run()
+    await county.witness()
+    report = county.of_village(county.villages[0]).report
+    assert [visit.claim.visit for visit in report.visits] == [first, second]
+    assert report.month.counted == 2
+    assert len(report.registry.keys[van.signer.name]) == 2
+
+
+async def test_a_village_that_was_merged_into_its_neighbour(county: EvidenceCounty) -> None:
+    """The van's list is old: it names a village that is no longer in force; the one it stands in now has the visit."""
+    (van,) = await begun(county, "van-07")
+    villages = county.villages
+    old, heir = villages[0], villages[1]
+    listed = json.loads(TOWNSHIP.read_text(encoding="utf-8"))
+    _merge(listed, old.code, heir.code)
+    county.county.registry.import_villages(listed, by="xu.jing", valid_from=date(2026, 9, 1))
+    visit = await DayOut(van, old, at(9, 2, 8, 20), people=2).run()
+    await county.witness()
+    found = proven(county, visit)
+    assert found.proof.evidence.named == old.code
+    assert found.proof.facts.village == heir.code
+    assert "village_replaced" in found.verdict.flags
+    assert found.verdict.counted
+
+
+def _merge(listed: dict[str, Any], old: str, heir: str) -> None:
+    features = {feature["properties"]["code"]: feature for feature in listed["features"]}
+    geometries = [features[code]["geometry"] for code in (old, heir)]
+    polygons = [
+        polygon
+        for geometry in geometries
+        for polygon in (geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]])
+    ]
+    features[heir]["geometry"] = {"type": "MultiPolygon", "coordinates": polygons}
+    listed["features"].remove(features[old])
+
+
+async def test_a_weekend_of_rain_two_visits_in_one_boot(county: EvidenceCounty) -> None:
+    """Two villages on one day, without switching off between: each has its own evidence over the same boot."""
+    (van,) = await begun(county, "van-07")
+    morning = await DayOut(van, county.villages[0], at(9, 1, 8, 20), minutes=60, people=1).run()
+    county.clock.advance(timedelta(minutes=20).total_seconds())
+    noon = await DayOut(van, county.villages[1], at(9, 1, 11, 0), minutes=250, people=1, boots=False).run()
+    await county.witness()
+    assert proven(county, morning).verdict.state is VisitState.SHORT
+    after = proven(county, noon)
+    assert after.verdict.counted
+    assert after.proof.evidence.first == proven(county, morning).proof.evidence.first
+
+
+async def test_a_sealed_month_is_shown_beside_what_is_recomputed(county: EvidenceCounty) -> None:
+    """A decision after the sealing makes no evidence until a new verdict, which names the old one, is sealed."""
+    (van,) = await begun(county, "van-07")
+    village = county.villages[0]
+    visit = await DayOut(van, village, at(9, 1, 8, 20), people=1).run()
+    county.clock.advance((at(10, 12, 8) - county.clock.now()).total_seconds())
+    assert county.county.sealing.seal_due()
+    await county.witness()
+    report = county.of_village(village).report
+    assert report.registry.sealed is not None
+    assert [(one.visit, one.state) for one in report.registry.sealed.visits] == [(visit, "counted")]
+    said = "\n".join(bundle_text(report, Words("en")))
+    assert "county's sealed verdict: the same as recomputed" in said
+    county.county.registry.decide(MONTH, {visit: van.signer.name}, "refused", "两村相争，另查", by="xu.jing")
+    await county.witness()
+    with pytest.raises(EvidenceMissing, match="gives another verdict"):
+        county.of_visit(visit)
+    assert county.county.sealing.seal_due()
+    await county.witness()
+    assert proven(county, visit).verdict.reasons == ("refused_by_reviewer",)
+    again = county.of_village(village).report
+    assert again.registry.sealed is not None
+    assert [one.state for one in again.registry.sealed.visits] == ["not_counted"]

@@ -228,6 +228,7 @@ class Vehicle:
 
     def _record_ecg(self) -> None:
         self.ecg = EcgRecorder(self.recordings, self.store, self.clock, self._served, self._tell_recording)
+        self.recordings.discard_unclaimed()
         self.ecg.recover()
         self.feed.on("ecg", self.ecg.on_samples, "ecg recorder")
 

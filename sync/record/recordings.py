@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -109,7 +110,7 @@ class Recordings:
         self._tmp = folder / "tmp"
         self._tmp.mkdir(parents=True, exist_ok=True)
         sync_folder(folder)
-        self._count = 0
+        self._numbers = itertools.count(1)
 
     def begin(self, media_type: str, name: str | None = None, facts: dict[str, Any] | None = None) -> RecordingWriter:
         """Start a recording.
@@ -227,6 +228,16 @@ class Recordings:
         for path in sorted(self._tmp.glob("*.part")):
             yield Partial(path, self._facts(path.with_suffix(".json")))
 
+    def discard_unclaimed(self) -> int:
+        """Remove what an earlier process left in ``tmp`` and nobody can bring back, as no facts were noted of it; how
+        many files. At start only, before a recording is begun."""
+        left = {path.stem: path for path in self._tmp.glob("*.part")}
+        noted = {path.stem: path for path in self._tmp.glob("*.json")}
+        unclaimed = left.keys() ^ noted.keys()
+        for name in unclaimed:
+            (left | noted)[name].unlink()
+        return len(unclaimed)
+
     def free_bytes(self) -> int:
         space = os.statvfs(self.folder)
         return space.f_bavail * space.f_frsize
@@ -234,8 +245,7 @@ class Recordings:
     def _free_name(self) -> str:
         """A name that no leftover of an earlier process has."""
         while True:
-            self._count += 1
-            name = f"{os.getpid()}-{self._count}"
+            name = f"{os.getpid()}-{next(self._numbers)}"
             if not (self._tmp / f"{name}.part").exists():
                 return name
 

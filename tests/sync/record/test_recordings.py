@@ -83,6 +83,16 @@ def test_leftovers_of_an_earlier_process_are_not_written_over(tmp_path: Path) ->
     assert before.path.read_bytes() == b"left by a process with the same number"
 
 
+def test_leftovers_that_nobody_can_bring_back_go_at_the_start(tmp_path: Path) -> None:
+    recordings = Recordings(tmp_path)
+    recordings.begin("x/y").append(b"a photo that was being written")
+    recordings.begin("x/ecg", name="ecg-1", facts={"patient": "p-1"}).append(b"half an ECG")
+    (tmp_path / "tmp" / "ecg-0.json").write_text("{}")
+    assert Recordings(tmp_path).discard_unclaimed() == 2
+    assert [partial.path.stem for partial in Recordings(tmp_path).partials()] == ["ecg-1"]
+    assert len(list((tmp_path / "tmp").iterdir())) == 2
+
+
 def test_finished_and_abandoned_recordings_leave_no_facts_behind(tmp_path: Path) -> None:
     recordings = Recordings(tmp_path)
     recordings.begin("x/y", facts={"a": 1}).finish()

@@ -151,7 +151,55 @@ class Position:
     jamming: bool | None = None
 
 
-Reading = BloodPressure | Glucose | PulseOximetry | Temperature | IdentityCard | CardRemoved | Position
+@dataclass(frozen=True, slots=True)
+class ServingCell:
+    """One cell that serves the modem; what it did not tell is None. Signal quantities are those of 3GPP TS 38.215."""
+
+    technology: str
+    """"lte" or "nr"."""
+    mcc: str | None = None
+    mnc: str | None = None
+    tac: str | None = None
+    """Tracking area code in hexadecimal, upper case, without leading zeros; ``cell_id`` (ECI or NCI) likewise."""
+    cell_id: str | None = None
+    pci: int | None = None
+    """Physical cell identity."""
+    arfcn: int | None = None
+    """EARFCN or NR-ARFCN of the downlink."""
+    band: str | None = None
+    """"B3" or "n78"."""
+    bandwidth_mhz: float | None = None
+    subcarrier_spacing_khz: int | None = None
+    rsrp_dbm: float | None = None
+    rsrq_db: float | None = None
+    sinr_db: float | None = None
+
+    @property
+    def identity(self) -> str | None:
+        """ "MCC-MNC-TAC-CI", as tracks and the registry of villages have it; None while a part is missing."""
+        parts = (self.mcc, self.mnc, self.tac, self.cell_id)
+        return None if None in parts else "-".join(part for part in parts if part is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Cellular:
+    """How the modem stands in the mobile network; no subscriber or equipment identity is ever in it."""
+
+    kind: ClassVar[str] = "cellular"
+    sim: str | None = None
+    """"ready", "pin", "puk", "absent" or "not_ready"."""
+    registration: str = "unknown"
+    """"home", "roaming", "searching", "limited", "denied", "none" or "unknown"."""
+    technology: str | None = None
+    """"nr_sa", "nr_nsa" (LTE anchor with NR), "lte", "umts" or "gsm"."""
+    operator: str | None = None
+    cells: tuple[ServingCell, ...] = ()
+    """The anchor first."""
+    carriers: int | None = None
+    """Component carriers in use, the primary one included."""
+
+
+Reading = BloodPressure | Glucose | PulseOximetry | Temperature | IdentityCard | CardRemoved | Position | Cellular
 
 
 class Link(StrEnum):

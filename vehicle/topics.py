@@ -13,6 +13,7 @@ from enum import StrEnum
 from devices.readings import (
     BloodPressure,
     CardRemoved,
+    Cellular,
     DeviceState,
     Event,
     Glucose,
@@ -54,6 +55,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("card_removed", CardRemoved, None, None, 10, Overflow.DROP_OLDEST),
     Topic("pulse_oximetry", PulseOximetry, 1.0, None, 10, Overflow.LATEST_WINS),
     Topic("position", Position, 1.0, 10.0, 10, Overflow.LATEST_WINS),
+    Topic("cellular", Cellular, 0.1, None, 10, Overflow.LATEST_WINS),
     Topic("device", DeviceState, 0.5, None, 10, Overflow.LATEST_WINS),
 )
 

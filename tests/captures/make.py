@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from devices.capture import Head, Step, write_capture  # noqa: E402
 from devices.clock import SimulatedClock  # noqa: E402
-from devices.drivers import contec_8000g, contec_cms50_v7, sam_id_card  # noqa: E402
+from devices.drivers import contec_8000g, contec_cms50_v7, fibocom_5g, quectel_5g, sam_id_card  # noqa: E402
+from devices.readings import ServingCell  # noqa: E402
+from devices.simulators.at_modem import AtTwin, FibocomTwin, QuectelTwin, Scene  # noqa: E402
 from devices.simulators.contec_8000g import ContecEcgTwin  # noqa: E402
 from devices.simulators.contec_cms50 import Cms50Twin, Finger  # noqa: E402
 from devices.simulators.ecg_source import SynthesisedEcg  # noqa: E402
@@ -42,6 +45,7 @@ def main() -> None:
     gnss_standing()
     blood_pressure()
     glucose()
+    modems()
 
 
 class Conversation:
@@ -248,6 +252,8 @@ def gnss_standing() -> None:
             "satellites": 2,
             "speed_m_s": None,
             "gnss_at": "2026-11-21T08:30:00+00:00",
+            "spoofing": None,
+            "jamming": None,
         }
     )
     events.append(CONNECTED | {"sensor": "ok", "fault": None})
@@ -262,6 +268,8 @@ def gnss_standing() -> None:
                 "satellites": 14,
                 "speed_m_s": round(0.02 * 1852 / 3600, 9),
                 "gnss_at": f"2026-11-21T08:30:0{second}+00:00",
+                "spoofing": None,
+                "jamming": None,
             }
         )
     keep("nmea_gnss/sky_opens_then_standing", head, talk.steps, events, {})
@@ -312,6 +320,69 @@ def glucose() -> None:
         CONNECTED | {"sensor": "ok", "fault": None},
     ]
     keep("bluetooth_glucose/two_stored_records", head, steps, events, {})
+
+
+ANCHOR = ServingCell("lte", "460", "01", "DE10", "5F1EA15", 12, 1650, "B3", 20.0, None, -100.0, -12.0, 2.0)
+BESIDE = ServingCell("nr", "460", "01", None, None, 747, 627264, "n78", 100.0, 30, -71.0, -11.0, 33.0)
+
+
+def modems() -> None:
+    """A stand-alone cell, then an LTE anchor with NR beside it (EN-DC), then the card is taken out."""
+    quectel = QuectelTwin(echo=True)
+    quectel.unsolicited = ['+CEREG: 1,"DE10","5F1EA15",7', "RING", '+QIND: "csq",31,99']
+    lte_without_sinr = replace(ANCHOR, sinr_db=None)
+    own = replace(BESIDE, tac="10203", cell_id="12345", bandwidth_mhz=None, subcarrier_spacing_khz=None, sinr_db=22.5)
+    stand_alone = replace(Scene().cells[0], bandwidth_mhz=None, subcarrier_spacing_khz=None)
+    modem("quectel_5g", quectel, quectel_5g.Driver.questions, Scene().cells[0], (ANCHOR, BESIDE), (ANCHOR, BESIDE))
+    fibocom_twin = FibocomTwin()
+    modem("fibocom_5g", fibocom_twin, fibocom_5g.Driver.questions, stand_alone, (ANCHOR, own), (lte_without_sinr, own))
+
+
+def modem(
+    driver: str,
+    twin: AtTwin,
+    questions: tuple[str, ...],
+    first: ServingCell,
+    second: tuple[ServingCell, ...],
+    seen: tuple[ServingCell, ...],
+) -> None:
+    """:param seen: what a driver can know of ``second``"""
+    talk = Conversation(twin)
+    scenes = (twin.scene, Scene(cells=second), Scene(sim="", registration=0, cells=()))
+    for scene in scenes:
+        twin.scene = scene
+        for question in questions:
+            talk.send(f"{question}\r".encode())
+            talk.now_s += 0.02
+        talk.now_s += 11.0
+    head = Head(
+        driver=driver,
+        kind="simulated",
+        device=f"twin of {driver}, lines as in the public transcripts",
+        display="n78 stand-alone; 11 s later B3 with n78 beside it; then the card is taken out",
+        source=OURS,
+    )
+    carriers = 1 if driver == "quectel_5g" else 2
+    events = [
+        CONNECTED | {"sensor": "ok", "fault": None},
+        cellular("nr_sa", (first,), 1),
+        cellular("nr_nsa", seen, carriers),
+        CONNECTED | {"sensor": "error", "fault": "sim_absent"},
+        cellular(None, (), None) | {"sim": "absent", "registration": "none", "operator": None},
+    ]
+    keep(f"{driver}/stand_alone_then_anchored_then_no_card", head, talk.steps, events, {})
+
+
+def cellular(technology: str | None, cells: tuple[ServingCell, ...], carriers: int | None) -> dict[str, Any]:
+    return {
+        "type": "cellular",
+        "sim": "ready",
+        "registration": "home",
+        "technology": technology,
+        "operator": "CHN-CT",
+        "cells": [asdict(cell) for cell in cells],
+        "carriers": carriers,
+    }
 
 
 def keep(

@@ -38,6 +38,14 @@ NEVER_SENT = {
     "contec_8000g": [b"\x8b", b"\x8c", b"\x8d"],
     "sam_id_card": [bytes.fromhex("AAAAAA96690003 10FF EC"), bytes.fromhex("AAAAAA96690004 61FF")],
     "bluetooth_glucose": [b"\x02"],
+    "quectel_5g": [
+        b"AT+CFUN=0\r",
+        b'AT+QCFG="usbnet",1\r',
+        b"AT+EGMR=1,7\r",
+        b'AT+QNWLOCK="common/5g"\r',
+        b"AT+QPOWD\r",
+    ],
+    "fibocom_5g": [b"AT+CFUN=0\r", b"AT+GTUSBMODE=32\r", b"AT+GTACT=14\r", b"AT+GTCELLLOCK=1\r", b"AT+EGMR=1,7\r"],
 }
 """Commands that erase or reconfigure (devices' protocol notes)."""
 quick = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))

@@ -1,6 +1,6 @@
 """A disk with a volatile write cache, as a file in a FUSE file system.
 
-``python -m tests.powercut.cache_disk MOUNT BYTES``
+``python -m tests.powercut.cache_disk MOUNT BYTES PARENT``
 
 What is written to ``MOUNT/disk.img`` stays in the cache until a flush (fsync of the file: the loop driver turns
 REQ_OP_FLUSH and FUA into it). A line written to ``MOUNT/ctl`` is an order:
@@ -11,21 +11,24 @@ REQ_OP_FLUSH and FUA into it). A line written to ``MOUNT/ctl`` is an order:
 - ``on``: the power is back.
 - ``flush``: as if the drive had been told to flush; used after mkfs.
 
-Ends when its standard input is closed, so that it never outlives who started it.
+Ends when ``MOUNT`` is unmounted, and with its parent, the process PARENT, in whatever way that ends. It leaves the
+parent's mount namespace: the kernel unmounts what is in one with its last process, and a process that serves a disk
+would wait for ever for its own answer.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import random
 import stat
 import sys
-import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import mfusepy
+
+from tests.powercut.mounts import detach, die_with, enter_private_namespace
 
 SECTOR_BYTES = 512
 POLICIES = ("random", "prefix", "none")
@@ -39,12 +42,20 @@ class CacheDisk(mfusepy.Operations):  # type: ignore[misc]
 
     use_ns = True
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, folder: Path | None = None) -> None:
+        """:param folder: where it is mounted; None for a disk that is asked directly"""
         self._now, self._platter = bytearray(size), bytearray(size)
         self._cached: list[Write] = []
         self._off = False
+        self._folder = folder
 
     # what FUSE asks ---------------------------------------------------------------------------------------------------
+
+    def init(self, path: str) -> None:
+        """It is mounted: out of the namespace in which it is."""
+        if self._folder is not None:
+            enter_private_namespace()
+            detach(self._folder)
 
     def getattr(self, path: str, fh: int | None = None) -> dict[str, Any]:
         if path not in _ENTRIES:
@@ -135,14 +146,9 @@ def _surviving(cached: list[Write], policy: str, chance: random.Random) -> Itera
         yield offset, data[: chance.randrange(len(data) // SECTOR_BYTES + 1) * SECTOR_BYTES]
 
 
-def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
-    os._exit(0)
-
-
-def main(folder: str, size: str) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    mfusepy.FUSE(CacheDisk(int(size)), folder, foreground=True, nothreads=True, fsname="cache-disk")
+def main(folder: str, size: str, parent: str) -> None:
+    die_with(int(parent))
+    mfusepy.FUSE(CacheDisk(int(size), Path(folder)), folder, foreground=True, nothreads=True, fsname="cache-disk")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Forked processes that speak line by line through a pipe and are killed at any moment, their imports already paid."""
+"""Forked processes that speak line by line through a pipe and are killed at any moment, at the latest with their
+parent; their imports are already paid."""
 
 from __future__ import annotations
 
@@ -12,6 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
+from tests.powercut.mounts import die_with
+
 Say = Callable[[str], None]
 """Say whole lines; from any thread."""
 _MOST_LAST_WORDS = 600
@@ -23,13 +26,15 @@ class Child:
     def __init__(self, work: Callable[[Say], None]) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by kill)
         self._ear, mouth = os.pipe()
+        parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
-            self._live(work, mouth)
+            self._live(work, mouth, parent)
         os.close(mouth)
 
-    def _live(self, work: Callable[[Say], None], mouth: int) -> NoReturn:
+    def _live(self, work: Callable[[Say], None], mouth: int, parent: int) -> NoReturn:
         try:
+            die_with(parent)
             os.close(self._ear)
             os.dup2(self._errors.fileno(), 2)
             work(lambda lines: _say(mouth, lines))

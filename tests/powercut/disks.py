@@ -87,7 +87,10 @@ class PlainDisk:
 
 
 class CachingDisk:
-    """T2. The cut is the drive's: its write cache is lost, torn and reordered."""
+    """T2. The cut is the drive's: its write cache is lost, torn and reordered.
+
+    :ivar process_id: of the drive
+    """
 
     def __init__(self, work: Path) -> None:
         self.folder, self._drive = work / "mounted", work / "drive"
@@ -95,6 +98,7 @@ class CachingDisk:
         self._drive.mkdir()
         self._loop, self._mounted = LoopDevice(), False
         self._process = _start_cache_disk(self._drive)
+        self.process_id = self._process.pid
 
     def renew(self) -> None:
         self._unmount()
@@ -117,10 +121,8 @@ class CachingDisk:
         with suppress(OSError):
             self._unmount()
         self._loop.release()
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(10)
         unmount(self._drive)
+        self._process.wait(10)
 
     def _order(self, order: str) -> None:
         handle = os.open(self._drive / "ctl", os.O_WRONLY)
@@ -148,8 +150,8 @@ def _make_ext4(device: Path) -> None:
 
 
 def _start_cache_disk(folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.powercut.cache_disk", str(folder), str(DISK_BYTES)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE)
+    command = [sys.executable, "-m", "tests.powercut.cache_disk", str(folder), str(DISK_BYTES), str(os.getpid())]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     until_s = time.monotonic() + 20
     while not (folder / "disk.img").exists():
         if process.poll() is not None or time.monotonic() > until_s:

@@ -1,5 +1,8 @@
 """A loop device of our own: a number that a lock keeps for us, detached by the kernel when this process ends.
 
+A run that was killed may have left a device mounted. Its lock says which file it was attached to, and the next run
+unmounts it.
+
 ``mkfs`` goes through the device, never to its file behind its back: the device has a page cache of its own.
 """
 
@@ -13,6 +16,8 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
+
+from tests.powercut.mounts import detach, mounted_at
 
 NUMBERS = range(40, 100)
 _LOOP_MAJOR = 7
@@ -34,19 +39,22 @@ class LoopDevice:
     def __init__(self) -> None:
         """:raises NoLoopDevice: see there."""
         self._handle: int | None = None
+        unmount_leftovers()
         for number in NUMBERS:
             lock = _lock(number)
             if lock is None:
                 continue
             self._lock, self._number = lock, number
             self.path = _node(number)
-            if not self._attached():
+            if _attached_to(number) is None:
                 return
             os.close(lock)
         raise NoLoopDevice(f"no free loop device among {NUMBERS.start} to {NUMBERS.stop - 1}")
 
     def attach(self, image: Path) -> None:
         """Back the device by ``image``. The kernel detaches it when nobody has it open or mounted any more."""
+        os.truncate(self._lock, 0)
+        os.pwrite(self._lock, os.fsencode(image), 0)
         behind = os.open(image, os.O_RDWR | os.O_CLOEXEC)
         device = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         config = bytearray(_CONFIG_BYTES)
@@ -71,28 +79,52 @@ class LoopDevice:
         os.close(self._handle)
         self._handle = None
         until_s = time.monotonic() + _LONGEST_BUSY_S
-        while self._attached():
+        while _attached_to(self._number) is not None:
             if time.monotonic() > until_s:
                 raise TimeoutError(f"{self.path} stays attached")
             time.sleep(0.001)  # the kernel offers no event for this
 
     def release(self) -> None:
-        self.detach()
-        os.close(self._lock)
+        try:
+            self.detach()
+        finally:
+            os.close(self._lock)
 
-    def _attached(self) -> bool:
-        return Path(f"/sys/block/loop{self._number}/loop/backing_file").exists()
+
+def unmount_leftovers() -> None:
+    """Unmount what killed runs have left: attached to the file that the lock names, and nobody holds the lock."""
+    for number in NUMBERS:
+        if not _lock_file(number).exists() or (lock := _lock(number)) is None:
+            continue
+        try:
+            if _attached_to(number) == os.pread(lock, 4096, 0).decode() != "":
+                for target in mounted_at(Path(f"/dev/loop{number}")):
+                    detach(target)
+        finally:
+            os.close(lock)
+
+
+def _attached_to(number: int) -> str | None:
+    try:
+        named = Path(f"/sys/block/loop{number}/loop/backing_file").read_text(encoding="utf-8")
+    except OSError:  # ENOENT: not attached; ENXIO: it is just being detached
+        return None
+    return named.rstrip("\n").removesuffix(" (deleted)")
 
 
 def _lock(number: int) -> int | None:
     """One run per number, or two runs would cut each other's disks."""
-    handle = os.open(Path(tempfile.gettempdir()) / f"powercut-loop{number}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    handle = os.open(_lock_file(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
         return None
     return handle
+
+
+def _lock_file(number: int) -> Path:
+    return Path(tempfile.gettempdir()) / f"powercut-loop{number}.lock"
 
 
 def _node(number: int) -> Path:

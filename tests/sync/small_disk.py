@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from sync.record.secret_file import sync_folder
 from tests.powercut.loop_device import LoopDevice, NoLoopDevice
-from tests.powercut.mounts import mount, unmount
+from tests.powercut.mounts import detach, mount, unmount
 
 DISK_BYTES = 64 << 20
 
@@ -52,20 +52,30 @@ def _to_the_last_block(handle: int) -> None:
 
 @contextmanager
 def small_disk(work: Path) -> Iterator[SmallDisk]:
-    """Mounted below ``work``; skips where that is not allowed. Whoever has a file open on it closes it before."""
+    """Mounted below ``work``; skips where that is not allowed. Whoever has a file open on it closes it before.
+
+    :raises OSError: somebody did not; it is no longer mounted all the same
+    """
     folder, image = work / "small", work / "small.img"
     folder.mkdir()
     image.write_bytes(b"")
     os.truncate(image, DISK_BYTES)
-    try:
-        loop = LoopDevice()
-        loop.attach(image)
-        subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(loop.path)], check=True, capture_output=True)
-        mount(str(loop.path), folder, "ext4")
-    except (NoLoopDevice, OSError, subprocess.CalledProcessError) as fault:
-        pytest.skip(f"no file system of our own to fill: {fault}")
-    try:
+    with ExitStack() as after:
+        try:
+            loop = LoopDevice()
+            after.callback(loop.release)
+            loop.attach(image)
+            subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(loop.path)], check=True, capture_output=True)
+            mount(str(loop.path), folder, "ext4")
+        except (NoLoopDevice, OSError, subprocess.CalledProcessError) as fault:
+            pytest.skip(f"no file system of our own to fill: {fault}")
+        after.callback(_unmount, folder)
         yield SmallDisk(folder)
-    finally:
+
+
+def _unmount(folder: Path) -> None:
+    try:
         unmount(folder)
-        loop.release()
+    except OSError:
+        detach(folder)
+        raise

@@ -88,6 +88,13 @@ TABLES: dict[str, Table] = {
         index="patient encounter",
         made="media_type",
     ),
+    "image_measurements": _table(
+        "measurement",
+        "sha256 encounter visit patient tool points_json sizes_json by who at",
+        index="sha256",
+        made="at",
+    ),
+    "dicom_deliveries": _table("sha256 destination", "state instance study transfer_syntax reason at", made="at"),
     "screening_results": _table(
         "result",
         "encounter visit patient rule rule_version level code advice inputs_json at",
@@ -177,6 +184,16 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
     ),
     "recording_evicted/1": (_rule("recordings", "sha256 evicted_at<@at"),),
+    "image_measurement/1": (
+        _rule(
+            "image_measurements",
+            "measurement sha256 encounter<@encounter visit<@visit patient tool points_json<json:points_millipixel "
+            "sizes_json<json:sizes by<@by who at<@at",
+        ),
+    ),
+    "dicom_delivery/1": (
+        _rule("dicom_deliveries", "sha256 destination state instance study transfer_syntax reason at<@at"),
+    ),
     "follow_up_form/1": (
         _rule(
             "follow_up_forms",

@@ -53,6 +53,17 @@ class RegistryUnreadable(ValueError):
     """Bytes that are no registry entry, or a registry whose entries contradict each other."""
 
 
+class RegistryContradicts(RegistryUnreadable):
+    """A registry that was written whole and yet takes something back in silence.
+
+    :ivar code: "registry_backdated", "registry_item_dropped" or "rules_left_out"
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 def registry_origin(county: str) -> str:
     """Name of the registry's log of the county with the origin ``county``."""
     return ORIGIN_PREFIX + county

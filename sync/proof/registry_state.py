@@ -24,6 +24,7 @@ from sync.proof.registry_entries import (
     village_of,
     write_registry_entry,
 )
+from sync.proof.registry_order import check_goes_on, check_time
 
 ReadEntry = Callable[[int], RegistryEntry]
 """The entry at a place. Raises ``RegistryUnreadable`` when it is not there."""
@@ -221,21 +222,32 @@ class RegistryState:
         """The state after the entries that follow; the last must be an index.
 
         :raises RegistryUnreadable: a gap, no index at the end, or an index that is not what the entries before it make
+        :raises RegistryContradicts: an entry says an earlier time than the one before it, or what a newer list or newer
+            rules go on from is not what was in force
         """
         held: dict[int, RegistryEntry] = {}
         size, index, closed = self.size, self.index, True
+        before = self.last_at
         for entry in entries:
             if entry.n != size:
                 raise RegistryUnreadable(f"entry {size} of the registry is missing; the next one is {entry.n}")
+            check_time(entry, before)
+            held[entry.n], size, before = entry, size + 1, entry.at
             if closed := entry.kind == "index/1":
                 if Index.read(entry) != index:
                     raise RegistryUnreadable(f"the index at {entry.n} does not say what the entries before it say")
             else:
+                lists = {"waivers/1": index.waivers, "reviews/1": index.reviews}
+                check_goes_on(entry, index.rules, lists, RegistryState(size, index, _reader(held, self.read)).gathered)
                 index = index.after(entry)
-            held[entry.n], size = entry, size + 1
         if not closed:
             raise RegistryUnreadable(f"entry {size - 1} of the registry is not followed by an index")
         return RegistryState(size, index, _reader(held, self.read))
+
+    @property
+    def last_at(self) -> datetime | None:
+        """The time that the last entry says: no later one says an earlier time. None while there is no entry."""
+        return self.read(self.size - 1).at if self.size else None
 
     # what is in force -------------------------------------------------------------------------------------------------
 
@@ -296,7 +308,7 @@ class RegistryState:
 
     def waivers(self, month: date) -> dict[str, Waiver]:
         """Waivers of a month by village code."""
-        said = self._gathered(self.index.waivers.get(month_key(month)), "waivers/1", "waived")
+        said = self.gathered(self.index.waivers.get(month_key(month)), "waivers/1", "waived")
         return {
             code: Waiver(code, month, waiver["reason"], waiver["by"], parse_time(waiver["at"]))
             for code, waiver in said.items()
@@ -304,7 +316,7 @@ class RegistryState:
 
     def reviews(self, month: date) -> dict[str, Decision]:
         """What people decided about the visits of a month, by visit id."""
-        said = self._gathered(self.index.reviews.get(month_key(month)), "reviews/1", "decided")
+        said = self.gathered(self.index.reviews.get(month_key(month)), "reviews/1", "decided")
         return {
             visit: Decision(made["origin"], made["decision"], made["reason"], made["by"], parse_time(made["at"]))
             for visit, made in said.items()
@@ -326,7 +338,7 @@ class RegistryState:
 
     def verdict_at(self, place: int) -> Verdict:
         entry = self._entry(place, "verdict/1")
-        return _verdict(entry, self._gathered(place, "verdict/1", "villages"))
+        return _verdict(entry, self.gathered(place, "verdict/1", "villages"))
 
     # making changes ---------------------------------------------------------------------------------------------------
 
@@ -389,7 +401,8 @@ class RegistryState:
                 raise RegistryUnreadable(f"entry {place} of the registry goes on from {before}, which is not before it")
             place = before
 
-    def _gathered(self, place: int | None, kind: str, name: str) -> dict[str, Any]:
+    def gathered(self, place: int | None, kind: str, name: str) -> dict[str, Any]:
+        """What the entry at ``place`` and those it goes on from say in the field ``name``; the newer holds."""
         gathered: dict[str, Any] = {}
         for entry in self._chain(place, kind):
             gathered = {**entry.fields[name], **gathered}
@@ -403,6 +416,7 @@ Change = Callable[[RegistryState, int], Sequence[RegistryDraft]]
 def written_change(state: RegistryState, change: Change, at: datetime, by: str) -> list[RegistryEntry]:
     """The entries of one change with the index that closes it; empty when the change is none.
 
+    :param at: now; a clock that was set back does not make an entry older than the one before it
     :raises RegistryDraftRefused: a draft cannot be written
     """
     drafts = change(state, state.size)
@@ -410,6 +424,7 @@ def written_change(state: RegistryState, change: Change, at: datetime, by: str) 
         return []
     if any(draft.kind == "index/1" for draft in drafts):
         raise RegistryDraftRefused("the index is written by the registry itself")
+    at = max(at, state.last_at or at)
     entries = [write_registry_entry(draft, state.size + place, at, by) for place, draft in enumerate(drafts)]
     index = state.index
     for entry in entries:

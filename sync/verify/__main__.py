@@ -19,7 +19,7 @@ _SAID = {VALID: "valid", INVALID: "invalid", UNREADABLE: "unreadable"}
 
 USAGE = """\
 usage: xunzhen-verify BUNDLE --policy FILE [--json] [--lang zh|en]
-       xunzhen-verify --log FOLDER --policy FILE [--registry FOLDER] [--json] [--lang zh|en]
+       xunzhen-verify --log FOLDER --policy FILE [--registry FOLDER] [--earlier PATH] [--json] [--lang zh|en]
 
 Verify evidence of visits, or a whole log as C2SP tlog-tiles. Needs no network.
 
@@ -27,12 +27,14 @@ Verify evidence of visits, or a whole log as C2SP tlog-tiles. Needs no network.
   --log FOLDER       one log: checkpoint, tile/...
   --policy FILE      trusted keys, in the format of C2SP tlog-policy
   --registry FOLDER  the county's registry as such a folder: names the keys of vehicles
+  --earlier PATH     checkpoints of the registry that somebody kept: a file with one, or a folder of such files
   --json             print JSON
   --lang zh|en       language of the report; else that of the system
 
 exit status: 0 valid, 1 not valid, 2 unreadable
 """
-_WITH_VALUE = ("--log", "--policy", "--registry", "--lang")
+_WITH_VALUE = ("--log", "--policy", "--registry", "--earlier", "--lang")
+_LARGEST_NOTE_BYTES = 64 * 1024
 
 
 class Wrong(ValueError):
@@ -105,15 +107,23 @@ def _log(asked: dict[str, str], policy: Policy, t: Words) -> int:
     from sync.verify.report import log_json, log_text
 
     found = None
+    earlier = _notes(asked["--earlier"]) if "--earlier" in asked else []
     if "--registry" in asked:
-        registry = audit_log(_folder(asked["--registry"]), policy, keys_from(policy))
+        registry = audit_log(_folder(asked["--registry"]), policy, keys_from(policy), earlier)
+        earlier = []
         found = registry.registry
         if registry.faults or found is None:
             _tell(asked, log_json(registry), log_text(registry, t))
             return INVALID
-    report = audit_log(_folder(asked["--log"]), policy, keys_from(policy, found))
+    report = audit_log(_folder(asked["--log"]), policy, keys_from(policy, found), earlier)
     _tell(asked, log_json(report), log_text(report, t))
     return INVALID if report.faults else VALID
+
+
+def _notes(path: str) -> list[bytes]:
+    """The file, or all files of the folder."""
+    found = sorted(os.path.join(path, name) for name in os.listdir(path)) if os.path.isdir(path) else [path]
+    return [_content(one, _LARGEST_NOTE_BYTES, "note_unreadable") for one in found]
 
 
 def _folder(folder: str) -> Callable[[str], bytes | None]:

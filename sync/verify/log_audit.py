@@ -14,10 +14,16 @@ from datetime import UTC, datetime, timedelta
 
 from sync.formats.merkle import EMPTY_ROOT, HASH_BYTES, Frontier, leaf_hash, root_of, subtree_root
 from sync.formats.notes import VerifierKey
-from sync.formats.records import KINDS, EntryUnreadable, parse_time, read_said
+from sync.formats.records import KINDS, EntryUnreadable, format_time, parse_time, read_said
 from sync.proof.bundle_file import BundleUnreadable
 from sync.proof.evidence import NotProven
-from sync.proof.registry_entries import RegistryEntry, RegistryUnreadable, is_registry, read_registry_entry
+from sync.proof.registry_entries import (
+    RegistryContradicts,
+    RegistryEntry,
+    RegistryUnreadable,
+    is_registry,
+    read_registry_entry,
+)
 from sync.proof.registry_state import RegistryState
 from sync.verify.checkpoints import SignedCheckpoint, check_signatures, read_checkpoint
 from sync.verify.policy import Policy
@@ -26,6 +32,8 @@ TILE = 256
 MOST_FAULTS_TOLD = 20
 CLOCK_TOLERANCE_MS = 5000
 """Within one boot wall time minus monotonic time is constant but for what ``clock/1`` entries say."""
+CLOCKS_APART = timedelta(minutes=5)
+"""By how much the clocks of a county and of its witness may differ."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 
@@ -83,11 +91,14 @@ def keys_from(policy: Policy, registry: RegistryState | None = None) -> FindKeys
     return find
 
 
-def audit_log(read: ReadFile, policy: Policy, keys: FindKeys) -> LogReport:
+def audit_log(read: ReadFile, policy: Policy, keys: FindKeys, earlier: Sequence[bytes] = ()) -> LogReport:
     """Read the whole log that ``read`` gives.
 
+    :param earlier: checkpoints of this registry that somebody kept, such as its witness or who has older evidence: the
+        log must extend each, and say nothing behind it that is older than its cosignatures
     :raises BundleUnreadable: there is no checkpoint
-    :raises NotProven: without a readable one there is nothing to hold the entries against
+    :raises NotProven: without a readable one there is nothing to hold the entries against; an earlier one is of no
+        registry, of another log, or not signed as the policy asks
     """
     data = read("checkpoint")
     if data is None:
@@ -103,11 +114,20 @@ def audit_log(read: ReadFile, policy: Policy, keys: FindKeys) -> LogReport:
     except NotProven as fault:
         report.fault(fault.code, str(fault))
     reader = _RegistryReader(report) if is_registry(checkpoint.origin) else _JournalReader(report)
+    kept = [_earlier(data, checkpoint.origin, policy, keys) for data in earlier]
     root = _root(read, report, reader)
     if root is not None and root != checkpoint.root:
         report.fault("root_mismatch", "the entries give another root than the checkpoint says")
-    reader.close()
+    reader.close(kept)
     return report
+
+
+def _earlier(data: bytes, origin: str, policy: Policy, keys: FindKeys) -> SignedCheckpoint:
+    where = "an earlier checkpoint"
+    note, checkpoint = read_checkpoint(data, where)
+    if checkpoint.origin != origin or not is_registry(origin):
+        raise NotProven("origin_mismatch", f"{where} is of {checkpoint.origin[:99]!r}, the log is {origin[:99]!r}")
+    return check_signatures(note, checkpoint, keys(origin, checkpoint.size), policy, where)
 
 
 def _root(read: ReadFile, report: LogReport, reader: _JournalReader | _RegistryReader) -> bytes | None:
@@ -288,8 +308,8 @@ class _JournalReader:
             self._report.stepped.append(n)
         self._offset_ms = offset_ms
 
-    def close(self) -> None:
-        """Nothing is left open."""
+    def close(self, earlier: Sequence[SignedCheckpoint]) -> None:
+        """Nothing is left open; of a vehicle no ``earlier`` checkpoints are taken."""
 
 
 class _RegistryReader:
@@ -313,8 +333,34 @@ class _RegistryReader:
     def skip(self) -> None:
         """What is missing is found when the state is made."""
 
-    def close(self) -> None:
+    def close(self, earlier: Sequence[SignedCheckpoint]) -> None:
+        """:param earlier: checkpoints that this registry must extend"""
         try:
             self._report.registry = RegistryState.after(self._entries)
+        except RegistryContradicts as fault:
+            self._report.fault(fault.code, str(fault))
         except RegistryUnreadable as fault:
             self._report.fault("index_missing", str(fault))
+        if self._report.signed is not None and self._entries:
+            self._check_after(self._report.signed)
+        for signed in earlier:
+            self._check_extends(signed)
+
+    def _check_after(self, signed: SignedCheckpoint) -> None:
+        """Whoever cosigned the log cannot have done it before its last entry was written."""
+        last = self._entries[-1]
+        for name, at in signed.witnesses.items():
+            if last.at > at + CLOCKS_APART:
+                said = f"entry {last.n} says {format_time(last.at)}, and {name} cosigned it at {format_time(at)}"
+                self._report.fault("registry_postdated", said)
+
+    def _check_extends(self, signed: SignedCheckpoint) -> None:
+        size, entries = signed.checkpoint.size, self._entries
+        if size > len(entries) or root_of([entry.leaf_hash for entry in entries[:size]]) != signed.checkpoint.root:
+            self._report.fault("root_mismatch", f"the log does not extend an earlier checkpoint of {size} entries")
+            return
+        for name, at in signed.witnesses.items():
+            older = next((entry for entry in entries[size:] if entry.at < at - CLOCKS_APART), None)
+            if older is not None:
+                said = f"entry {older.n} says {format_time(older.at)}, but {name} had seen {size} entries"
+                self._report.fault("registry_backdated", f"{said} at {format_time(at)} without it")

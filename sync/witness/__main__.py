@@ -31,6 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("show-key", help="the witness's key, for the counties' settings and everybody's policy")
     commands.add_parser("logs", help="what was cosigned last, of which log")
     commands.add_parser("refused", help="what contradicted an earlier checkpoint").add_argument("origin")
+    kept = commands.add_parser(
+        "checkpoints", help="every checkpoint of a registry, for sync.verify --log ... --earlier"
+    )
+    kept.add_argument("origin")
+    kept.add_argument("folder", type=Path, help="a file for each, named by its size")
     chosen = parser.parse_args(arguments)
     try:
         settings = read_witness_settings(chosen.settings)
@@ -75,6 +80,12 @@ def _said(ledger: Ledger, chosen: argparse.Namespace) -> list[str]:
         case "refused":
             kept = ledger.refused(chosen.origin)
             return [f"{format_time(at)} {reason}\n{note.decode()}" for at, reason, note in kept]
+        case "checkpoints":
+            chosen.folder.mkdir(parents=True, exist_ok=True)
+            notes = ledger.registry_checkpoints(chosen.origin)
+            for size, note in notes:
+                (chosen.folder / str(size)).write_bytes(note)
+            return [f"{len(notes)} checkpoints of {chosen.origin} in {chosen.folder}"]
         case _:
             return [str(ledger.verifier_key)]
 

@@ -41,6 +41,9 @@ CREATE TABLE IF NOT EXISTS refused (
     digest TEXT PRIMARY KEY, origin TEXT NOT NULL, at TEXT NOT NULL, reason TEXT NOT NULL, old_size INTEGER NOT NULL,
     proof TEXT NOT NULL, note BLOB NOT NULL, known BLOB
 ) STRICT;
+CREATE TABLE IF NOT EXISTS registry_checkpoints (
+    origin TEXT NOT NULL, size INTEGER NOT NULL, note BLOB NOT NULL, PRIMARY KEY (origin, size)
+) STRICT;
 CREATE INDEX IF NOT EXISTS refused_by_origin ON refused (origin);
 """
 
@@ -159,8 +162,12 @@ class Ledger:
         now = self._clock.now()
         text = checkpoint.text()
         line = cosign(text, self._signer, now)
-        row = (checkpoint.origin, checkpoint.size, checkpoint.root, bytes(Note(text, (by_log[0], line))))
+        note = bytes(Note(text, (by_log[0], line)))
+        row = (checkpoint.origin, checkpoint.size, checkpoint.root, note)
         self._connection.execute("REPLACE INTO logs VALUES (?, ?, ?, ?, ?)", (*row, format_time(now)))
+        if checkpoint.origin in self._registries:
+            kept = (checkpoint.origin, checkpoint.size, note)
+            self._connection.execute("INSERT OR IGNORE INTO registry_checkpoints VALUES (?, ?, ?)", kept)
         return line
 
     def _keep(self, origin: str, reason: str, request: AddCheckpoint, known: Note | None) -> None:
@@ -245,6 +252,13 @@ class Ledger:
         with self._one_at_a_time:
             rows = self._connection.execute(query).fetchall()
         return [WitnessedLog(origin, size, parse_time(at), refused) for origin, size, at, refused in rows]
+
+    def registry_checkpoints(self, origin: str) -> list[tuple[int, bytes]]:
+        """(size, note) of every checkpoint of a registry that was cosigned here: what was said when."""
+        query = "SELECT size, note FROM registry_checkpoints WHERE origin = ? ORDER BY size"
+        with self._one_at_a_time:
+            rows = self._connection.execute(query, (origin,)).fetchall()
+        return [(size, bytes(note)) for size, note in rows]
 
     def refused(self, origin: str) -> list[tuple[datetime, str, bytes]]:
         """(when, why, the signed note) of what contradicted an earlier checkpoint."""

@@ -221,6 +221,22 @@ def test_what_was_cosigned_outlives_a_restart(tmp_path: Path, registry: Log, clo
     again.close()
 
 
+def test_of_a_registry_every_checkpoint_is_kept(ledger: Ledger, registry: Log) -> None:
+    """What was cosigned when is what a county's entries are held against later."""
+    for old, size in ((0, 5), (5, 9), (9, 9)):
+        ledger.add_checkpoint(registry.filled(size).asking(old))
+    introduce(ledger, registry)
+    ledger.add_checkpoint(Log(VAN).filled(3).asking(0))
+    kept = ledger.registry_checkpoints(REGISTRY.name)
+    assert [size for size, _ in kept][:2] == [5, 9]
+    for size, note in kept:
+        read = Note.parse(note)
+        assert Checkpoint.parse(read.text) == registry.checkpoint(size)
+        assert read.verified_by([REGISTRY.verifier_key()])
+        assert read.verified_by([WITNESS.verifier_key()])
+    assert ledger.registry_checkpoints(VAN.name) == []
+
+
 def test_of_requests_at_once_one_wins(ledger: Ledger, registry: Log) -> None:
     registry.filled(20)
     asked = [registry.asking(0, size) for size in range(1, 21)]
@@ -475,5 +491,7 @@ def test_the_command_line_says_what_was_cosigned_and_refused(
     assert capsys.readouterr().out.startswith(f"{REGISTRY.name} 5 ")
     assert main(["--settings", str(file), "refused", REGISTRY.name]) == 0
     assert "another root for the same size 5" in capsys.readouterr().out
+    assert main(["--settings", str(file), "checkpoints", REGISTRY.name, str(tmp_path / "kept")]) == 0
+    assert Checkpoint.parse(Note.parse((tmp_path / "kept" / "5").read_bytes()).text).size == 5
     file.write_text(toml(county="rubbish"))
     assert main(["--settings", str(file), "logs"]) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from sync.proof.coverage import Rules
 from sync.proof.registry_entries import (
     KINDS,
     NEIGHBOUR_M,
+    RegistryContradicts,
     RegistryDraft,
     RegistryDraftRefused,
     RegistryEntry,
@@ -291,13 +293,83 @@ def test_an_index_that_points_to_older_rules_is_found_out() -> None:
     book.change(lambda state, n: [state.change_rules(Rules(version=3, staff=4))])
     assert book.state.rules().staff == 4
     assert [entry.n for entry in book.state.rules_chain()] == [2, 0]
-    forged = write_registry_entry(Index(rules=0).draft(), 4, NOW, "xu.jing")
+    forged = write_registry_entry(Index(rules=0).draft(), 4, book.at, "xu.jing")
     with pytest.raises(RegistryUnreadable, match="index at 4 does not say"):
         book.state.apply([forged])
     with pytest.raises(RegistryUnreadable, match="not followed by an index"):
         RegistryState.after(book.entries[:3])
     with pytest.raises(RegistryUnreadable, match="entry 1 of the registry is missing"):
         RegistryState.after([book.entries[0], *book.entries[2:]])
+
+
+def test_no_entry_says_an_earlier_time_than_the_one_before_it() -> None:
+    """Else rules of today could be dated into a month that is judged already."""
+    book = Book()
+    book.change(lambda state, n: [state.change_rules(Rules(version=2, staff=3))])
+    back_dated = RegistryDraft("rules/1", {"version": 3, "rules": Rules(version=3, staff=1).as_json(), "before": 0})
+    earlier = book.at - timedelta(days=40)
+    forged = [
+        write_registry_entry(back_dated, 2, earlier, "xu.jing"),
+        write_registry_entry(replace(book.state.index, rules=2).draft(), 3, book.at, "xu.jing"),
+    ]
+    with pytest.raises(RegistryContradicts, match="entry 2 of the registry says 2026") as caught:
+        book.state.apply(forged)
+    assert caught.value.code == "registry_backdated"
+    with pytest.raises(RegistryContradicts):
+        RegistryState.after([*book.entries, *forged])
+
+
+def test_a_clock_that_was_set_back_makes_no_entry_older_than_the_one_before() -> None:
+    book = Book()
+    book.change(lambda state, n: [state.waive(waiver(1))])
+    reached = book.at
+    book.at -= timedelta(days=3)
+    (again, _) = book.change(lambda state, n: [state.waive(waiver(2))])
+    assert again.at == reached
+
+
+def test_rules_that_leave_a_version_out_are_refused() -> None:
+    """The months of the version between would be judged by others."""
+    book = Book()
+    for staff in (3, 4):
+        book.change(lambda state, n, staff=staff: [state.change_rules(Rules(version=n + 2, staff=staff))])
+    fields = {"version": 9, "rules": Rules(version=9).as_json()}
+    for before in ({}, {"before": 0}):
+        draft = RegistryDraft("rules/1", {**fields, **before})
+        forged = [
+            write_registry_entry(draft, 4, book.at, "xu.jing"),
+            write_registry_entry(replace(book.state.index, rules=4).draft(), 5, book.at, "xu.jing"),
+        ]
+        with pytest.raises(RegistryContradicts, match="do not go on from") as caught:
+            book.state.apply(forged)
+        assert caught.value.code == "rules_left_out"
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "item"),
+    [
+        ("waivers/1", "waived", {"reason": "大雪封路", "by": "xu.jing", "at": "2026-09-03T01:02:03.456Z"}),
+        ("reviews/1", "decided", next(iter(EXAMPLES["reviews/1"]["decided"].values()))),
+    ],
+)
+def test_a_newer_list_holds_what_the_one_before_held(kind: str, field: str, item: dict[str, Any]) -> None:
+    book = Book()
+    first, second = ("999901101201", "999901101202") if kind == "waivers/1" else ("visit-a", "visit-b")
+    book.change(lambda state, n: [RegistryDraft(kind, {"month": "2026-09", field: {first: item}})])
+
+    def forged(said: dict[str, Any]) -> list[RegistryEntry]:
+        place = {field.replace("waived", "waivers").replace("decided", "reviews"): {"2026-09": 2}}
+        written = write_registry_entry(RegistryDraft(kind, {"month": "2026-09", **said}), 2, book.at, "xu.jing")
+        return [written, write_registry_entry(replace(book.state.index, **place).draft(), 3, book.at, "xu.jing")]
+
+    for said in ({field: {}}, {field: {second: item}}):
+        with pytest.raises(RegistryContradicts, match=f"no longer says what was {field} about {first}") as caught:
+            book.state.apply(forged(said))
+        assert caught.value.code == "registry_item_dropped"
+    for good in ({field: {first: item, second: item}}, {field: {second: item}, "before": 0}):
+        assert book.state.apply(forged(good)).size == 4
+    other = {"month": "2026-10", field: {second: item}}
+    assert book.change(lambda state, n: [RegistryDraft(kind, other)])[0].n == 2
 
 
 def test_a_chain_that_leads_forward_is_refused() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,13 @@ import pytest
 from benchmarks.generated_log import COUNTY, ORIGIN, VEHICLE, entries, policy, write_log
 from devices.clock import SimulatedClock
 from sync.formats import canonical
-from sync.formats.merkle import EMPTY_ROOT
-from sync.formats.notes import Checkpoint, Note, SeedSigner
+from sync.formats.merkle import EMPTY_ROOT, root_of
+from sync.formats.notes import ED25519_COSIGNATURE, Checkpoint, Note, SeedSigner, cosign
+from sync.formats.records import format_time
+from sync.proof.coverage import Rules
+from sync.proof.evidence import NotProven
+from sync.proof.registry_entries import RegistryDraft, RegistryEntry, write_registry_entry
+from sync.proof.registry_state import Index
 from sync.verify.__main__ import main
 from sync.verify.log_audit import LogReport, audit_log, keys_from, tile_path
 from sync.verify.policy import Policy
@@ -218,3 +224,108 @@ def test_a_county_s_registry_and_its_keys_for_a_vehicle(tmp_path: Path) -> None:
     files[f"tile/entries/000.p/{len(bodies)}"] = packed[: -len(body)] + edited(body, rules=0)
     assert codes(audit_log(files.get, trust, keys_from(trust))) & {"root_mismatch", "index_missing", "tree_incomplete"}
     founded.close()
+
+
+# a county that writes its registry otherwise than it was --------------------------------------------------------------
+
+MORNING = at(9, 3, 8)
+REGISTRY = SeedSigner("registry.county.qingyu.example", b"r" * 32)
+PROVINCE = SeedSigner("witness.province.example", b"p" * 32, ED25519_COSIGNATURE)
+WITNESSED_TEXT = f"log {REGISTRY.verifier_key()}\nwitness province {PROVINCE.verifier_key()}\nquorum province\n"
+WITNESSED = Policy.parse(WITNESSED_TEXT.encode())
+
+
+class Registry:
+    """Entries that a county signs, whatever they say."""
+
+    def __init__(self) -> None:
+        self.entries: list[RegistryEntry] = []
+
+    def change(self, draft: RegistryDraft, moment: datetime) -> None:
+        """As an honest county writes it, but for the time."""
+        index = Index.read(self.entries[-1]) if self.entries else Index()
+        entry = write_registry_entry(draft, len(self.entries), moment, "xu.jing")
+        self.entries += [entry, write_registry_entry(index.after(entry).draft(), entry.n + 1, moment, "xu.jing")]
+
+    def note(self, cosigned_at: datetime, size: int | None = None) -> bytes:
+        leaves = [entry.leaf_hash for entry in self.entries][:size]
+        note = Checkpoint(REGISTRY.name, len(leaves), root_of(leaves)).signed(REGISTRY)
+        return bytes(note.signed_also([cosign(note.text, PROVINCE, cosigned_at)]))
+
+    def audited(self, cosigned_at: datetime, earlier: Sequence[bytes] = ()) -> LogReport:
+        return audit_log(self.files(cosigned_at).get, WITNESSED, keys_from(WITNESSED), earlier)
+
+    def files(self, cosigned_at: datetime) -> dict[str, bytes]:
+        packed = b"".join(len(entry.body).to_bytes(2, "big") + entry.body for entry in self.entries)
+        return {"checkpoint": self.note(cosigned_at), f"tile/entries/000.p/{len(self.entries)}": packed}
+
+
+def rules(version: int, before: int | None) -> RegistryDraft:
+    said = {"version": version, "rules": Rules(version=version).as_json()}
+    return RegistryDraft("rules/1", said if before is None else {**said, "before": before})
+
+
+def decided(*visits: str) -> RegistryDraft:
+    one = {"origin": ORIGIN, "decision": "counted", "reason": "电话核实", "by": "xu.jing", "at": format_time(MORNING)}
+    return RegistryDraft("reviews/1", {"month": "2026-08", "decided": dict.fromkeys(visits, one)})
+
+
+def test_rules_that_are_dated_back_are_found_by_the_entries_themselves() -> None:
+    registry = Registry()
+    registry.change(rules(2, None), MORNING)
+    assert registry.audited(MORNING).faults == []
+    registry.change(rules(3, 0), MORNING - timedelta(days=30))
+    assert codes(registry.audited(MORNING)) == {"registry_backdated"}
+
+
+def test_rules_that_are_dated_back_are_found_by_a_checkpoint_that_somebody_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The county has left no later entry standing, and what it writes is dated between two others."""
+    registry = Registry()
+    registry.change(rules(2, None), MORNING)
+    month_later = MORNING + timedelta(days=30)
+    kept = registry.note(month_later)
+    registry.change(rules(3, 0), MORNING + timedelta(seconds=1))
+    assert registry.audited(month_later).faults == []
+    report = registry.audited(month_later, [kept])
+    assert [code for code, _ in report.faults] == ["registry_backdated"]
+    assert "entry 2" in report.faults[0][1]
+
+    for name, data in registry.files(month_later).items():
+        (tmp_path / "registry" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "registry" / name).write_bytes(data)
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "2").write_bytes(kept)
+    (tmp_path / "policy.txt").write_text(WITNESSED_TEXT, encoding="utf-8")
+    asked = ["--log", str(tmp_path / "registry"), "--policy", str(tmp_path / "policy.txt"), "--lang", "en"]
+    assert main(asked) == 0
+    assert main([*asked, "--earlier", str(tmp_path / "kept")]) == 1
+    assert "registry_backdated" in capsys.readouterr().out
+
+
+def test_a_log_that_does_not_extend_what_somebody_kept() -> None:
+    registry, other = Registry(), Registry()
+    registry.change(rules(2, None), MORNING)
+    other.change(decided("visit-1"), MORNING)
+    assert codes(registry.audited(MORNING, [other.note(MORNING)])) == {"root_mismatch"}
+    other.entries[:0] = registry.entries
+    assert codes(registry.audited(MORNING, [other.note(MORNING)])) == {"root_mismatch"}
+    assert registry.audited(MORNING, [registry.note(MORNING)]).faults == []
+    with pytest.raises(NotProven, match="an earlier checkpoint"):
+        registry.audited(MORNING, [bytes(Checkpoint(ORIGIN, 2, EMPTY_ROOT).signed(REGISTRY))])
+
+
+def test_entries_that_say_a_time_after_their_cosignature() -> None:
+    registry = Registry()
+    registry.change(rules(2, None), MORNING + timedelta(hours=1))
+    assert codes(registry.audited(MORNING)) == {"registry_postdated"}
+
+
+def test_a_newer_list_that_drops_a_decision() -> None:
+    registry = Registry()
+    registry.change(decided("visit-1"), MORNING)
+    registry.change(decided("visit-1", "visit-2"), MORNING)
+    assert registry.audited(MORNING).faults == []
+    registry.change(decided("visit-2"), MORNING)
+    assert codes(registry.audited(MORNING)) == {"registry_item_dropped"}

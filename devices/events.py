@@ -17,6 +17,8 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "frames_dropped": ("device", "count", "reason"),
     "bluetooth_unavailable": ("reason",),
     "bluetooth_available": (),
+    "modem_manager_lost": ("reason",),
+    "modem_manager_found": (),
     # record
     "journal_opened": ("origin", "size", "boot"),
     "entry_appended": ("n", "kind"),

@@ -50,10 +50,12 @@ from vehicle.disk import Disk
 from vehicle.enrolment import Enrolment
 from vehicle.feed import Feed
 from vehicle.health import VERSIONS, Health
+from vehicle.link.modem import Modem
+from vehicle.link.modem_manager import ModemManager
 from vehicle.link.no_county import NoCounty
 from vehicle.link.uplink import Uplink
 from vehicle.live import LiveHub
-from vehicle.patrol.position import Patrol
+from vehicle.patrol.position import Beside, Patrol
 from vehicle.patrol.visits import Visits
 from vehicle.recorder import EcgRecorder, Progress, Served
 from vehicle.services import rows
@@ -89,6 +91,8 @@ class Vehicle:
     county: CountyClient | None
     uploader: Uploader | NoCounty
     uplink: Uplink
+    modem: Modem
+    modem_manager: ModemManager
     sticks: Sticks
     enrolment: Enrolment
     # where the vehicle is
@@ -180,7 +184,10 @@ class Vehicle:
         settings = self.settings
         self.villages, self._villages_fault = _villages(settings.patrol.villages)
         self.staff = Staff(settings.staff, self.store, self.clock)
-        self.patrol = Patrol(self.villages, self.commits, self.clock)
+        self.modem = Modem(self.clock)
+        self.modem_manager = ModemManager(self.feed.publish, self.clock)
+        self.feed.on("cellular", self.modem.on_stamped, "modem")
+        self.patrol = Patrol(self.villages, self.commits, self.clock, Beside(cells=self.modem.cells))
         self.visits = Visits(
             record=self.store,
             commits=self.commits,

@@ -87,6 +87,13 @@ class StickSettings(Settings):
     """Below these folders USB sticks are mounted; what is mounted there is offered for export."""
 
 
+class LinkSettings(Settings):
+    """The link monitor, ``vehicle/link``."""
+
+    modem: Literal["modem_manager", "none"] = "modem_manager"
+    """Whom to ask about the mobile network; "none" where an AT driver (quectel_5g, fibocom_5g) is among the devices."""
+
+
 class VehicleSettings(Settings):
     language: Literal["zh", "en"] = "zh"
     practice: bool = False
@@ -99,6 +106,7 @@ class VehicleSettings(Settings):
     consultation: ConsultationSettings = ConsultationSettings()
     clinic: ClinicSettings = ClinicSettings()
     stick: StickSettings = StickSettings()
+    link: LinkSettings = LinkSettings()
     staff: tuple[StaffSettings, ...] = ()
     devices: tuple[DeviceSettings, ...] = ()
 

@@ -176,10 +176,8 @@ class FibocomTwin(AtTwin):
         rsrq = 255 if cell.rsrq_db is None else round(2 * (cell.rsrq_db + (43 if nr else 20)))
         sinr = 255 if cell.sinr_db is None else round(2 * (cell.sinr_db + 23)) if nr else 20
         rat = 9 if nr else 4
-        return (
-            f"1,{rat},{cell.mcc},{cell.mnc},{cell.tac or UNKNOWN},{cell.cell_id or UNKNOWN},{channel},{pci},{_fibocom_band(cell)},{width},"
-            f"{sinr},{rsrp},{rsrp},{rsrq}"
-        )
+        identity = f"{cell.mcc},{cell.mnc},{cell.tac or UNKNOWN},{cell.cell_id or UNKNOWN}"
+        return f"1,{rat},{identity},{channel},{pci},{_fibocom_band(cell)},{width},{sinr},{rsrp},{rsrp},{rsrq}"
 
 
 def _fibocom_band(cell: ServingCell) -> str:

@@ -1,5 +1,7 @@
 """Tells the county of a changed key before anything that the new key signed, and signs requests by the right one.
 
+A county that was set back to a backup has forgotten a change: its 401 is answered with the changes that it once took.
+
 ``RotatingClient`` is the ``CountyClient`` of a van whose keys may change: nothing else needs to know.
 """
 
@@ -12,7 +14,7 @@ import httpx
 
 from devices.clock import Clock
 from sync.delivery.connections import Connections
-from sync.delivery.county_client import Answer, Conflict, CountyClient
+from sync.delivery.county_client import Answer, Conflict, CountyClient, RecordRefused
 from sync.formats import wire
 from sync.formats.notes import VerifierKey
 from sync.keys.journal_keys import JournalKeys
@@ -51,18 +53,41 @@ class RotatingClient(CountyClient):
             change = self._keys.waiting
             if change is None:
                 return
-            await self.rotate_key(bytes(change))
+            try:
+                await self.rotate_key(bytes(change))
+            except RecordRefused:
+                if not await self._taken_again():
+                    raise
+                await self.rotate_key(bytes(change))
             await asyncio.to_thread(self._keys.take_over, change)
 
     async def _send(
         self, method: str, path: str, body: bytes, headers: Mapping[str, str], bulk: bool = False
     ) -> Answer:
-        """As of ``CountyClient``; a 401 because the county knows the new key already is settled and sent again."""
+        """As of ``CountyClient``; a 401 because the county knows the new key already, or no longer, is settled and the
+        request sent again.
+        """
         signed_by = self._keys.verifier_key()
         answer = await super()._send(method, path, body, headers, bulk)
         if answer.status != 401 or path.endswith(ROTATE_KEY):
             return answer
         await self.announce_key()
-        if self._keys.verifier_key() == signed_by:
+        if self._keys.verifier_key() == signed_by and not await self._tell_again():
             return answer
         return await super()._send(method, path, body, headers, bulk)
+
+    async def _tell_again(self) -> bool:
+        async with self._announcing:
+            return await self._taken_again()
+
+    async def _taken_again(self) -> bool:
+        """Whether the county has heard again of every change that it once took, if there are any.
+
+        :raises CountyUnreachable: try again later
+        """
+        try:
+            for change in self._keys.taken:
+                await self.rotate_key(bytes(change))
+        except RecordRefused:
+            return False
+        return bool(self._keys.taken)

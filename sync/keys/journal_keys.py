@@ -15,15 +15,17 @@ A change of key goes through four durable steps, and a power cut between any two
 4. The files change places (``take_over``): requests are signed by the new key.
 
 Between 2 and 3 may lie days without a network: entries go on and nothing is lost. Earlier keys stay: what they could
-sign, the county has fixed already, and a county that was set back to a backup may ask for a smaller size again.
+sign, the county has fixed already, and a county that was set back to a backup may ask for a smaller size again. Such a
+county may also know an earlier key only: it is told of the changes again (``taken``).
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 from devices.errors import AskPerson
@@ -54,6 +56,7 @@ class JournalKeys:
         self._path = folder / KEY_FILE
         self._present, self._earlier, self._next = present, dict(sorted(earlier.items())), next
         self._change: KeyChange | None = None
+        self._taken: tuple[KeyChange, ...] = ()
         self._lock = threading.Lock()
 
     @classmethod
@@ -108,6 +111,11 @@ class JournalKeys:
         """The change that the county has not taken yet."""
         return self._change
 
+    @property
+    def taken(self) -> tuple[KeyChange, ...]:
+        """The changes that the county has taken, the oldest first. A county that was set back may lack some of them."""
+        return self._taken
+
     def prepare(self, random_bytes: Callable[[int], bytes] = os.urandom, protection: KeyProtection = IN_A_FILE) -> None:
         """Step 1. The change takes effect with ``resume``.
 
@@ -125,8 +133,11 @@ class JournalKeys:
     def resume(self, store: Store) -> None:
         """Step 2, when it is due: find the entry of the change under way, or append it. Call it before others write.
 
+        The changes before are read from the journal (``taken``).
+
         :raises KeyChangeRefused: somebody else wrote meanwhile; the next start tries again
         """
+        self._taken = _taken_changes(store, [*self._earlier.values(), self._present])
         if self._next is None:
             return
         self._change = _written_change(store, self._present.verifier_key(), self._next.verifier_key())
@@ -153,6 +164,7 @@ class JournalKeys:
             sync_folder(self._path.parent)
             self._earlier = dict(sorted({**self._earlier, until: self._present}.items()))
             self._present, self._next, self._change = self._next, None, None
+            self._taken = (*self._taken, change)
         emit("key_change_taken", origin=self.name, size=change.from_size)
 
     # where they are kept --------------------------------------------------------------------------------------------
@@ -188,6 +200,12 @@ def _earlier_files(path: Path) -> Iterable[tuple[int, Path]]:
         size = found.name.removeprefix(path.name + _UNTIL)
         if size.isdecimal():
             yield int(size), found
+
+
+def _taken_changes(store: Store, keys: Sequence[VehicleKey]) -> tuple[KeyChange, ...]:
+    """:param keys: in the order in which they signed, the present one last"""
+    found = (_written_change(store, old.verifier_key(), new.verifier_key()) for old, new in pairwise(keys))
+    return tuple(change for change in found if change is not None)
 
 
 def _written_change(store: Store, old: VerifierKey, new: VerifierKey) -> KeyChange | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -38,10 +41,13 @@ class Road(httpx.AsyncBaseTransport):
     """The way to the county: may be cut before a request arrives, or before its answer does."""
 
     def __init__(self, founded: Founded) -> None:
-        self._inner = httpx.ASGITransport(founded.app)
+        self.to(founded)
         self.lose: dict[str, str] = {}
         """Last part of a path -> "request" or "answer": which is lost."""
         self.seen: list[str] = []
+
+    def to(self, founded: Founded) -> None:
+        self._inner = httpx.ASGITransport(founded.app)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         last = request.url.path.rpartition("/")[2]
@@ -266,6 +272,89 @@ async def test_a_key_changed_far_from_any_network_comes_by_stick(van: Van, tmp_p
 # what the county refuses ----------------------------------------------------------------------------------------------
 
 OLD, NEW = SeedSigner(ORIGIN, b"o" * 32), SeedSigner(ORIGIN, b"n" * 32)
+
+
+# a county that was set back -------------------------------------------------------------------------------------------
+
+
+def set_back(founded: Founded, backup: Path) -> None:
+    """The county with the database of an earlier day; its keys and settings are those of today."""
+    file = founded.folder / "county" / "county.db"
+    founded.county.close()
+    for left in file.parent.glob("county.db*"):
+        left.unlink()
+    shutil.copy(backup, file)
+    founded.app = founded.open()
+
+
+def saved(founded: Founded, backup: Path) -> Path:
+    """A backup of the county's database, as sqlite3's own backup makes it."""
+    with (
+        closing(sqlite3.connect(founded.folder / "county" / "county.db")) as source,
+        closing(sqlite3.connect(backup)) as target,
+    ):
+        source.backup(target)
+    return backup
+
+
+@pytest.mark.parametrize("changes", [1, 2])
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_county_set_back_to_before_a_change_is_told_of_it_again(
+    van: Van, tmp_path: Path, changes: int, restarted: bool
+) -> None:
+    van.work()
+    assert await van.delivers()
+    backup, before = saved(van.founded, tmp_path / "backup.db"), van.store.size()
+    for _ in range(changes):
+        van.keys.prepare()
+        van.restart()
+        van.work()
+        assert await van.delivers()
+    keys = keys_of(van.founded)
+    assert len(keys) == changes + 1
+    set_back(van.founded, backup)
+    van.road.to(van.founded)
+    assert keys_of(van.founded) == keys[:1]
+    if restarted:
+        van.restart()
+    van.work()
+    assert await van.delivers()
+    assert keys_of(van.founded) == keys
+    county = van.founded.county
+    assert county.mirror.log(ORIGIN).mirror_size == van.store.size() > before
+    assert [body for _, body in county.mirror.bodies(ORIGIN, 0, van.store.size())] == van.store.entries(0, 10**6)
+
+
+async def test_a_county_set_back_while_the_next_change_waits_takes_both(van: Van, tmp_path: Path) -> None:
+    van.work()
+    assert await van.delivers()
+    backup = saved(van.founded, tmp_path / "backup.db")
+    van.keys.prepare()
+    van.restart()
+    assert await van.delivers()
+    van.keys.prepare()
+    van.restart()
+    set_back(van.founded, backup)
+    van.road.to(van.founded)
+    assert await van.delivers()
+    assert keys_of(van.founded)[-1] == str(van.keys.verifier_key())
+    assert len(keys_of(van.founded)) == 3
+
+
+async def test_a_revoked_vehicle_that_changed_its_key_before_is_parked_as_ever(van: Van) -> None:
+    van.work()
+    assert await van.delivers()
+    van.keys.prepare()
+    van.restart()
+    assert await van.delivers()
+    van.founded.county.fleet.revoke(ORIGIN, "车辆报废")
+    van.work()
+    van.road.seen.clear()
+    said = await van.uploader.deliver_now()
+    assert not said.complete
+    assert {parked.status for parked in van.uploader.status().parked} == {401}
+    assert van.road.seen.count("rotate-key") <= 2
+    assert van.founded.county.fleet.verifier(ORIGIN) is None
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What a person does about the record at the command line, while the vehicle process is stopped.
 
-``prune``: remove what persons' records of before a day said, after retention under law (``sync.record.retention``).
+``prune``: remove what persons' records of before a day said, after retention under law (``sync.record.retention``),
+also in the journals that ended and lie below ``data/before``.
 ``rebuild``: make the searchable tables again from the journal alone.
 """
 
@@ -8,11 +9,18 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import date
+from pathlib import Path
+from typing import NoReturn
 
 from devices.clock import Clock
+from sync.record.recordings import Recordings
 from sync.record.retention import PruneRefused, Retention
+from sync.record.store import Store
 from vehicle.assembly import open_record
+from vehicle.key_commands import BEFORE
 from vehicle.settings import VehicleSettings
 
 COMMANDS = ("prune", "rebuild")
@@ -33,20 +41,57 @@ def run(command: str, settings: VehicleSettings, clock: Clock, chosen: Namespace
     :raises AskPerson: the journal is in use or unreadable, the disk full ...
     """
     record = open_record(settings, clock, os.urandom)
-    try:
+    with closing(record.store):
         if command == "rebuild":
             record.store.rebuild()
             return f"searchable tables made again from {record.store.size()} entries"
-        return _prune(Retention(record.store, record.recordings), clock, chosen)
-    finally:
-        record.store.close()
+        said = [_prune(Retention(record.store, record.recordings), clock, chosen)]
+    for folder in _ended(settings.data):
+        with closing(_open_ended(folder, settings, clock)) as store:
+            retention = Retention(store, Recordings(folder / "recordings"))
+            said.append(f"{folder.name}: {_prune(retention, clock, chosen)}")
+    return "\n".join(said)
 
 
 def _prune(retention: Retention, clock: Clock, chosen: Namespace) -> str:
     if not (chosen.before and chosen.reason and chosen.by):
         raise PruneRefused("prune needs --before, --reason and --by: all three stand in the journal for good")
     plan = retention.plan(chosen.before, clock.now())
+    kept = f"; {plan.unconfirmed} of that time stay, as the county has not confirmed them" if plan.unconfirmed else ""
     if chosen.dry_run:
-        return f"would remove the bodies of {len(plan.places)} entries in {len(plan.ranges)} ranges"
+        return f"would remove the bodies of {len(plan.places)} entries in {len(plan.ranges)} ranges{kept}"
     pruned = retention.prune(plan, chosen.reason, chosen.by)
-    return f"removed the bodies of {pruned.entries} entries and {pruned.recordings} recordings"
+    return f"removed the bodies of {pruned.entries} entries and {pruned.recordings} recordings{kept}"
+
+
+# journals that ended --------------------------------------------------------------------------------------------------
+
+
+class _NoKey:
+    """In the place of a key that is lost or revoked: what is written to an ended journal is never signed."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def verifier_key(self) -> NoReturn:
+        raise LookupError(f"{self.name} has ended")
+
+    def sign(self, message: bytes) -> NoReturn:
+        raise LookupError(f"{self.name} has ended")
+
+
+def _ended(data: Path) -> Iterator[Path]:
+    """Folders of the journals that ``new-origin`` has put aside, each named by its origin."""
+    return (path.parent for path in sorted((data / BEFORE).glob("*/journal.db")))
+
+
+def _open_ended(folder: Path, settings: VehicleSettings, clock: Clock) -> Store:
+    return Store.open(
+        folder,
+        folder.name,
+        _NoKey(folder.name),
+        clock,
+        vehicle=settings.vehicle.id,
+        practice=settings.practice,
+        reserve_bytes=0,
+    )

@@ -41,10 +41,11 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What pruning removes: ``places`` in ``ranges``."""
+    """What pruning removes: ``places`` in ``ranges``. ``unconfirmed``: old enough, and kept for want of a receipt."""
 
     places: Sequence[int]
     ranges: Sequence[Range]
+    unconfirmed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +84,11 @@ class Retention:
         delivered = self._store.delivered_size()
         unconfirmed = {row["sha256"] for row in self._store.read("SELECT sha256 FROM recordings_waiting")}
 
+        def confirmed(entry: _Personal) -> bool:
+            return entry.n < delivered and entry.said.get("sha256") not in unconfirmed
+
         def due(entry: _Personal) -> bool:
-            confirmed = entry.n < delivered and entry.said.get("sha256") not in unconfirmed
-            return confirmed and entry.at < limit
+            return confirmed(entry) and entry.at < limit
 
         served = {
             entry.said["patient"]
@@ -93,12 +96,14 @@ class Retention:
             if "patient" in entry.said and entry.kind != "patient/1" and not due(entry)
         }
         goes: dict[int, bool] = {}
+        waiting = 0
         for entry in self._entries():
+            waiting += entry.at < limit and not confirmed(entry)
             if entry.kind == "correction/1" and entry.said["corrects"] in goes:
                 goes[entry.n] = goes[entry.said["corrects"]] and entry.n < delivered
             else:
                 goes[entry.n] = due(entry) and not (entry.kind == "patient/1" and entry.said["patient"] in served)
-        return Plan([n for n, gone in goes.items() if gone], list(_ranges(goes)))
+        return Plan([n for n, gone in goes.items() if gone], list(_ranges(goes)), waiting)
 
     def prune(self, plan: Plan, reason: str, by: str) -> Pruned:
         """Remove what ``plan`` says; durable when it returns, and complete after a power cut when called again."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 from argparse import ArgumentParser
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from devices.clock import SimulatedClock
 from sync.formats.notes import ED25519_COSIGNATURE, SeedSigner, cosign
 from sync.formats.records import Draft, format_time
 from sync.record.database import JournalInUse
+from sync.record.recordings import Recordings
 from sync.record.retention import PruneRefused
 from tests.vehicle.conftest import MORNING
 from tests.vehicle.touch_bench import settings_in
@@ -61,6 +64,30 @@ def test_prune_first_says_what_it_would_do(settings: VehicleSettings) -> None:
     assert "bodies of 1 entries and 0 recordings" in say("prune", settings, *GOOD)
     assert names(settings) == []
     assert "bodies of 0 entries" in say("prune", settings, *GOOD)
+
+
+@pytest.mark.parametrize("covered", [True, False])
+def test_prune_reaches_the_journals_that_ended(settings: VehicleSettings, covered: bool) -> None:
+    ended = settings.data / "before" / settings.vehicle.origin
+    ended.mkdir(parents=True)
+    for path in settings.data.glob("journal.db*"):
+        path.rename(ended / path.name)
+    (settings.data / "recordings").rename(ended / "recordings")
+    recordings = Recordings(ended / "recordings")
+    recordings.store(b"of a person who was pruned when the power went", "x/y")
+    if not covered:
+        with closing(sqlite3.connect(ended / "journal.db")) as database, database:
+            database.execute("DELETE FROM receipts")
+    said = say("prune", settings, *GOOD).splitlines()
+    assert said[0] == "removed the bodies of 0 entries and 0 recordings"
+    assert said[1].startswith(f"{settings.vehicle.origin}: removed the bodies of {1 if covered else 0} entries")
+    assert ("1 of that time stay" in said[1]) is not covered
+    assert list(recordings.names()) == []
+    with closing(sqlite3.connect(ended / "journal.db")) as database:
+        [(told,)] = database.execute("SELECT count(*) FROM entries WHERE kind = 'pruned/1'")
+        [(kept,)] = database.execute("SELECT count(body) FROM entries WHERE kind = 'patient/1'")
+    assert (told, kept) == ((1, 0) if covered else (0, 1))
+    assert not (ended / "reserve").exists()
 
 
 def test_prune_without_reason_or_name_is_refused(settings: VehicleSettings) -> None:

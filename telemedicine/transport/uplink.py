@@ -1,0 +1,341 @@
+"""The van's uplink as one thing: what is known of it, how fast it is filled, and what leaves next. Pure.
+
+All connections share the radio, so they share one rate, one pacer and one budget (``rate_control``, ``pacer``,
+``budget``). A connection whose packets wait longer than everybody else's has a bottleneck of its own and gets a limit
+of its own; the others do not slow down for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from telemedicine.transport.budget import Demand, divide
+from telemedicine.transport.delay import Usage
+from telemedicine.transport.feedback import Feedback
+from telemedicine.transport.monitor import PathMonitor, Signals
+from telemedicine.transport.pacer import Pacer, Queued
+from telemedicine.transport.rate_control import HIGH_QUEUE_S, LOW_QUEUE_S, RateControl
+
+FIRST_BIT_S, LEAST_BIT_S, MOST_BIT_S = 2_000_000.0, 120_000.0, 12_000_000.0
+RETRANSMISSION_RANK = 0
+RANKS = 4
+"""Retransmissions, then the streams by their own rank + 1."""
+PACING, PACING_KNOWN_FAST, PACING_DRAINING = 2.5, 5.0, 1.1
+WINDOW_QUEUE_S = 0.030
+LEAST_WINDOW_BYTES = 9_000
+SKIP_BACKLOG_S = 0.060
+LAGGING_S = 0.5
+SIGNALS_AGE_S = 0.5
+DATA_RESERVE_BIT_S = 50_000.0
+"""ECG, pleth and vitals of one viewer; they leave beside the pacer, before everything else."""
+HALF_RATE_BELOW_BIT_S = 450_000.0
+BLIND_BIT_S, AFTER_OUTAGE_BIT_S = 1_500_000.0, 3_000_000.0
+PICTURE_SHARE = 0.94
+"""Of a stream's bits on the wire, what the encoder may fill: the rest is RTP, SRTP, UDP and IP."""
+OWN_LIMIT_SLACK = 1.5
+RESUME_MARGIN = 1.25
+"""A paused stream begins again only when there is this much more than it needs, so that it does not flap."""
+
+P = TypeVar("P")
+
+
+class PathState(StrEnum):
+    LIVE = "live"
+    SILENT = "silent"
+    """Nothing comes back: the link is down, or the way back is."""
+    BLIND = "blind"
+    """Our checks are answered, feedback still goes elsewhere: the other side has not followed our new address yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One encoding. Rank 0 goes before rank 1; rates on the wire."""
+
+    name: str
+    rank: int
+    weight: float
+    least_bit_s: float
+    most_bit_s: float
+
+
+@dataclass
+class _Path:
+    monitor: PathMonitor
+    streams: frozenset[str]
+    state: PathState = PathState.LIVE
+    resumed_s: float = float("-inf")
+    signals: Signals | None = None
+    own_limit: RateControl | None = None
+    urgent_bit_s: float = 0.0
+    urgent: tuple[float, float] = field(default=(0.0, 0.0))
+    """(since when, bytes) of what left past the pacer"""
+
+
+class Uplink(Generic[P]):
+    """All times in seconds on the caller's monotonic clock. ``P`` is whatever the caller sends."""
+
+    def __init__(self, now_s: float, first_bit_s: float = FIRST_BIT_S, most_bit_s: float = MOST_BIT_S) -> None:
+        self.control = RateControl(first_bit_s, LEAST_BIT_S, most_bit_s)
+        self._pacer: Pacer[P] = Pacer(RANKS, now_s)
+        self._streams: dict[str, Stream] = {}
+        self._paths: dict[str, _Path] = {}
+        self._rates: dict[str, float] = {}
+        self._capacity_bit_s: float | None = None
+
+    # who is there
+
+    def add_stream(self, stream: Stream) -> None:
+        self._streams[stream.name] = stream
+        self._divide()
+
+    def add_path(self, name: str, streams: Iterable[str], now_s: float) -> None:
+        """A connection that is shown ``streams``."""
+        self._paths[name] = _Path(PathMonitor(now_s), frozenset(streams))
+        self._divide()
+
+    def remove_path(self, name: str) -> None:
+        self._pacer.drop(path=name)
+        self._paths.pop(name, None)
+        self._divide()
+
+    def state(self, path: str) -> PathState:
+        return self._paths[path].state
+
+    def monitor(self, path: str) -> PathMonitor:
+        return self._paths[path].monitor
+
+    def resumed_s(self, path: str) -> float:
+        """When the connection last came back; what was sent before is not worth repeating."""
+        return self._paths[path].resumed_s
+
+    # what the encoders may do
+
+    def picture_bit_s(self, stream: str) -> float:
+        """What the encoder of ``stream`` should make, bit/s; 0: pause it."""
+        return self._rates.get(stream, 0.0) * PICTURE_SHARE
+
+    def path_bit_s(self, path: str) -> float:
+        """What this viewer alone could get."""
+        limit = self._paths[path].own_limit
+        return self.control.target_bit_s if limit is None else min(self.control.target_bit_s, limit.target_bit_s)
+
+    def half_rate(self, stream: str) -> bool:
+        """So little may be sent that every second picture, twice as good, is better."""
+        return 0 < self._rates.get(stream, 0.0) < HALF_RATE_BELOW_BIT_S
+
+    def may_encode(self, stream: str) -> bool:
+        """Whether a picture captured now would leave soon; if not, the next one will be newer."""
+        if self._rates.get(stream, 0.0) <= 0:
+            return False
+        paths = [path for path in self._paths.values() if stream in path.streams and path.state != PathState.SILENT]
+        if not paths or all(self._window_full(path) for path in paths):
+            return False
+        backlog_s = self._pacer.backlog_bytes(self._streams[stream].rank + 1) * 8 / self.control.target_bit_s
+        return backlog_s < SKIP_BACKLOG_S
+
+    # what leaves
+
+    def put(self, path: str, stream: str, size_bytes: int, packet: P, now_s: float, again: bool = False) -> bool:
+        """Queue a packet of a picture (``again``: a retransmission); False when the connection is silent."""
+        if self._paths[path].state == PathState.SILENT:
+            return False
+        rank = RETRANSMISSION_RANK if again else self._streams[stream].rank + 1
+        self._pacer.put(Queued(path, stream, rank, size_bytes, now_s, packet))
+        return True
+
+    def urgent(self, path: str, size_bytes: int, now_s: float) -> int:
+        """The transport-wide number for a packet of sound that leaves at once."""
+        its = self._paths[path]
+        since_s, count = its.urgent
+        if now_s - since_s > 1.0:
+            its.urgent_bit_s = count * 8 / (now_s - since_s) if since_s else its.urgent_bit_s
+            its.urgent = (now_s, 0.0)
+            self._divide()
+        its.urgent = (its.urgent[0], its.urgent[1] + size_bytes)
+        self._pacer.spend(size_bytes)
+        return its.monitor.sent(now_s, size_bytes)
+
+    def depart(self, now_s: float) -> tuple[Queued[P], int] | None:
+        """The next packet that leaves now and its transport-wide number; None: nothing before ``wait_s``."""
+        self._pacer.rate_bit_s = self._pace_bit_s()
+        item = self._pacer.take(now_s, lambda item: not self._window_full(self._paths[item.path]))
+        if item is None:
+            return None
+        return item, self._paths[item.path].monitor.sent(now_s, item.size_bytes)
+
+    def wait_s(self) -> float | None:
+        """When to ask ``depart`` again if nothing else happens; None while nothing is queued."""
+        return self._pacer.wait_s() if len(self._pacer) else None
+
+    # what comes back
+
+    def on_feedback(self, path: str, feedback: Feedback, now_s: float) -> bool:
+        """True when the connection has come back from silence: its picture has to begin anew with a key frame."""
+        its = self._paths[path]
+        resumed = its.state == PathState.SILENT
+        if its.state != PathState.LIVE:
+            self._come_back(its, now_s, resumed)
+            return resumed
+        signals = its.monitor.on_feedback(feedback, now_s)
+        if signals is None:
+            return False
+        its.signals = signals
+        together = self._together(now_s)
+        self._capacity_bit_s = together.capacity_bit_s
+        self.control.update(together)
+        self._limit_alone(its, together)
+        self._divide()
+        return False
+
+    def on_check(self, path: str, now_s: float) -> bool:
+        """A connectivity check sent in the silence was answered. True: as for ``on_feedback``."""
+        its = self._paths[path]
+        if its.state != PathState.SILENT:
+            return False
+        self._come_back(its, now_s, True)
+        its.state = PathState.BLIND
+        return True
+
+    def check_failed(self, path: str) -> None:
+        """A check was not answered: blind sending has to stop."""
+        its = self._paths[path]
+        if its.state == PathState.BLIND:
+            its.state = PathState.SILENT
+            self._pacer.drop(path=path)
+
+    def look(self, now_s: float) -> list[str]:
+        """Every 20 to 50 ms: the connections that have just fallen silent, or whose viewer lags and lost its queue."""
+        fell = []
+        for name, path in self._paths.items():
+            if path.state == PathState.BLIND:
+                path.monitor.history.clear()
+                continue
+            if path.state == PathState.LIVE and path.monitor.silent(now_s):
+                path.state = PathState.SILENT
+                path.own_limit = None
+                self._pacer.drop(path=name)
+                fell.append(name)
+        return fell
+
+    def lagging(self, now_s: float) -> list[str]:
+        """Connections whose packets have waited for half a second: their queue is thrown away, a key frame is due."""
+        late = []
+        for name in self._paths:
+            oldest_s = self._pacer.oldest_s(name)
+            if oldest_s is not None and now_s - oldest_s > LAGGING_S:
+                self._pacer.drop(path=name)
+                late.append(name)
+        return late
+
+    # inside
+
+    def _come_back(self, path: _Path, now_s: float, resumed: bool) -> None:
+        alone = not any(other.state == PathState.LIVE for other in self._paths.values())
+        path.state = PathState.LIVE
+        path.monitor.restart()
+        path.signals = None
+        if resumed:
+            path.resumed_s = now_s
+        if alone and resumed:
+            self.control.after_outage(now_s, AFTER_OUTAGE_BIT_S)
+            self._divide()
+
+    def _together(self, now_s: float) -> Signals:
+        """The shared link as all live connections see it: only what they all suffer from is its doing."""
+        seen = [
+            path.signals
+            for path in self._paths.values()
+            if path.signals is not None and path.state == PathState.LIVE and now_s - path.signals.now_s < SIGNALS_AGE_S
+        ]
+        least = min(seen, key=lambda signals: signals.queue_s)
+        return replace(
+            least,
+            now_s=now_s,
+            usage=Usage.OVER if all(one.usage == Usage.OVER for one in seen) else Usage.NORMAL,
+            delivered_bit_s=_sum(one.delivered_bit_s for one in seen),
+            recent_bit_s=_sum(one.recent_bit_s for one in seen),
+            capacity_bit_s=max((one.capacity_bit_s for one in seen if one.capacity_bit_s is not None), default=None),
+            lost=min(one.lost for one in seen),
+            response_s=max(one.response_s for one in seen),
+            offered_bit_s=sum(path.monitor.offered_bit_s(now_s) for path in self._paths.values()),
+        )
+
+    def _limit_alone(self, path: _Path, together: Signals) -> None:
+        signals = path.signals
+        if signals is None or len(self._paths) < 2:
+            path.own_limit = None
+            return
+        alone = replace(
+            signals,
+            queue_s=max(0.0, signals.queue_s - together.queue_s),
+            lost=max(0.0, signals.lost - together.lost),
+            usage=Usage.NORMAL if together.usage == Usage.OVER else signals.usage,
+        )
+        if path.own_limit is None and alone.queue_s > HIGH_QUEUE_S + 2 * alone.jitter_s:
+            delivered = signals.recent_bit_s or signals.delivered_bit_s or LEAST_BIT_S
+            path.own_limit = RateControl(delivered, LEAST_BIT_S, MOST_BIT_S)
+        if path.own_limit is not None:
+            path.own_limit.update(alone)
+            if path.own_limit.target_bit_s > OWN_LIMIT_SLACK * self._wanted_bit_s(path):
+                path.own_limit = None
+
+    def _wanted_bit_s(self, path: _Path) -> float:
+        return sum(self._rates.get(name, 0.0) for name in path.streams) + path.urgent_bit_s + DATA_RESERVE_BIT_S
+
+    def _divide(self) -> None:
+        live = [path for path in self._paths.values() if path.state != PathState.SILENT] or [*self._paths.values()]
+        lost = min((path.signals.lost for path in live if path.signals is not None), default=0.0)
+        reserve = sum(path.urgent_bit_s + DATA_RESERVE_BIT_S for path in live)
+        budget = self.control.target_bit_s * (1 - lost) - reserve
+        demands = [
+            Demand(
+                stream.name,
+                sum(stream.name in path.streams for path in live),
+                stream.rank,
+                stream.weight,
+                stream.least_bit_s * (RESUME_MARGIN if self._rates.get(stream.name) == 0 else 1.0),
+                stream.most_bit_s,
+            )
+            for stream in self._streams.values()
+        ]
+        rates = divide(budget, demands)
+        for path in live:  # one encoding for all: it suits the narrowest of its viewers
+            if path.own_limit is not None:
+                wanted = sum(rates[name] for name in path.streams) + path.urgent_bit_s + DATA_RESERVE_BIT_S
+                share = min(1.0, path.own_limit.target_bit_s / wanted)
+                for name in path.streams:
+                    rates[name] *= share
+        self._rates = rates
+
+    def _pace_bit_s(self) -> float:
+        target = self.control.target_bit_s
+        if self.control.draining:
+            return PACING_DRAINING * target
+        known = 0.9 * (self._capacity_bit_s or 0.0)
+        return max(PACING * target, min(known, PACING_KNOWN_FAST * target))
+
+    def _window_full(self, path: _Path) -> bool:
+        """More is on its way than the path delivers in its round trip, a feedback interval and a little queue."""
+        if path.state == PathState.BLIND:
+            return False
+        monitor = path.monitor
+        total = sum(self._wanted_bit_s(each) for each in self._paths.values() if each.state == PathState.LIVE)
+        share = self._wanted_bit_s(path) / total if total > 0 else 1.0
+        rate = self.control.target_bit_s * min(1.0, share)
+        if path.own_limit is not None:
+            rate = min(rate, path.own_limit.target_bit_s)
+        allowed_s = WINDOW_QUEUE_S
+        if path.signals is not None:
+            allowed_s += 2 * path.signals.jitter_s
+            if path.signals.queue_s > LOW_QUEUE_S + path.signals.jitter_s and path.signals.train_bit_s is not None:
+                rate = min(rate, path.signals.train_bit_s)
+        window = rate / 8 * (monitor.least_rtt_s + monitor.interval_s + allowed_s)
+        return monitor.history.in_flight_bytes >= max(LEAST_WINDOW_BYTES, window)
+
+
+def _sum(rates: Iterable[float | None]) -> float | None:
+    known = [rate for rate in rates if rate is not None]
+    return sum(known) if known else None

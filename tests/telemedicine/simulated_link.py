@@ -1,0 +1,340 @@
+"""A link, a receiver and an encoder in simulated time: what the transport does on it is exact and repeatable.
+
+Events are ordered by time; nothing sleeps. The link has a capacity that changes at given moments, a bounded queue, a
+delay and losses by pattern; the receiver answers as Chromium does: feedback every 50 ms, a NACK 20 ms after a gap.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from telemedicine.transport.feedback import DELTA_STEP_S, parse_feedback
+from telemedicine.transport.uplink import PathState, Stream, Uplink
+
+FRAME_S = 1 / 30
+PACKET_BYTES = 1_200
+HEADER_BYTES = 66
+FEEDBACK_S = 0.050
+LOOK_S = 0.025
+REMOTE_CLOCK_S = 40_000.0
+"""The receiver's clock is somewhere else, so the reference time wraps now and then."""
+
+
+@dataclass
+class Radio:
+    """The shared bottleneck. ``steps``: (from when, bit/s); a capacity of 0 is an outage, what is sent vanishes."""
+
+    steps: Sequence[tuple[float, float]]
+    delay_s: float = 0.025
+    queue_bytes: int = 250_000
+    loss: Callable[[], bool] = lambda: False
+    jitter: Callable[[], float] = lambda: 0.0
+    free_s: float = 0.0
+    last_s: float = 0.0
+    waiting: deque[tuple[float, int]] = field(default_factory=deque)
+    dropped: int = 0
+
+    def capacity_bit_s(self, now_s: float) -> float:
+        return [rate for since_s, rate in self.steps if since_s <= now_s][-1]
+
+    def enter(self, size_bytes: int, now_s: float) -> tuple[float, float] | None:
+        """(when it has left the queue, when it arrives), None when it is lost."""
+        if self.capacity_bit_s(now_s) <= 0 or self.loss():
+            return None
+        while self.waiting and self.waiting[0][0] <= now_s:
+            self.waiting.popleft()
+        if sum(size for _, size in self.waiting) + size_bytes > self.queue_bytes:
+            self.dropped += 1
+            return None
+        self.free_s = self._served(size_bytes * 8, max(now_s, self.free_s))
+        self.waiting.append((self.free_s, size_bytes))
+        self.last_s = max(self.last_s, self.free_s + self.delay_s + self.jitter())
+        return self.free_s, self.last_s
+
+    def _served(self, bits: float, since_s: float) -> float:
+        """When ``bits`` are through, at the capacity of each moment."""
+        for index, (begins_s, rate) in enumerate(self.steps):
+            ends_s = self.steps[index + 1][0] if index + 1 < len(self.steps) else float("inf")
+            if ends_s <= since_s:
+                continue
+            begins_s = max(begins_s, since_s)
+            if rate > 0:
+                if bits <= rate * (ends_s - begins_s):
+                    return begins_s + bits / rate
+                bits -= rate * (ends_s - begins_s)
+            since_s = ends_s
+        return float("inf")
+
+
+@dataclass
+class Packet:
+    frame: int
+    captured_s: float
+    last: bool
+    of: int
+    key: bool = False
+    again: bool = False
+    number: int = 0
+
+
+@dataclass
+class Viewer:
+    """What one page saw."""
+
+    name: str
+    arrivals: dict[int, float] = field(default_factory=dict)
+    highest: int = -1
+    told: int = 0
+    feedback_count: int = 0
+    parts: dict[tuple[str, int], set[int]] = field(default_factory=dict)
+    shown: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    """Stream -> (when, how old the picture was), in order of showing."""
+    newest: dict[str, int] = field(default_factory=dict)
+    ecg: list[tuple[float, float]] = field(default_factory=list)
+    got: list[tuple[float, int]] = field(default_factory=list)
+
+
+class Encoder:
+    """30 pictures a second whose size follows the wanted rate in a tenth of a second and varies by a third."""
+
+    def __init__(self, chance: random.Random, activity: Callable[[float], float]) -> None:
+        self._chance = chance
+        self._activity = activity
+        self._rate = 0.0
+        self.key = True
+        self.frames = 0
+
+    def picture_bytes(self, wanted_bit_s: float, now_s: float) -> int:
+        self._rate += 0.3 * (wanted_bit_s - self._rate) if self._rate else wanted_bit_s
+        size = self._rate * self._activity(now_s) / 8 * FRAME_S * self._chance.lognormvariate(-0.05, 0.3)
+        return max(200, int(size * (4.0 if self.key else 1.0)))
+
+
+class Simulation:
+    """``run`` until a moment; then look at ``viewers``, ``log`` and the uplink."""
+
+    def __init__(
+        self,
+        radio: Radio,
+        viewers: int = 1,
+        streams: Sequence[Stream] = (Stream("room", 1, 0.4, 150_000, 8_000_000),),
+        first_bit_s: float = 2_000_000,
+        activity: Callable[[float], float] = lambda now_s: 1.0,
+        downlinks: dict[str, Radio] | None = None,
+        ecg: bool = True,
+    ) -> None:
+        self.radio, self.downlinks = radio, downlinks or {}
+        self.now_s = 100.0
+        self.uplink: Uplink[Packet] = Uplink(self.now_s, first_bit_s, 6_000_000 * max(1, viewers * len(streams)))
+        self.viewers = {f"v{index}": Viewer(f"v{index}") for index in range(viewers)}
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        chance = random.Random(5)
+        self.encoders = {stream.name: Encoder(chance, activity) for stream in streams}
+        self.log: list[tuple[float, float, float, float]] = []
+        """(when, target, queue in the radio in s, picture rate of the first stream)"""
+        self._pacing = False
+        self._sent: dict[tuple[str, str, int, int], float] = {}
+        self.began_s = self.now_s
+        for stream in streams:
+            self.uplink.add_stream(stream)
+            self._at(self.now_s, lambda name=stream.name: self._capture(name))
+        for name in self.viewers:
+            self.uplink.add_path(name, [stream.name for stream in streams], self.now_s)
+            self._at(self.now_s + 0.01, lambda name=name: self._sound(name))
+            self._at(self.now_s + FEEDBACK_S, lambda name=name: self._feedback(name))
+            if ecg:
+                self._at(self.now_s, lambda name=name: self._ecg(name))
+        self._at(self.now_s, self._look)
+
+    def run(self, seconds: float) -> None:
+        """Until ``seconds`` after the beginning."""
+        until_s = self.began_s + seconds
+        while self._events and self._events[0][0] <= until_s:
+            self.now_s, _, event = heapq.heappop(self._events)
+            event()
+        self.now_s = until_s
+
+    # what is measured
+
+    def ages_s(self, since_s: float, until_s: float, viewer: str = "v0", stream: str = "room") -> list[float]:
+        """How old each picture was when it was shown, between two moments after the beginning."""
+        shown = self.viewers[viewer].shown.get(stream, [])
+        return [age_s for at_s, age_s in shown if since_s <= at_s - self.began_s < until_s]
+
+    def longest_gap_s(self, since_s: float, until_s: float, viewer: str = "v0", stream: str = "room") -> float:
+        shown = [at_s - self.began_s for at_s, _ in self.viewers[viewer].shown.get(stream, [])]
+        moments = [since_s, *(at_s for at_s in shown if since_s < at_s < until_s), until_s]
+        return max(later - earlier for earlier, later in itertools.pairwise(moments))
+
+    def late_s(self, since_s: float, until_s: float, bound_s: float) -> float:
+        """Seconds (in steps of half a second) in which the median picture was older than ``bound_s``."""
+        late, at_s = 0.0, since_s
+        while at_s < until_s:
+            ages = sorted(self.ages_s(at_s, at_s + 0.5))
+            late += 0.5 * (not ages or ages[len(ages) // 2] > bound_s)
+            at_s += 0.5
+        return late
+
+    def received_bit_s(self, since_s: float, until_s: float, viewer: str = "v0") -> float:
+        got = self.viewers[viewer].got
+        return sum(size for at_s, size in got if since_s <= at_s - self.began_s < until_s) * 8 / (until_s - since_s)
+
+    def ecg_s(self, since_s: float, until_s: float, viewer: str = "v0") -> list[float]:
+        return sorted(age for at_s, age in self.viewers[viewer].ecg if since_s <= at_s - self.began_s < until_s)
+
+    def most_queue_s(self, since_s: float, until_s: float) -> float:
+        return max(queue_s for at_s, _, queue_s, _ in self.log if since_s <= at_s - self.began_s < until_s)
+
+    def target_bit_s(self, at_s: float) -> float:
+        return [target for when_s, target, _, _ in self.log if when_s - self.began_s <= at_s][-1]
+
+    # the van
+
+    def _at(self, when_s: float, event: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (when_s, next(self._order), event))
+
+    def _capture(self, stream: str) -> None:
+        self._at(self.now_s + FRAME_S, lambda: self._capture(stream))
+        encoder = self.encoders[stream]
+        encoder.frames += 1
+        if not self.uplink.may_encode(stream) or (self.uplink.half_rate(stream) and encoder.frames % 2):
+            return
+        wanted = self.uplink.picture_bit_s(stream) * (2 if self.uplink.half_rate(stream) else 1)
+        size = encoder.picture_bytes(wanted, self.now_s)
+        captured_s, frame, key = self.now_s, encoder.frames, encoder.key
+        encoder.key = False
+        self._at(self.now_s + 0.012, lambda: self._packets(stream, frame, captured_s, size, key))
+
+    def _packets(self, stream: str, frame: int, captured_s: float, size: int, key: bool) -> None:
+        count = max(1, -(-size // PACKET_BYTES))
+        for name in self.viewers:
+            for number in range(count):
+                packet = Packet(frame, captured_s, number == count - 1, count, key, number=number)
+                self.uplink.put(name, stream, size // count + HEADER_BYTES, packet, self.now_s)
+        self._pace()
+
+    def _pace(self) -> None:
+        while (departure := self.uplink.depart(self.now_s)) is not None:
+            item, number = departure
+            self._transmit(item.path, number, item.size_bytes, lambda at, item=item: self._received(item, at))
+        wait_s = self.uplink.wait_s()
+        if wait_s is not None and not self._pacing:
+            self._pacing = True
+            self._at(self.now_s + max(0.001, wait_s), self._pace_again)
+
+    def _pace_again(self) -> None:
+        self._pacing = False
+        self._pace()
+
+    def _sound(self, viewer: str) -> None:
+        self._at(self.now_s + 0.02, lambda: self._sound(viewer))
+        number = self.uplink.urgent(viewer, 160 + HEADER_BYTES, self.now_s)
+        self._transmit(viewer, number, 160 + HEADER_BYTES, lambda at: None)
+
+    def _ecg(self, viewer: str) -> None:
+        self._at(self.now_s + 0.04, lambda: self._ecg(viewer))
+        if (through := self._through(viewer, 340)) is not None:
+            sent_s = self.now_s
+            self._at(through, lambda: self.viewers[viewer].ecg.append((self.now_s, self.now_s - sent_s)))
+
+    def _look(self) -> None:
+        self._at(self.now_s + LOOK_S, self._look)
+        self.uplink.look(self.now_s)
+        for _ in self.uplink.lagging(self.now_s):
+            self._want_key()
+        queue_s = max(0.0, min(60.0, self.radio.free_s - self.now_s))
+        first = next(iter(self.encoders))
+        self.log.append((self.now_s, self.uplink.control.target_bit_s, queue_s, self.uplink.picture_bit_s(first)))
+        self._pace()
+
+    def _want_key(self) -> None:
+        for encoder in self.encoders.values():
+            encoder.key = True
+
+    # the network
+
+    def _through(self, viewer: str, size: int) -> float | None:
+        passed = self.radio.enter(size, self.now_s)
+        own = self.downlinks.get(viewer)
+        if passed is None or own is None:
+            return None if passed is None or passed[1] == float("inf") else passed[1]
+        further = own.enter(size, passed[1])
+        return None if further is None else further[1]
+
+    def _transmit(self, viewer: str, number: int, size: int, arrives: Callable[[float], None]) -> None:
+        arrives_s = self._through(viewer, size)
+        if arrives_s is None:
+            return
+
+        def arrive() -> None:
+            page = self.viewers[viewer]
+            number_now = number + (page.highest - number + 32768) // 65536 * 65536
+            page.arrivals[number_now] = self.now_s
+            page.highest = max(page.highest, number_now)
+            page.got.append((self.now_s, size))
+            arrives(self.now_s)
+
+        self._at(arrives_s, arrive)
+
+    # the page
+
+    def _received(self, item: object, at_s: float) -> None:
+        packet, viewer, stream = item.packet, self.viewers[item.path], item.stream  # type: ignore[attr-defined]
+        parts = viewer.parts.setdefault((stream, packet.frame), set())
+        parts.add(packet.number)
+        if len(parts) == packet.of and packet.frame > viewer.newest.get(stream, -1):
+            viewer.newest[stream] = packet.frame
+            viewer.shown.setdefault(stream, []).append((at_s, at_s - packet.captured_s))
+
+    def _feedback(self, name: str) -> None:
+        self._at(self.now_s + FEEDBACK_S, lambda: self._feedback(name))
+        viewer = self.viewers[name]
+        if viewer.highest < viewer.told:
+            return
+        first, last = viewer.told, viewer.highest
+        known = {number: viewer.arrivals.pop(number, None) for number in range(first, last + 1)}
+        viewer.told = last + 1
+        message = feedback_message(
+            first, [None if at is None else at + REMOTE_CLOCK_S for at in known.values()], viewer.feedback_count
+        )
+        viewer.feedback_count = (viewer.feedback_count + 1) % 256
+        if self.radio.capacity_bit_s(self.now_s) > 0:
+            self._at(self.now_s + self.radio.delay_s, lambda: self._heard(name, message))
+
+    def _heard(self, name: str, message: bytes) -> None:
+        if self.uplink.on_feedback(name, parse_feedback(message), self.now_s):
+            self._want_key()
+        self._pace()
+
+
+def feedback_message(first: int, arrivals_s: Sequence[float | None], count: int) -> bytes:
+    """A message as a receiver writes it (draft-holmer-rmcat-transport-wide-cc-extensions-01, 3.1), status vectors of
+    two bits each; arrival times in seconds on the receiver's clock."""
+    came = [at for at in arrivals_s if at is not None]
+    reference = int((came[0] if came else 0.0) / 0.064)
+    steps = round(reference * 0.064 / DELTA_STEP_S)
+    symbols, deltas = [], b""
+    for at in arrivals_s:
+        if at is None:
+            symbols.append(0)
+            continue
+        delta = round(at / DELTA_STEP_S) - steps
+        steps += delta
+        symbols.append(1 if 0 <= delta < 256 else 2)
+        deltas += struct.pack("!B", delta) if 0 <= delta < 256 else struct.pack("!h", delta)
+    chunks = b""
+    for begin in range(0, len(symbols), 7):
+        part = (symbols[begin : begin + 7] + [0] * 7)[:7]
+        chunks += struct.pack("!H", 0xC000 | sum(symbol << (12 - 2 * place) for place, symbol in enumerate(part)))
+    head = struct.pack("!HH", first % 65536, len(symbols)) + (reference % (1 << 24)).to_bytes(3, "big")
+    return head + bytes([count]) + chunks + deltas
+
+
+__all__ = ["Packet", "PathState", "Radio", "Simulation", "Stream", "Viewer", "feedback_message"]

@@ -76,6 +76,7 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "opinion_received": ("consultation",),
     "h264_encoder_chosen": ("encoder",),
     "no_h264_encoder": ("tried",),
+    "h264_encoder_failed": ("encoder", "reason"),
     # county
     "checkpoint_accepted": ("origin", "size"),
     "checkpoint_refused": ("origin", "reason"),

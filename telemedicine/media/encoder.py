@@ -195,7 +195,7 @@ class Encoder:
             wanted = self._wanted_bit_rate
             if not RATE_FLOOR * opened_rate <= wanted <= RATE_CEILING * opened_rate:
                 codec, opened_rate = self._open(wanted), wanted
-            elif self._h264.vbv and abs(wanted - (codec.bit_rate or 0)) > 0.03 * wanted:
+            elif self._h264.retunes and abs(wanted - (codec.bit_rate or 0)) > 0.03 * wanted:
                 codec.bit_rate = wanted
             key = self._key_frame_asked.is_set() and now_s - last_key_s >= KEY_FRAME_SPACING_S
             if key:

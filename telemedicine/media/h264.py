@@ -1,8 +1,9 @@
-"""Which H.264 encoder of this FFmpeg there is, and how each one is set for pictures that are seen at once.
+"""Which H.264 encoder there is, and how each one is set for pictures that are seen at once.
 
-libx264 is under the GPL and is missing from an FFmpeg built without it; then Cisco's libopenh264 or the encoder of the
-computer's own chip (V4L2) do the work. A name in FFmpeg's list says little (the chip may not be there), so each one has
-to encode a picture before it is believed.
+An encoder on the computer's own chip costs next to no processor time and is preferred; libx264 is the rule on an
+industrial PC without one. libx264 is under the GPL and is missing from an FFmpeg built without it; then Cisco's
+libopenh264 does the work. A name in FFmpeg's list says little (the chip, its driver or the right to use it may be
+missing), so each one has to encode a few pictures before it is believed.
 """
 
 from __future__ import annotations
@@ -10,12 +11,17 @@ from __future__ import annotations
 import fractions
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import av
 import av.error
+from av.codec.hwaccel import HWAccel
 
+VideoPacket: TypeAlias = "av.Packet[av.VideoStream]"
 RTP_TIME_BASE = fractions.Fraction(1, 90_000)
 KEY_FRAME_DISTANCE = 3000
+VBV_MAX_RATE, VBV_BUFFER_S = 1.1, 0.25
+"""The peak rate as a multiple of the rate, and the seconds of it that a single picture may take at most."""
 PROBE_WIDTH, PROBE_HEIGHT, PROBE_RATE_HZ, PROBE_BIT_S = 320, 240, 20.0, 500_000
 PROBE_PICTURES = 8
 """A chip may keep a few pictures before it gives the first packet."""
@@ -27,57 +33,76 @@ class H264:
 
     name: str
     options: dict[str, str] = field(default_factory=dict)
-    vbv: bool = False
-    """Keeps to its rate within a quarter second, and then takes another ``bit_rate`` while open."""
+    pixel_format: str = "yuv420p"
+    device: str = ""
+    """The kind of FFmpeg hardware device that pictures are uploaded to; "" when it takes them from memory."""
+    vbv: bool = True
+    """It keeps to ``maxrate`` over ``bufsize``; False: it knows a mean rate only."""
+    retunes: bool = False
+    """Takes another ``bit_rate`` while open, without a key frame."""
 
     def open(self, width: int, height: int, frame_rate_hz: float, rate_bit_s: int) -> av.VideoCodecContext:
         """A new encoder, baseline, without B frames; key frames come on demand only (``pict_type`` I).
 
         :raises ValueError: FFmpeg does not know it
+        :raises OSError, NotImplementedError, av.error.FFmpegError: its device is not there
         """
-        codec = av.CodecContext.create(self.name, "w")
+        hwaccel = HWAccel(self.device, allow_software_fallback=False) if self.device else None
+        codec = av.CodecContext.create(self.name, "w", hwaccel=hwaccel)
         if not isinstance(codec, av.VideoCodecContext):
             raise ValueError(f"{self.name} is no encoder of pictures")
-        codec.width, codec.height, codec.pix_fmt = width, height, "yuv420p"
+        codec.width, codec.height, codec.pix_fmt = width, height, self.pixel_format
         codec.bit_rate = rate_bit_s
         codec.framerate = fractions.Fraction(round(frame_rate_hz * 1000), 1000)
         codec.time_base = RTP_TIME_BASE
         codec.gop_size = KEY_FRAME_DISTANCE
         codec.max_b_frames = 0
         codec.thread_count = 1
-        codec.options = dict(self.options)
-        if self.vbv:
-            codec.options = {
-                **self.options,
-                "maxrate": str(int(rate_bit_s * 1.1)),
-                "bufsize": str(int(rate_bit_s * 0.25)),
-            }
+        codec.options = {**self.options, **(_vbv(rate_bit_s) if self.vbv else {})}
         return codec
 
 
+def _vbv(rate_bit_s: int) -> dict[str, str]:
+    return {"maxrate": str(int(rate_bit_s * VBV_MAX_RATE)), "bufsize": str(int(rate_bit_s * VBV_BUFFER_S))}
+
+
 LIBX264 = H264(
-    "libx264", {"profile": "baseline", "level": "31", "preset": "superfast", "tune": "zerolatency"}, vbv=True
+    "libx264",
+    {"profile": "baseline", "preset": "superfast", "tune": "zerolatency", "sc_threshold": "0"},
+    retunes=True,
 )
+"""Without scene-change detection: a scanning probe changes scenes all the time, and each key frame is a burst."""
 KNOWN = (
+    H264(
+        "h264_nvenc",
+        {"preset": "p2", "tune": "ull", "zerolatency": "1", "delay": "0", "rc": "cbr", "profile": "baseline"}
+        | {"forced-idr": "1"},
+    ),
+    H264("h264_vaapi", {"rc_mode": "CBR", "profile": "constrained_baseline", "async_depth": "1"}, "nv12", "vaapi"),
+    H264(
+        "h264_qsv",
+        {"preset": "veryfast", "async_depth": "1", "look_ahead": "0", "forced_idr": "1", "profile": "baseline"},
+        "nv12",
+    ),
+    H264("h264_v4l2m2m", vbv=False),
     LIBX264,
-    H264("libopenh264", {"profile": "constrained_baseline", "allow_skip_frames": "0"}),
-    H264("h264_v4l2m2m"),
+    H264("libopenh264", {"profile": "constrained_baseline", "allow_skip_frames": "0"}, vbv=False),
 )
-"""In the order of preference. VA-API, QSV and NVENC take pictures from the graphics card only and are not asked."""
+"""In the order of preference: the chip's own first. Options: FFmpeg's documentation of each encoder."""
 
 
 def works(encoder: H264) -> bool:
     """Whether it is there, opens, and makes a key frame out of a few black pictures."""
     try:
         codec = encoder.open(PROBE_WIDTH, PROBE_HEIGHT, PROBE_RATE_HZ, PROBE_BIT_S)
-        packets: list[av.Packet[av.VideoStream]] = []
+        packets: list[VideoPacket] = []
         for number in range(PROBE_PICTURES):
-            picture = av.VideoFrame(PROBE_WIDTH, PROBE_HEIGHT, "yuv420p")
+            picture = av.VideoFrame(PROBE_WIDTH, PROBE_HEIGHT, encoder.pixel_format)
             for plane in picture.planes:
                 plane.update(bytes(plane.buffer_size))
             picture.pts, picture.time_base = number * 4500, RTP_TIME_BASE
             packets += codec.encode(picture)
-    except (av.error.FFmpegError, ValueError, OSError):
+    except (av.error.FFmpegError, ValueError, OSError, NotImplementedError):
         return False
     return any(packet.is_keyframe for packet in packets)
 

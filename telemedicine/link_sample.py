@@ -1,0 +1,68 @@
+"""How good the link is, from whoever has seen it: a session, a delivery, a probe. Pure.
+
+Quantities as the IETF's IP performance metrics name them: round-trip delay (RFC 2681), loss (RFC 7680), interarrival
+jitter (RFC 3550 6.4.1). Every figure may be missing: who did not measure it says None, never 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+SampleSource = Literal["session", "delivery", "probe"]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSample:
+    """
+    :ivar rtt_ms: round-trip delay
+    :ivar up_bit_s: what the way up takes at this moment: an estimate of capacity, not what happened to be sent
+    :ivar silent_s: since the other side was last heard; the other figures are older than that
+    """
+
+    at: datetime
+    source: SampleSource
+    rtt_ms: float | None = None
+    jitter_ms: float | None = None
+    loss_percent: float | None = None
+    up_bit_s: float | None = None
+    down_bit_s: float | None = None
+    silent_s: float = 0.0
+
+
+class Signalled(Protocol):
+    """What a session's transport knows after a feedback message (``telemedicine.transport.monitor.Signals``)."""
+
+    @property
+    def jitter_s(self) -> float: ...
+    @property
+    def lost(self) -> float: ...
+
+
+def of_session(at: datetime, signals: Signalled, rtt_s: float, up_bit_s: float, silent_s: float = 0.0) -> LinkSample:
+    """
+    :param up_bit_s: the whole uplink's rate as the congestion controller has it
+    """
+    return LinkSample(
+        at=at,
+        source="session",
+        rtt_ms=rtt_s * 1000,
+        jitter_ms=signals.jitter_s * 1000,
+        loss_percent=signals.lost * 100,
+        up_bit_s=up_bit_s,
+        silent_s=silent_s,
+    )
+
+
+def as_fields(sample: LinkSample) -> dict[str, int]:
+    """The figures for an entry: whole numbers with the unit in the name, missing ones left out."""
+    figures = {
+        "rtt_ms": sample.rtt_ms,
+        "jitter_ms": sample.jitter_ms,
+        "loss_per_mille": None if sample.loss_percent is None else sample.loss_percent * 10,
+        "up_kbit_s": None if sample.up_bit_s is None else sample.up_bit_s / 1000,
+        "down_kbit_s": None if sample.down_bit_s is None else sample.down_bit_s / 1000,
+        "silent_ms": sample.silent_s * 1000 or None,
+    }
+    return {name: round(value) for name, value in figures.items() if value is not None}

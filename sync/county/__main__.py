@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from devices.errors import AskPerson
+from devices.errors import AskPerson, Retry
 from sync.county.accounts import ROLES
 from sync.county.app import County, open_county
 from sync.county.freezing import unfreeze
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     try:
         print(_do(county, chosen))
-    except (AskPerson, OSError, json.JSONDecodeError) as refusal:
+    except (AskPerson, Retry, OSError, json.JSONDecodeError) as refusal:
         print(refusal, file=sys.stderr)
         return 1
     finally:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from starlette.concurrency import run_in_threadpool
 
 from devices.clock import Clock
+from devices.errors import Retry
 from devices.events import emit
 from sync.county.database import Database, unavailable
 from sync.county.month_table import MonthTable, MonthTables, VillageMonth
@@ -29,6 +30,8 @@ from sync.proof.presence import local_day
 from sync.proof.registry_entries import RegistryDraft, township_of
 from sync.proof.registry_state import RegistryState, Verdict, month_key, sealed_villages
 
+MOST_TRIES = 5
+"""With a table made anew each, while others write into the registry."""
 BY = "sealing"
 """Who a verdict is by, in the registry: no person."""
 EVERY_S = 60.0
@@ -38,6 +41,15 @@ ARRIVALS_EVERY = timedelta(minutes=30)
 LOOK_BACK_MONTHS = 13
 """Sealed months that are compared again with what has arrived since."""
 _PART_BYTES = LARGEST_BODY_BYTES - 10_000
+
+
+class RegistryMoved(Retry):
+    """Others wrote into the registry all the while; the next round seals the month."""
+
+    code = "registry_moved"
+
+    def __init__(self, month: date) -> None:
+        super().__init__(f"the registry was written to all the while: {month:%Y-%m} is sealed by the next round")
 
 
 class Sealing:
@@ -55,6 +67,8 @@ class Sealing:
         while True:
             try:
                 await run_in_threadpool(self._seal_anew)
+            except RegistryMoved:
+                pass
             except (DBAPIError, NoFreeConnection) as fault:
                 if not unavailable(fault):
                     raise
@@ -102,13 +116,30 @@ class Sealing:
             month = other_month(month, 1)
 
     def _seal(self, month: date, practice: bool) -> int:
-        table = self._tables.table(month, practice, as_sealed=False)
-        if table.provisional:
-            return 0
-        count = 0
+        """
+        :raises RegistryMoved: other entries came in between, time and again
+        """
+        for _ in range(MOST_TRIES):
+            size = self._registry.state().size
+            table = self._tables.table(month, practice, as_sealed=False)
+            if table.provisional:
+                return 0
+            count = self._write(table, size)
+            if count is not None:
+                return count
+        raise RegistryMoved(month)
+
+    def _write(self, table: MonthTable, size: int) -> int | None:
+        """Townships sealed; None when the registry has grown since ``table`` was made of its first ``size`` entries:
+        what another worker has sealed meanwhile may know of a decision that this table does not.
+        """
+        month, practice = table.month, table.practice
+        count: int | None = None
 
         def change(state: RegistryState, first_place: int) -> list[RegistryDraft]:
             nonlocal count
+            if state.size != size:
+                return []
             drafts: list[RegistryDraft] = []
             known = state.verdicts(month)
             changed = {

@@ -20,7 +20,7 @@ from sync.county.__main__ import main
 from sync.county.app import County, open_county
 from sync.county.month_table import MonthTable
 from sync.county.schema import entries
-from sync.county.sealing import BY, verdict_drafts
+from sync.county.sealing import BY, RegistryMoved, verdict_drafts
 from sync.proof.coverage import MonthState, VisitState
 from sync.proof.registry_entries import RegistryEntry, read_registry_entry
 from sync.proof.registry_state import RegistryState, Verdict, written_change
@@ -138,6 +138,48 @@ async def test_of_several_workers_exactly_one_seals(founded: Founded, workers: l
         done = list(pool.map(lambda county: county.sealing.seal_due(), workers))
     assert sorted(done, key=len) == [{}, {}, {SEPTEMBER: TOWNSHIPS}]
     assert len(verdicts(founded)) == 1
+
+
+async def test_a_decision_that_comes_while_two_workers_seal_is_not_taken_back(
+    founded: Founded, workers: list[County], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One has made its table; then a waiver comes, and the other seals with it. The first must not seal without it."""
+    await september(founded)
+    set_clock(founded, 10, 11)
+    slow, quick = workers[:2]
+    made, between = slow.coverage.table, [True]
+
+    def table(*asked: Any, **how: Any) -> MonthTable:
+        found = made(*asked, **how)
+        if between.pop() if between else False:
+            quick.registry.waive(founded.villages[5].code, "2026-09", "大雪封路", by="xu.jing")
+            assert quick.sealing.seal_due() == {SEPTEMBER: TOWNSHIPS}
+        return found
+
+    monkeypatch.setattr(slow.coverage, "table", table)
+    assert slow.sealing.seal_due() == {}
+    assert len(verdicts(founded)) == 1
+    assert state_of(founded, 5) == (MonthState.WAIVED, 0)
+
+
+async def test_a_registry_that_is_written_to_all_the_while_is_sealed_by_the_next_round(
+    founded: Founded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await september(founded)
+    set_clock(founded, 10, 11)
+    made = founded.county.coverage.table
+
+    def table(*asked: Any, **how: Any) -> MonthTable:
+        found = made(*asked, **how)
+        founded.county.registry.waive(founded.villages[5].code, "2026-09", "大雪封路", by="xu.jing")
+        return found
+
+    with monkeypatch.context() as busy:
+        busy.setattr(founded.county.coverage, "table", table)
+        with pytest.raises(RegistryMoved):
+            founded.county.sealing.seal_due()
+    assert verdicts(founded) == []
+    assert founded.county.sealing.seal_due() == {SEPTEMBER: TOWNSHIPS}
 
 
 async def test_the_sealed_month_is_shown_though_the_rules_of_counting_moved_on(founded: Founded) -> None:

@@ -48,7 +48,7 @@ class VehicleClient:
 
         :raises VehicleAway: no answer
         """
-        response = await self._request("GET", "/api/consultation")
+        response = await self.request("GET", "/api/consultation")
         return None if response.status_code == 204 else dict(response.json())
 
     async def event(self, consultation: str, event: str, who: str = "", reason: str = "") -> None:
@@ -58,7 +58,7 @@ class VehicleClient:
         :raises VehicleAway: no answer
         """
         body = {"event": event, "who": who, "reason": reason}
-        await self._request("POST", f"/api/consultation/{quote(consultation)}/event", json=body)
+        await self.request("POST", f"/api/consultation/{quote(consultation)}/event", json=body)
 
     async def opinion(self, signed: SignedOpinion) -> None:
         """Hand over a signed opinion; when it returns, the journal has it. Doing it again changes nothing.
@@ -66,7 +66,7 @@ class VehicleClient:
         :raises VehicleRefused: the signature or the moment is wrong
         :raises VehicleAway: no answer
         """
-        await self._request("POST", f"/api/consultation/{quote(signed.consultation)}/opinion", json=signed.model_dump())
+        await self.request("POST", f"/api/consultation/{quote(signed.consultation)}/opinion", json=signed.model_dump())
 
     async def samples(self, device: str, segment: int, first: int, count: int) -> bytes | None:
         """One samples frame out of the vehicle's ring buffer of the last minute; None when it is no longer there.
@@ -75,7 +75,7 @@ class VehicleClient:
         """
         query = {"device": device, "segment": segment, "first": first, "count": count}
         try:
-            response = await self._request("GET", "/api/samples", params=query)
+            response = await self.request("GET", "/api/samples", params=query)
         except VehicleRefused:
             return None
         return response.content if response.status_code == 200 and response.content else None
@@ -96,7 +96,12 @@ class VehicleClient:
             raise VehicleAway(f"live feed: {fault}") from fault
         raise VehicleAway("live feed: closed by the vehicle")
 
-    async def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+    async def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        """One request of the local API; its arguments are httpx's.
+
+        :raises VehicleRefused: 4xx
+        :raises VehicleAway: no answer, or 5xx
+        """
         try:
             response = await self._http.request(method, path, **arguments)
         except httpx.HTTPError as fault:

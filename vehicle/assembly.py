@@ -34,6 +34,7 @@ from sync.record.recordings import Recordings
 from sync.record.store import Store
 from telemedicine.consultation import State
 from vehicle.announce import Announcer
+from vehicle.captures import Captures
 from vehicle.clinic.case import CaseNotes
 from vehicle.clinic.encounters import Encounters
 from vehicle.clinic.instruments import instruments
@@ -64,6 +65,7 @@ from vehicle.status_teller import StatusTeller
 from vehicle.sticks import Sticks
 from vehicle.supervisor import Supervisor
 from vehicle.time_source import TimeSource
+from vehicle.ultrasound import Ultrasound
 
 if TYPE_CHECKING:
     import httpx
@@ -144,6 +146,7 @@ class Vehicle:
         self._follow_position()
         self._serve_people(record.sealer)
         self._record_ecg()
+        self._take_pictures()
         self._look_after(port)
 
     # put together ---------------------------------------------------------------------------------------------------
@@ -233,6 +236,11 @@ class Vehicle:
         self.visits.before_end = self.encounters.close
         self.visits.closed_listeners.append(self._nobody_is_served)
 
+    def _take_pictures(self) -> None:
+        self.captures: Captures = Captures(self.recordings, self.store, self.clock, self.live, self._served)
+        self.captures.recover()
+        self.ultrasound: Ultrasound = Ultrasound(self.store, self.ids, self.live, self.captures)
+
     def _record_ecg(self) -> None:
         self.ecg = EcgRecorder(self.recordings, self.store, self.clock, self._served, self._tell_recording)
         self.recordings.discard_unclaimed()
@@ -286,6 +294,7 @@ class Vehicle:
             return
         self._stopped = True
         await self.ecg.stop()
+        await self.captures.stop()
         await self.supervisor.stop()
         if self._hub is not None:
             await self._hub.stop()

@@ -29,6 +29,7 @@ SERVICES: tuple[Service, ...] = (
     Service("enrolment", lambda v: v.enrolment.run, lambda v: bool(v.settings.county.url)),
     Service("patrol", lambda v: v.patrol.run),
     Service("ecg recorder", lambda v: v.ecg.run),
+    Service("stills and clips", lambda v: v.captures.run),
     Service("device events", lambda v: v.device_events.run),
     Service("time source", lambda v: v.time_source.run),
     Service("disk", lambda v: v.disk.run),

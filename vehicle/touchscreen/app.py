@@ -17,6 +17,7 @@ from devices.errors import AskPerson, Park
 from sync.web.access import PUBLIC, guarded_app, roles
 from sync.web.pages import HEADERS, Pages
 from vehicle.touchscreen import (
+    capture_api,
     consult,
     ecg,
     enrol,
@@ -56,6 +57,7 @@ def create_touchscreen(vehicle: Vehicle) -> FastAPI:
         vehicle.feed.on(stream, recent.push, "recent samples")
     app.include_router(live.routes(vehicle, recent))
     app.include_router(local_api.routes(vehicle, recent))
+    app.include_router(capture_api.routes(vehicle))
     Pages.mount(app, FOLDER / "static")
     _answer_errors(app, screen)
 

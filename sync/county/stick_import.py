@@ -320,6 +320,7 @@ def _packages(folder: Path, first: int, size: int, read: ReadSubtree) -> Iterato
     """Entry packages from ``first`` on, as many as go into one transaction.
 
     :raises ValueError: a bundle is damaged. :raises LookupError: the tiles do not prove it.
+    :raises StickRefused: the vehicle itself no longer has an entry that is asked for
     """
 
     def entries(start: int, count: int) -> list[bytes]:
@@ -332,7 +333,13 @@ def _packages(folder: Path, first: int, size: int, read: ReadSubtree) -> Iterato
             raise LookupError(f"{tile.path()} is missing") from None
         if len(bundle) != width:
             raise Malformed(f"{tile.path()} has {len(bundle)} entries, not {width}")
-        return bundle[start % PACKAGE_ENTRIES : start % PACKAGE_ENTRIES + count]
+        asked = bundle[start % PACKAGE_ENTRIES : start % PACKAGE_ENTRIES + count]
+        if not all(asked):
+            raise StickRefused(
+                f"{folder.name}: entry {start + asked.index(b'')} was removed on the vehicle after retention, and the"
+                " county that had it has lost it: restore the county's newest backup, then import the stick again"
+            )
+        return asked
 
     for start, end in islice(package_ranges(first, size), PACKAGES_AT_ONCE):
         yield build_package(start, end, size, read, entries)

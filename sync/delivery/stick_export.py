@@ -150,13 +150,12 @@ class StickExport:
     # what is carried ------------------------------------------------------------------------------------------------
 
     def _first_unpruned(self) -> int:
-        """The first entry of the first bundle in which nothing was pruned after retention."""
-        pruned = self._store.read("SELECT coalesce(max(n) + 1, 0) AS count FROM entries WHERE body IS NULL")[0]["count"]
-        return -(-int(pruned) // PACKAGE_ENTRIES) * PACKAGE_ENTRIES
+        """The first entry behind the last one that was pruned after retention."""
+        return int(self._store.read("SELECT coalesce(max(n) + 1, 0) AS n FROM entries WHERE body IS NULL")[0]["n"])
 
     def _tiles(self, first: int, size: int) -> list[_Carried]:
         found = self._store.read(
-            "SELECT n / :package AS bundle, sum(length(body) + 2) AS bytes FROM entries"
+            "SELECT n / :package AS bundle, sum(coalesce(length(body), 0) + 2) AS bytes FROM entries"
             " WHERE n >= :first AND n < :size GROUP BY bundle",
             {"package": PACKAGE_ENTRIES, "first": first - first % PACKAGE_ENTRIES, "size": size},
         )
@@ -189,12 +188,9 @@ class StickExport:
         tile, path = carried.tile, folder / carried.tile.path()
         first = tile.index * PACKAGE_ENTRIES
         if tile.level < 0:
-            body = pack_entries(self._store.entries(first, tile.width))
+            body = pack_entries(self._of_entries("coalesce(body, x'')", first, tile.width))
         elif tile.level == 0:
-            leaves = self._store.read(
-                "SELECT leaf_hash FROM entries WHERE n >= ? AND n < ? ORDER BY n", (first, first + tile.width)
-            )
-            body = b"".join(row["leaf_hash"] for row in leaves)
+            body = b"".join(self._of_entries("leaf_hash", first, tile.width))
         else:
             body = tile.hashes(self._store.read_subtree)
         with _in_words():
@@ -202,6 +198,12 @@ class StickExport:
         if known != body:
             self._write(path, body)
         self._went(carried.bytes)
+
+    def _of_entries(self, what: str, first: int, count: int) -> list[bytes]:
+        rows = self._store.read(
+            f"SELECT {what} AS found FROM entries WHERE n >= ? AND n < ? ORDER BY n", (first, first + count)
+        )
+        return [row["found"] for row in rows]
 
     def _carry_recording(self, folder: Path, recording: _Recording) -> bool:
         """False when the file on this PC no longer has the bytes of its name."""

@@ -12,7 +12,8 @@ Below the stick's root, a folder for each vehicle, so that one stick serves seve
         received/<n>         signed notes: recordings that the county holds
 
 The tiles are those of the whole log with two gaps at its old end, where the county has given a receipt already: entry
-bundles and level-0 tiles before the last receipt are left out. What is there proves every later size.
+bundles and level-0 tiles before the last receipt are left out. What is there proves every later size. The first bundle
+may reach back behind the last receipt: an entry of it whose body was pruned after retention has the length 0 there.
 """
 
 from __future__ import annotations

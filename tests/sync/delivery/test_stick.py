@@ -431,6 +431,27 @@ def test_county_that_lost_entries_asks_for_the_whole_journal(way: Way, clock: Si
         restored.close()
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_waits_beside_pruned_entries_reaches_the_county(way: Way, whole: bool) -> None:
+    way.store.commit_now(*(reading(n) for n in range(20)))
+    way.export()
+    way.take()
+    way.answer()
+    way.store.prune([], [3, 7])
+    way.store.commit_now(*(reading(n) for n in range(20, 30)))
+    assert way.export(whole=whole).entries == (way.store.size() - 8 if whole else 10)
+    assert (way.take().entries, way.answer().entries) == (10, 10)
+    assert way.county.mirror.log(ORIGIN).mirror_size == way.store.size()
+
+
+def test_county_that_lost_what_was_pruned_hears_what_to_do(way: Way) -> None:
+    way.store.commit_now(*(reading(n) for n in range(20)))
+    way.store.prune([], [3, 7])
+    way.export(whole=True)
+    with pytest.raises(StickRefused, match="entry 3 was removed on the vehicle"):
+        way.take()
+
+
 # the answer -----------------------------------------------------------------------------------------------------------
 
 

@@ -28,7 +28,7 @@ from devices.errors import AskPerson
 from telemedicine.live_data import DataViewer
 from telemedicine.media import aiortc_patches
 from telemedicine.media.audio import Line
-from telemedicine.media.encoder import Encoder, PacketTrack
+from telemedicine.media.ladder import Ladder, PacketTrack
 from telemedicine.settings import IceServer
 
 MOST_VIDEO_LINES = 3
@@ -49,7 +49,7 @@ class Leg:
     def __init__(
         self,
         name: str,
-        encoders: Sequence[Encoder | None],
+        ladders: Sequence[Ladder | None],
         line: Line,
         data: DataViewer | None,
         ice_servers: Sequence[IceServer],
@@ -57,20 +57,21 @@ class Leg:
         watch: Callable[[MediaStreamTrack], Awaitable[None]] | None = None,
     ) -> None:
         """
-        :param encoders: what the video lines show, in their order; None for a feed that is not configured
+        :param ladders: what the video lines show, in their order; None for a feed that is not configured
         :param on_state: called with the connection's state: connecting, connected, disconnected, failed, closed
         :param watch: reads the page's own camera to its end; None: its pictures are thrown away
         """
         self.name = name
-        self._encoders = list(encoders)
+        self._ladders = list(ladders)
         self._line = line
         self._data = data
         self._on_state = on_state
         self._watch = watch or _drain
         self._ice_servers = ice_servers
         self._pc = self._connection()
-        self._tracks: list[PacketTrack] = []
-        self._video: list[tuple[RTCRtpSender, Encoder]] = []
+        self._senders: list[RTCRtpSender] = []
+        self.tracks: dict[Ladder, PacketTrack] = {}
+        """What this leg looks at."""
         self._drains: set[asyncio.Future[None]] = set()
         self._closing: asyncio.Task[None] | None = None
         self.state = "new"
@@ -97,7 +98,7 @@ class Leg:
             if media.direction == "sendonly":
                 self._pc.addTransceiver("video", direction="recvonly")  # its camera, in whatever codec it prefers
             else:
-                self._add_video(self._encoders[index] if wanted and index < len(self._encoders) else None)
+                self._add_video(self._ladders[index] if wanted and index < len(self._ladders) else None)
         if any(media.kind == "audio" for media in description.media):
             self._pc.addTrack(self._line)
         try:
@@ -111,14 +112,14 @@ class Leg:
 
     def estimated_bit_rate(self) -> int | None:
         """What the other side believes it can receive, bit/s for all video together; None before it said."""
-        rates = [aiortc_patches.estimated_bit_rate(sender) for sender, _ in self._video]
+        rates = [aiortc_patches.estimated_bit_rate(sender) for sender in self._senders]
         return max((rate for rate in rates if rate is not None), default=None)
 
     async def close(self) -> None:
         """Close the connection and release every track; again is harmless."""
         for task in self._drains:
             task.cancel()
-        for track in self._tracks:
+        for track in self.tracks.values():
             track.stop()
         self._line.stop()
         if self._data is not None:
@@ -136,16 +137,15 @@ class Leg:
         pc.on("connectionstatechange", self._state_changed)
         return pc
 
-    def _add_video(self, encoder: Encoder | None) -> None:
-        if encoder is None:
+    def _add_video(self, ladder: Ladder | None) -> None:
+        if ladder is None:
             transceiver = self._pc.addTransceiver("video", direction="recvonly")
         else:
-            track = encoder.subscribe()
-            self._tracks.append(track)
+            track = self.tracks[ladder] = ladder.track()
             transceiver = self._pc.addTransceiver(track, direction="sendonly")
-            aiortc_patches.route_key_frame_requests(transceiver.sender, encoder.request_key_frame)
+            aiortc_patches.route_key_frame_requests(transceiver.sender, track.request_key_frame)
             aiortc_patches.show_at_once(transceiver.sender)
-            self._video.append((transceiver.sender, encoder))
+            self._senders.append(transceiver.sender)
         codecs = RTCRtpSender.getCapabilities("video").codecs
         transceiver.setCodecPreferences([codec for codec in codecs if codec.mimeType in ("video/H264", "video/rtx")])
 

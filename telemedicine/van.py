@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -20,11 +21,11 @@ from telemedicine.consultation import LIVE, OPEN, Event, State, WrongMoment, nex
 from telemedicine.live_data import LiveData
 from telemedicine.media import face
 from telemedicine.media.audio import AudioBridge
-from telemedicine.media.encoder import Encoder
 from telemedicine.media.h264 import H264
+from telemedicine.media.ladder import Ladder, shapes
 from telemedicine.media.sources import Source, SourceState
 from telemedicine.peer import Leg, OfferRefused
-from telemedicine.settings import FEED_ORDER, ConsultationSettings, FeedName
+from telemedicine.settings import FEED_ORDER, ConsultationSettings, FeedName, FeedSettings
 from telemedicine.signalling_client import SignallingClient
 from telemedicine.vehicle_client import VehicleAway, VehicleClient, VehicleRefused
 from telemedicine.wire import (
@@ -53,11 +54,14 @@ RATES_EVERY_S = 1.0
 NEWS_BOUND = 20
 MOST_PAGES = 3
 GOODBYE_WITHIN_S = 3.0
+ENDS_WITHIN_S = 5.0
 KIOSK = "kiosk"
 NO_H264_ENCODER = "no_h264_encoder"
 """State of every feed, and the event at start, when FFmpeg has no H.264 encoder that works."""
 SHARES: dict[FeedName, float] = {"ultrasound": 0.6, "room": 0.4}
 """How two feeds divide what a viewer can receive: the ultrasound goes before faces."""
+FLOORS_BPS: dict[FeedName, int] = {"ultrasound": 800_000, "room": 250_000}
+"""What a feed in its whole size needs; below it the picture gets smaller. Speckle costs more than faces."""
 
 
 class Van:
@@ -81,25 +85,16 @@ class Van:
         self._signalling = SignallingClient(
             settings.exchange.url, key, clock, jitter, self._joined, self._from_exchange
         )
-        self._encoders: dict[FeedName, Encoder] = {
-            feed.name: Encoder(
-                Source(feed.name, feed.source, clock),
-                feed.width,
-                feed.height,
-                feed.frame_rate_hz,
-                feed.bit_rate_bit_s,
-                clock,
-                h264,
-            )
-            for feed in settings.feeds
-            if h264 is not None
-        }
         self._h264 = h264
+        self._ladders: dict[FeedName, Ladder] = {
+            feed.name: self._ladder(feed, h264) for feed in settings.feeds if h264 is not None
+        }
         self._face = face.Face(clock)
-        self._face_encoder: Encoder | None = None
+        self._face_ladder: Ladder | None = None
         if h264 is not None:
-            small = (face.WIDTH, face.HEIGHT, face.FRAME_RATE_HZ, face.BIT_RATE_BIT_S)
-            self._face_encoder = Encoder(self._face, *small, clock, h264, repeats_still=False)
+            floor_bps, ceiling_bps = face.BIT_RATE_BIT_S // 4, face.BIT_RATE_BIT_S
+            rungs = shapes(face.WIDTH, face.HEIGHT, face.FRAME_RATE_HZ, floor_bps, ceiling_bps)
+            self._face_ladder = Ladder(self._face, rungs, clock, h264, repeats_still=False)
         self._bridge = AudioBridge(clock)
         self._legs: dict[str, Leg] = {}
         self._leaving: set[asyncio.Task[None]] = set()
@@ -111,6 +106,11 @@ class Van:
         self._case_sent: Case | None = None
         self._specialist: Specialist | None = None
         self._none_told = False
+
+    def _ladder(self, feed: FeedSettings, h264: H264) -> Ladder:
+        floor_bps = min(FLOORS_BPS[feed.name], feed.bit_rate_bit_s)
+        rungs = shapes(feed.width, feed.height, feed.frame_rate_hz, floor_bps, feed.bit_rate_bit_s)
+        return Ladder(Source(feed.name, feed.source, self._clock), rungs, self._clock, h264)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -124,8 +124,8 @@ class Van:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(GOODBYE_WITHIN_S):
                     await asyncio.gather(*(leg.close() for leg in self._legs.values()), return_exceptions=True)
-            for encoder in (*self._encoders.values(), *filter(None, [self._face_encoder])):
-                encoder.close()
+            ended = [ladder.close() for ladder in (*self._ladders.values(), *filter(None, [self._face_ladder]))]
+            await asyncio.to_thread(_join, [thread for threads in ended for thread in threads])
             await self._vehicle.close()
 
     # what the touchscreen's server asks
@@ -165,15 +165,15 @@ class Van:
         return {feed.name: self._feed_status(feed.name) for feed in self._settings.feeds}
 
     def _feed_status(self, name: FeedName) -> dict[str, Any]:
-        encoder = self._encoders.get(name)
-        if encoder is None:
+        ladder = self._ladders.get(name)
+        if ladder is None:
             return {"open": False, "state": NO_H264_ENCODER, "fps": 0.0, "viewers": 0}
-        source = encoder.source
+        source = ladder.source
         return {
             "open": source.state in ("live", "black", "frozen"),
             "state": str(source.state),
             "fps": round(source.frame_rate_hz, 1),
-            "viewers": encoder.viewers,
+            "viewers": ladder.viewers,
         }
 
     # what the vehicle says
@@ -365,10 +365,10 @@ class Van:
     # legs
 
     async def _answer(self, viewer: str, sdp: str, with_data: bool) -> str:
-        feeds = [self._encoders.get(name) for name in FEED_ORDER]
+        feeds = [self._ladders.get(name) for name in FEED_ORDER]
         leg = Leg(
             viewer,
-            feeds if with_data else [*feeds, self._face_encoder],
+            feeds if with_data else [*feeds, self._face_ladder],
             self._bridge.join(viewer),
             self._live_data.join() if with_data else None,
             self._settings.ice_servers,
@@ -435,15 +435,20 @@ class Van:
         last: dict[str, Any] = {}
         while True:
             await self._clock.sleep(RATES_EVERY_S)
-            for name, encoder in self._encoders.items():
-                shares = [leg.estimated_bit_rate() for leg in self._legs.values() if leg.state == "connected"]
-                slowest = min((rate for rate in shares if rate is not None), default=None)
-                if slowest is not None:
-                    encoder.aim_at(int(slowest * (SHARES[name] if len(self._encoders) > 1 else 1.0)))
+            estimates = {leg: leg.estimated_bit_rate() for leg in self._legs.values() if leg.state == "connected"}
+            for name, ladder in self._ladders.items():
+                share = SHARES[name] if len(self._ladders) > 1 else 1.0
+                seen = [(leg.tracks.get(ladder), rate) for leg, rate in estimates.items()]
+                ladder.allot({track: share * rate for track, rate in seen if track is not None and rate is not None})
             feeds = self._feeds()
             if feeds != last:
                 self._live_data.tell({"type": "feeds", "feeds": feeds})
                 last = feeds
+
+
+def _join(threads: list[threading.Thread]) -> None:
+    for thread in threads:
+        thread.join(timeout=ENDS_WITHIN_S)
 
 
 def _who(specialist: Specialist) -> str:

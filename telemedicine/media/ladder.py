@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import av
@@ -78,6 +78,16 @@ class Ladder:
     def track(self, on: int = 0) -> PacketTrack:
         """A new viewer, on rung ``on``."""
         return PacketTrack(self.rungs[on])
+
+    def allot(self, shares_bps: Mapping[PacketTrack, float]) -> None:
+        """Give each viewer the rung that its bit/s are good for, and each rung the rate of its slowest viewer."""
+        slowest_bps: dict[Rung, float] = {}
+        for track, share_bps in shares_bps.items():
+            rung = self.rungs[rung_for(share_bps, self.shapes, self.rungs.index(track.rung))]
+            track.move_to(rung)
+            slowest_bps[rung] = min(share_bps, slowest_bps.get(rung, share_bps))
+        for rung, rate_bps in slowest_bps.items():
+            rung.set_bitrate_bps(int(rate_bps))
 
     def close(self) -> list[threading.Thread]:
         """End all rungs and the source now; their threads, which end within a second or one blocking read."""

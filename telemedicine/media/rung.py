@@ -193,7 +193,9 @@ class Rung:
         self._key_frame_asked = threading.Event()
         self._last_key_s = float("-inf")
         self._stopping = threading.Event()
+        self._stopping.set()
         self._thread: threading.Thread | None = None
+        """The newest one; it has ended, or is about to, when ``_stopping`` is set."""
 
     # who looks
 
@@ -209,7 +211,7 @@ class Rung:
         subscription = Subscription(self, asyncio.get_running_loop(), arrived or asyncio.Event())
         self._subscriptions = (*self._subscriptions, subscription)
         self.request_key_frame()
-        if self._thread is None:
+        if self._stopping.is_set():
             self._on_use(True)
             self._stopping = threading.Event()
             name = f"encoder-{self._source.feed}-{self.shape.name}"
@@ -225,14 +227,12 @@ class Rung:
 
     def close(self) -> threading.Thread | None:
         """Close all subscriptions and end the encoder; its thread, which ends within ``STILL_PERIOD_S``."""
-        thread = self._thread
         for subscription in self._subscriptions:
             subscription.close()
-        return thread
+        return self._thread
 
     def _end(self) -> None:
-        if self._thread is not None:
-            self._thread = None
+        if not self._stopping.is_set():
             self._stopping.set()
             self._on_use(False)
 

@@ -6,9 +6,10 @@ jitter (RFC 3550 6.4.1). Every figure may be missing: who did not measure it say
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 SampleSource = Literal["session", "delivery", "probe"]
 
@@ -66,3 +67,20 @@ def as_fields(sample: LinkSample) -> dict[str, int]:
         "silent_ms": sample.silent_s * 1000 or None,
     }
     return {name: round(value) for name, value in figures.items() if value is not None}
+
+
+def from_fields(said: Mapping[str, Any], at: datetime, source: SampleSource) -> LinkSample | None:
+    """A sample out of what ``as_fields`` wrote, from another process; None where it has no figure at all."""
+    known = {name: float(value) for name, value in said.items() if type(value) is int and 0 <= value < 1 << 40}
+    up, down, loss = (known.get(name) for name in ("up_kbit_s", "down_kbit_s", "loss_per_mille"))
+    sample = LinkSample(
+        at=at,
+        source=source,
+        rtt_ms=known.get("rtt_ms"),
+        jitter_ms=known.get("jitter_ms"),
+        loss_percent=None if loss is None else min(loss / 10, 100.0),
+        up_bit_s=None if up is None else up * 1000,
+        down_bit_s=None if down is None else down * 1000,
+        silent_s=known.get("silent_ms", 0.0) / 1000,
+    )
+    return None if sample == LinkSample(at, source) else sample

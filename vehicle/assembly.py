@@ -53,8 +53,10 @@ from vehicle.feed import Feed
 from vehicle.health import VERSIONS, Health
 from vehicle.link.modem import Modem
 from vehicle.link.modem_manager import ModemManager
+from vehicle.link.monitor import LinkMonitor
 from vehicle.link.no_county import NoCounty
 from vehicle.link.uplink import Uplink
+from vehicle.link.visit_quality import OpenVisit, VisitQuality
 from vehicle.live import LiveHub
 from vehicle.patrol.position import Beside, Patrol
 from vehicle.patrol.visits import Visits
@@ -95,6 +97,8 @@ class Vehicle:
     uplink: Uplink
     modem: Modem
     modem_manager: ModemManager
+    link_monitor: LinkMonitor
+    visit_quality: VisitQuality
     sticks: Sticks
     enrolment: Enrolment
     # where the vehicle is
@@ -170,6 +174,8 @@ class Vehicle:
             self.uploader.nudge,
             self.settings.stick.folders,
         )
+        measured = connections.measured if connections else None
+        self.link_monitor = LinkMonitor(self.clock, measured, lambda: self.consultation_process.link)
         self.uplink = Uplink(
             self.clock, connections.measured if connections else None, changed=self.uploader.network_changed
         )
@@ -208,6 +214,11 @@ class Vehicle:
         self.feed.on("position", self.time_source.on_stamped, "time source")
         self.feed.on("position", self.patrol.on_stamped, "patrol")
         self.feed.on("device", self.device_events.on_stamped, "device events")
+
+        self.visit_quality = VisitQuality(self.clock, self._open_visit, self._place, self.commits.soon)
+        self.link_monitor.listeners.append(self.visit_quality.on_sample)
+        self.modem.listeners.append(self.visit_quality.on_cellular)
+        self.visits.closed_listeners.append(lambda visit: self.visit_quality.flush())
 
     def _serve_people(self, sealer: Sealer) -> None:
         store, ids, clock, live, settings = self.store, self.ids, self.clock, self.live, self.settings
@@ -300,6 +311,7 @@ class Vehicle:
             await self._hub.stop()
         await self.encounters.settle()
         self.patrol.flush()
+        self.visit_quality.flush()
         if not await self.commits.settle():
             emit("entries_not_written", level=logging.ERROR, count=self.commits.waiting)
         if self.county is not None:
@@ -317,6 +329,14 @@ class Vehicle:
     def _is_connected(self) -> bool:
         """By the journal, which hears of it seconds before we look again."""
         return bool(self.store.read("SELECT 1 FROM consultations WHERE state = ? LIMIT 1", (State.CONNECTED,)))
+
+    def _open_visit(self) -> OpenVisit | None:
+        visit, village = self.patrol.visit_of_entries(), self.patrol.village_named()
+        return None if visit is None or village is None else OpenVisit(visit, village)
+
+    def _place(self) -> tuple[float, float] | None:
+        fix = self.patrol.last_fix
+        return None if fix is None else (fix.latitude_deg, fix.longitude_deg)
 
     def _enrolled(self) -> None:
         """The county knows our key now: what it refused for that reason is tried again."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from devices.clock import Clock
 
@@ -24,6 +26,7 @@ class ConsultationProcess:
     """
     :ivar up: as of the last look
     :ivar live: a specialist is connected, as of the last look
+    :ivar link: what the session's transport says of the link (``telemedicine.link_sample.as_fields``); None without one
     """
 
     def __init__(self, socket: Path, clock: Clock) -> None:
@@ -31,10 +34,11 @@ class ConsultationProcess:
         self._clock = clock
         self.up = False
         self.live = False
+        self.link: Mapping[str, Any] | None = None
 
     async def look(self) -> None:
         """Ask how it stands; a socket that answers anything at all is up."""
-        self.up, self.live = False, False
+        self.up, self.live, self.link = False, False, None
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 reader, writer = await asyncio.open_unix_connection(self._socket)
@@ -42,7 +46,9 @@ class ConsultationProcess:
                 try:
                     writer.write(_ASK)
                     await writer.drain()
-                    self.live = _is_live(await reader.read(_LARGEST_ANSWER_BYTES))
+                    said = _status(await reader.read(_LARGEST_ANSWER_BYTES))
+                    self.live = _is_live(said)
+                    self.link = link if self.live and isinstance(link := said.get("link"), dict) else None
                 finally:
                     writer.close()
 
@@ -53,11 +59,16 @@ class ConsultationProcess:
             await self._clock.sleep(LOOK_EVERY_S)
 
 
-def _is_live(answer: bytes) -> bool:
-    """Whether the status names a viewer outside the van; what is no status names none."""
+def _status(answer: bytes) -> dict[str, Any]:
+    """The status in an HTTP answer; empty for what is none."""
     try:
         said = json.loads(answer.partition(b"\r\n\r\n")[2])
     except ValueError:
-        return False
-    viewers = said.get("viewers") if isinstance(said, dict) else None
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _is_live(said: Mapping[str, Any]) -> bool:
+    """Whether the status names a viewer outside the van."""
+    viewers = said.get("viewers")
     return isinstance(viewers, list) and any(viewer != KIOSK for viewer in viewers)

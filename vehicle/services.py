@@ -34,6 +34,7 @@ SERVICES: tuple[Service, ...] = (
     Service("time source", lambda v: v.time_source.run),
     Service("disk", lambda v: v.disk.run),
     Service("uplink", lambda v: v.uplink.run),
+    Service("link monitor", lambda v: v.link_monitor.run),
     Service("modem", lambda v: v.modem_manager.run, lambda v: v.settings.link.modem == "modem_manager"),
     Service("consultation", lambda v: v.consultation_process.run),
     Service("status", lambda v: v.status_teller.run),

@@ -131,6 +131,19 @@ KINDS: dict[str, Kind] = {
         ),
         _kind("outreach/1", visit_id="text", what="text", people="integer?"),
         _kind("village_confirmed/1", visit_id="text", village="text", person="text", name="text", means="text"),
+        _kind(
+            "link_quality/1",
+            visit_id="text",
+            village="text",
+            started_at="time",
+            duration_s="integer",
+            samples="integer",
+            figures="object",
+            cells="list",
+            technology="text?",
+            lat_e3="integer?",
+            lon_e3="integer?",
+        ),
         # clinic
         _kind(
             "patient/1",
@@ -231,6 +244,14 @@ KINDS: dict[str, Kind] = {
             consent="object",
         ),
         _kind("consultation_changed/1", consultation="text", state="text", who="text?", reason="text?"),
+        _kind(
+            "consultation_rung/1",
+            consultation="text",
+            before="text",
+            after="text",
+            reason="text",
+            figures="object",
+        ),
         _kind(
             "opinion/1",
             personal=True,

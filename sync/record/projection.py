@@ -116,6 +116,13 @@ TABLES: dict[str, Table] = {
     ),
     "device_events": _table("n:integer", "device driver event at facts_json", index="device"),
     "tracks": _table("n:integer", "at started_at points_json", index="started_at"),
+    "link_qualities": _table(
+        "n:integer",
+        "visit village started_at duration_s:integer samples:integer technology figures_json cells_json lat_e3:integer "
+        "lon_e3:integer practice:integer at",
+        county_index="village",
+    ),
+    "consultation_rungs": _table("n:integer", "consultation before after reason figures_json at"),
     "access_log": _table("n:integer", "at person action what"),
 }
 
@@ -220,6 +227,16 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "decision/1": (_rule("consultations", "consultation decision_json<json:* decided_at<@at"),),
     "device_event/1": (_rule("device_events", "n<@n device driver event at<@at facts_json<json:facts"),),
     "track/1": (_rule("tracks", "n<@n at<@at started_at points_json<json:*"),),
+    "link_quality/1": (
+        _rule(
+            "link_qualities",
+            "n<@n visit<visit_id village started_at duration_s samples technology figures_json<json:figures "
+            "cells_json<json:cells lat_e3 lon_e3 practice<@practice at<@at",
+        ),
+    ),
+    "consultation_rung/1": (
+        _rule("consultation_rungs", "n<@n consultation before after reason figures_json<json:figures at<@at"),
+    ),
     "access/1": (_rule("access_log", "n<@n at<@at person<@by action what"),),
 }
 

@@ -29,11 +29,14 @@ const KINDS = Object.fromEntries(Object.entries({
     odometer_m:integer? odometer_end_m:integer? cells:list? ignition:boolean? flags:list?`,
   'visit_opened/1': 'visit_id:text village:text village_name:text township:text proposed_by:text crew:crew arrived_at:time',
   'visit_closed/1': 'visit_id:text arrived_at:time departed_at:time dwell_s:integer encounters:integer',
+  'link_quality/1': `visit_id:text village:text started_at:time duration_s:integer samples:integer figures:object cells:list
+    technology:text? lat_e3:integer? lon_e3:integer?`,
   'outreach/1': 'visit_id:text what:text people:integer?',
   'village_confirmed/1': 'visit_id:text village:text person:text name:text means:text',
   'encounter_closed/1': 'encounter_id:text opened_at:time?',
   'reading_rejected/1': 'reading:text reason:text',
   'consultation_changed/1': 'consultation:text state:text who:text? reason:text?',
+  'consultation_rung/1': 'consultation:text before:text after:text reason:text figures:object',
   'patient/1': `salt:salt patient:text name:text sex:text born_on:date? id_number_sealed:text? id_hash:text? id_last4:text?
     ethnicity_code:text? address:text? phone:text? pinyin:text? source:text`,
   'encounter/1': 'salt:salt encounter_id:text patient:text purpose:text',

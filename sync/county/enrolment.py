@@ -8,6 +8,7 @@ the van in front of the doctor, and the fingerprint says so once more.
 from __future__ import annotations
 
 import hmac
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,7 +16,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from devices.clock import Clock
 from devices.events import emit
@@ -35,7 +36,7 @@ _MOST_COMPARED = 10
 
 
 class TooManyAsk(Exception):
-    """Nothing is kept; ask again in ``retry_after_s``."""
+    """Too soon; ask again in ``retry_after_s``."""
 
     def __init__(self, retry_after_s: int) -> None:
         super().__init__(f"too many vehicles ask at once: ask again in {retry_after_s} s")
@@ -104,7 +105,7 @@ class Enrolments:
         The same code again changes nothing. Another code takes the place of the one before when it was signed later, so
         that a request that somebody sends again, from an hour or a second ago, changes nothing either.
 
-        :raises TooManyAsk: see there
+        When there is no room, the stalest of another one goes (``_make_room``).
         """
         known = self._fleet.get(asked.origin)
         if known is not None:
@@ -128,11 +129,24 @@ class Enrolments:
         emit("enrolment_asked", origin=asked.origin)
         return "waiting"
 
-    def _make_room(self, connection: Any, address: str) -> None:
-        counted = select(func.count(), func.count().filter(enrolments.c.address == address)).select_from(enrolments)
-        waiting, of_address = connection.execute(counted).one()
-        if waiting >= MOST_WAITING or of_address >= MOST_OF_ADDRESS:
-            raise TooManyAsk(600)
+    def _make_room(self, connection: Connection, address: str) -> None:
+        """Drop the stalest request where most stand: of this address when it has ``MOST_OF_ADDRESS``, else, when there
+        are ``MOST_WAITING``, of the address that has most. So whoever floods the list drops his own, and a van that
+        shows its code, and asks every few seconds, stays.
+        """
+        columns = (enrolments.c.id, enrolments.c.address, enrolments.c.seen_at)
+        rows = connection.execute(select(*columns)).all()
+        of_address = Counter(row.address for row in rows)
+        if of_address[address] >= MOST_OF_ADDRESS:
+            crowded = [row for row in rows if row.address == address]
+        elif len(rows) >= MOST_WAITING:
+            most = max(of_address.values())
+            crowded = [row for row in rows if of_address[row.address] == most]
+        else:
+            return
+        stalest = min(crowded, key=lambda row: (row.seen_at, row.id))
+        connection.execute(delete(enrolments).where(enrolments.c.id == stalest.id))
+        emit("enrolment_dropped", address=stalest.address)
 
     def _row(self, id: str, asked: EnrolmentAsk, signed_at: datetime, address: str, now: datetime) -> dict[str, Any]:
         said: dict[str, Any] = {"id": id, "origin": asked.origin, "vkey": str(asked.key), "vehicle": asked.vehicle}

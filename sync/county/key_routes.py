@@ -15,6 +15,7 @@ from starlette.responses import Response
 from devices.events import emit
 from sync.county.enrolment import TooManyAsk
 from sync.county.fleet import EnrolmentRefused
+from sync.county.forwarded import FORWARDED_FOR, client_address
 from sync.county.vehicle_requests import bounded_body, target_of
 from sync.formats.request_signature import Claim, SignatureRefused
 from sync.keys.key_statements import (
@@ -50,11 +51,7 @@ async def enrol(request: Request) -> Response:
         raise HTTPException(400, str(fault)) from None
     except SignatureRefused as fault:
         raise HTTPException(401, str(fault)) from None
-    address = _address(request)
-    try:
-        state = await run_in_threadpool(county.enrolments.ask, asked, claim.created_at, address)
-    except TooManyAsk as fault:
-        raise _later(fault) from None
+    state = await run_in_threadpool(county.enrolments.ask, asked, claim.created_at, _address(request))
     return Response(enrolment_answer(state), STATUS.get(state, 202), media_type=STATEMENT_TYPE)
 
 
@@ -94,4 +91,6 @@ def _later(fault: TooManyAsk) -> HTTPException:
 
 
 def _address(request: Request) -> str:
-    return request.client.host[:64] if request.client is not None else ""
+    county: County = request.app.state.county
+    peer = request.client.host if request.client is not None else ""
+    return client_address(peer, request.headers.getlist(FORWARDED_FOR), county.settings.serve.proxies)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 
 from pydantic import Field, field_validator
 
+from sync.county.forwarded import Network
 from sync.formats.notes import ED25519_COSIGNATURE, NoteRefused, VerifierKey
 from sync.settings_file import Settings, read_settings
 
@@ -41,6 +43,28 @@ class Sm2Settings(Settings):
     key_file: Path
 
 
+class ServeSettings(Settings):
+    """:ivar trusted_proxies: addresses or networks of reverse proxies, which say in ``X-Forwarded-For`` who calls"""
+
+    trusted_proxies: tuple[str, ...] = ()
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for text in given:
+            try:
+                ip_network(text)
+            except ValueError as fault:
+                raise ValueError(
+                    f"{fault}: write an address such as 127.0.0.1, or a network such as 10.0.0.0/8"
+                ) from None
+        return given
+
+    @property
+    def proxies(self) -> tuple[Network, ...]:
+        return tuple(map(ip_network, self.trusted_proxies))
+
+
 class CountySettings(Settings):
     """:ivar data: folder of database, recordings and keys; relative paths belong to the settings file's folder.
     :ivar origin: name under which the county cosigns, e.g. "county.qingxi.example"
@@ -51,6 +75,7 @@ class CountySettings(Settings):
     :ivar witness: the province's; without it the county's records are vouched for by the county alone
     :ivar sm2: also sign checkpoints by SM2 with SM3
     :ivar secure_cookies: False only on loopback without TLS
+    :ivar serve: what stands between the county and its callers
     """
 
     name: str = Field(min_length=1, max_length=40)
@@ -66,6 +91,7 @@ class CountySettings(Settings):
     largest_recording_bytes: int = Field(default=2 * 1024**3, ge=1024)
     witness: WitnessAddress | None = None
     sm2: Sm2Settings | None = None
+    serve: ServeSettings = ServeSettings()
 
     @property
     def database_url(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from sync.county.enrolment import (
 )
 from sync.county.fleet import EnrolmentRefused, KeyNotValid
 from sync.county.schema import vehicles
+from sync.county.settings import ServeSettings
 from sync.formats.notes import ED25519_COSIGNATURE, SeedSigner
 from sync.formats.records import Draft
 from sync.formats.request_signature import signature_headers
@@ -280,16 +282,58 @@ def waiting_id_of(enrolments: Enrolments, signer: SeedSigner) -> str:
     return next(vehicle.id for vehicle in enrolments.waiting() if vehicle.vkey == str(signer.verifier_key()))
 
 
-async def test_what_is_kept_is_bounded(founded: Founded, enrolments: Enrolments) -> None:
-    statuses = []
+async def test_what_an_address_asks_is_bounded_and_its_stalest_request_goes(
+    founded: Founded, enrolments: Enrolments
+) -> None:
     for number in range(MOST_OF_ADDRESS + 5):
         signer = SeedSigner(f"van-{number}.qingyu.example", bytes([number]) * 32)
         asked = ask_of(signer)
-        statuses.append((await post(founded, asked, signed(founded, asked, signer))).status_code)
-    assert statuses == [202] * MOST_OF_ADDRESS + [429] * 5
-    assert len(enrolments.waiting()) == MOST_OF_ADDRESS
-    enrolments.dismiss(waiting_id(enrolments, "van-3.qingyu.example"))
-    assert (await post(founded, ask_of(OTHER))).status_code == 202
+        assert (await post(founded, asked, signed(founded, asked, signer))).status_code == 202
+        founded.clock.advance(1)
+    kept = {vehicle.origin for vehicle in enrolments.waiting()}
+    assert kept == {f"van-{number}.qingyu.example" for number in range(5, MOST_OF_ADDRESS + 5)}
+
+
+def flood(enrolments: Enrolments, founded: Founded, count: int, address: str, first: int = 0) -> None:
+    plain = ask_of(VAN)
+    for number in range(first, first + count):
+        signer = SeedSigner(f"flood-{number}.example", number.to_bytes(32, "big"))
+        enrolments.ask(replace(plain, key=signer.verifier_key()), founded.clock.now(), address)
+
+
+def test_nobody_keeps_a_county_s_new_van_from_asking(
+    founded: Founded, enrolments: Enrolments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list is full, by many addresses; a van asks, and whatever comes then does not drop it."""
+    monkeypatch.setattr("sync.county.enrolment.MOST_WAITING", 24)
+    monkeypatch.setattr("sync.county.enrolment.MOST_OF_ADDRESS", 4)
+    for place in range(6):
+        flood(enrolments, founded, 4, f"198.51.100.{place}", 100 * place)
+    founded.clock.advance(1)
+    assert enrolments.ask(ask_of(), founded.clock.now(), "10.9.8.7") == "waiting"
+    founded.clock.advance(60)
+    for place in range(6):
+        flood(enrolments, founded, 6, f"203.0.113.{place}", 10_000 + 100 * place)
+    assert len(enrolments.waiting()) == 24
+    assert enrolments.confirm(waiting_id(enrolments), CODE, True, "xu.jing") == ORIGIN
+
+
+async def test_behind_a_proxy_each_caller_has_limits_of_his_own(founded: Founded) -> None:
+    """Without the setting all stand under the proxy's address; with it nobody can pass for another."""
+
+    async def asked(forwarded: str) -> str:
+        request = ask_of()
+        headers = {**signed(founded, request), "X-Forwarded-For": forwarded}
+        assert (await post(founded, request, headers)).status_code == 202
+        (waiting,) = founded.county.enrolments.waiting()
+        founded.county.enrolments.dismiss(waiting.id)
+        return waiting.address
+
+    assert await asked("192.0.2.7") == "127.0.0.1"
+    behind = founded.county.settings.model_copy(update={"serve": ServeSettings(trusted_proxies=("127.0.0.1",))})
+    founded.app.state.county = replace(founded.county, settings=behind)
+    assert await asked("192.0.2.7") == "192.0.2.7"
+    assert await asked("10.0.0.1, 192.0.2.8") == "192.0.2.8"
 
 
 def test_an_address_may_ask_so_often_and_no_more(founded: Founded) -> None:

@@ -46,6 +46,11 @@ CREW = [
 ]
 
 
+def _crew(vehicle: str) -> list[dict[str, str]]:
+    """Nobody is on duty in two vans at once."""
+    return [{**person, "person": f"{person['person']}.{vehicle}"} for person in CREW]
+
+
 @dataclass(frozen=True)
 class Size:
     """:ivar people: residents served in each visit
@@ -187,7 +192,7 @@ def _visit(journal: Journal, village: Village, begins: datetime, size: Size, cha
         (begins - timedelta(minutes=4), Draft("device_event/1", {**attached, "facts": {"serial": "BP-0042"}})),
         (
             begins + timedelta(minutes=6),
-            Draft("visit_opened/1", {**opened, "crew": CREW}, by="zhou.min", visit=visit),
+            Draft("visit_opened/1", {**opened, "crew": _crew(journal.vehicle)}, by="zhou.min", visit=visit),
         ),
     ]
     for number in range(size.people):

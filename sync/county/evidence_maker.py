@@ -25,6 +25,7 @@ from sync.proof.coverage import VisitState
 from sync.proof.evidence import Bundle, ClaimedVisit, LogPart, Manifest, Node, NotProven, nodes_for, write_bundle
 from sync.proof.registry_entries import RegistryEntry, RegistryUnreadable, read_registry_entry, registry_origin
 from sync.proof.registry_state import Index, RegistryState, month_key
+from sync.proof.visit_conflicts import COMPARED
 from sync.proof.visit_track import PROOF_KINDS
 from sync.verify.bundle_check import BundleReport, check_bundle
 from sync.verify.policy import Policy
@@ -37,7 +38,8 @@ _MOST_TRIED = 20
 class EvidenceMissing(AskPerson):
     """There is no evidence yet, or none at all; ``reason`` is a word for the page.
 
-    :ivar reason: visit_open, not_delivered, not_witnessed, registry_not_witnessed, no_visit, not_provable
+    :ivar reason: visit_open, not_delivered, not_witnessed, registry_not_witnessed, no_visit, not_provable,
+        beside_another: in review because of a visit that these bundles do not show
     """
 
     code = "evidence_missing"
@@ -122,6 +124,9 @@ class EvidenceMaker:
         except (BundleUnreadable, NotProven, RegistryUnreadable) as fault:
             raise EvidenceMissing("not_provable", str(fault)) from None
         if report.wrong:
+            beside = [judged.case.facts.visit for judged in visits if set(COMPARED) & set(judged.verdict.reasons)]
+            if beside:
+                raise EvidenceMissing("beside_another", f"in review because of visits elsewhere: {', '.join(beside)}")
             wrong = ", ".join(f"{visit.claim.visit}: {visit.verdict.state}" for visit in report.wrong)
             raise EvidenceMissing("not_provable", f"what is cosigned so far gives another verdict ({wrong})")
         return Evidence(name, data, report)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from hashlib import sha256
+from itertools import permutations
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select, update
@@ -19,14 +20,15 @@ from sync.county.database import Database, Row
 from sync.county.interpretation import reading_lock
 from sync.county.registry import Registry
 from sync.county.schema import checkpoints, entries, entry_facts, logs, visit_facts
+from sync.formats.notes import Note
 from sync.formats.records import Entry, format_time, parse_time, read_entry
 from sync.proof.presence import Stay
 from sync.proof.registry_state import RegistryState
-from sync.proof.visit_proof import Bracket, VisitEvidence, evidence_of_visit
+from sync.proof.visit_proof import Bracket, Shift, VisitEvidence, evidence_of_visit
 from sync.proof.visit_track import PROOF_KINDS
 from sync.proof.visit_witnesses import Witness
 
-_READING = 1
+_READING = 2
 """Raise it when ``sync.proof.visit_proof`` finds otherwise than before; all visits are then worked out again."""
 
 
@@ -126,15 +128,15 @@ class VisitFactsStore:
         return [read_entry(row["body"], row["n"]) for row in bodies], range(first_n, last_n + 1)
 
     def _known_at(self, origin: str, shown: Sequence[Entry], opened: int) -> datetime | None:
-        """T1: when the county cosigned the checkpoint that the last anchor before the opening names."""
+        """T1: when the county gave the very receipt that the last anchor before the opening names."""
         anchors = [entry.fields for entry in shown if entry.kind == "anchor/1" and entry.n < opened]
         if not anchors:
             return None
-        named = select(checkpoints.c.root, checkpoints.c.cosigned_at).where(checkpoints.c.origin == origin)
-        row = self._database.row(named.where(checkpoints.c.size == anchors[-1]["size"]))
+        named = select(checkpoints.c.root, checkpoints.c.note, checkpoints.c.cosigned_at)
+        row = self._database.row(named.where(checkpoints.c.origin == origin, checkpoints.c.size == anchors[-1]["size"]))
         if row is None or row["cosigned_at"] is None or row["root"].hex() != anchors[-1]["root"]:
             return None
-        return _whole(row["cosigned_at"])
+        return _whole(row["cosigned_at"]) if _is_receipt(row["note"], anchors[-1]["receipt_sha256"]) else None
 
     def _sealed_at(self, origin: str, last: int) -> datetime | None:
         """T2: when the county first cosigned a checkpoint over the place ``last``."""
@@ -152,6 +154,13 @@ class VisitFactsStore:
         with self._database.write(reading_lock(origin)) as connection:
             connection.execute(update(visit_facts).where(at).values(sealed_at=sealed))
         return Bracket(bracket.known_at, sealed)
+
+
+def _is_receipt(note: bytes, receipt_sha256: str) -> bool:
+    """Whether two lines of ``note`` behind its text are the receipt of this hash: the vehicle's and the county's."""
+    read = Note.parse(note)
+    receipts = (f"{read.text}\n{own.line()}{ours.line()}" for own, ours in permutations(read.signatures, 2))
+    return any(sha256(receipt.encode()).hexdigest() == receipt_sha256 for receipt in receipts)
 
 
 def _whole(at: datetime) -> datetime:
@@ -196,6 +205,8 @@ def write_evidence(evidence: VisitEvidence) -> dict[str, Any]:
         "witnesses": [[one.name, one.agrees] for one in evidence.witnesses],
         "review": list(evidence.review),
         "flags": list(evidence.flags),
+        "since": _time(evidence.since),
+        "on_duty": [[one.person, one.role, format_time(one.since), format_time(one.until)] for one in evidence.on_duty],
         "hidden": evidence.hidden,
         "first": evidence.first,
         "last": evidence.last,
@@ -219,6 +230,10 @@ def read_evidence(said: dict[str, Any]) -> VisitEvidence:
         witnesses=tuple(Witness(name, agrees) for name, agrees in said["witnesses"]),
         review=tuple(said["review"]),
         flags=tuple(said["flags"]),
+        since=parse_time(said["since"]) if said["since"] else None,
+        on_duty=tuple(
+            Shift(person, role, parse_time(since), parse_time(until)) for person, role, since, until in said["on_duty"]
+        ),
         hidden=said["hidden"],
         first=said["first"],
         last=said["last"],

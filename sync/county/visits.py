@@ -18,12 +18,15 @@ from sync.formats.records import format_time, parse_time
 from sync.proof.coverage import VisitFacts
 from sync.proof.presence import LOCAL, Fix, Stay
 from sync.proof.tracks import fixes_of_track
+from sync.proof.visit_conflicts import compared
 from sync.proof.visit_proof import Bracket, VisitProof, merged, proof_of_visit
 
 OPEN_FOR = timedelta(hours=24)
 """A visit that nobody ended is taken as ended after this."""
 MOST_AT_ONCE = 200
 """Visits worked out after a reading; the others when somebody asks for them, or in the next round."""
+COMPARED_BEFORE, COMPARED_AFTER = timedelta(days=4), timedelta(days=7)
+"""Around the days asked for: visits that may overlap with one of theirs without being weakly anchored themselves."""
 _VISITS, _DUTY, _TRACKS = (projected[name] for name in ("visits", "duty", "tracks"))
 _Key = tuple[str, str]
 """Origin and visit: what one vehicle writes about another's visit does not count."""
@@ -120,7 +123,7 @@ class Visits:
             proofs.append(proof_of_visit(kept.evidence, rules, bracket, decision, going_on=going_on))
         proofs.sort(key=lambda proof: (proof.evidence.opened_at, proof.facts.visit))
         cases = []
-        for one in merged(proofs):
+        for one in compared(merged(proofs)):
             record, cosigned = records[one.facts.vehicle, one.facts.visit]
             cases.append(VisitCase(record, one, cosigned))
         return [case for case in cases if first <= case.facts.day <= last]
@@ -146,8 +149,8 @@ class Visits:
 
     def _around(self, first: date, last: date) -> list[Row]:
         """Visits of those days by the vehicle's clock or by what was found, with what is kept of them."""
-        since = datetime.combine(first - timedelta(days=1), time(0), LOCAL)
-        until = datetime.combine(last + timedelta(days=2), time(0), LOCAL)
+        since = datetime.combine(first - COMPARED_BEFORE, time(0), LOCAL)
+        until = datetime.combine(last + COMPARED_AFTER, time(0), LOCAL)
         by_clock = _VISITS.c.opened_at.between(format_time(since), format_time(until))
         return self._rows(or_(by_clock, visit_facts.c.day.between(first.isoformat(), last.isoformat())))
 

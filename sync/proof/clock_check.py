@@ -3,13 +3,16 @@
 Within one boot the difference is constant within 5 s unless a ``clock/1`` entry says by how much the clock was set. A
 correction declared with source gnss or ntp moves what the same boot wrote before it. Any other step, declared by hand
 or not declared at all, sends the visits of that boot to a person; their time is then counted by monotonic time.
+
+Sums are whole milliseconds of any size, as an entry may say any number; a time that they move out of ``FIRST_TIME`` to
+``LAST_TIME`` stays at that border and is looked at by a person.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sync.formats.records import Entry
 
@@ -17,7 +20,12 @@ AGREES_MS = 5_000
 DECLARED_WITHIN_MS = 60_000
 """What was written between a step and its declaration stands before the declaration, on the new time already."""
 TRUSTED = ("gnss", "ntp")
+FIRST_TIME = datetime(2, 1, 1, tzinfo=UTC)
+LAST_TIME = datetime(9998, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
+"""A year from both ends of the calendar, so that nothing that is added to a time leaves it."""
 _MILLISECOND = timedelta(milliseconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_MS, _LAST_MS = ((border - _EPOCH) // _MILLISECOND for border in (FIRST_TIME, LAST_TIME))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +40,25 @@ class ClockCheck:
     review: frozenset[str]
     flags: frozenset[str]
     started_at: Mapping[int, datetime]
-    _moved: Mapping[int, timedelta] = field(repr=False)
-
-    def moved(self, entry: Entry) -> timedelta:
-        """By how much the times that ``entry`` says are to be moved."""
-        return self._moved.get(entry.n, timedelta())
+    _moved_ms: Mapping[int, int] = field(repr=False)
 
     def at(self, entry: Entry) -> datetime:
         """When ``entry`` was written, corrected."""
-        return entry.at + self.moved(entry)
+        return self.corrected(entry, entry.at)
+
+    def corrected(self, entry: Entry, at: datetime) -> datetime:
+        """A moment that ``entry`` says, moved like the entry and held between ``FIRST_TIME`` and ``LAST_TIME``."""
+        return _moved_to(at, self._moved_ms.get(entry.n, 0))
+
+    def keeps(self, entry: Entry, since: datetime, until: datetime) -> bool:
+        """Whether ``corrected`` changes no moment of ``entry`` from ``since`` to ``until``."""
+        return not self._moved_ms.get(entry.n) and since >= FIRST_TIME and until <= LAST_TIME
 
 
 def check_clock(entries: Sequence[Entry]) -> ClockCheck:
     """:param entries: those that are shown of a range of one journal, in the order of their places"""
     review, flags = set(_boots_counted_through(entries)), set[str]()
-    moved: dict[int, timedelta] = {}
+    moved: dict[int, int] = {}
     started_at: dict[int, datetime] = {}
     last: datetime | None = None
     for boot, written in _by_boot(entries).items():
@@ -54,7 +66,9 @@ def check_clock(entries: Sequence[Entry]) -> ClockCheck:
         moved |= found.moved
         review |= found.review
         flags |= found.flags
-        times = [entry.at + found.moved[entry.n] for entry in written]
+        times = [_moved_to(entry.at, found.moved[entry.n]) for entry in written]
+        if any(not _FIRST_MS <= _ms(entry.at) + found.moved[entry.n] <= _LAST_MS for entry in written):
+            review.add("clock_stepped")
         if last is not None and min(times) < last - AGREES_MS * _MILLISECOND:
             review.add("clock_stepped")
             flags.add("clock_set_back")
@@ -115,7 +129,7 @@ class _Boot:
         behind = 0
         for entry in written:
             behind += entry.kind == "clock/1"
-            self.moved[entry.n] = self._moved(entry, behind) * _MILLISECOND
+            self.moved[entry.n] = self._moved(entry, behind)
 
     def _flag_declared(self) -> None:
         for step in self._steps:
@@ -156,4 +170,14 @@ class _Boot:
 
 def _offset_ms(entry: Entry) -> int:
     """Wall time minus monotonic time."""
-    return round(entry.at.timestamp() * 1000) - entry.mono_ms
+    return _ms(entry.at) - entry.mono_ms
+
+
+def _ms(at: datetime) -> int:
+    return (at - _EPOCH) // _MILLISECOND
+
+
+def _moved_to(at: datetime, by_ms: int) -> datetime:
+    if not by_ms and FIRST_TIME <= at <= LAST_TIME:
+        return at
+    return _EPOCH + min(max(_ms(at) + by_ms, _FIRST_MS), _LAST_MS) * _MILLISECOND

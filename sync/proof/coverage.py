@@ -33,6 +33,8 @@ REVIEW_REASONS = (
     "weakly_anchored",
     "witness_conflict",
     "too_few_witnesses",
+    "overlapping_stays",
+    "staff_in_two_vehicles",
 )
 """Why a person has to decide before a visit may count."""
 

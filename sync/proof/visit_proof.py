@@ -8,7 +8,7 @@ than 60 s apart, with a hidden place between their entries, nothing counts and a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
@@ -18,6 +18,7 @@ from sync.proof.clock_check import ClockCheck, check_clock
 from sync.proof.coverage import FLAGS, REVIEW_REASONS, Rules, VisitFacts
 from sync.proof.presence import Stay, local_day
 from sync.proof.registry_state import Decision
+from sync.proof.tracks import Track
 from sync.proof.visit_track import VisitRange, follow
 from sync.proof.visit_witnesses import Seen, Witness, witnesses_of
 
@@ -25,6 +26,8 @@ TARGET_WIDTH = timedelta(hours=24)
 WEAK_WIDTH = timedelta(hours=72)
 CLOCKS_AGREE = timedelta(minutes=5)
 """The vehicle's clock and the county's, at both ends of the bracket."""
+HELD_BACK = timedelta(minutes=5)
+"""A point of the track waits so long for the entry that it is written with (``vehicle.patrol.position``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,16 @@ class Bracket:
         return self.width is not None and self.width <= TARGET_WIDTH
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Shift:
+    """When somebody was on duty in a visit: from being put on to being taken off, as the entries say."""
+
+    person: str
+    role: str
+    since: datetime
+    until: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class VisitEvidence:
     """What the entries say about a visit, whatever the rules.
@@ -62,6 +75,9 @@ class VisitEvidence:
     :ivar staff: (person, role) on duty during the stays
     :ivar served: when the people served came, within the stays
     :ivar review: words of ``REVIEW_REASONS`` that the entries alone give
+    :ivar since: no entry behind the anchor that gives T1 says an earlier time; None without an anchor. Points of a
+        track are taken ``HELD_BACK`` later than they say
+    :ivar on_duty: when those were on duty who are ``staff``
     :ivar hidden: places of the range that are not shown or not used
     :ivar first: and ``last``: places of the range
     """
@@ -81,6 +97,8 @@ class VisitEvidence:
     witnesses: tuple[Witness, ...]
     review: tuple[str, ...]
     flags: tuple[str, ...]
+    since: datetime | None
+    on_duty: tuple[Shift, ...]
     hidden: int
     first: int
     last: int
@@ -152,7 +170,7 @@ def proof_of_visit(
     review, flags = set(evidence.review), set(evidence.flags)
     if evidence.closed_at is None and not going_on:
         review.add("unclosed")
-    if bracket is None or bracket.weak:
+    if bracket is None or bracket.weak or _arrived_long_before(evidence, bracket):
         review.add("weakly_anchored")
     if bracket is not None:
         review |= _beside_the_bracket(evidence, bracket)
@@ -180,9 +198,17 @@ def proof_of_visit(
     return VisitProof(facts, evidence, bracket, decision)
 
 
+def _arrived_long_before(evidence: VisitEvidence, bracket: Bracket) -> bool:
+    """A stay may have begun before the anchor: then only the time of sealing bounds its day."""
+    if bracket.sealed_at is None or not evidence.stays:
+        return False
+    return bracket.sealed_at - min(stay.arrived_at for stay in evidence.stays) > WEAK_WIDTH
+
+
 def _beside_the_bracket(evidence: VisitEvidence, bracket: Bracket) -> set[str]:
     """The vehicle's clock says a time that the cosignatures exclude."""
-    early = bracket.known_at is not None and evidence.opened_at < bracket.known_at - CLOCKS_AGREE
+    earliest = min(evidence.opened_at, evidence.since or evidence.opened_at)
+    early = bracket.known_at is not None and earliest < bracket.known_at - CLOCKS_AGREE
     ends = evidence.closed_at or evidence.opened_at
     late = bracket.sealed_at is not None and ends > bracket.sealed_at + CLOCKS_AGREE
     return {"clock_stepped"} if early or late else set()
@@ -212,7 +238,9 @@ def _carrying(carrier: VisitProof, other: VisitProof) -> VisitProof:
     stays = _without_doubles((*carrier.stays, *other.stays))
     served = tuple(sorted({*carrier.evidence.served, *other.evidence.served}))
     both = carrier.facts, other.facts
-    evidence = replace(carrier.evidence, stays=stays, served=served, staff=both[0].staff | both[1].staff)
+    on_duty = tuple(sorted({*carrier.evidence.on_duty, *other.evidence.on_duty}))
+    staff = both[0].staff | both[1].staff
+    evidence = replace(carrier.evidence, stays=stays, served=served, staff=staff, on_duty=on_duty)
     facts = replace(
         carrier.facts,
         dwell_s=evidence.dwell_s,
@@ -277,6 +305,7 @@ def evidence_of_visit(
     if village != named:
         flags.add("village_replaced")
     review = clock.review | ({"track_hidden"} if track.concealed else set())
+    staff = frozenset(_staff(span, clock, seen))
     return VisitEvidence(
         visit=visit_id,
         vehicle=origin or span.opened.vehicle,
@@ -287,7 +316,7 @@ def evidence_of_visit(
         closed_at=closed_at,
         practice=span.opened.practice,
         stays=stays,
-        staff=frozenset(_staff(span, clock, seen)),
+        staff=staff,
         served=tuple(seen.served),
         outreach=any(
             entry.fields["visit_id"] == visit_id and seen.during(clock.at(entry))
@@ -296,6 +325,8 @@ def evidence_of_visit(
         witnesses=witnesses_of(seen),
         review=_ordered(review, REVIEW_REASONS),
         flags=_ordered(flags, FLAGS),
+        since=_since(span, clock, track.by_entry),
+        on_duty=_shifts(span, clock, until, staff),
         hidden=len(span.unseen),
         first=span.first,
         last=span.last,
@@ -339,19 +370,49 @@ def _staff(span: VisitRange, clock: ClockCheck, seen: Seen) -> Iterable[tuple[st
 
     A statement before arriving says nothing about the stay, because the one that took it back may be hidden.
     """
-    said: list[tuple[datetime, str, str, bool]] = []
-    for entry in span.entries:
-        if entry is span.opened:
-            crew = entry.fields["crew"]
-            said += [(clock.at(entry), member["person"], member["role"], True) for member in crew]
-        elif entry.kind == "duty/1" and entry.fields.get("visit_id", entry.visit) in (None, span.visit):
-            said.append((clock.at(entry), entry.fields["person"], entry.fields["role"], entry.fields["on"]))
     on_before: set[str] = set()
-    for at, person, role, on in said:
+    for at, person, role, on in _duty(span, clock):
         if seen.during(at) and (on or person in on_before):
             yield person, role
         if on:
             on_before.add(person)
+
+
+def _duty(span: VisitRange, clock: ClockCheck) -> Iterable[tuple[datetime, str, str, bool]]:
+    """Every statement about who is on duty in the visit: when, person, role, on or off; in the order written."""
+    for entry in span.entries:
+        if entry is span.opened:
+            for member in entry.fields["crew"]:
+                yield clock.at(entry), member["person"], member["role"], True
+        elif entry.kind == "duty/1" and entry.fields.get("visit_id", entry.visit) in (None, span.visit):
+            yield clock.at(entry), entry.fields["person"], entry.fields["role"], entry.fields["on"]
+
+
+def _shifts(
+    span: VisitRange, clock: ClockCheck, until: datetime, staff: frozenset[tuple[str, str]]
+) -> tuple[Shift, ...]:
+    """From each time somebody is put on duty to the time when he is taken off, else to the end of the visit."""
+    found: list[Shift] = []
+    begun: dict[tuple[str, str], datetime] = {}
+    for at, person, role, on in _duty(span, clock):
+        if on:
+            begun.setdefault((person, role), at)
+            continue
+        for who in [who for who in begun if who[0] == person]:
+            found.append(Shift(*who, begun.pop(who), at))
+    found += [Shift(*who, at, until) for who, at in begun.items()]
+    return tuple(sorted(shift for shift in found if (shift.person, shift.role) in staff))
+
+
+def _since(span: VisitRange, clock: ClockCheck, tracks: Mapping[int, Track]) -> datetime | None:
+    """The earliest time that is said behind the last anchor before the opening; see ``VisitEvidence.since``."""
+    anchors = [entry.n for entry in span.of_kind("anchor/1") if entry.n < span.opened.n]
+    if not anchors:
+        return None
+    behind = [entry for entry in span.entries if entry.n > anchors[-1]]
+    points = [point.at for entry in behind if entry.n in tracks for point in tracks[entry.n].points]
+    times = [clock.at(entry) for entry in behind]
+    return min([*times, min(points) + HELD_BACK] if points else times)
 
 
 def _served(span: VisitRange, clock: ClockCheck, seen: Seen) -> tuple[datetime, ...]:
@@ -361,7 +422,7 @@ def _served(span: VisitRange, clock: ClockCheck, seen: Seen) -> tuple[datetime, 
         if entry.visit != span.visit:
             continue
         opened = entry.fields.get("opened_at")
-        at = clock.at(entry) if opened is None else parse_time(opened) + clock.moved(entry)
+        at = clock.at(entry) if opened is None else clock.corrected(entry, parse_time(opened))
         if seen.during(at):
             found.setdefault(entry.fields["encounter_id"], at)
     return tuple(sorted(found.values()))

@@ -7,7 +7,7 @@ vehicle's place (``sync.proof.presence.Presence.conceal``).
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -85,11 +85,17 @@ def _is(entry: Entry, kind: str, visit_id: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """:ivar tracks: with corrected times; ``concealed``: some of the track may be hidden"""
+    """:ivar by_entry: the tracks with corrected times by the places of their entries
+    :ivar concealed: some of the track may be hidden
+    """
 
     stays: tuple[Stay, ...]
-    tracks: tuple[Track, ...]
+    by_entry: Mapping[int, Track]
     concealed: bool
+
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        return tuple(self.by_entry.values())
 
 
 def follow(span: VisitRange, clock: ClockCheck, villages: Sequence[Village]) -> Followed:
@@ -125,7 +131,7 @@ def follow(span: VisitRange, clock: ClockCheck, villages: Sequence[Village]) -> 
         known_at = seen_at = track.points[-1].at
     if presence.stay is not None:
         stays.append(_until_closed(presence.stay, span, clock, known_n))
-    return Followed(tuple(stays), tuple(tracks.values()), ever)
+    return Followed(tuple(stays), tracks, ever)
 
 
 def _until_closed(stay: Stay, span: VisitRange, clock: ClockCheck, last_track: int) -> Stay:
@@ -143,18 +149,15 @@ def _track(entry: Entry, clock: ClockCheck) -> Track | None:
         track = track_of(entry.fields)
     except ValueError:
         return None
-    by = clock.moved(entry)
     since = clock.started_at.get(entry.boot)
     until = clock.at(entry) + _LATE
-    if not by and max(point.at for point in track.points) <= until:
-        earliest = min(point.at for point in track.points)
-        if since is None or earliest >= since - _EARLY:
-            return track
-    points = tuple(
-        replace(point, at=point.at + by)
-        for point in track.points
-        if point.at + by <= until and (since is None or point.at + by >= since - _EARLY)
-    )
+    earliest, latest = min(point.at for point in track.points), max(point.at for point in track.points)
+    points = track.points
+    if not clock.keeps(entry, earliest, latest):
+        points = tuple(replace(point, at=clock.corrected(entry, point.at)) for point in points)
+    elif latest <= until and (since is None or earliest >= since - _EARLY):
+        return track
+    points = tuple(point for point in points if point.at <= until and (since is None or point.at >= since - _EARLY))
     return replace(track, points=points) if points else None
 
 

@@ -13,6 +13,7 @@ from sync.formats.records import Entry, EntryUnreadable, read_entry
 from sync.proof.coverage import MonthVerdict, VisitVerdict, end_of_month, judge_month
 from sync.proof.evidence import ClaimedVisit, LogPart, Manifest, NotProven, read_bundle
 from sync.proof.registry_state import Decision
+from sync.proof.visit_conflicts import compared
 from sync.proof.visit_proof import Bracket, VisitProof, facts_of_visit, merged
 from sync.verify.checkpoints import SignedCheckpoint, check_signatures, read_checkpoint
 from sync.verify.policy import Policy
@@ -141,14 +142,7 @@ def _visit(
         raise NotProven("practice_mismatch", f"visit {claim.visit}: practice and the real thing are mixed")
     bracket, sealed = _bracket(claim, opened, within, last, journal, registry)
     areas, decision = registry.around(opened.fields["village"]), _decision(claim, registry)
-    try:
-        proof = facts_of_visit(
-            claim.visit, within, hidden, areas, registry.rules, bracket, decision, origin=claim.origin
-        )
-    except OverflowError:
-        raise NotProven(
-            "entry_not_canonical", f"visit {claim.visit}: an entry says a time beyond the calendar"
-        ) from None
+    proof = facts_of_visit(claim.visit, within, hidden, areas, registry.rules, bracket, decision, origin=claim.origin)
     return proof, len(within), sealed
 
 
@@ -223,7 +217,8 @@ def _judged(
 ) -> tuple[MonthVerdict, dict[str, VisitProof]]:
     """All visits of the bundle as one month: what belongs together, stands too close or is there twice."""
     month = date.fromisoformat(manifest.month + "-01")
-    together = merged(sorted(proofs, key=lambda proof: (proof.evidence.opened_at, proof.facts.visit)))
+    in_time = sorted(proofs, key=lambda proof: (proof.evidence.opened_at, proof.facts.visit))
+    together = compared(merged(in_time))
     for proof in together:
         facts = proof.facts
         if facts.village != manifest.village:

@@ -6,8 +6,8 @@ const CHINA_MS = 8 * 3_600_000;
 export const EARLIEST_MS = -62_135_596_800_000;
 /** The end of the year 9999. */
 export const LATEST_MS = 253_402_300_799_999;
-/** A year less at both ends, so that nothing that is added to a moment leaves the calendar. */
-export const isUsable = (/** @type {number} */ at_ms) => at_ms > EARLIEST_MS + 366 * DAY_MS && at_ms < LATEST_MS - 366 * DAY_MS;
+/** A year from both ends, so that nothing that is added to a moment leaves the calendar. */
+export const [FIRST_MS, LAST_MS] = [Date.UTC(2000, 0, 1) - 729_754 * DAY_MS, LATEST_MS - 365 * DAY_MS];
 const TIME = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$/;
 const DATE = /^[0-9]{4}-[0-9]{2}-[0-9]{2}$/;
 

@@ -4,6 +4,7 @@ import { hex, same, utf8, compareTexts } from './bytes.js';
 import { readBundle } from './bundle.js';
 import { monthOf, writtenDay, writtenMoment } from './calendar.js';
 import { readEntry } from './entries.js';
+import { compared } from './conflicts.js';
 import { NotProven, Unreadable } from './faults.js';
 import { sha256 } from './hashes.js';
 import { judgeMonth, merged, proofOf } from './month.js';
@@ -221,7 +222,7 @@ function knownAt({ n, fields }, journal, county) {
 function report(manifest, signed, { policy, facts }, visits) {
   const inTime = visits.map(({ proof }) => proof)
     .sort((one, other) => one.evidence.opened - other.evidence.opened || compareTexts(one.visit, other.visit));
-  const together = merged(inTime);
+  const together = compared(merged(inTime));
   for (const { visit, evidence } of together) {
     if (evidence.village !== manifest.village) throw new NotProven('village_mismatch', `visit ${visit} is to ${evidence.village}, not to ${manifest.village}`);
     if (monthOf(evidence.day) !== manifest.month) throw new NotProven('month_mismatch', `visit ${visit} was on ${writtenDay(evidence.day)}, not in ${manifest.month}`);

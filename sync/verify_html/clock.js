@@ -1,18 +1,30 @@
 // Time is checked, not trusted: wall minus monotonic time within each boot (docs/evidence.md, section 8.1). Pure.
 
-import { isUsable } from './calendar.js';
-import { NotProven } from './faults.js';
+import { FIRST_MS, LAST_MS } from './calendar.js';
 
 /** @typedef {import('./entries.js').Entry} Entry */
 /** `by`: milliseconds of the declared step; `offset`: wall minus monotonic time after it.
- * @typedef {{entry: Entry, by: number, offset: number, trusted: boolean}} Step
+ * @typedef {{entry: Entry, by: bigint, offset: bigint, trusted: boolean}} Step
  */
 
 const AGREES_MS = 5_000;
 const DECLARED_WITHIN_MS = 60_000;
 
-/** @param {Entry} entry */
-const offsetOf = (entry) => entry.at - entry.mono;
+/** Exact, whatever numbers an entry says.
+ * @param {Entry} entry
+ */
+const offsetOf = (entry) => BigInt(entry.at) - BigInt(entry.mono);
+
+/** @param {bigint} ms */
+const isStep = (ms) => ms > BigInt(AGREES_MS) || ms < BigInt(-AGREES_MS);
+
+/** Moved, and held where it can be reckoned with.
+ * @param {number} at @param {bigint} by
+ */
+function movedTo(at, by) {
+  const moved = BigInt(at) + by;
+  return moved < BigInt(FIRST_MS) ? FIRST_MS : moved > BigInt(LAST_MS) ? LAST_MS : Number(moved);
+}
 
 /** What is found about the clock over the entries of a range. */
 export class Clock {
@@ -27,7 +39,7 @@ export class Clock {
      */
     this.startedAt = new Map();
     /** Milliseconds by place.
-     * @type {Map<number, number>}
+     * @type {Map<number, bigint>}
      */
     this.movedBy = new Map();
     if (!countedThrough(entries)) this.review.add('boots_missing');
@@ -38,6 +50,8 @@ export class Clock {
     for (const written of boots.values()) {
       this.#boot(written);
       const times = written.map((entry) => this.at(entry));
+      const held = written.some((entry, place) => BigInt(entry.at) + this.moved(entry) !== BigInt(times[place]));
+      if (held) this.review.add('clock_stepped');
       if (smallest(times) < last - AGREES_MS) {
         this.review.add('clock_stepped');
         this.flags.add('clock_set_back');
@@ -50,16 +64,12 @@ export class Clock {
   /** By how much the times that the entry says are moved.
    * @param {Entry} entry
    */
-  moved(entry) { return this.movedBy.get(entry.n) ?? 0; }
+  moved(entry) { return this.movedBy.get(entry.n) ?? 0n; }
 
   /** A moment that an entry says, moved like the entry.
    * @param {Entry} entry @param {number} at
    */
-  corrected(entry, at) {
-    const moved = at + this.moved(entry);
-    if (!isUsable(moved)) throw new NotProven('entry_not_canonical', `entry ${entry.n} says a time beyond the calendar`);
-    return moved;
-  }
+  corrected(entry, at) { return movedTo(at, this.moved(entry)); }
 
   /** When it was written, corrected.
    * @param {Entry} entry
@@ -73,12 +83,12 @@ export class Clock {
     const steps = [];
     for (const entry of written) {
       if (entry.kind !== 'clock/1') continue;
-      const by = entry.fields.seconds_ms;
+      const by = BigInt(entry.fields.seconds_ms);
       const trusted = entry.fields.source === 'gnss' || entry.fields.source === 'ntp';
       steps.push({ entry, by, offset: (steps.length ? steps[steps.length - 1].offset : first) + by, trusted });
     }
     for (const { by, trusted } of steps) {
-      if (Math.abs(by) <= AGREES_MS) continue;
+      if (!isStep(by)) continue;
       if (!trusted) this.review.add('clock_stepped');
       this.flags.add(trusted ? 'clock_corrected' : 'clock_set_by_hand');
       if (by < 0) this.flags.add('clock_set_back');
@@ -90,15 +100,15 @@ export class Clock {
     }
   }
 
-  /** @param {Entry} entry @param {number} behind declared steps up to and with it @param {number} first @param {Step[]} steps */
+  /** @param {Entry} entry @param {number} behind declared steps up to and with it @param {bigint} first @param {Step[]} steps */
   #moved(entry, behind, first, steps) {
     const offset = offsetOf(entry);
     const expected = behind ? steps[behind - 1].offset : first;
     const next = steps[behind];
     let level = behind;
-    if (Math.abs(offset - expected) > AGREES_MS) {
+    if (isStep(offset - expected)) {
       const declaredSoon = next !== undefined && next.entry.mono - entry.mono <= DECLARED_WITHIN_MS;
-      if (!declaredSoon || Math.abs(offset - next.offset) > AGREES_MS) {
+      if (!declaredSoon || isStep(offset - next.offset)) {
         this.review.add('clock_stepped');
         if (offset < expected) this.flags.add('clock_set_back');
         return first + total(steps, true) - offset;
@@ -110,7 +120,7 @@ export class Clock {
 }
 
 /** @param {Step[]} steps @param {boolean} trusted */
-const total = (steps, trusted) => steps.reduce((sum, step) => sum + (step.trusted === trusted ? step.by : 0), 0);
+const total = (steps, trusted) => steps.reduce((sum, step) => sum + (step.trusted === trusted ? step.by : 0n), 0n);
 
 /** The boot counter rises by one, at a boot/1 entry, and not otherwise.
  * @param {Entry[]} entries

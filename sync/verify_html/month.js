@@ -1,6 +1,7 @@
-// Does a visit count, and what does the month come to (docs/evidence.md, sections 8.5 to 8.7). Pure.
+// Does a visit count, and what does the month come to (docs/evidence.md, sections 8.5 to 8.8). Pure.
 
 import { compareTexts } from './bytes.js';
+import { smallest } from './clock.js';
 import { WITNESSES } from './witnesses.js';
 
 /** @typedef {import('./visit.js').Evidence} Evidence */
@@ -14,9 +15,14 @@ import { WITNESSES } from './witnesses.js';
 const REASONS = ['outside', 'too_short', 'too_few_staff', 'no_doctor', 'no_encounter', 'too_close_to_previous',
   'duplicate_vehicle', 'refused_by_reviewer'];
 const REVIEW_REASONS = ['clock_stepped', 'boots_missing', 'track_hidden', 'unclosed', 'weakly_anchored', 'witness_conflict',
-  'too_few_witnesses'];
+  'too_few_witnesses', 'overlapping_stays', 'staff_in_two_vehicles'];
 const WEAK_MS = 72 * 3_600_000;
 const CLOCKS_AGREE_MS = 5 * 60_000;
+
+/** Words of the review in their order, and what only shows beside other visits.
+ * @param {Proof} proof @param {Iterable<string>} words @returns {Proof}
+ */
+export const lookedAt = (proof, words) => ({ ...proof, review: ordered([...proof.review, ...words], REVIEW_REASONS) });
 
 /** @param {Iterable<string>} words @param {string[]} vocabulary */
 const ordered = (words, vocabulary) => { const said = new Set(words); return vocabulary.filter((word) => said.has(word)); };
@@ -32,8 +38,9 @@ export function proofOf(visit, origin, evidence, rules, bracket, decision) {
   const { known, sealed } = bracket;
   const ends = evidence.closed ?? evidence.opened;
   if (evidence.closed === null) review.add('unclosed');
-  if (known === null || sealed === null || sealed - known > WEAK_MS) review.add('weakly_anchored');
-  const early = known !== null && evidence.opened < known - CLOCKS_AGREE_MS;
+  const arrived = smallest(evidence.stays.map((stay) => stay.arrived));
+  if (known === null || sealed === null || sealed - known > WEAK_MS || sealed - arrived > WEAK_MS) review.add('weakly_anchored');
+  const early = known !== null && Math.min(evidence.opened, evidence.since ?? Infinity) < known - CLOCKS_AGREE_MS;
   const late = sealed !== null && ends > sealed + CLOCKS_AGREE_MS;
   if (early || late) review.add('clock_stepped');
   const agreeing = WITNESSES.filter((name) => name !== 'gnss' && evidence.witnesses[name]).length;
@@ -84,6 +91,7 @@ function carrying(carrier, other) {
     stays,
     served: [...new Set([...one.served, ...two.served])].sort((a, b) => a - b),
     staff: new Set([...one.staff, ...two.staff]),
+    onDuty: [...one.onDuty, ...two.onDuty],
     outreach: one.outreach || two.outreach,
     flags: new Set([...one.flags, ...two.flags]),
   };

@@ -1,7 +1,7 @@
 // From the entries of a visit's range to what they say about it (docs/evidence.md, section 8). Pure.
 
 import { localDay } from './calendar.js';
-import { Clock, largest } from './clock.js';
+import { Clock, largest, smallest } from './clock.js';
 import { Presence } from './presence.js';
 import { odometerMarks, trackOf } from './track.js';
 import { witnessesOf } from './witnesses.js';
@@ -13,14 +13,19 @@ import { witnessesOf } from './witnesses.js';
 /** Between two cosigned checkpoints; null: not known.
  * @typedef {{known: number | null, sealed: number | null}} Bracket
  */
-/** What the entries say, whatever the rules. `staff`: texts of [person, role].
- * @typedef {{village: string, day: number, opened: number, closed: number | null, stays: Stay[], staff: Set<string>, served: number[], outreach: boolean, witnesses: {[name: string]: boolean | null}, review: Set<string>, flags: Set<string>, hidden: number, first: number, last: number}} Evidence
+/** When somebody was on duty, from being put on to being taken off.
+ * @typedef {{person: string, role: string, since: number, until: number}} Shift
+ */
+/** What the entries say, whatever the rules. `staff`: texts of [person, role]. `since`: no entry behind the anchor says an earlier time.
+ * @typedef {{village: string, day: number, opened: number, closed: number | null, since: number | null, onDuty: Shift[], stays: Stay[], staff: Set<string>, served: number[], outreach: boolean, witnesses: {[name: string]: boolean | null}, review: Set<string>, flags: Set<string>, hidden: number, first: number, last: number}} Evidence
  */
 
 const PROOF_KINDS = new Set(['boot/1', 'anchor/1', 'clock/1', 'track/1', 'duty/1', 'visit_opened/1', 'visit_closed/1',
   'encounter_closed/1', 'outreach/1', 'village_confirmed/1', 'device_event/1', 'key_changed/1']);
 const HIDDEN_STEP_MS = 60_000;
 const CLOSED_WITHIN_MS = 60_000;
+/** A point of the track waits so long for its entry. */
+const HELD_BACK_MS = 5 * 60_000;
 
 /** The entries of a visit's range that are used, and the places that cannot be seen into. */
 class Range {
@@ -49,7 +54,7 @@ class Range {
 export function evidenceOf(visit, within, hidden, areas, [first, last]) {
   const range = new Range(visit, within, hidden);
   const clock = new Clock(range.entries);
-  const { stays: all, tracks, concealed } = follow(range, clock, areas, first);
+  const { stays: all, tracks, byEntry, concealed } = follow(range, clock, areas, first);
   const opened = clock.at(range.opened);
   const closed = range.closed ? clock.at(range.closed) : null;
   const until = closed ?? largest(range.entries.map((entry) => clock.at(entry)));
@@ -59,6 +64,7 @@ export function evidenceOf(visit, within, hidden, areas, [first, last]) {
   const during = (/** @type {number} */ at) => (stays.length === 0 ? opened <= at && at <= until
     : stays.some((stay) => stay.arrived <= at && at <= stay.left));
   const served = servedIn(range, clock, during);
+  const staff = staffIn(range, clock, during);
   const area = areas.find((one) => one.code === village && one.inForce(day));
   const attached = range.ofKind('device_event/1').filter((entry) => entry.fields.event === 'attached');
   const confirmations = range.ofKind('village_confirmed/1')
@@ -71,8 +77,10 @@ export function evidenceOf(visit, within, hidden, areas, [first, last]) {
     day,
     opened,
     closed,
+    since: sinceAnchor(range, clock, byEntry),
+    onDuty: shiftsIn(range, clock, until).filter(({ person, role }) => staff.has(JSON.stringify([person, role]))),
     stays,
-    staff: staffIn(range, clock, during),
+    staff,
     served,
     outreach: range.ofKind('outreach/1').some((entry) => entry.fields.visit_id === visit && during(clock.at(entry))),
     witnesses: witnessesOf({ area, stays, tracks, attached, served, confirmations, during }),
@@ -113,7 +121,7 @@ function follow(range, clock, areas, first) {
     known.at = seenAt;
   }
   if (presence.open !== null) stays.push(untilClosed(presence.open.stay(null), range, clock, known.n));
-  return { stays, tracks: [...tracks.values()], concealed: ever };
+  return { stays, tracks: [...tracks.values()], byEntry: tracks, concealed: ever };
 }
 
 /** Who ends the visit on the spot is there until then.
@@ -200,18 +208,55 @@ function staffIn(range, clock, during) {
   const staff = new Set();
   /** @type {Set<string>} */
   const onBefore = new Set();
-  const said = (/** @type {number} */ at, /** @type {string} */ person, /** @type {string} */ role, /** @type {boolean} */ on) => {
+  for (const { at, person, role, on } of dutyIn(range, clock)) {
     if (during(at) && (on || onBefore.has(person))) staff.add(JSON.stringify([person, role]));
     if (on) onBefore.add(person);
-  };
-  for (const entry of range.entries) {
-    const { kind, fields } = entry;
-    if (entry === range.opened) for (const { person, role } of fields.crew) said(clock.at(entry), person, role, true);
-    if (kind !== 'duty/1') continue;
-    const visit = Object.hasOwn(fields, 'visit_id') ? fields.visit_id : entry.visit;
-    if (visit === undefined || visit === range.visit) said(clock.at(entry), fields.person, fields.role, fields.on);
   }
   return staff;
+}
+
+/** Every statement about who is on duty in the visit, in the order written.
+ * @param {Range} range @param {Clock} clock @returns {{at: number, person: string, role: string, on: boolean}[]}
+ */
+function dutyIn(range, clock) {
+  return range.entries.flatMap((entry) => {
+    const { kind, fields } = entry;
+    const at = clock.at(entry);
+    if (entry === range.opened) return fields.crew.map((/** @type {any} */ { person, role }) => ({ at, person, role, on: true }));
+    const visit = Object.hasOwn(fields, 'visit_id') ? fields.visit_id : entry.visit;
+    if (kind !== 'duty/1' || (visit !== undefined && visit !== range.visit)) return [];
+    return [{ at, person: fields.person, role: fields.role, on: fields.on }];
+  });
+}
+
+/** From being put on duty to being taken off, else to the end of the visit.
+ * @param {Range} range @param {Clock} clock @param {number} end @returns {Shift[]}
+ */
+function shiftsIn(range, clock, end) {
+  /** @type {Shift[]} */
+  const shifts = [];
+  /** @type {Shift[]} */
+  let begun = [];
+  for (const { at, person, role, on } of dutyIn(range, clock)) {
+    if (!on) {
+      shifts.push(...begun.filter((shift) => shift.person === person).map((shift) => ({ ...shift, until: at })));
+      begun = begun.filter((shift) => shift.person !== person);
+    } else if (!begun.some((shift) => shift.person === person && shift.role === role)) {
+      begun.push({ person, role, since: at, until: end });
+    }
+  }
+  return [...shifts, ...begun];
+}
+
+/** The earliest time that is said behind the last anchor before the opening; null without an anchor.
+ * @param {Range} range @param {Clock} clock @param {Map<Entry, Track>} tracks
+ */
+function sinceAnchor(range, clock, tracks) {
+  const anchor = range.ofKind('anchor/1').filter((entry) => entry.n < range.opened.n).pop();
+  if (anchor === undefined) return null;
+  const behind = range.entries.filter((entry) => entry.n > anchor.n);
+  const points = behind.flatMap((entry) => (tracks.get(entry)?.points ?? []).map(({ at }) => at + HELD_BACK_MS));
+  return smallest([...behind.map((entry) => clock.at(entry)), ...points]);
 }
 
 /** When those came whose encounter was opened during a stay; each encounter once.

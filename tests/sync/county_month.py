@@ -45,6 +45,11 @@ CREW = (
     {"person": "zhao.hai", "role": "driver", "name": "赵海"},
 )
 
+OTHER_CREW = (
+    {"person": "luo.wen", "role": "doctor", "name": "罗文"},
+    {"person": "ma.lan", "role": "nurse", "name": "马兰"},
+)
+
 
 def at(month: int, day: int, hour: int, minute: int = 0) -> datetime:
     """Local time in 2026."""

@@ -116,8 +116,15 @@ class DayOut:
 
     async def run(self) -> str:
         """Returns the visit's id. Delivered before and after; the clock stands at the end."""
-        begins = self.since - BEFORE
-        self._go_to(begins)
+        await self.begin()
+        for when, drafts in self.plan():
+            self.write(when, drafts)
+        await self.end()
+        return self.visit
+
+    async def begin(self) -> None:
+        """Switched on, delivered, anchored."""
+        self._go_to(self.since - BEFORE)
         if self.boots:
             self.van.restart()
             if self.attaches:
@@ -127,12 +134,18 @@ class DayOut:
             anchor = newer_anchor(self.van.store.read)
             if anchor is not None:
                 self._write(anchor)
-        for when, drafts in sorted(self._plan(), key=lambda planned: planned[0]):
-            self._go_to(when)
-            self._write(*drafts)
+
+    def write(self, when: datetime, drafts: list[Draft]) -> None:
+        self._go_to(when)
+        self._write(*drafts)
+
+    async def end(self) -> None:
         self._go_to(self.until + AFTER)
         await self.van.deliver()
-        return self.visit
+
+    def plan(self) -> list[tuple[datetime, list[Draft]]]:
+        """What the van writes and when, in order."""
+        return sorted(self._plan(), key=lambda planned: planned[0])
 
     def _plan(self) -> Iterable[tuple[datetime, list[Draft]]]:
         chance = random.Random(f"{self.van.name} {self.since}")
@@ -203,6 +216,17 @@ class DayOut:
         ahead = (moment - self.van.founded.clock.now()).total_seconds()
         if ahead > 0:
             self.van.founded.clock.advance(ahead)
+
+
+async def side_by_side(*outings: DayOut) -> None:
+    """Vans that are out at the same time; those that begin at another time are switched on early."""
+    for outing in outings:
+        await outing.begin()
+    planned = [(when, outing, drafts) for outing in outings for when, drafts in outing.plan()]
+    for when, outing, drafts in sorted(planned, key=lambda one: one[0]):
+        outing.write(when, drafts)
+    for outing in outings:
+        await outing.end()
 
 
 async def begun(county: EvidenceCounty, *names: str) -> list[Van]:

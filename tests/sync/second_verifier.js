@@ -38,8 +38,8 @@
       return [...ended, ...(presence.open ? [presence.open.stay(null)] : [])].map(stay);
     },
     judge: (stories, rules) => {
-      const found = m.month.merged(stories.map(proof).sort((one, other) => (
-        one.evidence.opened - other.evidence.opened || m.bytes.compareTexts(one.visit, other.visit))));
+      const found = m.conflicts.compared(m.month.merged(stories.map(proof).sort((one, other) => (
+        one.evidence.opened - other.evidence.opened || m.bytes.compareTexts(one.visit, other.visit)))));
       const months = new Map();
       for (const one of found) {
         const key = one.evidence.village + m.calendar.monthOf(one.evidence.day);

@@ -20,6 +20,7 @@ from sync.proof.presence import LOCAL, Fix
 from sync.proof.registry_entries import neighbours_of
 from sync.proof.registry_state import Decision
 from sync.proof.tracks import NoFix, Point, track_fields
+from sync.proof.visit_conflicts import compared
 from sync.proof.visit_proof import Bracket, VisitProof, facts_of_visit, merged
 
 UP = 1000 / METRES_PER_DEGREE
@@ -62,6 +63,8 @@ PLACES = {
     "overlap": (1.3, 0.0),
     "border": (0.05, 0.0),
     "beside": (-0.08, 0.0),
+    "99.5m": (-0.0995, 0.5),
+    "100.5m": (-0.1005, 0.5),
     "depot": (-6.0, 6.0),
     "E": (0.5, 0.5),
 }
@@ -434,4 +437,4 @@ def proofs(
         for log in told
         for visit in log.visits
     ]
-    return merged(sorted(found, key=lambda proof: (proof.evidence.opened_at, proof.facts.visit)))
+    return compared(merged(sorted(found, key=lambda proof: (proof.evidence.opened_at, proof.facts.visit))))

@@ -11,7 +11,7 @@ from typing import Any
 
 import openpyxl
 import pytest
-from county_month import CREW, Founded, at, lived_through
+from county_month import CREW, OTHER_CREW, Founded, at, lived_through
 from sqlalchemy import select
 
 from devices.clock import SimulatedClock
@@ -213,8 +213,9 @@ async def test_two_visits_of_one_day_add_up_when_the_second_arrives(founded: Fou
 
 async def test_the_longer_of_two_vehicles_counts(founded: Founded) -> None:
     seven, nine = founded.van("van-07"), founded.van("van-09")
+    await nine.deliver()  # its receipt is older than the visit of the other one, which moves the clock
     seven.visit(founded.villages[0], at(9, 1, 8), 250)
-    nine.visit(founded.villages[0], at(9, 1, 8), 290)
+    nine.visit(founded.villages[0], at(9, 1, 8), 290, crew=OTHER_CREW)
     await seven.deliver()
     await nine.deliver()
     visits = {visit["vehicle"].split(".")[0]: visit for visit in by_name(await month(founded))["云坪村"]["visits"]}

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sync.formats.records import Entry
+from sync.formats.records import Entry, format_time
 from sync.proof.coverage import Rules, VisitState, judge_visit
 from sync.proof.tracks import fixes_of_track
 from sync.proof.visit_proof import Bracket, VisitProof, facts_of_visit, proof_of_visit
@@ -165,3 +165,53 @@ def test_the_bracket(known_h: int | None, sealed_h: int | None, review: tuple[st
     known, sealed = (None if h is None else opened + timedelta(hours=h) for h in (known_h, sealed_h))
     proof = proof_of_visit(judged(log).evidence, Rules(), Bracket(known, sealed), None)
     assert proof.facts.review == review
+
+
+def test_the_arrival_is_not_more_than_72_hours_before_the_sealing() -> None:
+    """A stay may begin before the anchor that gives T1; the receipt that it names came just before the opening."""
+    (log,) = logs([*MORNING, *NOON])
+    evidence = judged(log).evidence
+    arrived, known = evidence.stays[0].arrived_at, evidence.opened_at - timedelta(minutes=1)
+    late = {
+        hours: proof_of_visit(evidence, Rules(), Bracket(known, arrived + timedelta(hours=hours)), None).facts.review
+        for hours in (72, 72.001)
+    }
+    assert late == {72: (), 72.001: ("weakly_anchored",)}
+
+
+def since(log: Log, entries: list[Entry]) -> datetime:
+    near = around(code("A"), list(VILLAGES.values()))
+    found = facts_of_visit(log.visits[0], entries, (), near, Rules(), log.bracket(log.visits[0]), None).evidence.since
+    assert found is not None
+    return found
+
+
+def test_nothing_behind_the_anchor_is_older_than_the_receipt_that_it_names() -> None:
+    (log,) = logs([*MORNING, *NOON])
+    opened = next(one for one in log.entries if one.kind == "visit_opened/1")
+    assert since(log, log.entries) == opened.at
+    early = timedelta(minutes=25)
+    confirmed = next(one for one in log.entries if one.kind == "village_confirmed/1")
+    earlier = replace(confirmed, at=opened.at - early, mono_ms=opened.mono_ms - round(early.total_seconds() * 1000))
+    entries = [earlier if one is confirmed else one for one in log.entries]
+    assert since(log, entries) == opened.at - early
+
+
+def test_a_point_of_the_track_waits_up_to_five_minutes_for_its_entry() -> None:
+    (log,) = logs([*MORNING, *NOON])
+    opened = next(one for one in log.entries if one.kind == "visit_opened/1")
+    track = next(one for one in log.entries if one.kind == "track/1" and one.n > opened.n)
+    first = fixes_of_track(track.fields)[0].at - timedelta(minutes=40)
+    early = replace(track, fields={**track.fields, "started_at": format_time(first)})
+    assert since(log, [early if one is track else one for one in log.entries]) == first + timedelta(minutes=5)
+
+
+@pytest.mark.parametrize(("later_s", "review"), [(300, ()), (301, ("clock_stepped",))])
+def test_what_is_said_behind_the_anchor_agrees_with_the_county_s_clock_within_five_minutes(
+    later_s: int, review: tuple[str, ...]
+) -> None:
+    (log,) = logs([*MORNING, *NOON])
+    evidence = judged(log).evidence
+    said = evidence.opened_at - timedelta(minutes=30)
+    bracket = Bracket(said + timedelta(seconds=later_s), evidence.opened_at + timedelta(hours=6))
+    assert proof_of_visit(replace(evidence, since=said), Rules(), bracket, None).facts.review == review

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -10,7 +11,9 @@ from typing import Any
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from sync.formats.records import Draft, Entry, Stamp, parse_time, write_entry
+from sync.county.visit_facts import read_evidence, write_evidence
+from sync.formats.canonical import LARGEST_INTEGER
+from sync.formats.records import Draft, Entry, Stamp, format_time, parse_time, write_entry
 from sync.proof.areas import Village
 from sync.proof.coverage import Rules, judge_visit
 from sync.proof.tracks import Point, track_fields, track_of
@@ -115,6 +118,34 @@ def test_the_order_of_arrival_does_not_matter(log: Log, chance: random.Random) -
     shuffled = list(log.entries)
     chance.shuffle(shuffled)
     assert judged(log, shuffled, set()) == judged(log, log.entries, set())
+
+
+EXTREMES = (LARGEST_INTEGER, -LARGEST_INTEGER, LARGEST_INTEGER - 5_000, 0)
+BORDERS = (
+    "0001-01-01T00:00:00.000Z",
+    "9999-12-31T23:59:59.999Z",
+    "0002-01-01T00:00:00.000Z",
+    "9998-12-31T23:59:59.999Z",
+)
+
+
+@FEW
+@given(log=stories(), chance=st.randoms(use_true_random=False))
+def test_whatever_times_entries_say_the_visit_is_judged(log: Log, chance: random.Random) -> None:
+    """Monotonic clocks, steps and moments at the ends of what can be written: a person looks, nothing breaks."""
+    entries = list(log.entries)
+    for place in chance.sample(range(len(entries)), min(len(entries), chance.randint(1, 6))):
+        entry, border = entries[place], parse_time(chance.choice(BORDERS))
+        wild = {"mono_ms": chance.choice(EXTREMES), "at": border}
+        entry = replace(entry, **{name: wild[name] for name in chance.sample(sorted(wild), chance.randint(0, 2))})  # type: ignore[arg-type]
+        for name, value in (("seconds_ms", chance.choice(EXTREMES)), ("started_at", border), ("opened_at", border)):
+            if name in entry.fields and chance.random() < 0.5:
+                said = value if isinstance(value, int) else format_time(value)
+                entry = replace(entry, fields={**entry.fields, name: said})
+        entries[place] = entry
+    proof = judged(log, entries, set())
+    judge_visit(proof.facts, RULES)
+    assert read_evidence(json.loads(json.dumps(write_evidence(proof.evidence)))) == proof.evidence
 
 
 @FEW

@@ -21,7 +21,7 @@ from sync.verify.policy import Policy
 from sync.verify.report import bundle_text
 from sync.verify.words import Words
 from tests.sync.county_month import TOWNSHIP, at
-from tests.sync.evidence_county import MONTH, DayOut, EvidenceCounty, begun
+from tests.sync.evidence_county import MONTH, DayOut, EvidenceCounty, begun, side_by_side
 
 
 @pytest.fixture
@@ -150,3 +150,50 @@ async def test_a_sealed_month_is_shown_beside_what_is_recomputed(county: Evidenc
     again = county.of_village(village).report
     assert again.registry.sealed is not None
     assert [one.state for one in again.registry.sealed.visits] == ["not_counted"]
+
+
+NURSE = {"person": "wu.qian", "role": "nurse", "name": "吴倩"}
+OTHERS = ({"person": "luo.wen", "role": "doctor", "name": "罗文"}, NURSE)
+
+
+def reasons(county: EvidenceCounty, *months: date) -> list[tuple[str, ...]]:
+    """Of all visits of these months, by village."""
+    tables = [county.county.coverage.table(month, practice=False) for month in months]
+    return [judged.verdict.reasons for table in tables for row in table.rows for judged in row.visits]
+
+
+async def test_a_nurse_in_two_vans_at_once_and_the_evidence_once_it_is_decided(county: EvidenceCounty) -> None:
+    """One village's evidence cannot show the other visit: a person decides first."""
+    seven, nine = await begun(county, "van-07", "van-09")
+    first = DayOut(seven, county.villages[0], at(9, 1, 8, 20), people=1)
+    second = DayOut(nine, county.villages[1], at(9, 1, 9, 20), people=1, crew=OTHERS)
+    await side_by_side(first, second)
+    await county.witness()
+    assert reasons(county, MONTH) == [("staff_in_two_vehicles",), ("staff_in_two_vehicles",)]
+    with pytest.raises(EvidenceMissing, match=first.visit) as missing:
+        county.of_visit(first.visit)
+    assert missing.value.reason == "beside_another"
+    county.county.registry.decide(MONTH, {second.visit: nine.signer.name}, "refused", "吴倩当天在云坪村", by="xu.jing")
+    await county.witness()
+    assert proven(county, first.visit).verdict.counted
+    assert proven(county, second.visit).verdict.reasons == ("refused_by_reviewer",)
+
+
+async def test_a_nurse_in_two_vans_that_came_to_one_village_is_seen_in_its_evidence(county: EvidenceCounty) -> None:
+    seven, nine = await begun(county, "van-07", "van-09")
+    first = DayOut(seven, county.villages[0], at(9, 1, 8, 20), people=1)
+    second = DayOut(nine, county.villages[0], at(9, 1, 8, 50), people=1, crew=OTHERS, minutes=260)
+    await side_by_side(first, second)
+    await county.witness()
+    assert proven(county, second.visit).verdict.reasons == ("staff_in_two_vehicles",)
+    assert proven(county, first.visit).verdict.reasons == ("duplicate_vehicle", "staff_in_two_vehicles")
+
+
+async def test_visits_on_both_sides_of_a_month_s_end_are_compared(county: EvidenceCounty) -> None:
+    seven, nine = await begun(county, "van-07", "van-09")
+    await side_by_side(
+        DayOut(seven, county.villages[0], at(9, 30, 22, 20), people=1),
+        DayOut(nine, county.villages[1], at(10, 1, 0, 20), people=1, crew=OTHERS),
+    )
+    found = reasons(county, MONTH, date(2026, 10, 1))
+    assert found == [("staff_in_two_vehicles",), ("staff_in_two_vehicles",)]

@@ -26,10 +26,11 @@ from aiortc.sdp import SessionDescription
 
 from devices.errors import AskPerson
 from telemedicine.live_data import DataViewer
-from telemedicine.media import aiortc_patches
 from telemedicine.media.audio import Line
 from telemedicine.media.ladder import Ladder, PacketTrack
 from telemedicine.settings import IceServer
+from telemedicine.transport import aiortc_patches
+from telemedicine.transport.media_uplink import MediaUplink
 
 MOST_VIDEO_LINES = 3
 CONNECT_WITHIN_S = 20.0
@@ -54,12 +55,16 @@ class Leg:
         data: DataViewer | None,
         ice_servers: Sequence[IceServer],
         on_state: Callable[[Leg, str], None],
+        uplink: MediaUplink,
         watch: Callable[[MediaStreamTrack], Awaitable[None]] | None = None,
+        through_uplink: bool = True,
     ) -> None:
         """
         :param ladders: what the video lines show, in their order; None for a feed that is not configured
         :param on_state: called with the connection's state: connecting, connected, disconnected, failed, closed
+        :param uplink: what all legs share
         :param watch: reads the page's own camera to its end; None: its pictures are thrown away
+        :param through_uplink: False: the van's own screen, which is not behind the radio
         """
         self.name = name
         self._ladders = list(ladders)
@@ -69,7 +74,11 @@ class Leg:
         self._watch = watch or _drain
         self._ice_servers = ice_servers
         self._pc = self._connection()
-        self._senders: list[RTCRtpSender] = []
+        self._senders: dict[str, RTCRtpSender] = {}
+        self._uplink = uplink
+        self._through_uplink = through_uplink
+        self.path = f"{name}/{id(self):x}"
+        """This connection's name in the uplink; ``name`` may have another one a moment later."""
         self.tracks: dict[Ladder, PacketTrack] = {}
         """What this leg looks at."""
         self._drains: set[asyncio.Future[None]] = set()
@@ -100,23 +109,23 @@ class Leg:
             else:
                 self._add_video(self._ladders[index] if wanted and index < len(self._ladders) else None)
         if any(media.kind == "audio" for media in description.media):
-            self._pc.addTrack(self._line)
+            aiortc_patches.extend_headers(self._pc.addTrack(self._line), self._through_uplink)
         try:
             await self._pc.setRemoteDescription(RTCSessionDescription(without_mdns(offer_sdp), "offer"))
             await self._pc.setLocalDescription(await self._pc.createAnswer())
         except (OperationError, InvalidAccessError, InvalidStateError, ValueError, AssertionError) as fault:
             await self.close()
             raise OfferRefused(f"the offer cannot be answered; the page must offer H.264 video: {fault}") from None
+        if self._through_uplink:
+            self._uplink.attach(self.path, self._pc, self._senders, self._begin_anew)
+        else:
+            self._uplink.attach_beside(self.path, self._senders)
         asyncio.get_running_loop().call_later(CONNECT_WITHIN_S, self._give_up)
         return str(self._pc.localDescription.sdp)
 
-    def estimated_bit_rate(self) -> int | None:
-        """What the other side believes it can receive, bit/s for all video together; None before it said."""
-        rates = [aiortc_patches.estimated_bit_rate(sender) for sender in self._senders]
-        return max((rate for rate in rates if rate is not None), default=None)
-
     async def close(self) -> None:
         """Close the connection and release every track; again is harmless."""
+        self._uplink.detach(self.path)
         for task in self._drains:
             task.cancel()
         for track in self.tracks.values():
@@ -144,10 +153,14 @@ class Leg:
             track = self.tracks[ladder] = ladder.track()
             transceiver = self._pc.addTransceiver(track, direction="sendonly")
             aiortc_patches.route_key_frame_requests(transceiver.sender, track.request_key_frame)
-            aiortc_patches.show_at_once(transceiver.sender)
-            self._senders.append(transceiver.sender)
+            aiortc_patches.extend_headers(transceiver.sender, self._through_uplink)
+            self._senders[ladder.source.feed] = transceiver.sender
         codecs = RTCRtpSender.getCapabilities("video").codecs
         transceiver.setCodecPreferences([codec for codec in codecs if codec.mimeType in ("video/H264", "video/rtx")])
+
+    def _begin_anew(self) -> None:
+        for track in self.tracks.values():
+            track.request_key_frame()
 
     def _take_track(self, track: MediaStreamTrack) -> None:
         if track.kind == "audio":

@@ -12,6 +12,7 @@ import base64
 import contextlib
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from devices.clock import Clock
@@ -27,6 +28,9 @@ from telemedicine.media.sources import Source, SourceState
 from telemedicine.peer import Leg, OfferRefused
 from telemedicine.settings import FEED_ORDER, ConsultationSettings, FeedName, FeedSettings
 from telemedicine.signalling_client import SignallingClient
+from telemedicine.transport import addresses
+from telemedicine.transport.media_uplink import MediaUplink
+from telemedicine.transport.uplink import PICTURE_SHARE, Stream
 from telemedicine.vehicle_client import VehicleAway, VehicleClient, VehicleRefused
 from telemedicine.wire import (
     INVITATION,
@@ -50,7 +54,7 @@ from telemedicine.wire import (
 
 LOOK_EVERY_S = 5.0
 """The vehicle tells every change on its live feed; this is only the net below."""
-RATES_EVERY_S = 1.0
+FEEDS_EVERY_S = 1.0
 NEWS_BOUND = 20
 MOST_PAGES = 3
 GOODBYE_WITHIN_S = 3.0
@@ -58,8 +62,9 @@ ENDS_WITHIN_S = 5.0
 KIOSK = "kiosk"
 NO_H264_ENCODER = "no_h264_encoder"
 """State of every feed, and the event at start, when FFmpeg has no H.264 encoder that works."""
-SHARES: dict[FeedName, float] = {"ultrasound": 0.6, "room": 0.4}
-"""How two feeds divide what a viewer can receive: the ultrasound goes before faces."""
+RANKS: dict[FeedName, tuple[int, float]] = {"ultrasound": (0, 0.6), "room": (1, 0.4)}
+"""Rank and weight in the uplink: the ultrasound goes before faces."""
+LEAST_BIT_S = 150_000.0
 FLOORS_BPS: dict[FeedName, int] = {"ultrasound": 800_000, "room": 250_000}
 """What a feed in its whole size needs; below it the picture gets smaller. Speckle costs more than faces."""
 
@@ -95,6 +100,13 @@ class Van:
             floor_bps, ceiling_bps = face.BIT_RATE_BIT_S // 4, face.BIT_RATE_BIT_S
             rungs = shapes(face.WIDTH, face.HEIGHT, face.FRAME_RATE_HZ, floor_bps, ceiling_bps)
             self._face_ladder = Ladder(self._face, rungs, clock, h264, repeats_still=False)
+        self._uplink = MediaUplink(clock)
+        for feed in settings.feeds:
+            self._uplink.add_stream(_stream(feed))
+        for name, ladder in self._ladders.items():
+            for rung in ladder.rungs:
+                rung.set_gate(partial(self._uplink.may_encode, name))
+        self._uplink.on_rates(self._allot)
         self._bridge = AudioBridge(clock)
         self._legs: dict[str, Leg] = {}
         self._leaving: set[asyncio.Task[None]] = set()
@@ -119,7 +131,8 @@ class Van:
                 group.create_task(self._live_data.run())
                 group.create_task(self._signalling.run())
                 group.create_task(self._follow_vehicle())
-                group.create_task(self._follow_rates())
+                group.create_task(self._uplink.run(addresses.changes()))
+                group.create_task(self._follow_feeds())
         finally:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(GOODBYE_WITHIN_S):
@@ -373,7 +386,9 @@ class Van:
             self._live_data.join() if with_data else None,
             self._settings.ice_servers,
             self._leg_state,
+            self._uplink,
             self._face.watch if with_data else None,
+            through_uplink=with_data,
         )
         answer = await leg.answer(sdp)
         older = self._legs.pop(viewer, None)
@@ -430,20 +445,31 @@ class Van:
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
 
-    async def _follow_rates(self) -> None:
-        """Every second: no feed faster than its slowest viewer can take, and the feeds' state to every page."""
+    def _allot(self) -> None:
+        """Each viewer behind the uplink on the rung, and each rung at the rate, that its share is good for."""
+        legs = [leg for leg in self._legs.values() if leg.name != KIOSK and leg.state == "connected"]
+        for name, ladder in self._ladders.items():
+            shares = {
+                leg.tracks[ladder]: self._uplink.picture_bit_s(name, leg.path) for leg in legs if ladder in leg.tracks
+            }
+            ladder.allot({track: share_bps for track, share_bps in shares.items() if share_bps > 0})
+
+    async def _follow_feeds(self) -> None:
+        """The feeds' state to every page, when it changes."""
         last: dict[str, Any] = {}
         while True:
-            await self._clock.sleep(RATES_EVERY_S)
-            estimates = {leg: leg.estimated_bit_rate() for leg in self._legs.values() if leg.state == "connected"}
-            for name, ladder in self._ladders.items():
-                share = SHARES[name] if len(self._ladders) > 1 else 1.0
-                seen = [(leg.tracks.get(ladder), rate) for leg, rate in estimates.items()]
-                ladder.allot({track: share * rate for track, rate in seen if track is not None and rate is not None})
+            await self._clock.sleep(FEEDS_EVERY_S)
             feeds = self._feeds()
             if feeds != last:
                 self._live_data.tell({"type": "feeds", "feeds": feeds})
                 last = feeds
+
+
+def _stream(feed: FeedSettings) -> Stream:
+    """What a feed asks of the uplink: below its least it yields to the one before it."""
+    rank, weight = RANKS[feed.name]
+    most_bit_s = feed.bit_rate_bit_s / PICTURE_SHARE
+    return Stream(feed.name, rank, weight, min(LEAST_BIT_S, most_bit_s), most_bit_s)
 
 
 def _join(threads: list[threading.Thread]) -> None:

@@ -76,6 +76,11 @@ class PathMonitor:
     def queue_s(self) -> float:
         return self._delay.queue_s
 
+    @property
+    def heard(self) -> bool:
+        """Whether there was any feedback at all: a receiver may agree to it and never send any."""
+        return self._last_feedback_s is not None
+
     def sent(self, now_s: float, size_bytes: int, padding: bool = False) -> int:
         """The transport-wide sequence number for a packet that leaves now."""
         if self._awaiting_since_s is None:

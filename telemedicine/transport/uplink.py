@@ -69,6 +69,8 @@ class _Path:
     resumed_s: float = float("-inf")
     signals: Signals | None = None
     own_limit: RateControl | None = None
+    share: float = 1.0
+    """Of what the others get, because of a bottleneck of its own."""
     urgent_bit_s: float = 0.0
     urgent: tuple[float, float] = field(default=(0.0, 0.0))
     """(since when, bytes) of what left past the pacer"""
@@ -113,18 +115,21 @@ class Uplink(Generic[P]):
 
     # what the encoders may do
 
-    def picture_bit_s(self, stream: str) -> float:
-        """What the encoder of ``stream`` should make, bit/s; 0: pause it."""
-        return self._rates.get(stream, 0.0) * PICTURE_SHARE
-
-    def path_bit_s(self, path: str) -> float:
-        """What this viewer alone could get."""
-        limit = self._paths[path].own_limit
-        return self.control.target_bit_s if limit is None else min(self.control.target_bit_s, limit.target_bit_s)
+    def picture_bit_s(self, stream: str, path: str | None = None) -> float:
+        """What an encoder of ``stream`` may make, bit/s; 0: pause it. For ``path`` alone, or what every viewer of it
+        can take."""
+        rate = self._rates.get(stream, 0.0) * PICTURE_SHARE
+        if path is not None:
+            return rate * self._paths[path].share
+        return rate * min((each.share for each in self._paths.values() if stream in each.streams), default=1.0)
 
     def half_rate(self, stream: str) -> bool:
         """So little may be sent that every second picture, twice as good, is better."""
         return 0 < self._rates.get(stream, 0.0) < HALF_RATE_BELOW_BIT_S
+
+    def watched(self, stream: str) -> bool:
+        """Whether anybody is there whom a picture would reach."""
+        return any(stream in path.streams and path.state != PathState.SILENT for path in self._paths.values())
 
     def may_encode(self, stream: str) -> bool:
         """Whether a picture captured now would leave soon; if not, the next one will be newer."""
@@ -206,6 +211,11 @@ class Uplink(Generic[P]):
             its.state = PathState.SILENT
             self._pacer.drop(path=path)
 
+    def path_changed(self, path: str) -> None:
+        """Our end has another address: until the other side is known to have heard of it, nothing is sent."""
+        if self._paths[path].state == PathState.LIVE:
+            self._fall_silent(path)
+
     def look(self, now_s: float) -> list[str]:
         """Every 20 to 50 ms: the connections that have just fallen silent, or whose viewer lags and lost its queue."""
         fell = []
@@ -214,9 +224,7 @@ class Uplink(Generic[P]):
                 path.monitor.history.clear()
                 continue
             if path.state == PathState.LIVE and path.monitor.silent(now_s):
-                path.state = PathState.SILENT
-                path.own_limit = None
-                self._pacer.drop(path=name)
+                self._fall_silent(name)
                 fell.append(name)
         return fell
 
@@ -231,6 +239,11 @@ class Uplink(Generic[P]):
         return late
 
     # inside
+
+    def _fall_silent(self, name: str) -> None:
+        path = self._paths[name]
+        path.state, path.own_limit = PathState.SILENT, None
+        self._pacer.drop(path=name)
 
     def _come_back(self, path: _Path, now_s: float, resumed: bool) -> None:
         alone = not any(other.state == PathState.LIVE for other in self._paths.values())
@@ -302,13 +315,13 @@ class Uplink(Generic[P]):
             for stream in self._streams.values()
         ]
         rates = divide(budget, demands)
-        for path in live:  # one encoding for all: it suits the narrowest of its viewers
-            if path.own_limit is not None:
-                wanted = sum(rates[name] for name in path.streams) + path.urgent_bit_s + DATA_RESERVE_BIT_S
-                share = min(1.0, path.own_limit.target_bit_s / wanted)
-                for name in path.streams:
-                    rates[name] *= share
         self._rates = rates
+        for path in live:
+            path.share = 1.0
+            if path.own_limit is not None:
+                beside = path.urgent_bit_s + DATA_RESERVE_BIT_S
+                pictures = sum(rates[name] for name in path.streams)
+                path.share = min(1.0, max(0.0, path.own_limit.target_bit_s - beside) / max(1.0, pictures))
 
     def _pace_bit_s(self) -> float:
         target = self.control.target_bit_s
@@ -319,9 +332,9 @@ class Uplink(Generic[P]):
 
     def _window_full(self, path: _Path) -> bool:
         """More is on its way than the path delivers in its round trip, a feedback interval and a little queue."""
-        if path.state == PathState.BLIND:
-            return False
         monitor = path.monitor
+        if path.state == PathState.BLIND or not monitor.heard:
+            return False
         total = sum(self._wanted_bit_s(each) for each in self._paths.values() if each.state == PathState.LIVE)
         share = self._wanted_bit_s(path) / total if total > 0 else 1.0
         rate = self.control.target_bit_s * min(1.0, share)

@@ -39,10 +39,10 @@ from sync.web.access import PUBLIC, Caller, guarded_app, roles
 from sync.web.pages import Pages
 from telemedicine.consultation import OPEN, State, WrongMoment, next_state
 from telemedicine.exchange.app import SOCKET_LIMIT_BYTES, Exchange, add_exchange
-from telemedicine.media import aiortc_patches
 from telemedicine.media.h264 import H264, LIBX264
 from telemedicine.opinion import OpinionRefused, SignedOpinion, verify_opinion
 from telemedicine.settings import ConsultationSettings, ExchangeSettings, FeedSettings, IdentitySettings
+from telemedicine.transport import aiortc_patches
 from telemedicine.van import Van
 
 ORIGIN = "van-07.example"

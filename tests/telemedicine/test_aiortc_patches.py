@@ -11,12 +11,19 @@ import aiortc.codecs.h264
 import aiortc.rtcrtpsender
 import aiortc.rtcsctptransport
 import pytest
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender
+from aiortc import (
+    RTCCertificate,
+    RTCConfiguration,
+    RTCDtlsTransport,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCSctpTransport,
+)
 from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters, RTCRtpParameters
-from aiortc.rtp import HeaderExtensions, RtpPacket, unpack_header_extensions
+from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap, RtpPacket, unpack_header_extensions, wrap_rtx
 
-from telemedicine.media import aiortc_patches
-from telemedicine.media.aiortc_patches import PLAYOUT_DELAY, PLAYOUT_DELAY_ID
+from telemedicine.transport import aiortc_patches
+from telemedicine.transport.aiortc_patches import PLAYOUT_DELAY, PLAYOUT_DELAY_ID, TRANSPORT_CC, TRANSPORT_CC_ID
 
 
 @pytest.fixture(autouse=True)
@@ -55,40 +62,102 @@ def test_playout_delay_is_offered_once_however_often_it_is_applied() -> None:
     aiortc_patches.apply()
     offered = [extension.uri for extension in aiortc.codecs.HEADER_EXTENSIONS["video"]]
     assert offered.count(PLAYOUT_DELAY) == 1
-    ids = [e.id for kind in ("audio", "video") for e in aiortc.codecs.HEADER_EXTENSIONS[kind] if e.uri != MID]
-    assert len(ids) == len(set(ids)), "ids are shared across the bundle"
+    for extensions in aiortc.codecs.HEADER_EXTENSIONS.values():
+        assert len({extension.id for extension in extensions}) == len(extensions)
+    both = [extension for extensions in aiortc.codecs.HEADER_EXTENSIONS.values() for extension in extensions]
+    assert len({extension.id for extension in both}) == len({extension.uri for extension in both}), "one bundle"
 
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 
 
-async def test_packets_carry_playout_delay_zero_when_the_receiver_agreed(sender: RTCRtpSender) -> None:
+def configured(sender: RTCRtpSender, *agreed: tuple[int, str]) -> HeaderExtensionsMap:
     name = "_RTCRtpSender__rtp_header_extensions_map"
     assert name in vars(sender), "the sender's map is where we replace it"
-    aiortc_patches.show_at_once(sender)
-    extensions = vars(sender)[name]
-    extensions.configure(
-        RTCRtpParameters(
-            headerExtensions=[
-                RTCRtpHeaderExtensionParameters(id=1, uri=MID),
-                RTCRtpHeaderExtensionParameters(id=PLAYOUT_DELAY_ID, uri=PLAYOUT_DELAY),
-            ]
-        )
-    )
-    packet = RtpPacket(payload_type=99, payload=b"x")
-    packet.extensions.mid = "0"
-    raw = packet.serialize(extensions)
+    aiortc_patches.extend_headers(sender, numbered=True)
+    extensions: HeaderExtensionsMap = vars(sender)[name]
+    offered = [RTCRtpHeaderExtensionParameters(id=number, uri=uri) for number, uri in agreed]
+    extensions.configure(RTCRtpParameters(headerExtensions=offered))
+    return extensions
+
+
+def carried(raw: bytes) -> dict[int, bytes]:
     profile, words = struct.unpack_from("!HH", raw, 12)
-    carried = dict(unpack_header_extensions(profile, raw[16 : 16 + 4 * words]))
-    assert carried == {1: b"0", PLAYOUT_DELAY_ID: b"\x00\x00\x00"}
+    return dict(unpack_header_extensions(profile, raw[16 : 16 + 4 * words]))
+
+
+AGREED = ((1, MID), (TRANSPORT_CC_ID, TRANSPORT_CC), (PLAYOUT_DELAY_ID, PLAYOUT_DELAY))
+
+
+async def test_packets_carry_what_was_agreed_and_the_number_of_their_departure(
+    sender: RTCRtpSender,
+) -> None:
+    extensions = configured(sender, *AGREED)
+    assert aiortc_patches.transport_cc_id(sender) == TRANSPORT_CC_ID
+    packet = RtpPacket(payload_type=99, payload=b"x" * 50)
+    packet.extensions.mid, packet.extensions.abs_send_time = "0", 77
+    raw = packet.serialize(extensions)
+    stamped = aiortc_patches.stamp(raw, 54_321, TRANSPORT_CC_ID)
+    wanted = {1: b"0", TRANSPORT_CC_ID: struct.pack("!H", 54_321), PLAYOUT_DELAY_ID: b"\x00\x00\x00"}
+    assert carried(stamped) == wanted
+    read = RtpPacket.parse(stamped, extensions)
+    assert (read.payload, read.extensions.transport_sequence_number, len(stamped)) == (b"x" * 50, 54_321, len(raw))
+
+
+async def test_repeated_packets_have_room_for_a_number_too(sender: RTCRtpSender) -> None:
+    extensions = configured(sender, *AGREED)
+    packet = RtpPacket(payload_type=99, sequence_number=7, payload=b"x")
+    packet.extensions.mid = "0"
+    again = wrap_rtx(packet, payload_type=100, sequence_number=1, ssrc=9).serialize(extensions)
+    assert carried(aiortc_patches.stamp(again, 5, TRANSPORT_CC_ID))[TRANSPORT_CC_ID] == b"\x00\x05"
 
 
 async def test_without_agreement_nothing_is_added(sender: RTCRtpSender) -> None:
-    aiortc_patches.show_at_once(sender)
-    extensions = vars(sender)["_RTCRtpSender__rtp_header_extensions_map"]
-    extensions.configure(RTCRtpParameters(headerExtensions=[RTCRtpHeaderExtensionParameters(id=1, uri=MID)]))
+    extensions = configured(sender, (1, MID))
     profile, packed = extensions.set(HeaderExtensions(mid="7"))
     assert unpack_header_extensions(profile, packed) == [(1, b"7")]
+    assert aiortc_patches.transport_cc_id(sender) is None
+    packet = RtpPacket(payload_type=99, payload=b"x")
+    with pytest.raises(ValueError, match="no room"):
+        aiortc_patches.stamp(packet.serialize(extensions), 5, TRANSPORT_CC_ID)
+
+
+def test_feedback_per_packet_is_offered_for_pictures_and_voice() -> None:
+    for codec in (*aiortc.codecs.CODECS["video"], *aiortc.codecs.CODECS["audio"]):
+        told = [feedback.type for feedback in codec.rtcpFeedback].count("transport-cc")
+        assert told == (not aiortc.codecs.is_rtx(codec) and codec.mimeType not in OTHER_VOICE)
+
+
+OTHER_VOICE = {"audio/G722", "audio/PCMU", "audio/PCMA"}
+
+
+def test_the_hooks_are_where_upstream_calls_them() -> None:
+    assert "self.transport._send_rtp(packet_bytes)" in inspect.getsource(RTCRtpSender._run_rtp)
+    assert "self.transport._send_rtp(packet_bytes)" in inspect.getsource(RTCRtpSender._retransmit)
+    assert "await self._retransmit(seq)" in inspect.getsource(RTCRtpSender._handle_rtcp_packet)
+    assert "await self._handle_rtcp_data(data)" in inspect.getsource(RTCDtlsTransport._recv_next)
+    assert "self.__certificates)" in inspect.getsource(RTCPeerConnection)
+    for name in ("_nominated", "_protocols", "remote_password"):
+        assert name in inspect.getsource(aioice.ice.Connection)
+    for name in ("_t3_handle", "_cwnd", "_rto", "_association_state"):
+        assert name in inspect.getsource(RTCSctpTransport)
+
+
+async def test_the_connection_shows_the_certificate_it_was_given() -> None:
+    certificate = RTCCertificate.generateCertificate()
+    pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    aiortc_patches.certify(pc, certificate)
+    pc.createDataChannel("live")
+    await pc.setLocalDescription(await pc.createOffer())
+    assert certificate.getFingerprints()[0].value in pc.localDescription.sdp
+    await pc.close()
+
+
+async def test_repeating_is_asked_for(sender: RTCRtpSender) -> None:
+    asked: list[int] = []
+    aiortc_patches.limit_retransmissions(sender, lambda number: bool(asked.append(number)))
+    await sender._retransmit(17)
+    assert asked == [17]
 
 
 async def test_key_frame_requests_reach_us(sender: RTCRtpSender) -> None:

@@ -14,8 +14,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -60,14 +62,16 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class _Commit:
+    """``settle``: called on the writer's thread with the entries, or why there are none."""
+
     group: Group
-    future: Future[list[Entry]]
+    settle: Callable[[list[Entry] | Exception], None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
     work: Callable[[Journal], object]
-    future: Future[Any]
+    settle: Callable[[Any], None]
 
 
 class Store:
@@ -152,11 +156,38 @@ class Store:
         :raises DraftRefused: a draft does not fit its kind; nothing is written.
         :raises DiskFull, DiskFault, JournalUnreadable: nothing was written; a person must act.
         """
-        return await asyncio.shield(asyncio.wrap_future(self._submit(drafts)))
+        _check(drafts)
+        if not drafts:
+            return []
+        loop = asyncio.get_running_loop()
+        written: asyncio.Future[list[Entry]] = loop.create_future()
+
+        def settle(result: list[Entry] | Exception) -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(_tell_waiting, written, result)
+
+        with self._turn:
+            self._queue(_Commit(self._group(drafts), settle))
+        return await written
 
     def commit_now(self, *drafts: Draft) -> list[Entry]:
-        """``commit`` for callers without an event loop: simulated history, command lines and tests."""
-        return self._submit(drafts, in_this_thread=True).result()
+        """``commit`` for callers without an event loop: simulated history, command lines and tests.
+
+        Writes in this thread, if nobody else is writing or waiting; so nobody is overtaken.
+        """
+        _check(drafts)
+        if not drafts:
+            return []
+        written: Future[list[Entry]] | None = None
+        with self._turn:
+            group = self._group(drafts)
+            if self._writing or self._jobs:
+                written = Future()
+                self._queue(_Commit(group, partial(_settle, written)))
+            else:
+                self._check_open()
+                self._writing = True
+        return self._write(group) if written is None else written.result()
 
     def on_commit(self, watcher: Callable[[list[Entry]], None]) -> None:
         """Have ``watcher`` called with new entries after each commit, on the thread that wrote: it must be quick."""
@@ -177,9 +208,8 @@ class Store:
 
         :raises DraftRefused, DiskFull, DiskFault, JournalUnreadable: nothing was removed.
         """
-        for draft in drafts:
-            draft.check()
-        group = Group(drafts, self._clock.now(), _milliseconds(self._clock))
+        _check(drafts)
+        group = self._group(drafts)
         return self._run(lambda journal: journal.prune(group, places))
 
     def make_reserve(self) -> bool:
@@ -284,28 +314,13 @@ class Store:
 
     # --- whose turn it is ---
 
-    def _submit(self, drafts: Sequence[Draft], in_this_thread: bool = False) -> Future[list[Entry]]:
-        """:param in_this_thread: write here, if nobody else is writing or waiting; so nobody is overtaken."""
-        for draft in drafts:
-            draft.check()
-        future: Future[list[Entry]] = Future()
-        if not drafts:
-            future.set_result([])
-            return future
-        with self._turn:
-            commit = _Commit(Group(drafts, self._clock.now(), _milliseconds(self._clock)), future)
-            if not in_this_thread or self._writing or self._jobs:
-                self._queue(commit)
-                return future
-            self._check_open()
-            self._writing = True
-        self._do([commit])
-        return future
+    def _group(self, drafts: Sequence[Draft]) -> Group:
+        return Group(drafts, self._clock.now(), _milliseconds(self._clock))
 
     def _run(self, work: Callable[[Journal], T]) -> T:
         future: Future[T] = Future()
         with self._turn:
-            self._queue(_Work(work, future))
+            self._queue(_Work(work, partial(_settle, future)))
         return future.result()
 
     def _queue(self, job: _Commit | _Work) -> None:
@@ -327,7 +342,7 @@ class Store:
             with self._turn:
                 self._closed = True
                 for left in self._jobs:
-                    _settle(left.future, RuntimeError("the store is closed"))
+                    left.settle(RuntimeError("the store is closed"))
 
     def _next(self) -> list[_Commit] | _Work | None:
         """The commits that are waiting, or the work before them; None when the store is to be closed."""
@@ -353,22 +368,37 @@ class Store:
             else:
                 self._commit(job)
         finally:
-            with self._turn:
-                self._writing = False
-                if self._jobs or self._closed:
-                    self._turn.notify_all()
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        with self._turn:
+            self._writing = False
+            if self._jobs or self._closed:
+                self._turn.notify_all()
+
+    def _write(self, group: Group) -> list[Entry]:
+        """Write ``group`` in this thread, whose turn it is, and let the next one."""
+        try:
+            [result] = self._journal.append([group])
+            if isinstance(result, Exception):
+                raise result
+            self._size = self._journal.size
+            self._tell(result)
+            return result
+        finally:
+            self._hand_on()
 
     def _commit(self, commits: list[_Commit]) -> None:
         try:
             results = self._journal.append([commit.group for commit in commits])
         except Exception as fault:
             for commit in commits:
-                _settle(commit.future, fault)
+                commit.settle(fault)
             return
         self._size = self._journal.size
         written = [entry for result in results if isinstance(result, list) for entry in result]
         for commit, result in zip(commits, results, strict=True):
-            _settle(commit.future, result)
+            commit.settle(result)
         if written:
             self._tell(written)
 
@@ -386,10 +416,10 @@ class Store:
         try:
             result = job.work(self._journal)
         except Exception as fault:
-            _settle(job.future, fault)
+            job.settle(fault)
         else:
             self._size = self._journal.size
-            _settle(job.future, result)
+            job.settle(result)
 
 
 def _open_journal(path: Path, writing: Writing, reserve: Reserve) -> tuple[Database, Journal]:
@@ -401,13 +431,23 @@ def _open_journal(path: Path, writing: Writing, reserve: Reserve) -> tuple[Datab
         raise
 
 
-def _settle(future: Future[Any], result: object) -> None:
-    if future.set_running_or_notify_cancel():
-        if isinstance(result, Exception):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
-
-
 def _milliseconds(clock: Clock) -> int:
     return int(clock.monotonic_s() * 1000)
+
+
+def _check(drafts: Sequence[Draft]) -> None:
+    for draft in drafts:
+        draft.check()
+
+
+def _settle(future: Future[Any] | asyncio.Future[Any], result: object) -> None:
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
+
+
+def _tell_waiting(future: asyncio.Future[Any], result: object) -> None:
+    """On the waiting one's loop; a cancelled caller does not hear of it."""
+    if not future.done():
+        _settle(future, result)

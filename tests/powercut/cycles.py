@@ -83,6 +83,8 @@ def run_cycles(
         tally.add(found)
         if found.faults:
             of_disk = 0
+        for fault in found.faults if control is None else ():
+            print(f"{name}: cycle {number} ({life.mix.name}): {fault}", file=sys.stderr, flush=True)
         if number % PROGRESS_EVERY == 0:
             print(f"{name}: {number} of {cycles}, {tally.caught} with faults", file=sys.stderr, flush=True)
     tally.count(promises)

@@ -7,7 +7,9 @@ A log is frozen by a checkpoint that the vehicle has signed and that cannot be a
 - ``THEIR_PREFIX``: the vehicle said the county's size, and its proof is a path of the newly signed tree: it leads to
   the signed root, and to another root than the county's for the entries before.
 - ``NOT_LINKED``: the vehicle said the county's size, that size is a power of two (then RFC 6962 leaves the old root out
-  of the proof), and the proof has all its hashes but does not lead from the county's root to the signed one.
+  of the proof), and the proof has all its hashes but does not lead from the county's root to the signed one. The county
+  knows that the vehicle sent this proof, as its request was signed; a third party sees a proof that fails, which anybody
+  can write beside two good checkpoints. So it freezes the log, and is no evidence for others (``Evidence.holds``).
 
 What may come from an innocent fault is refused and freezes nothing: a wrong old size (409), a checkpoint of an earlier
 size with the right root (409), a proof that lacks hashes, has too many, or is no path of the signed tree (422: kept as
@@ -75,7 +77,9 @@ class Evidence:
     reason: str
 
     def holds(self, key: VerifierKey) -> bool:
-        """Whether it shows what it says, to somebody who has nothing but the vehicle's key."""
+        """Whether it shows what it says, to somebody who has nothing but the vehicle's key; never ``NOT_LINKED``."""
+        if self.shows == NOT_LINKED:
+            return False
         try:
             for note in (self.refused, self.ours):
                 note.verified_by([key])
@@ -135,6 +139,8 @@ def not_extended(
     at = (checkpoints.c.origin == checkpoint.origin) & (checkpoints.c.size == request.old_size)
     ours = Note.parse(connection.execute(select(checkpoints.c.note).where(at)).scalar_one())
     reason = f"size {checkpoint.size} does not extend the {request.old_size} entries that the county has"
+    if shows == NOT_LINKED:
+        reason += "; the county saw it, but two checkpoints and a proof that fails convince nobody else: keep the disk"
     return Evidence(shows, request.checkpoint, ours, request.proof, reason)
 
 

@@ -7,6 +7,7 @@ WGS-84 / CGCS2000 degrees. Distances are metres on a local equirectangular plane
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -23,6 +24,9 @@ Ring = tuple[tuple[float, float], ...]
 
 Edge = tuple[float, float, float, float]
 """Longitude and latitude of both ends."""
+_CELL = re.compile(r"[0-9]{3}-[0-9]{2,3}-[0-9A-F]{1,8}-[0-9A-F]{1,9}")
+"""As a van writes it: mobile country and network code, tracking area, cell identity, the last two in hexadecimal."""
+_MOST_CELLS = 200
 _BANDS = 32
 _HAIR = 1e-9
 """Degrees by which neighbouring bands overlap, against rounding."""
@@ -204,8 +208,9 @@ def read_villages(geojson: Mapping[str, Any]) -> tuple[Village, ...]:
     """Villages of a GeoJSON FeatureCollection.
 
     Each feature: geometry Polygon, MultiPolygon, or Point with optional property ``radius_m``; properties ``code``
-    (12 digits, as text), ``name``, ``township``, optional ``valid_from``, ``valid_until`` (YYYY-MM-DD) and, for
-    polygons, ``centre`` [longitude, latitude] (else the centroid).
+    (12 digits, as text), ``name``, ``township``, optional ``valid_from``, ``valid_until`` (YYYY-MM-DD), ``cells``
+    (serving cells heard there, such as "460-00-1A2B-3C4D5E6") and, for polygons, ``centre`` [longitude, latitude] (else
+    the centroid).
 
     :raises VillagesRefused: with the number and name of the feature and the remedy
     """
@@ -231,6 +236,8 @@ def _feature(village: Village) -> dict[str, Any]:
         properties["valid_from"] = village.valid_from.isoformat()
     if village.valid_until is not None:
         properties["valid_until"] = village.valid_until.isoformat()
+    if village.cells:
+        properties["cells"] = [*village.cells]
     if village.polygon is None:
         properties["radius_m"] = village.radius_m
         geometry: dict[str, Any] = {"type": "Point", "coordinates": centre}
@@ -265,6 +272,7 @@ def _village(feature: Any, place: int) -> Village:
         radius_m=float(radius),
         valid_from=_day(properties, "valid_from", where) or ALWAYS,
         valid_until=_day(properties, "valid_until", where),
+        cells=_cells(properties, where),
     )
 
 
@@ -330,6 +338,19 @@ def _text(properties: Mapping[str, Any], name: str, where: str) -> str:
     if not isinstance(text, str) or not text.strip() or len(text) > 60:
         raise VillagesRefused(f"{where}: property {name!r} must be a text of 1 to 60 characters (found {text!r})")
     return text.strip()
+
+
+def _cells(properties: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    """Sorted, each once."""
+    cells = properties.get("cells", [])
+    if not isinstance(cells, list) or len(cells) > _MOST_CELLS:
+        raise VillagesRefused(f"{where}: cells must be a list of at most {_MOST_CELLS} serving cells")
+    for cell in cells:
+        if not isinstance(cell, str) or not _CELL.fullmatch(cell):
+            raise VillagesRefused(
+                f"{where}: cells must be written MCC-MNC-TAC-CI, such as 460-00-1A2B-3C4D5E6 (found {cell!r})"
+            )
+    return tuple(sorted(set(cells)))
 
 
 def _day(properties: Mapping[str, Any], name: str, where: str) -> date | None:

@@ -88,7 +88,8 @@ async def test_a_rewritten_log_is_frozen(
     (evidence,) = evidence_of(founded.county.database, van.store.origin)
     assert evidence.shows == shows
     assert bytes(evidence.refused) == bytes(other.checkpoint_at(size))
-    assert evidence.holds(van.signer.verifier_key())
+    assert evidence.holds(van.signer.verifier_key()) is (shows != NOT_LINKED)
+    assert ("convince nobody else" in evidence.reason) is (shows == NOT_LINKED)
     assert not evidence.holds(SeedSigner(van.store.origin, b"x" * 32).verifier_key())
     kept = frozen(founded.county.database, van.store.origin)
     assert kept is not None

@@ -16,7 +16,8 @@ from sqlalchemy import select
 
 from devices.clock import SimulatedClock
 from sync.county.schema import projected
-from sync.formats.records import KINDS, Draft
+from sync.county.village_shift import standing_places
+from sync.formats.records import KINDS, Draft, format_time
 from sync.web.catalog import texts
 
 
@@ -220,6 +221,25 @@ async def test_the_longer_of_two_vehicles_counts(founded: Founded) -> None:
     await nine.deliver()
     visits = {visit["vehicle"].split(".")[0]: visit for visit in by_name(await month(founded))["云坪村"]["visits"]}
     assert (visits["van-09"]["counted"], visits["van-07"]["reasons"]) == (True, ["duplicate_vehicle"])
+
+
+async def test_a_closing_that_stands_before_the_opening_ends_nothing(founded: Founded) -> None:
+    """A van may write anything: what it calls the end of a visit that is not open yet is passed over."""
+    van = founded.van("van-07")
+    village, visit = founded.villages[0], "visit-back-to-front"
+    founded.clock.advance((at(9, 1, 8) - founded.clock.now()).total_seconds())
+    ended = {"visit_id": visit, "arrived_at": format_time(at(9, 1, 8)), "departed_at": format_time(at(9, 1, 12))}
+    van.store.commit_now(Draft("visit_closed/1", {**ended, "dwell_s": 14_400, "encounters": 5}, visit=visit))
+    founded.clock.advance(3600)
+    opened = {"visit_id": visit, "village": village.code, "village_name": village.name, "township": village.township}
+    opened |= {"proposed_by": "person", "arrived_at": format_time(at(9, 1, 9))}
+    van.store.commit_now(Draft("visit_opened/1", {**opened, "crew": [*CREW]}, visit=visit))
+    await van.deliver()
+    assert standing_places(founded.county.database, founded.county.visits) == {}
+    founded.clock.advance(25 * 3600)
+    (said,) = by_name(await month(founded))[village.name]["visits"]
+    assert (said["state"], said["reasons"][0]) == ("not_counted", "outside")
+    assert "unclosed" in said["reasons"]
 
 
 async def test_a_visit_that_nobody_ended_is_judged_after_a_day(founded: Founded) -> None:

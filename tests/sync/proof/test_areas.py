@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync.proof.areas import METRES_PER_DEGREE, AreaIndex, Village, VillagesRefused, as_geojson, read_villages
+from sync.proof.registry_entries import village_fields, village_of
 
 LATITUDE, LONGITUDE = 31.0, 103.0
 UP = 1000 / METRES_PER_DEGREE
@@ -110,6 +111,14 @@ def test_the_invented_township_reads_and_writes_back() -> None:
     assert index.near(0, 0) == ()
 
 
+def test_serving_cells_of_a_village_are_read_written_and_kept_in_the_registry() -> None:
+    cells = ["460-00-1A2B-3C4D5E6", "460-11-FF-1", "460-00-1A2B-3C4D5E6"]
+    (known,) = read_villages(collection(feature(POINT, cells=cells)))
+    assert known.cells == ("460-00-1A2B-3C4D5E6", "460-11-FF-1")
+    assert read_villages(as_geojson([known])) == (known,)
+    assert village_of(village_fields(known)) == known
+
+
 POINT = {"type": "Point", "coordinates": [103.0, 31.0]}
 REFUSED = [
     pytest.param([], "not a GeoJSON FeatureCollection", id="not an object"),
@@ -121,6 +130,9 @@ REFUSED = [
     pytest.param(collection(feature(POINT, name="  ")), "'name'", id="no name"),
     pytest.param(collection(feature(POINT, valid_from="1.1.2025")), "YYYY-MM-DD", id="date"),
     pytest.param(collection(feature(POINT, radius_m="1500")), "radius_m", id="radius as text"),
+    pytest.param(collection(feature(POINT, cells="460-00-1A2B-3C4D5E6")), "list", id="cells as text"),
+    pytest.param(collection(feature(POINT, cells=["460-00-1a2b-3c4d5e6"])), "MCC-MNC-TAC-CI", id="cell in lower case"),
+    pytest.param(collection(feature(POINT, cells=["460-00-1A2B-1"] * 201)), "at most 200", id="too many cells"),
     pytest.param(collection(feature({"type": "Point", "coordinates": [31.0, 103.0]})), "order", id="swapped"),
     pytest.param(collection(feature({"type": "LineString", "coordinates": []})), "not an area", id="line"),
     pytest.param(collection(feature({"type": "Polygon", "coordinates": [[[1, 2], [3, 4]]]})), "ring", id="two corners"),

@@ -498,6 +498,10 @@ def test_policies_are_read_the_same_by_both(second: Verifier) -> None:
     names = [list(few) for count in range(7) for few in combinations(("X1", "X2", "X3", "Y1", "Y2", "Y3"), count)]
     policy = Policy.parse(EXAMPLE.encode())
     assert second.ask("satisfied", base64(EXAMPLE.encode()), names) == [policy.satisfied_by(few) for few in names]
+    for space in ("\u00a0", "\u3000", "\u200b"):  # the last is no white space, and no base64 either
+        text = EXAMPLE.replace("\n", f"{space}\n", 2).encode()
+        assert codes(by_us(b"", text)) == ["policy_unreadable"]
+        assert second.ask("policy", base64(text)) == {"fault": "policy_unreadable"}
     for _ in range(150):
         changed = list(lines)
         match chance.randrange(4):

@@ -1,0 +1,1 @@
+"""The record in other people's forms: DICOM for a hospital's picture archive."""

@@ -1,0 +1,76 @@
+"""What one run of ``python -m sync.interop`` is asked and answers: typed JSON on its standard input and output."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Said(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ArchiveSaid(_Said):
+    host: str
+    port: Annotated[int, Field(ge=1, le=65535)]
+    called_ae_title: Annotated[str, Field(min_length=1, max_length=16)]
+    calling_ae_title: Annotated[str, Field(min_length=1, max_length=16)]
+    timeout_s: float = 30.0
+
+
+class PatientSaid(_Said):
+    patient: str
+    name: str
+    initials: str = ""
+    ethnicity_code: str = ""
+    sex: str = ""
+    born_on: date | None = None
+
+
+class StudySaid(_Said):
+    origin: str
+    encounter: str
+    begun_at: datetime
+    institution: str = ""
+    station: str = ""
+    description: str = "巡诊超声"
+    referring: str = ""
+
+
+class MachineSaid(_Said):
+    name: str
+    manufacturer: str = ""
+    model: str = ""
+    serial: str = ""
+
+
+class Job(_Said):
+    """One recording to send. ``clips``: the form a clip is sent in."""
+
+    archive: ArchiveSaid
+    patient: PatientSaid
+    study: StudySaid
+    machine: MachineSaid
+    what: Literal["ultrasound_still", "ultrasound_clip"]
+    file: Path
+    sha256: str
+    number: int
+    taken_at: datetime
+    pixel_mm: tuple[float, float] | None = None
+    performed_by: str = ""
+    comment: str = ""
+    clips: Literal["jpeg", "mpeg4"] = "jpeg"
+
+
+class Answer(_Said):
+    """``state``: one of ``sync.interop.archive.State``."""
+
+    state: str
+    reason: str = ""
+    instance: str = ""
+    study: str = ""
+    transfer_syntax: str = ""
+    confirmed: bool = False

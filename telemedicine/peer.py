@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aiortc import (
     MediaStreamTrack,
@@ -58,6 +58,7 @@ class Leg:
         uplink: MediaUplink,
         watch: Callable[[MediaStreamTrack], Awaitable[None]] | None = None,
         through_uplink: bool = True,
+        channels: Mapping[str, Callable[[RTCDataChannel], None]] | None = None,
     ) -> None:
         """
         :param ladders: what the video lines show, in their order; None for a feed that is not configured
@@ -65,7 +66,9 @@ class Leg:
         :param uplink: what all legs share
         :param watch: reads the page's own camera to its end; None: its pictures are thrown away
         :param through_uplink: False: the van's own screen, which is not behind the radio
+        :param channels: who serves a data channel of this label; of others, "live" and "vitals" go to ``data``
         """
+        self._channels = dict(channels or {})
         self.name = name
         self._ladders = list(ladders)
         self._line = line
@@ -171,7 +174,10 @@ class Leg:
             task.add_done_callback(self._drains.discard)
 
     def _take_channel(self, channel: RTCDataChannel) -> None:
-        if self._data is None:
+        take = self._channels.get(channel.label)
+        if take is not None:
+            take(channel)
+        elif self._data is None:
             channel.close()
         else:
             self._data.attach(channel)

@@ -20,6 +20,8 @@ from devices.events import emit
 from sync.keys.vehicle_key import PurposeSigner
 from telemedicine.consultation import LIVE, OPEN, Event, State, WrongMoment, next_state, write_who
 from telemedicine.live_data import LiveData
+from telemedicine.marks import LABEL as MARKS
+from telemedicine.marks import Marks
 from telemedicine.media import face
 from telemedicine.media.audio import AudioBridge
 from telemedicine.media.h264 import H264
@@ -108,6 +110,7 @@ class Van:
                 rung.set_gate(partial(self._uplink.may_encode, name))
         self._uplink.on_rates(self._allot)
         self._bridge = AudioBridge(clock)
+        self._marks = Marks(clock)
         self._legs: dict[str, Leg] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._look_now = asyncio.Event()
@@ -234,6 +237,7 @@ class Van:
             return
         if self._case is None or self._case.invitation.consultation != view["consultation"]:
             self._specialist = None
+            self._marks.forget()
         case = self._case = self._as_case(view)
         self._live_data.about(case.invitation.summary.get("encounter"))
         if case.state not in LIVE:
@@ -330,7 +334,9 @@ class Van:
         if self._specialist.id != message.specialist.id:
             raise WrongMoment("another specialist has accepted this consultation")
         page = message.session.partition("_")[0]
-        sdp = await self._answer(f"{message.specialist.id}/{page}", message.sdp, with_data=True)
+        sdp = await self._answer(
+            f"{message.specialist.id}/{page}", message.sdp, with_data=True, by=message.specialist.name
+        )
         await self._close_oldest_pages()
         await self._signalling.send(
             Answer(
@@ -377,7 +383,7 @@ class Van:
 
     # legs
 
-    async def _answer(self, viewer: str, sdp: str, with_data: bool) -> str:
+    async def _answer(self, viewer: str, sdp: str, with_data: bool, by: str = "") -> str:
         feeds = [self._ladders.get(name) for name in FEED_ORDER]
         leg = Leg(
             viewer,
@@ -389,6 +395,7 @@ class Van:
             self._uplink,
             self._face.watch if with_data else None,
             through_uplink=with_data,
+            channels={MARKS: partial(self._marks.attach, author=viewer, by=by, may_draw=with_data)},
         )
         answer = await leg.answer(sdp)
         older = self._legs.pop(viewer, None)

@@ -1,7 +1,7 @@
 // The media of one session: offer, answer, and coming back. The van's side never has to be set up again by a person.
 //
 //   const media = new MediaSession({ send, store });       send(session, sdp): hands an offer to the exchange
-//   media.on('state' | 'message' | 'backfilled' | 'lost', callback)
+//   media.on('state' | 'message' | 'samples' | 'backfilled' | 'marks' | 'lost', callback)
 //   media.wanted = true;                                   connects now and whenever it breaks
 //   media.take(session, sdp); media.refused(session);      what came back
 
@@ -25,6 +25,8 @@ export class MediaSession {
     this.pc = null;
     /** @type {RTCDataChannel | null} */
     this.vitals = null;
+    /** @type {RTCDataChannel | null} */
+    this.marks = null;
     /** @type {MediaStreamTrack | null} */
     this.microphone = null;
     /** @type {MediaStreamTrack | null} */
@@ -117,6 +119,8 @@ export class MediaSession {
     this.#follow(live);
     this.vitals = pc.createDataChannel('vitals');
     this.#follow(this.vitals);
+    this.marks = pc.createDataChannel('marks');
+    this.marks.onmessage = ({ data }) => this.#tell('marks', JSON.parse(data));
     for (const _ of FEEDS) preferH264(pc.addTransceiver('video', { direction: 'recvonly' }));
     this.face = pc.addTransceiver(this.camera ?? 'video', { direction: 'sendonly', sendEncodings: [{ maxBitrate: FACE_BIT_S }] }).sender;
     pc.addTransceiver(this.microphone ?? 'audio', { direction: this.microphone ? 'sendrecv' : 'recvonly' });
@@ -211,6 +215,7 @@ export class MediaSession {
     const pc = this.pc;
     this.pc = null;
     this.vitals = null;
+    this.marks = null;
     this.face = null;
     if (pc) { pc.onconnectionstatechange = null; pc.ontrack = null; pc.close(); }
   }

@@ -6,6 +6,7 @@ import { Cases, byId, t } from './frame.js';
 import { LinkQuality } from './link_quality.js';
 import { MediaSession } from './media_session.js';
 import { OpinionForm } from './opinion_form.js';
+import { Pointing } from './pointing.js';
 import { showDevice, showLive, showSummary, withdrawLive } from './summary_view.js';
 
 const LIVE = new Set(['accepted', 'connected', 'interrupted', 'opinion_signed']);
@@ -17,6 +18,7 @@ const cases = new Cases((all) => { const c = all.get(consultation); if (c) updat
 const media = new MediaSession({ store, send: (session, sdp) => cases.socket.send({ type: 'offer', consultation, session, sdp }) });
 const quality = new LinkQuality(media);
 const opinion = new OpinionForm({ consultation, socket: cases.socket, current: () => cases.all.get(consultation) });
+const pointing = new Pointing(media);
 const rhythm = new EcgStrip(byId('rhythm'), { layout: 'II', calibration: false, labels: false });
 /** @type {EcgStrip | null} */
 let sheet = null;
@@ -117,6 +119,7 @@ function look(view) {
     if (!main && slot.dataset.slot !== 'ecg') slot.dataset.inset = String(inset += 1);
   }
   if (view === 'ecg') { sheet ??= new EcgStrip(byId('sheet'), { layout: '3x4+1', offWord: t('paper_off') }).live(store); }
+  pointing.follow();
   freeze(false);
 }
 

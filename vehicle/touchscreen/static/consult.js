@@ -1,7 +1,7 @@
 // The consultation in session: pictures, voice, and a new page when the state asks for another one.
 
 import { feed, words } from './frame.js';
-import { stayJoined } from './media.js';
+import { moveMarks, stayJoined } from './media.js';
 
 const say = words();
 const session = document.querySelector('[data-media]');
@@ -21,7 +21,7 @@ if (session) {
   });
   document.getElementById('swap-feeds')?.addEventListener('click', () => {
     const large = document.querySelector('.shown video'), small = document.querySelector('.self video');
-    if (large && small) { const place = document.createElement('i'); large.replaceWith(place); small.replaceWith(large); place.replaceWith(small); }
+    if (large && small) { const place = document.createElement('i'); large.replaceWith(place); small.replaceWith(large); place.replaceWith(small); moveMarks(); }
     for (const video of document.querySelectorAll('video')) video.play().catch(() => {});
   });
 }

@@ -1,6 +1,8 @@
 // The page's own WebRTC leg to the consultation process: sees both cameras and the specialist, sends the microphone.
 // Lines of the offer, in order: room, ultrasound, the specialist's face (video, receive only), then audio both ways.
 
+import { MarkLayer } from '/shared/marks.js';
+
 const FACE_GONE_MS = 3000;
 const SILENT_MS = 4000;
 const FEEDS = ['room', 'ultrasound', 'specialist'];
@@ -15,6 +17,12 @@ export class MediaAway extends Error {
     this.told = told;
   }
 }
+
+/** What the specialist points at and draws, over the picture it belongs to. @type {Map<string, MarkLayer>} */
+const layers = new Map();
+
+/** The pictures have changed places. */
+export function moveMarks() { for (const layer of layers.values()) layer.follow(); }
 
 /** @param {string} feed */
 const video = (feed) => document.querySelector(`video[data-feed="${feed}"]`);
@@ -33,6 +41,7 @@ export async function join(speak, onState) {
   else pc.addTransceiver('audio', { direction: 'recvonly' });
   pc.ontrack = ({ transceiver, track }) => show(pc.getTransceivers().indexOf(transceiver), track);
   pc.onconnectionstatechange = () => onState(pc.connectionState);
+  showMarks(pc.createDataChannel('marks'));
   try {
     await pc.setLocalDescription(await pc.createOffer());
     await gathered(pc);
@@ -50,6 +59,15 @@ export async function join(speak, onState) {
     throw fault;
   }
   return { pc, microphone, close: () => { microphone?.stop(); pc.close(); } };
+}
+
+/** @param {RTCDataChannel} channel */
+function showMarks(channel) {
+  for (const feed of ['room', 'ultrasound']) {
+    const place = video(feed);
+    if (place instanceof HTMLVideoElement && !layers.has(feed)) layers.set(feed, new MarkLayer(place, feed));
+  }
+  channel.onmessage = ({ data }) => { for (const layer of layers.values()) layer.take(JSON.parse(data)); };
 }
 
 /** The voice has an element of its own: a video element waits for its first picture, and a face may never come. */

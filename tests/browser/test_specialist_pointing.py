@@ -1,0 +1,119 @@
+"""What a specialist points at and draws, seen in real Chromium on the touchscreen's own media leg."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse
+from playwright.async_api import Browser, Page
+from starlette.staticfiles import StaticFiles
+from test_specialist import (
+    Stage,
+    becomes,
+    browser,
+    clips,
+    enter_session,
+    moves,
+    serving,
+    signed_in,
+    stage,
+    tcp_listener,
+    until,
+)
+
+from telemedicine.consultation import State
+from telemedicine.marks import SCALE
+
+pytestmark = pytest.mark.browser
+__all__ = ["browser", "clips", "stage"]
+
+ROOT = Path(__file__).parents[2]
+TOUCHSCREEN = """<!doctype html><title>van</title><link rel="stylesheet" href="/shared/tokens.css">
+<link rel="stylesheet" href="/shared/components.css">
+<style>figure { margin: 0; width: 800px; height: 500px } video { width: 100%; height: 100% }</style>
+<figure class="screen"><video data-feed="ultrasound" autoplay playsinline muted></video></figure>
+<figure class="screen"><video data-feed="room" autoplay playsinline muted></video></figure>
+<script type="module">import { join } from '/static/media.js'; join(false, () => {});</script>"""
+LINES = "document.querySelector('[data-marks=ultrasound]')?.dataset.count"
+
+
+@contextlib.asynccontextmanager
+async def touchscreen(stage: Stage, browser: Browser) -> AsyncIterator[Page]:
+    """A page with the touchscreen's own scripts, joined to the van's media process."""
+    app = FastAPI()
+    app.mount("/shared", StaticFiles(directory=ROOT / "devices" / "web"))
+    app.mount("/static", StaticFiles(directory=ROOT / "vehicle" / "touchscreen" / "static"))
+
+    @app.get("/", response_class=HTMLResponse)
+    async def page() -> str:
+        return TOUCHSCREEN
+
+    @app.post("/consult/media/offer")
+    async def offer(request: Request) -> dict[str, str]:
+        return {"type": "answer", "sdp": await stage.van.kiosk_answer((await request.json())["sdp"])}
+
+    listener = tcp_listener()
+    async with serving(app, listener):
+        context = await browser.new_context(viewport={"width": 820, "height": 1020})
+        opened = await context.new_page()
+        await opened.goto(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+        yield opened
+        await context.close()
+
+
+async def on_picture(page: Page, x: float, y: float) -> tuple[float, float]:
+    """Where a point of the ultrasound picture (0..1 of its sides) is on the screen."""
+    found = await page.evaluate(
+        """([x, y]) => {
+          const svg = document.querySelector('[data-marks=ultrasound]'), box = svg.viewBox.baseVal;
+          const at = new DOMPoint(x * box.width, y * box.height).matrixTransform(svg.getScreenCTM());
+          return [at.x, at.y];
+        }""",
+        [x, y],
+    )
+    return float(found[0]), float(found[1])
+
+
+async def test_a_line_lies_on_the_same_spot_in_the_van(stage: Stage, browser: Browser) -> None:
+    async with signed_in(browser, stage) as page, touchscreen(stage, browser) as van:
+        await enter_session(stage, page)
+        await until(lambda: stage.vehicle.state == State.CONNECTED)
+        assert await moves(page, "ultrasound")
+        assert await moves(van, "ultrasound")
+
+        await page.get_by_test_id("tool-laser").click()
+        await page.mouse.move(*await on_picture(page, 0.25, 0.5))
+        await page.mouse.move(*await on_picture(page, 0.3, 0.6))
+        await becomes(van, "document.querySelector('[data-marks=ultrasound]').dataset.pointer")
+        x, y = map(
+            int, (await van.evaluate("document.querySelector('[data-marks=ultrasound]').dataset.pointer")).split(",")
+        )
+        assert abs(x - 0.3 * SCALE) < 0.06 * SCALE
+        assert abs(y - 0.6 * SCALE) < 0.11 * SCALE
+
+        await page.get_by_test_id("tool-pen").click()
+        await becomes(van, "!('pointer' in document.querySelector('[data-marks=ultrasound]').dataset)")
+        corners = [(0.4, 0.4), (0.6, 0.4), (0.6, 0.6), (0.4, 0.6)]
+        await page.mouse.move(*await on_picture(page, *corners[0]))
+        await page.mouse.down()
+        for corner in corners[1:]:
+            await page.mouse.move(*await on_picture(page, *corner), steps=8)
+        await page.mouse.up()
+        await becomes(van, f"{LINES} === '1'")
+        drawn = await van.evaluate(
+            """() => { const line = document.querySelector('[data-marks=ultrasound] path');
+              const box = line.getBBox(), size = line.ownerSVGElement.viewBox.baseVal;
+              return [box.x / size.width, box.y / size.height, box.width / size.width, box.height / size.height]; }"""
+        )
+        assert drawn == pytest.approx([0.4, 0.4, 0.2, 0.2], abs=0.01)
+        assert "沈若川" in await van.evaluate("document.querySelector('[data-marks=ultrasound] path').textContent")
+
+        await van.reload()
+        await becomes(van, f"{LINES} === '1'")  # a touchscreen that comes back sees the lines that are there
+        await page.get_by_test_id("tool-clear").click()
+        await becomes(van, f"{LINES} === '0'")
+        await becomes(page, f"{LINES} === '0'")

@@ -76,11 +76,14 @@ def open_database(path: Path) -> Database:
     :raises DiskFull, DiskFault: the file is good and the disk is not.
     """
     fresh = not path.exists() or path.stat().st_size == 0
-    if not fresh:
+    half_made = path.with_name(f"{path.name}-journal").exists()
+    if not fresh and not half_made:
         _check_magic(path)
     connection = sqlite3.connect(path, check_same_thread=False)
     try:
         db = Database(connection)
+        if half_made:  # the power went while it was made, before the WAL: SQLite takes that back as it reads
+            fresh = _pragma(db, "page_count") == 0
         if fresh:
             db.execute(f"PRAGMA application_id={APPLICATION_ID}")
         elif _pragma(db, "application_id") != APPLICATION_ID:

@@ -66,7 +66,9 @@ def audit(folder: Path, promises: Promises, number: int, county: VerifierKey = C
 
 def look(folder: Path, promises: Promises, county: VerifierKey, found: Found) -> None:
     """Everything that can be known without our own store's help."""
-    connection = sqlite3.connect(f"{(folder / 'journal.db').as_uri()}?mode=ro", uri=True)
+    half_made = (folder / "journal.db-journal").exists()  # before there is a WAL; taking that back is a write
+    mode = "rw" if half_made else "ro"
+    connection = sqlite3.connect(f"{(folder / 'journal.db').as_uri()}?mode={mode}", uri=True)
     try:
         checked = connection.execute("PRAGMA quick_check").fetchall()
         if checked != [("ok",)]:

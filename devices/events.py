@@ -17,6 +17,8 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "frames_dropped": ("device", "count", "reason"),
     "bluetooth_unavailable": ("reason",),
     "bluetooth_available": (),
+    "link_probe_failed": ("reason",),
+    "link_echo_unavailable": ("reason",),
     "modem_manager_lost": ("reason",),
     "modem_manager_found": (),
     # record
@@ -52,6 +54,7 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "recording_evicted": ("sha256", "bytes"),
     "recording_not_stored": ("device", "reason"),
     "entries_pruned": ("first", "last", "count"),
+    "entries_removed": ("origin", "first", "last", "count"),
     # patrol and clinic
     "visit_opened": ("visit", "village"),
     "visit_closed": ("visit", "dwell_s"),

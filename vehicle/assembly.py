@@ -51,12 +51,10 @@ from vehicle.disk import Disk
 from vehicle.enrolment import Enrolment
 from vehicle.feed import Feed
 from vehicle.health import VERSIONS, Health
-from vehicle.link.modem import Modem
-from vehicle.link.modem_manager import ModemManager
-from vehicle.link.monitor import LinkMonitor
+from vehicle.link.link import Link, Surroundings
 from vehicle.link.no_county import NoCounty
 from vehicle.link.uplink import Uplink
-from vehicle.link.visit_quality import OpenVisit, VisitQuality
+from vehicle.link.visit_quality import OpenVisit
 from vehicle.live import LiveHub
 from vehicle.patrol.position import Beside, Patrol
 from vehicle.patrol.visits import Visits
@@ -95,10 +93,7 @@ class Vehicle:
     county: CountyClient | None
     uploader: Uploader | NoCounty
     uplink: Uplink
-    modem: Modem
-    modem_manager: ModemManager
-    link_monitor: LinkMonitor
-    visit_quality: VisitQuality
+    link: Link
     sticks: Sticks
     enrolment: Enrolment
     # where the vehicle is
@@ -175,10 +170,16 @@ class Vehicle:
             self.settings.stick.folders,
         )
         measured = connections.measured if connections else None
-        self.link_monitor = LinkMonitor(self.clock, measured, lambda: self.consultation_process.link)
-        self.uplink = Uplink(
-            self.clock, connections.measured if connections else None, changed=self.uploader.network_changed
+        around = Surroundings(
+            session=lambda: self.consultation_process.link,
+            live=self._is_live,
+            online=lambda: self.uploader.status().online,
+            visit=self._open_visit,
+            place=self._place,
+            write=self.commits.soon,
         )
+        self.link = Link(self.settings, self.clock, self.feed, self.key, self.random_bytes, measured, around)
+        self.uplink = Uplink(self.clock, measured, changed=self.uploader.network_changed)
         self.enrolment = Enrolment(
             self.settings.vehicle,
             self.county,
@@ -193,10 +194,7 @@ class Vehicle:
         settings = self.settings
         self.villages, self._villages_fault = _villages(settings.patrol.villages)
         self.staff = Staff(settings.staff, self.store, self.clock)
-        self.modem = Modem(self.clock)
-        self.modem_manager = ModemManager(self.feed.publish, self.clock)
-        self.feed.on("cellular", self.modem.on_stamped, "modem")
-        self.patrol = Patrol(self.villages, self.commits, self.clock, Beside(cells=self.modem.cells))
+        self.patrol = Patrol(self.villages, self.commits, self.clock, Beside(cells=self.link.modem.cells))
         self.visits = Visits(
             record=self.store,
             commits=self.commits,
@@ -209,16 +207,12 @@ class Vehicle:
             required_s=settings.patrol.required_dwell_minutes * 60.0,
         )
         self.visits.restore()
+        self.visits.closed_listeners.append(lambda visit: self.link.quality.flush())
         self.time_source = TimeSource(self.clock, self.commits, self._time_source_changed, stepped=self._clock_stepped)
         self.device_events = DeviceEvents(self.commits, self.clock, serial_of=self._serial_of)
         self.feed.on("position", self.time_source.on_stamped, "time source")
         self.feed.on("position", self.patrol.on_stamped, "patrol")
         self.feed.on("device", self.device_events.on_stamped, "device events")
-
-        self.visit_quality = VisitQuality(self.clock, self._open_visit, self._place, self.commits.soon)
-        self.link_monitor.listeners.append(self.visit_quality.on_sample)
-        self.modem.listeners.append(self.visit_quality.on_cellular)
-        self.visits.closed_listeners.append(lambda visit: self.visit_quality.flush())
 
     def _serve_people(self, sealer: Sealer) -> None:
         store, ids, clock, live, settings = self.store, self.ids, self.clock, self.live, self.settings
@@ -311,7 +305,7 @@ class Vehicle:
             await self._hub.stop()
         await self.encounters.settle()
         self.patrol.flush()
-        self.visit_quality.flush()
+        self.link.quality.flush()
         if not await self.commits.settle():
             emit("entries_not_written", level=logging.ERROR, count=self.commits.waiting)
         if self.county is not None:

@@ -92,6 +92,11 @@ class LinkSettings(Settings):
 
     modem: Literal["modem_manager", "none"] = "modem_manager"
     """Whom to ask about the mobile network; "none" where an AT driver (quectel_5g, fibocom_5g) is among the devices."""
+    probe_every_minutes: int = Field(default=60, ge=0, le=1440)
+    """How often the link is probed during a visit; 0: never."""
+    probe_mb_a_day: int = Field(default=100, ge=0, le=2000)
+    probe_mb_a_visit: int = Field(default=40, ge=0, le=1000)
+    """What probing may cost of the data plan, both ways together, in 10^6 bytes."""
 
 
 class VehicleSettings(Settings):

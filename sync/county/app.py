@@ -24,6 +24,8 @@ from sync.county.fleet_pages import router as fleet_router
 from sync.county.intake import router as intake_router
 from sync.county.interpretation import Interpreter
 from sync.county.key_routes import router as key_router
+from sync.county.link_probe import LinkProbes
+from sync.county.link_probe import router as link_probe_router
 from sync.county.migrations import prepare
 from sync.county.mirror import Mirror
 from sync.county.missing_recordings import router as missing_recordings_router
@@ -33,6 +35,7 @@ from sync.county.pages import router as page_router
 from sync.county.refusals import answer_refusals
 from sync.county.registry import Registry
 from sync.county.registry_pages import router as registry_router
+from sync.county.retention import CountyRetention
 from sync.county.review_pages import router as review_router
 from sync.county.schema import metadata
 from sync.county.sealing import Sealing
@@ -78,8 +81,10 @@ class County:
     visits: Visits
     coverage: MonthTables
     sealing: Sealing
+    retention: CountyRetention
     audit: Audit
     pages: Pages
+    link_probes: LinkProbes
     verifier_key: VerifierKey
     sm2_key: Sm2Key | None = None
 
@@ -89,6 +94,7 @@ class County:
             work.create_task(self.witnessing.run())
             work.create_task(self.sealing.run())
             work.create_task(self.interpreter.run())
+            work.create_task(self.link_probes.run())
 
     def close(self) -> None:
         self.database.close()
@@ -118,6 +124,8 @@ def open_county(
     fleet.carry_over()
     visits = Visits(database, registry, clock)
     coverage = MonthTables(database, registry, fleet, visits, clock)
+    blobs = Blobs(_blob_store(settings), database, clock, settings.largest_recording_bytes)
+    interpreter = Interpreter(database, mirror, clock, visits.work_out)
     return County(
         settings=settings,
         clock=clock,
@@ -130,13 +138,20 @@ def open_county(
         witnessing=Witnessing(database, mirror, registry, _witness(settings), clock),
         uploads=VillageUploads(database, clock),
         mirror=mirror,
-        blobs=Blobs(_blob_store(settings), database, clock, settings.largest_recording_bytes),
-        interpreter=Interpreter(database, mirror, clock, visits.work_out),
+        blobs=blobs,
+        interpreter=interpreter,
         visits=visits,
         coverage=coverage,
         sealing=Sealing(database, registry, coverage, clock),
+        retention=CountyRetention(database, interpreter, blobs, clock),
         audit=Audit(database, clock),
         pages=Pages(HERE / "templates", settings.language),
+        link_probes=LinkProbes(
+            clock,
+            lambda: _session_secret(settings.secret_file, random_bytes).encode(),
+            settings.host,
+            settings.probe_port,
+        ),
         verifier_key=cosigner.verifier_key(),
         sm2_key=sm2.key if sm2 is not None else None,
     )
@@ -157,6 +172,7 @@ def create_county(
     app.include_router(missing_recordings_router)
     app.include_router(intake_router)
     app.include_router(key_router)
+    app.include_router(link_probe_router)
     app.include_router(page_router)
     app.include_router(evidence_router)
     app.include_router(fleet_router)

@@ -20,7 +20,7 @@ STALL_S = 30.0
 """Within which the next part of a body must come."""
 WHOLE_S = 900.0
 """Within which all of it must come: ``MOST_BODY_BYTES`` at 150 kbit/s."""
-_LARGE = ("/log/", "/recordings", "/county/registry/preview")
+_LARGE = ("/log/", "/recordings", "/link-probe/", "/county/registry/preview")
 """What vehicles send, and lists of villages with their outlines."""
 
 

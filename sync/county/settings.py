@@ -74,6 +74,7 @@ class CountySettings(Settings):
     :ivar session_secret_file: empty means ``data/keys/session.secret``, made on first start
     :ivar witness: the province's; without it the county's records are vouched for by the county alone
     :ivar sm2: also sign checkpoints by SM2 with SM3
+    :ivar probe_port: UDP port against which vehicles probe their link (``link_probe.py``); 0: none
     :ivar secure_cookies: False only on loopback without TLS
     :ivar serve: what stands between the county and its callers
     """
@@ -88,6 +89,7 @@ class CountySettings(Settings):
     recordings: str = ""
     session_secret_file: Path | None = None
     secure_cookies: bool = False
+    probe_port: int = Field(default=0, ge=0, le=65535)
     largest_recording_bytes: int = Field(default=2 * 1024**3, ge=1024)
     witness: WitnessAddress | None = None
     sm2: Sm2Settings | None = None

@@ -211,6 +211,6 @@ def test_the_table_of_services_has_one_row_each(tmp_path: Path, clock: Simulated
         names = [service.name for service in SERVICES]
         assert len(set(names)) == len(names)
         started = [name for name, _ in rows(vehicle)]
-        assert set(names) - set(started) == {"uploader", "enrolment"}  # no county in these settings
+        assert set(names) - set(started) == {"uploader", "enrolment", "link probe"}  # no county in these settings
     finally:
         vehicle.store.close()

@@ -169,10 +169,12 @@ class PacketTrack(MediaStreamTrack):
         self._arrived.set()
 
     def _take(self) -> VideoPacket | None:
-        if self._next is not None and self._next.waiting:
-            self._dropped_before += self._now.dropped
+        first = self._next.take() if self._next is not None else None
+        if self._next is not None and first is not None:
             self._now.close()
+            self._dropped_before += self._now.dropped
             self._now, self._next = self._next, None
+            return first
         if self._now.closed:
             super().stop()
             raise MediaStreamError

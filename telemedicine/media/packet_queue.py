@@ -1,8 +1,9 @@
 """What one viewer has not yet been sent: a quarter second of packets at most, always decodable from its head.
 
 H.264 without B pictures: every packet needs all packets before it back to the last key frame. So a queue that is full
-cannot lose its oldest packet alone; it skips to the next key frame it holds, or empties itself, lets nothing in before
-the next key frame, and says that one is wanted.
+cannot lose its oldest packet alone; it skips to the next key frame it holds, or empties itself and lets nothing in
+before the next key frame. That one is asked for when the viewer comes to read again: a viewer that never reads must not
+cost the others a key frame four times a second.
 """
 
 from __future__ import annotations
@@ -51,17 +52,21 @@ class PacketQueue(Generic[Packet]):
         """Packets that were put and will never be taken."""
         return self._dropped
 
-    def put(self, packet: Packet) -> bool:
-        """Take ``packet`` in, or drop it and what it overtakes. True: nothing more can be shown before a key frame."""
+    @property
+    def waits_for_key_frame(self) -> bool:
+        """Whether it is empty and will stay so until a key frame is put."""
+        return self._waits_for_key_frame
+
+    def put(self, packet: Packet) -> None:
+        """Take ``packet`` in, or drop it, or what it overtakes."""
         with self._lock:
             if self._waits_for_key_frame and not packet.is_keyframe:
                 self._dropped += 1
-                return True
+                return
             self._waits_for_key_frame = False
             self._packets.append(packet)
             while self._behind() > self._span:
                 self._skip_to_next_key_frame()
-            return self._waits_for_key_frame
 
     def take(self) -> Packet | None:
         """The oldest packet, None when there is none."""

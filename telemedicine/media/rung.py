@@ -28,8 +28,9 @@ from devices.errors import DropFrame
 from devices.events import emit
 from telemedicine.media.h264 import H264, LIBX264, RTP_TIME_BASE, VideoPacket
 from telemedicine.media.packet_queue import RTP_CLOCK_HZ, PacketQueue
+from telemedicine.media.picture_judge import Image
 from telemedicine.media.slots import Slots
-from telemedicine.media.sources import Image, Pictures
+from telemedicine.media.sources import Pictures
 
 KEY_FRAME_SPACING_S = 0.25
 """At most one key frame in this time, however many viewers ask."""
@@ -133,19 +134,21 @@ class Subscription:
                 await self._arrived.wait()
 
     def take(self) -> VideoPacket | None:
-        """The next packet if it is there."""
-        return self._queue.take()
+        """The next packet if it is there; where only a key frame could be the next one, it is asked for."""
+        packet = self._queue.take()
+        if packet is None and self._queue.waits_for_key_frame:
+            self.rung.request_key_frame()
+        return packet
 
-    def offer(self, packet: VideoPacket) -> bool:
-        """As ``PacketQueue.put``, and wakes the viewer. Encoder thread only; at most one call waits in the loop."""
-        wants_key_frame = self._queue.put(packet)
+    def offer(self, packet: VideoPacket) -> None:
+        """Put ``packet`` and wake the viewer. Encoder thread only; at most one call at a time waits in the loop."""
+        self._queue.put(packet)
         if len(self._queue) and not self._woken.is_set():
             self._woken.set()
             try:
                 self._loop.call_soon_threadsafe(self._wake)
             except RuntimeError:  # the loop has been closed: the process is ending
                 self.closed = True
-        return wants_key_frame
 
     def _wake(self) -> None:
         self._woken.clear()
@@ -327,8 +330,7 @@ class Rung:
     def _fan_out(self, packets: list[VideoPacket]) -> None:
         for packet in packets:
             for subscription in self._subscriptions:
-                if subscription.offer(packet):
-                    self.request_key_frame()
+                subscription.offer(packet)
 
 
 class _Codec:

@@ -6,7 +6,7 @@ costs no latency. A slot that passed without a picture (the source was late, the
 
 from __future__ import annotations
 
-EARLY = 0.25
+EARLY = 0.35
 """A picture may come this part of a slot before it: capture times jitter by a few milliseconds around the rate."""
 
 

@@ -86,6 +86,8 @@ def _do(county: County, chosen: argparse.Namespace) -> str:
         case "seal":
             sealed = county.sealing.seal_due()
             said = "; ".join(f"{month:%Y-%m}: {count} townships" for month, count in sealed.items()) or "nothing is due"
+        case "prune":
+            return _prune(county, chosen)
         case "policy":
             return policy_text(county.registry.verifier_key, county.verifier_key, county.witnessing.key)
         case _:
@@ -101,6 +103,17 @@ def _import_stick(county: County, chosen: argparse.Namespace) -> str:
     if chosen.clear:
         clear(chosen.folder, imported)
     return "\n".join(map(str, imported)) + ("\nthe stick is cleared" if chosen.clear else "")
+
+
+def _prune(county: County, chosen: argparse.Namespace) -> str:
+    plan = county.retention.plan(chosen.before)
+    told = [str(one) for one in plan]
+    if chosen.dry_run:
+        return "\n".join([*told, "nothing was removed"])
+    for one in plan:
+        county.audit.note(BY, "prune", str(one), "refused" if one.problem else "done")
+    pruned = county.retention.prune(plan)
+    return "\n".join([*told, f"removed the bodies of {pruned.entries} entries and {pruned.recordings} recordings"])
 
 
 def _preview(county: County, geojson: Any, valid_from: date | None) -> str:
@@ -165,6 +178,11 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--workers", type=int, choices=range(1, 65), default=4, metavar="N")
     serve.add_argument("--port", type=int, help="instead of the settings'")
     commands.add_parser("seal", help="write the verdicts of past months into the registry now")
+    prune = commands.add_parser("prune", help="remove what vehicles have removed after retention")
+    prune.add_argument(
+        "--before", type=date.fromisoformat, required=True, help="YYYY-MM-DD: nothing younger is removed"
+    )
+    prune.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     commands.add_parser("rebuild", help="read all stored entries into the tables again")
     commands.add_parser("show-key", help="the county's cosigner key, for the vehicles' settings; its registry's key")
     commands.add_parser("policy", help="the policy file by which anybody verifies the county's evidence")

@@ -70,6 +70,9 @@ class BlobStore(Protocol):
         None when the hash is wrong: then nothing of the upload is left. Repeating it gives the same.
         """
 
+    def remove(self, sha256: str) -> None:
+        """The complete recording is gone, durably; nothing when there is none."""
+
 
 @dataclass(frozen=True, slots=True)
 class UploadState:
@@ -143,6 +146,10 @@ class Blobs:
         self._note(origin, sha256, size)
         return UploadState(size, True)
 
+    def remove(self, sha256: str) -> None:
+        """Remove the complete recording after retention; nothing when there is none. :raises StoreAway: see there"""
+        self._store.remove(_checked(sha256))
+
     def _note(self, origin: str, sha256: str, size: int) -> None:
         """Once: also when the process ended between the bytes and their row."""
         row = {"sha256": sha256, "origin": origin, "bytes": size, "stored_at": self._clock.now()}
@@ -202,6 +209,13 @@ class FolderStore:
             sync_folder(complete.parent)
             return size
         return self.size(sha256)  # another request has finished it
+
+    def remove(self, sha256: str) -> None:
+        complete = self._complete(sha256)
+        with _disk():
+            complete.unlink(missing_ok=True)
+            if complete.parent.is_dir():
+                sync_folder(complete.parent)
 
     @contextmanager
     def _held(self, origin: str, sha256: str) -> Iterator[int]:

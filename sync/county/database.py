@@ -125,6 +125,19 @@ class Database:
         with self.write() as connection:
             return connection.execute(statement).first() is not None
 
+    def overwrite_deleted(self, connection: Connection) -> None:
+        """SQLite: what this connection removes from now on is overwritten in the file."""
+        if self.is_sqlite:
+            connection.exec_driver_sql("PRAGMA secure_delete=ON")
+
+    def tidy(self, table: Table) -> None:
+        """After a removal: SQLite's log is written back and emptied; PostgreSQL makes the room of removed rows free."""
+        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            else:
+                connection.exec_driver_sql(f"VACUUM {table.name}")
+
     def close(self) -> None:
         """Closing the last connection checkpoints SQLite's log, so that is done alone too."""
         if self.is_sqlite:

@@ -109,9 +109,11 @@ async def _tile(request: Request, origin: str, path: str) -> Response:
     county: County = request.app.state.county
     try:
         tile = wire.Tile.parse(path)
+        body = await run_in_threadpool(county.mirror.tile, origin, tile)
     except wire.Malformed as fault:
         return _refused(request, Refused(404, str(fault)))
-    body = await run_in_threadpool(county.mirror.tile, origin, tile)
+    except Refused as refusal:
+        return _refused(request, refusal)
     if body is None:
         return _refused(request, Refused(404, "the log has no such tile yet"))
     return Response(body, media_type=wire.OCTETS)

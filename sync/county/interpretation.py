@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, select, update
+from sqlalchemy import Connection, Table, delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from devices.clock import Clock
@@ -25,7 +25,7 @@ from sync.county.schema import entry_facts, logs, projected, set_aside
 from sync.formats.records import Entry, EntryUnreadable, format_time, read_entry
 from sync.proof.registry_entries import ORIGIN_PREFIX
 from sync.proof.tracks import track_of
-from sync.record.projection import rows
+from sync.record.projection import TABLES, rows
 
 BATCH_ENTRIES = 2000
 ROUND_S = 60.0
@@ -54,11 +54,15 @@ class Interpreter:
 
         :param went_on: called after each batch
         """
-        count = 0
+        count, removed = 0, False
         with self._one_at_a_time:
             while batch := self._next_batch(origin):
-                count += self._read(origin, batch)
+                gone = self._removed(origin, batch)
+                count += self._read(origin, batch, gone)
+                removed = removed or bool(gone)
                 went_on()
+            if removed:
+                self._drop_unmade(origin)
         if count:
             self._then(origin)
         return count
@@ -96,11 +100,19 @@ class Interpreter:
         first = log["interpreted"]
         return self._mirror.bodies(origin, first, min(first + BATCH_ENTRIES, log["next_entry"]))
 
-    def _read(self, origin: str, batch: _Batch) -> int:
-        """Write what a batch says; of one that the database does not take, all but the entry that is to blame."""
+    def _removed(self, origin: str, batch: _Batch) -> set[int]:
+        """Entries of the batch that were removed after retention."""
+        return set() if all(body for _, body in batch) else self._mirror.removed(origin, batch[0][0], batch[-1][0] + 1)
+
+    def _read(self, origin: str, batch: _Batch, gone: set[int]) -> int:
+        """Write what a batch says; of one that the database does not take, all but the entry that is to blame.
+
+        :param gone: places that have nothing to say any more
+        """
         reading = _Reading(origin, self._clock.now())
         for n, body in batch:
-            reading.take(n, body)
+            if n not in gone:
+                reading.take(n, body)
         try:
             written = self._written(reading, batch)
         except (SQLAlchemyError, ValueError, OverflowError) as fault:
@@ -108,7 +120,7 @@ class Interpreter:
                 raise
             if len(batch) > 1:
                 half = len(batch) // 2
-                return self._read(origin, batch[:half]) + self._read(origin, batch[half:])
+                return self._read(origin, batch[:half], gone) + self._read(origin, batch[half:], gone)
             blamed = _Reading(origin, self._clock.now())
             blamed.set_aside(batch[0][0], f"{type(fault).__name__}: the database does not take it")
             reading, written = blamed, self._written(blamed, batch)
@@ -117,6 +129,14 @@ class Interpreter:
         for line in reading.refused:
             emit("entry_set_aside", origin=origin, n=line["n"], reason=line["reason"])
         return len(batch)
+
+    def _drop_unmade(self, origin: str) -> None:
+        """What later entries tell of something whose own entry was removed after retention."""
+        with self._database.write(reading_lock(origin)) as connection:
+            for name, table in projected.items():
+                made = TABLES[name].made
+                if made:
+                    connection.execute(delete(table).where(table.c.origin == origin, table.c[made].is_(None)))
 
     def _written(self, reading: _Reading, batch: _Batch) -> bool:
         """False when another worker has read these entries already, or all are to be read again."""

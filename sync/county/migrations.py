@@ -25,6 +25,7 @@ from sqlalchemy import (
     literal,
     select,
     text,
+    true,
     update,
 )
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable, ForeignKeyConstraint
@@ -88,11 +89,12 @@ def interpretation_version() -> str:
     return sha256(repr(said).encode()).hexdigest()
 
 
-def forget_what_was_read(connection: Connection) -> None:
-    """Empty what was made from entries, so that all of them are read again."""
+def forget_what_was_read(connection: Connection, origin: str | None = None) -> None:
+    """Empty what was made from entries, of all logs or of one, so that all of them are read again."""
     for table in _made_from_entries():
-        connection.execute(delete(table))
-    _read_from_the_start(connection)
+        of_log = true() if origin is None else table.c.origin == origin
+        connection.execute(delete(table).where(of_log))
+    _read_from_the_start(connection, origin)
 
 
 def _made_from_entries() -> list[Table]:
@@ -113,8 +115,10 @@ def _make_again(connection: Connection) -> None:
         _read_from_the_start(connection)
 
 
-def _read_from_the_start(connection: Connection) -> None:
+def _read_from_the_start(connection: Connection, origin: str | None = None) -> None:
     vehicles_logs = ~logs.c.origin.startswith(ORIGIN_PREFIX, autoescape=True)
+    if origin is not None:
+        vehicles_logs &= logs.c.origin == origin
     connection.execute(update(logs).where(vehicles_logs).values(interpreted=0, last_entry_at=None, practice=False))
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from devices.clock import Clock
 from devices.errors import XunzhenError
@@ -319,13 +319,24 @@ class Mirror:
         found = select(entries.c.n, entries.c.body).where(*_range(origin, first, end)).order_by(entries.c.n)
         return [(row["n"], row["body"]) for row in self._database.rows(found)]
 
+    def removed(self, origin: str, first: int, end: int) -> set[int]:
+        """Places in [first, end) whose body was removed after retention: it is empty, and what was signed is not."""
+        empty = select(entries.c.n).where(*_range(origin, first, end), func.length(entries.c.body) == 0)
+        return {row["n"] for row in self._database.rows(empty.where(entries.c.leaf != leaf_hash(b"")))}
+
     def tile(self, origin: str, tile: Tile) -> bytes | None:
-        """The bytes of a tile of the cosigned tree; None when the tree has no such tile."""
+        """The bytes of a tile of the cosigned tree; None when the tree has no such tile.
+
+        :raises Refused: 404, entries of it were removed after retention; its hashes stay
+        """
         if not tile.within(self.log(origin).mirror_size):
             return None
         if tile.level < 0:
             first = tile.index * 256
-            return pack_entries([body for _, body in self.bodies(origin, first, first + tile.width)])
+            bodies = [body for _, body in self.bodies(origin, first, first + tile.width)]
+            if self.removed(origin, first, first + tile.width):
+                raise Refused(404, "entries of this bundle were removed after retention: their hashes are in tile/0")
+            return pack_entries(bodies)
         if tile.level == 0:
             return b"".join(self.leaves(origin, tile.index * 256, tile.index * 256 + tile.width))
         with self._database.read() as connection:

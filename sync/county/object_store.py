@@ -15,7 +15,7 @@ writes leaves as an unfinished multipart upload is removed by a lifecycle rule o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from hashlib import sha256 as new_sha256
 from typing import TYPE_CHECKING, cast
@@ -110,6 +110,10 @@ class ObjectStore:
                 return done
             self._drop(origin, sha256, parts)
             return self.size(sha256)
+
+    def remove(self, sha256: str) -> None:
+        with self._reached(), suppress(FileNotFoundError):
+            obstore.delete(self._store, _complete(sha256))
 
     def _write(self, path: str, pieces: Iterator[bytes]) -> None:
         """The object appears when all is written; what breaks before leaves none."""

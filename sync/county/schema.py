@@ -217,8 +217,9 @@ uploads = Table(
     Column("origin", String(100), nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("stored_at", UtcTime, nullable=False),
+    Column("unwanted_at", UtcTime),
 )
-"""Complete recordings."""
+"""Complete recordings. ``unwanted_at``: an entry that named it was removed after retention (``retention.py``)."""
 
 # what was read out of the entries ------------------------------------------------------------------------------------
 

@@ -234,3 +234,14 @@ async def test_a_van_waits_for_an_object_store_that_went_away(
         assert van.uploader.status().parked == []
     finally:
         founded.close()
+
+
+def test_a_recording_that_was_removed_may_come_again(blobs: Blobs) -> None:
+    blobs.remove(NAME)
+    assert send(blobs, 0, len(CLIP)).complete
+    blobs.remove(NAME)
+    assert not blobs.has(NAME)
+    with pytest.raises(BlobMissing):
+        next(blobs.read(NAME))
+    assert send(blobs, 0, len(CLIP)).complete
+    assert b"".join(blobs.read(NAME)) == CLIP

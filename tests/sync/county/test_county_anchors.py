@@ -1,0 +1,57 @@
+"""T1, the earliest time of a visit: by the very receipt that the vehicle's anchor names, or there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from hashlib import sha256
+from pathlib import Path
+
+import county_month
+import pytest
+from county_month import Founded, at
+
+from devices.clock import SimulatedClock
+from sync.formats.notes import ED25519_COSIGNATURE, Note, SeedSigner, cosign
+from sync.formats.records import Draft
+from sync.proof.anchors import Read, newer_anchor
+
+
+def unchanged(anchor: Draft) -> Draft:
+    return anchor
+
+
+def another_receipt(anchor: Draft) -> Draft:
+    """The right checkpoint, by a receipt that the county never gave."""
+    return Draft("anchor/1", {**anchor.fields, "receipt_sha256": sha256(b"none").hexdigest()})
+
+
+def another_root(anchor: Draft) -> Draft:
+    return Draft("anchor/1", {**anchor.fields, "root": sha256(b"none").hexdigest()})
+
+
+@pytest.mark.parametrize(
+    ("change", "known"), [(unchanged, True), (another_receipt, False), (another_root, False)], ids=lambda one: str(one)
+)
+async def test_only_the_receipt_that_the_county_gave_says_the_earliest_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Draft], Draft], known: bool
+) -> None:
+    def anchor_of(read: Read) -> Draft | None:
+        anchor = newer_anchor(read)
+        return change(anchor) if anchor is not None else None
+
+    monkeypatch.setattr(county_month, "newer_anchor", anchor_of)
+    founded = Founded(tmp_path, SimulatedClock(at(9, 1, 8)))
+    van = founded.van("van-07")
+    visit = van.visit(founded.villages[0], at(9, 1, 9))
+    await van.deliver()
+    mirror, witness = founded.county.mirror, SeedSigner("witness.example", b"w" * 32, ED25519_COSIGNATURE)
+    size = mirror.log(van.signer.name).mirror_size
+    note = mirror.checkpoint(van.signer.name)
+    assert note is not None
+    mirror.keep_cosignature(van.signer.name, size, cosign(Note.parse(note).text, witness, founded.clock.now()))
+    (case,) = founded.county.visits.cases(date(2026, 9, 1), date(2026, 9, 30), practice=False)
+    assert case.record.visit == visit
+    assert (case.bracket.known_at is not None) is known
+    assert case.bracket.sealed_at is not None
+    founded.close()

@@ -197,7 +197,7 @@ class EcgRecorder:
                 under.done.set_result(None)
             await asyncio.wait({under.task})
         if self._saving is not None:
-            await self._saving
+            await asyncio.wait({self._saving})
         if self._unsaved is not None:  # a last time; the partial file has what came before the disk was full
             await self._save_again()
 

@@ -140,14 +140,23 @@ class DataViewer:
 class LiveData:
     """Reads the vehicle's live feed for ever and hands it to the viewers."""
 
-    def __init__(self, vehicle: VehicleClient, clock: Clock, on_news: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        vehicle: VehicleClient,
+        clock: Clock,
+        on_news: Callable[[dict[str, Any]], None],
+        on_image: Callable[[dict[str, Any]], None] = lambda message: None,
+    ) -> None:
         """
+        :param on_image: called with the vehicle's message about a still or clip, or what was measured on one; with {}
+            when the feed is back
         :param on_news: called with the vehicle's message about a consultation; with {} when the feed is back or the
             confirmed readings changed, which both mean: look at the case again
         """
         self._vehicle = vehicle
         self._clock = clock
         self._on_news = on_news
+        self._on_image = on_image
         self._viewers: set[DataViewer] = set()
         self._states: dict[str, str] = {}
         self._numbers: dict[str, dict[str, Any]] = {}
@@ -201,6 +210,7 @@ class LiveData:
                             emit("live_data_restored")
                             said_lost = False
                         self._on_news({})
+                        self._on_image({})
                     self._take(message)
             except VehicleAway as fault:
                 self.connected = False
@@ -235,6 +245,8 @@ class LiveData:
                 self._look_who_is_served()
             case "gap":
                 self._send(parsed)
+            case "capture" | "image_measurement":
+                self._on_image(parsed)
 
     def _reading(self, message: dict[str, Any]) -> None:
         """Live numbers go out; what was confirmed or rejected is in the case itself.

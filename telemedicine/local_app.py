@@ -11,6 +11,8 @@ from starlette.responses import JSONResponse
 
 from sync.web.access import Caller, guarded_app, roles
 from telemedicine.peer import OfferRefused
+from telemedicine.ultrasound import local_routes
+from telemedicine.ultrasound.bridge import UltrasoundBridge
 from telemedicine.vehicle_client import VehicleAway, VehicleRefused
 from telemedicine.wire import SDP_LIMIT_CHARACTERS
 
@@ -32,6 +34,9 @@ class Consultation(Protocol):
     async def hang_up(self) -> None: ...
 
     def status(self) -> dict[str, object]: ...
+
+    @property
+    def ultrasound(self) -> UltrasoundBridge | None: ...
 
 
 def create_local_app(van: Consultation, session_secret: str) -> FastAPI:
@@ -64,6 +69,7 @@ def create_local_app(van: Consultation, session_secret: str) -> FastAPI:
             raise HTTPException(503, f"the vehicle process does not answer: {away}") from None
         return JSONResponse({"ended": True})
 
+    app.include_router(local_routes.routes(van))
     return app
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from sync.settings_file import Settings, SettingsRefused, read_settings
+from telemedicine.ultrasound.machine import MachineSettings
 
 FeedName = Literal["room", "ultrasound"]
 FEED_ORDER: tuple[FeedName, ...] = ("room", "ultrasound")
@@ -23,6 +24,8 @@ class FeedSettings(Settings):
     height: Annotated[int, Field(ge=120, le=1080)] = 480
     frame_rate_hz: Annotated[float, Field(ge=1, le=60)] = 20
     bit_rate_bit_s: Annotated[int, Field(ge=100_000, le=8_000_000)] = 1_500_000
+    machine: MachineSettings | None = None
+    """What is known of the ultrasound machine: crop, orientation, calibration, name."""
 
     @field_validator("width", "height")
     @classmethod
@@ -30,6 +33,12 @@ class FeedSettings(Settings):
         if pixels % 2:
             raise ValueError("must be even: the picture is sent as 4:2:0")
         return pixels
+
+    @model_validator(mode="after")
+    def _of_the_ultrasound(self) -> FeedSettings:
+        if self.machine is not None and self.name != "ultrasound":
+            raise ValueError("machine belongs to the feed named ultrasound")
+        return self
 
 
 class ExchangeSettings(Settings):

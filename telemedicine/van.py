@@ -33,6 +33,9 @@ from telemedicine.signalling_client import SignallingClient
 from telemedicine.transport import addresses
 from telemedicine.transport.media_uplink import MediaUplink
 from telemedicine.transport.uplink import PICTURE_SHARE, Stream
+from telemedicine.ultrasound.bridge import UltrasoundBridge
+from telemedicine.ultrasound.on_board import UltrasoundOnBoard
+from telemedicine.ultrasound.still_channel import LABEL as STILLS
 from telemedicine.vehicle_client import VehicleAway, VehicleClient, VehicleRefused
 from telemedicine.wire import (
     INVITATION,
@@ -88,11 +91,22 @@ class Van:
         self._key = key
         self._clock = clock
         self._vehicle = VehicleClient(settings.vehicle_socket)
-        self._live_data = LiveData(self._vehicle, clock, self._consultation_told)
+        self._live_data = LiveData(
+            self._vehicle, clock, self._consultation_told, lambda said: self._ultrasound.told(said)
+        )
         self._signalling = SignallingClient(
             settings.exchange.url, key, clock, jitter, self._joined, self._from_exchange
         )
         self._h264 = h264
+        self._ultrasound = UltrasoundOnBoard(
+            settings,
+            h264,
+            self._vehicle,
+            clock,
+            lambda: self._case,
+            lambda: self._live_data.withheld,
+            lambda: round(self._uplink.target_bit_s),
+        )
         self._ladders: dict[FeedName, Ladder] = {
             feed.name: self._ladder(feed, h264) for feed in settings.feeds if h264 is not None
         }
@@ -125,7 +139,8 @@ class Van:
     def _ladder(self, feed: FeedSettings, h264: H264) -> Ladder:
         floor_bps = min(FLOORS_BPS[feed.name], feed.bit_rate_bit_s)
         rungs = shapes(feed.width, feed.height, feed.frame_rate_hz, floor_bps, feed.bit_rate_bit_s)
-        return Ladder(Source(feed.name, feed.source, self._clock), rungs, self._clock, h264)
+        prepared = self._ultrasound.picture if feed.name == "ultrasound" else None
+        return Ladder(prepared or Source(feed.name, feed.source, self._clock), rungs, self._clock, h264)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -136,6 +151,7 @@ class Van:
                 group.create_task(self._follow_vehicle())
                 group.create_task(self._uplink.run(addresses.changes()))
                 group.create_task(self._follow_feeds())
+                group.create_task(self._ultrasound.run())
         finally:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(GOODBYE_WITHIN_S):
@@ -162,6 +178,11 @@ class Van:
             await self._close_leg(name)
         if self._case is not None and self._case.state in LIVE:
             await self._propose(self._case.invitation.consultation, Event.ENDED, "")
+
+    @property
+    def ultrasound(self) -> UltrasoundBridge | None:
+        """Freeze and clips; None when the van has no ultrasound."""
+        return self._ultrasound.bridge
 
     def status(self) -> dict[str, Any]:
         case = self._case
@@ -395,7 +416,10 @@ class Van:
             self._uplink,
             self._face.watch if with_data else None,
             through_uplink=with_data,
-            channels={MARKS: partial(self._marks.attach, author=viewer, by=by, may_draw=with_data)},
+            channels={
+                MARKS: partial(self._marks.attach, author=viewer, by=by, may_draw=with_data),
+                STILLS: partial(self._ultrasound.attach, who=_who(self._specialist) if with_data else ""),
+            },
         )
         answer = await leg.answer(sdp)
         older = self._legs.pop(viewer, None)
@@ -484,5 +508,5 @@ def _join(threads: list[threading.Thread]) -> None:
         thread.join(timeout=ENDS_WITHIN_S)
 
 
-def _who(specialist: Specialist) -> str:
-    return write_who(specialist.id, specialist.name, specialist.title)
+def _who(specialist: Specialist | None) -> str:
+    return "" if specialist is None else write_who(specialist.id, specialist.name, specialist.title)

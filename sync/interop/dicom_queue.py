@@ -73,7 +73,7 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class QueueStatus:
-    """``trouble``: "" or the ``sync.interop.archive.State`` that keeps everything waiting, with reason and since when."""
+    """``trouble``: "" or the ``archive.State`` that keeps everything waiting, with its reason and since when."""
 
     destination: str
     waiting: int

@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check verifier bench bench-sync powercut screenshots pins clean
+.PHONY: demo test check verifier bench bench-sync bench-media powercut screenshots pins clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/xunzhen demo $(if $(FRESH),--fresh) $(if $(ECG),--ecg "$(ECG)") $(if $(TRACK),--track "$(TRACK)") \
@@ -39,6 +39,10 @@ bench-sync: $(VENV)/.test
 	$(BIN)/python -m benchmarks.bench_sync
 	$(BIN)/python -m benchmarks.bench_evidence
 	$(BIN)/python -m benchmarks.bench_county
+
+# The live consultation against plain aiortc.
+bench-media: $(VENV)/.test
+	$(BIN)/python -m benchmarks.bench_media_engine
 
 # About 20 minutes. Needs root, loop devices and /dev/fuse; tests/powercut says what it does.
 powercut: $(VENV)/.test

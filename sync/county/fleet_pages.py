@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from sync.county.enrolment import CodeRefused
 from sync.county.fleet import EnrolmentRefused
 from sync.county.fleet_view import fleet_view
+from sync.county.freezing import UnfreezingRefused, frozen, unfreeze
 from sync.county.pages import MOST_FORM_BYTES, READERS, form_of, render
 from sync.county.vehicle_requests import bounded_body
 from sync.web.access import roles
@@ -75,6 +76,23 @@ async def revoke(request: Request) -> Response:
     said = f"{origin} above {revoked.revoked.size if revoked.revoked else 0}"
     await run_in_threadpool(county.audit.note, by, "revoke", said)
     return _back(request, "done_revoked", what=origin)
+
+
+@router.post(PAGE + "/unfreeze")
+@roles("administrator")
+async def lift(request: Request) -> Response:
+    """Take a frozen log again, by decision of a person."""
+    county, form, by = await _asked(request)
+    origin, reason = form.get("origin", "")[:100], form.get("reason", "")[:200].strip()
+    try:
+        before = await run_in_threadpool(unfreeze, county.database, origin, reason)
+    except UnfreezingRefused as refusal:
+        await run_in_threadpool(county.audit.note, by, "unfreeze", f"{origin}: {refusal}", "refused")
+        known = await run_in_threadpool(frozen, county.database, origin)
+        word = "problem_not_frozen" if known is None else "problem_unfreeze_reason"
+        return _back(request, word, "ask", about=origin)
+    await run_in_threadpool(county.audit.note, by, "unfreeze", f"{origin}: {reason} (was: {before.reason})")
+    return _back(request, "done_unfrozen", what=origin)
 
 
 async def _asked(request: Request) -> tuple[County, dict[str, str], str]:

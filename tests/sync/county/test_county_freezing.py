@@ -14,6 +14,7 @@ from test_county_intake import Post, asking, fill, stored, upload
 
 from devices.clock import SimulatedClock
 from sync.county.__main__ import main
+from sync.county.fleet_view import fleet_view
 from sync.county.freezing import (
     NOT_LINKED,
     SAME_SIZE,
@@ -199,6 +200,59 @@ async def test_the_command_line_lifts_it_and_the_audit_has_the_reason(
     assert line.what == f"{van.store.origin}: 数据盘核对无误"
     assert main([*thaw, "once more"]) == 1
     assert "is not frozen" in capsys.readouterr().err
+
+
+async def test_an_administrator_lifts_it_on_the_page(founded: Founded, van: Van, post: Post) -> None:
+    fill(van, 25)
+    await van.deliver()
+    other = rewritten(founded, van, 40)
+    await send_rewritten(post, other, 26, 40)
+    other.close()
+    origin, page = van.store.origin, "/county/fleet"
+    form = {"origin": origin, "reason": "旧盘恢复,已换回原盘"}
+    auditor = await founded.signed_in("he.ming")
+    shown = (await auditor.get(page)).text
+    assert "车签出的 40 条，开头不是县里的 26 条" in shown
+    assert "does not extend" not in shown, "no English reason on a Chinese page"
+    assert "/county/fleet/unfreeze" not in shown
+    assert "do not begin with the county" in (await auditor.get(f"{page}?lang=en")).text
+    assert (await auditor.post(f"{page}/unfreeze", data=form)).status_code == 403
+    await auditor.aclose()
+
+    administrator = await founded.signed_in("xu.jing")
+    assert "/county/fleet/unfreeze" in (await administrator.get(page)).text
+    await administrator.post(f"{page}/unfreeze", data={**form, "reason": "x"})
+    assert "said-problem_unfreeze_reason" in (await administrator.get(page)).text
+    assert frozen(founded.county.database, origin) is not None
+    await administrator.post(f"{page}/unfreeze", data=form)
+    assert "said-done_unfrozen" in (await administrator.get(page)).text
+    assert frozen(founded.county.database, origin) is None
+    await administrator.post(f"{page}/unfreeze", data=form)
+    assert "said-problem_not_frozen" in (await administrator.get(page)).text
+    await administrator.aclose()
+    noted = [(line.account, line.outcome) for line in founded.county.audit.latest() if line.action == "unfreeze"]
+    assert noted == [("xu.jing", "refused"), ("xu.jing", "done"), ("xu.jing", "refused")]
+    (done,) = [line for line in founded.county.audit.latest() if (line.action, line.outcome) == ("unfreeze", "done")]
+    assert "旧盘恢复,已换回原盘" in done.what
+
+
+async def test_the_page_shows_the_serial_numbers_of_what_is_on_board(founded: Founded, van: Van) -> None:
+    def attached(device: str, **facts: str) -> Draft:
+        said = {"device": device, "driver": "contec_ecg", "event": "attached", "facts": facts}
+        return Draft("device_event/1", said)
+
+    van.store.commit_now(attached("ecg-1", serial="ECG-OLD-1"), attached("bp-1", serial="BP-0042"), attached("scale-1"))
+    founded.clock.advance(60)
+    van.store.commit_now(attached("ecg-1", serial="ECG-NEW-2"))
+    await van.deliver()
+    (line,) = fleet_view(founded.county.database, founded.county.fleet)
+    assert [(asset.device, asset.serial) for asset in line.assets] == [("bp-1", "BP-0042"), ("ecg-1", "ECG-NEW-2")]
+    assert line.assets[1].at == founded.clock.now()
+    auditor = await founded.signed_in("he.ming")
+    shown = (await auditor.get("/county/fleet")).text
+    await auditor.aclose()
+    assert "ECG-NEW-2" in shown
+    assert "ECG-OLD-1" not in shown
 
 
 async def test_what_was_frozen_stays_so_over_a_restart(founded: Founded, van: Van, post: Post) -> None:

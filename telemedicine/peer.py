@@ -28,6 +28,7 @@ from devices.errors import AskPerson
 from telemedicine.live_data import DataViewer
 from telemedicine.media.audio import Line
 from telemedicine.media.ladder import Ladder, PacketTrack
+from telemedicine.media.opus import with_terms
 from telemedicine.settings import IceServer
 from telemedicine.transport import aiortc_patches
 from telemedicine.transport.media_uplink import MediaUplink
@@ -112,19 +113,19 @@ class Leg:
             else:
                 self._add_video(self._ladders[index] if wanted and index < len(self._ladders) else None)
         if any(media.kind == "audio" for media in description.media):
-            aiortc_patches.extend_headers(self._pc.addTrack(self._line), self._through_uplink)
+            self._add_voice()
         try:
             await self._pc.setRemoteDescription(RTCSessionDescription(without_mdns(offer_sdp), "offer"))
             await self._pc.setLocalDescription(await self._pc.createAnswer())
         except (OperationError, InvalidAccessError, InvalidStateError, ValueError, AssertionError) as fault:
             await self.close()
-            raise OfferRefused(f"the offer cannot be answered; the page must offer H.264 video: {fault}") from None
+            raise OfferRefused(f"the offer cannot be answered; the page must offer H.264 and Opus: {fault}") from None
         if self._through_uplink:
             self._uplink.attach(self.path, self._pc, self._senders, self._begin_anew)
         else:
             self._uplink.attach_beside(self.path, self._senders)
         asyncio.get_running_loop().call_later(CONNECT_WITHIN_S, self._give_up)
-        return str(self._pc.localDescription.sdp)
+        return with_terms(str(self._pc.localDescription.sdp))
 
     async def close(self) -> None:
         """Close the connection and release every track; again is harmless."""
@@ -161,14 +162,19 @@ class Leg:
         codecs = RTCRtpSender.getCapabilities("video").codecs
         transceiver.setCodecPreferences([codec for codec in codecs if codec.mimeType in ("video/H264", "video/rtx")])
 
+    def _add_voice(self) -> None:
+        transceiver = self._pc.addTransceiver(self._line)
+        aiortc_patches.extend_headers(transceiver.sender, self._through_uplink)
+        codecs = RTCRtpSender.getCapabilities("audio").codecs
+        transceiver.setCodecPreferences([codec for codec in codecs if codec.mimeType == "audio/opus"])
+        aiortc_patches.pass_packets(transceiver.receiver, self._line.take_packet)
+
     def _begin_anew(self) -> None:
         for track in self.tracks.values():
             track.request_key_frame()
 
     def _take_track(self, track: MediaStreamTrack) -> None:
-        if track.kind == "audio":
-            self._line.hear(track)
-        else:  # pictures nobody has asked for must still be read, or aiortc keeps them all
+        if track.kind == "video":  # pictures nobody has asked for must still be read, or aiortc keeps them all
             task = asyncio.ensure_future(self._watch(track))
             self._drains.add(task)
             task.add_done_callback(self._drains.discard)

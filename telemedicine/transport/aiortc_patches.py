@@ -19,9 +19,22 @@ import aiortc.codecs
 import aiortc.codecs.h264
 import aiortc.rtcrtpsender
 import aiortc.rtcsctptransport
-from aiortc import RTCCertificate, RTCDtlsTransport, RTCPeerConnection, RTCRtpSender, RTCSctpTransport
+from aiortc import (
+    RTCCertificate,
+    RTCDtlsTransport,
+    RTCPeerConnection,
+    RTCRtpReceiver,
+    RTCRtpSender,
+    RTCSctpTransport,
+)
 from aiortc.rtcrtpparameters import RTCRtcpFeedback, RTCRtpHeaderExtensionParameters, RTCRtpParameters
-from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap, pack_header_extensions, unpack_header_extensions
+from aiortc.rtp import (
+    HeaderExtensions,
+    HeaderExtensionsMap,
+    RtpPacket,
+    pack_header_extensions,
+    unpack_header_extensions,
+)
 
 PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 PLAYOUT_DELAY_ID = 5
@@ -138,9 +151,27 @@ def route_key_frame_requests(sender: RTCRtpSender, request: Callable[[], None]) 
     sender._send_keyframe = request  # type: ignore[method-assign]
 
 
-def limit_retransmissions(sender: RTCRtpSender, may_repeat: Callable[[int], bool]) -> None:
+class _PassingOn:
+    """Stands where aiortc's jitter buffer does: packets go to ``take``, nothing is left to be decoded."""
+
+    def __init__(self, take: Callable[[int, int, bytes], None]) -> None:
+        self._take = take
+
+    def add(self, packet: RtpPacket) -> tuple[bool, None]:
+        self._take(packet.sequence_number, packet.timestamp, packet._data)  # type: ignore[attr-defined]
+        return False, None
+
+
+def pass_packets(receiver: RTCRtpReceiver, take: Callable[[int, int, bytes], None]) -> None:
+    """Give each packet (RTP sequence number, timestamp, payload) to ``take`` as it comes: aiortc/jitterbuffer.py waits
+    for a lost packet of sound until 16 later ones are there, and nothing conceals it. Before the receiver starts."""
+    attributes: dict[str, Any] = vars(receiver)
+    attributes["_RTCRtpReceiver__jitter_buffer"] = _PassingOn(take)
+
+
+def limit_retransmissions(sender: RTCRtpSender, may_repeat: Callable[[int], bool]) -> Callable[[int], Awaitable[None]]:
     """Repeat a packet (RTP sequence number) only if ``may_repeat`` says so: aiortc/rtcrtpsender.py answers every NACK
-    at once, as often as it comes and however old the packet is."""
+    at once, as often as it comes and however old the packet is. Returns what repeats a packet unasked."""
     repeat = sender._retransmit
 
     async def limited(sequence_number: int) -> None:
@@ -148,6 +179,7 @@ def limit_retransmissions(sender: RTCRtpSender, may_repeat: Callable[[int], bool
             await repeat(sequence_number)
 
     sender._retransmit = limited  # type: ignore[method-assign]
+    return repeat
 
 
 def intercept(

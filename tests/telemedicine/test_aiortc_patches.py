@@ -183,3 +183,22 @@ def test_a_machine_without_network_talks_over_loopback(monkeypatch: pytest.Monke
     assert aioice.ice.get_host_addresses(True, True) == ["127.0.0.1"]
     monkeypatch.setattr(aiortc_patches, "_gathered_by_aioice", lambda *_: ["169.254.3.4", "192.0.2.7"])
     assert aioice.ice.get_host_addresses(True, True) == ["192.0.2.7"]
+
+
+async def test_packets_of_a_voice_come_to_us_and_not_to_the_decoder() -> None:
+    pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    receiver = pc.addTransceiver("audio").receiver
+    taken: list[tuple[int, int, bytes]] = []
+    assert "_RTCRtpReceiver__jitter_buffer" in vars(receiver)
+    assert "self.__jitter_buffer.add(packet)" in inspect.getsource(type(receiver)._handle_rtp_packet)
+
+    def take(sequence_number: int, timestamp: int, payload: bytes) -> None:
+        taken.append((sequence_number, timestamp, payload))
+
+    aiortc_patches.pass_packets(receiver, take)
+    packet = RtpPacket(payload_type=111, sequence_number=7, timestamp=960)
+    packet._data = b"voice"  # type: ignore[attr-defined]
+    buffer = vars(receiver)["_RTCRtpReceiver__jitter_buffer"]
+    assert buffer.add(packet) == (False, None)
+    assert taken == [(7, 960, b"voice")]
+    await pc.close()

@@ -153,6 +153,7 @@ def run_kills(cycles: int, seed: int, folder: Path | None = None) -> Tally:
     for first in range(1, cycles + 1, CYCLES_OF_A_PAIR):
         with tempfile.TemporaryDirectory(dir=folder) as name:
             run_pair(Path(name), first, min(CYCLES_OF_A_PAIR, cycles + 1 - first), chance, tally)
+        print(f"T0: {tally.cycles} of {cycles}, {len(tally.faults)} faults", file=sys.stderr, flush=True)
     tally.seconds = time.monotonic() - began_s
     return tally
 

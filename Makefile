@@ -40,9 +40,12 @@ bench-sync: $(VENV)/.test
 	$(BIN)/python -m benchmarks.bench_evidence
 	$(BIN)/python -m benchmarks.bench_county
 
-# The live consultation against plain aiortc.
+# The live consultation beside plain aiortc: the engine's cost, then what a real Chromium sees over a bad radio (as
+# root). One scenario: make bench-media MEDIA=drop2; there are steady drop2 drop1 loss outage rebind address starve.
 bench-media: $(VENV)/.test
-	$(BIN)/python -m benchmarks.bench_media_engine
+	@scripts/install-debian-packages chromium iproute2
+	$(if $(MEDIA),,$(BIN)/python -m benchmarks.bench_media_engine)
+	$(BIN)/python -m benchmarks.bench_media $(MEDIA)
 
 # About 20 minutes. Needs root, loop devices and /dev/fuse; tests/powercut says what it does.
 powercut: $(VENV)/.test

@@ -56,12 +56,13 @@ class Trains:
     can carry, without one byte more (packet trains, RFC 5136 section 3 names the quantity: available link capacity).
 
     A single train says little (another sender, a radio that gives in grants), so the lower quartile of the last
-    eight counts.
+    eight counts; only where pictures are too small, one that was sent on purpose.
     """
 
     def __init__(self) -> None:
         self._open: list[Outcome] = []
         self._seen: deque[tuple[float, float]] = deque(maxlen=TRAINS_KEPT)
+        self._probed: tuple[float, float] | None = None
 
     def add(self, outcome: Outcome) -> None:
         """A packet, in order of departure."""
@@ -73,7 +74,10 @@ class Trains:
     def capacity_bit_s(self, newest_arrival_s: float) -> float | None:
         """What the link carries at least; None while too few trains of the last 1.5 s were long enough."""
         rates = sorted(rate for arrived_s, rate in self._seen if arrived_s > newest_arrival_s - TRAIN_AGE_S)
-        return rates[len(rates) // 4] if len(rates) >= TRAINS_NEEDED else None
+        if len(rates) >= TRAINS_NEEDED:
+            return rates[len(rates) // 4]
+        probed = self._probed is not None and self._probed[0] > newest_arrival_s - TRAIN_AGE_S
+        return self._probed[1] if probed and self._probed is not None else None
 
     def newest_bit_s(self) -> float | None:
         """How fast the train came that is arriving now; None while it is too short to say."""
@@ -82,11 +86,16 @@ class Trains:
     def restart(self) -> None:
         self._open = []
         self._seen.clear()
+        self._probed = None
 
     def _finish(self, train: Sequence[Outcome]) -> None:
         rate = _rate(train)
-        if rate is not None:
-            self._seen.append((max(outcome.arrived_s or 0.0 for outcome in train), rate))
+        if rate is None:
+            return
+        seen = (max(outcome.arrived_s or 0.0 for outcome in train), rate)
+        self._seen.append(seen)
+        if any(outcome.sent.padding for outcome in train):
+            self._probed = seen
 
 
 def _rate(train: Sequence[Outcome]) -> float | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -22,7 +22,7 @@ from telemedicine.transport import aiortc_patches
 from telemedicine.transport.aiortc_patches import SendRtp
 from telemedicine.transport.feedback import FeedbackUnreadable, messages, parse_feedback
 from telemedicine.transport.retransmission import RetransmissionLimit
-from telemedicine.transport.uplink import MOST_BIT_S, PathState, Stream, Uplink
+from telemedicine.transport.uplink import MOST_BIT_S, PROBE_PACKETS, PathState, Stream, Uplink
 
 WIRE_OVERHEAD_BYTES = 28 + 16
 """UDP and IPv4 headers, SRTP's authentication."""
@@ -45,6 +45,9 @@ class _Leg:
     checked_s: float = float("-inf")
     hurried_s: float = float("-inf")
     checking: asyncio.Task[None] | None = None
+    repeat: dict[str, Callable[[int], Awaitable[None]]] = field(default_factory=dict)
+    padding: bool = False
+    """What is repeated now was not asked for."""
 
 
 class MediaUplink:
@@ -94,7 +97,7 @@ class MediaUplink:
             ssrcs[sender._ssrc] = (stream, sender, False)
             ssrcs[sender._rtx_ssrc] = (stream, sender, True)
             limit = leg.limits[stream] = RetransmissionLimit()
-            aiortc_patches.limit_retransmissions(sender, partial(self._may_repeat, leg, limit))
+            leg.repeat[stream] = aiortc_patches.limit_retransmissions(sender, partial(self._may_repeat, leg, limit))
         leg.send = aiortc_patches.intercept(transport, partial(self._take, leg), partial(self._hear, leg))
         self._legs[name] = leg
         self._uplink.add_path(name, senders, self._clock.monotonic_s())
@@ -128,6 +131,10 @@ class MediaUplink:
     @property
     def target_bit_s(self) -> float:
         return self._uplink.control.target_bit_s
+
+    def facts(self) -> dict[str, float]:
+        """What is known of the link now, for logs and figures; seconds and bit/s."""
+        return self._uplink.facts()
 
     def state(self, viewer: str) -> PathState | None:
         return self._uplink.state(viewer) if viewer in self._legs else None
@@ -173,7 +180,22 @@ class MediaUplink:
                 self._legs[name].on_lost_picture()
             for leg in tuple(self._legs.values()):
                 self._look_after(leg, now_s)
+            if (probed := self._uplink.probe(now_s)) is not None:
+                await self._probe(self._legs[probed])
             self._update_gates()
+
+    async def _probe(self, leg: _Leg) -> None:
+        """Repeat the last packets of the largest stream, as padding that costs the receiver nothing."""
+        stream = max(leg.limits, key=lambda name: len(leg.limits[name]), default=None)
+        sender = next((one for name, one, again in leg.senders.values() if name == stream and again), None)
+        if stream is None or sender is None:
+            return
+        leg.padding = True
+        try:
+            for sequence_number in leg.limits[stream].newest(PROBE_PACKETS):
+                await leg.repeat[stream](sequence_number)
+        finally:
+            leg.padding = False
 
     def _look_after(self, leg: _Leg, now_s: float) -> None:
         state = self._uplink.state(leg.name)
@@ -225,7 +247,7 @@ class MediaUplink:
             return aiortc_patches.stamp(packet, self._uplink.urgent(leg.name, size, now_s), extension_id)
         if not again:
             leg.limits[stream].sent(sequence_number, now_s)
-        if self._uplink.put(leg.name, stream, size, (leg, extension_id, packet), now_s, again):
+        if self._uplink.put(leg.name, stream, size, (leg, extension_id, packet), now_s, again, leg.padding):
             self._wake.set()
         return None
 

@@ -62,6 +62,8 @@ class PathMonitor:
         self._looked_s = now_s
         self.interval_s = FIRST_INTERVAL_S
         self.smoothed_rtt_s = FIRST_RTT_S
+        self.queue_s = 0.0
+        """What the newest packets waited in the network."""
 
     @property
     def least_rtt_s(self) -> float:
@@ -71,10 +73,6 @@ class PathMonitor:
     @property
     def response_s(self) -> float:
         return self.least_rtt_s + self.interval_s
-
-    @property
-    def queue_s(self) -> float:
-        return self._delay.queue_s
 
     @property
     def heard(self) -> bool:
@@ -109,10 +107,13 @@ class PathMonitor:
                 self._delivery.add(outcome.arrived_s, outcome.sent.size_bytes)
         while self._judged[0][0] < now_s - LOSS_WINDOW_S:
             self._lost -= self._judged.popleft()[1]
-        self._take_rtt(now_s - outcomes[-1].sent.sent_s, now_s)
+        rtt_s = now_s - outcomes[-1].sent.sent_s
+        self._take_rtt(rtt_s, now_s)
+        # both are upper bounds: a receiver whose clock is moved spoils the first, a computer held up the second
+        self.queue_s = min(self._delay.judge(), rtt_s - self.least_rtt_s)
         return Signals(
             now_s=now_s,
-            queue_s=self._delay.judge(),
+            queue_s=self.queue_s,
             jitter_s=self._delay.jitter_s,
             usage=self._trend.usage,
             delivered_bit_s=self._delivery.rate_bit_s(),

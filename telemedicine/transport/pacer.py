@@ -27,6 +27,7 @@ class Queued(Generic[P]):
     size_bytes: int
     queued_s: float
     packet: P
+    padding: bool = False
 
 
 class Pacer(Generic[P]):

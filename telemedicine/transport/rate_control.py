@@ -26,6 +26,7 @@ CEILING_AGE_S = 15.0
 STEP, STEP_SHARE, STEP_WORTH = 1.5, 0.80, 1.10
 FIRST_STEP_WAIT_S, MOST_STEP_WAIT_S = 0.3, 10.0
 STEP_BLAMED_S = 1.5
+FIRST_PROBE_WAIT_S, PROBE_BELOW = 0.6, 0.9
 APP_LIMITED, APP_LIMITED_SLACK_BIT_S = 0.7, 100_000.0
 
 
@@ -44,6 +45,9 @@ class RateControl:
         self._step_at_s = float("-inf")
         self._stepped_s = float("-inf")
         self._step_wait_s = FIRST_STEP_WAIT_S
+        self._knows_capacity = False
+        self._probed_s = float("-inf")
+        self._probe_wait_s = FIRST_PROBE_WAIT_S
 
     def update(self, signals: Signals) -> None:
         apart_s = 0.0 if self._updated_s is None else min(0.3, signals.now_s - self._updated_s)
@@ -62,12 +66,32 @@ class RateControl:
         elif signals.queue_s <= low_s:
             self._rise(signals, apart_s)
 
+    def limit(self, most_bit_s: float) -> None:
+        """There is no use for more than this."""
+        self._most_bit_s = max(self._least_bit_s, most_bit_s)
+        self._set(self.target_bit_s)
+
+    def wants_probe(self, now_s: float) -> bool:
+        """Whether it is not known if there is room for a step, and there would be use for it."""
+        return (
+            not self.draining
+            and not self._knows_capacity
+            and self.target_bit_s < PROBE_BELOW * self._most_bit_s
+            and self._updated_s is not None
+            and now_s >= max(self._step_at_s, self._probed_s + self._probe_wait_s)
+        )
+
+    def probed(self, now_s: float) -> None:
+        """A probe leaves now; the next one waits longer unless this one shows room."""
+        self._probed_s = now_s
+        self._probe_wait_s = min(MOST_STEP_WAIT_S, 2 * self._probe_wait_s)
+
     def after_outage(self, now_s: float, most_bit_s: float) -> None:
         """The link is back, and perhaps another one: begin lower, and feel upwards at once."""
         self._set(min(0.7 * self.target_bit_s, most_bit_s))
         self._ceiling = None
         self._settled_s = self._step_at_s = now_s
-        self._step_wait_s = FIRST_STEP_WAIT_S
+        self._step_wait_s, self._probe_wait_s = FIRST_STEP_WAIT_S, FIRST_PROBE_WAIT_S
         self.draining = False
 
     def _stretched(self, signals: Signals) -> bool:
@@ -122,12 +146,14 @@ class RateControl:
         self._set(self.target_bit_s * (1 + growth * apart_s) + 2_000 * apart_s)
 
     def _step(self, signals: Signals) -> bool:
+        self._knows_capacity = signals.capacity_bit_s is not None
         room = STEP_SHARE * (signals.capacity_bit_s or 0.0)
         if signals.now_s < self._step_at_s or room < STEP_WORTH * self.target_bit_s:
             return False
         if self._stepped_s < signals.now_s - 2 * STEP_BLAMED_S:
             self._step_wait_s = max(FIRST_STEP_WAIT_S, self._step_wait_s / 2)
         self._set(min(room, STEP * self.target_bit_s))
+        self._probe_wait_s = FIRST_PROBE_WAIT_S
         self._stepped_s = signals.now_s
         self._step_at_s = signals.now_s + max(FIRST_STEP_WAIT_S, 2 * signals.response_s)
         return True

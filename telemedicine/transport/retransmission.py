@@ -23,6 +23,13 @@ class RetransmissionLimit:
         if len(self._packets) > PACKETS_KEPT:
             self._packets.popitem(last=False)
 
+    def __len__(self) -> int:
+        return len(self._packets)
+
+    def newest(self, count: int) -> list[int]:
+        """The sequence numbers of the last packets, the oldest of them first."""
+        return list(self._packets)[-count:]
+
     def may_repeat(self, sequence_number: int, now_s: float, rtt_s: float, resumed_s: float) -> bool:
         """Whether to send it again now; True counts as sent."""
         times = self._packets.get(sequence_number)

@@ -35,6 +35,9 @@ HALF_RATE_BELOW_BIT_S = 450_000.0
 BLIND_BIT_S, AFTER_OUTAGE_BIT_S = 1_500_000.0, 3_000_000.0
 PICTURE_SHARE = 0.94
 """Of a stream's bits on the wire, what the encoder may fill: the rest is RTP, SRTP, UDP and IP."""
+PROBE_PACKETS = 4
+SPARE = 1.05
+"""The rate may be this much more than all streams together can use."""
 OWN_LIMIT_SLACK = 1.5
 RESUME_MARGIN = 1.25
 """A paused stream begins again only when there is this much more than it needs, so that it does not flap."""
@@ -81,6 +84,7 @@ class Uplink(Generic[P]):
 
     def __init__(self, now_s: float, first_bit_s: float = FIRST_BIT_S, most_bit_s: float = MOST_BIT_S) -> None:
         self.control = RateControl(first_bit_s, LEAST_BIT_S, most_bit_s)
+        self._most_bit_s = most_bit_s
         self._pacer: Pacer[P] = Pacer(RANKS, now_s)
         self._streams: dict[str, Stream] = {}
         self._paths: dict[str, _Path] = {}
@@ -143,13 +147,38 @@ class Uplink(Generic[P]):
 
     # what leaves
 
-    def put(self, path: str, stream: str, size_bytes: int, packet: P, now_s: float, again: bool = False) -> bool:
-        """Queue a packet of a picture (``again``: a retransmission); False when the connection is silent."""
+    def put(
+        self,
+        path: str,
+        stream: str,
+        size_bytes: int,
+        packet: P,
+        now_s: float,
+        again: bool = False,
+        padding: bool = False,
+    ) -> bool:
+        """Queue a packet of a picture; False when the connection is silent.
+
+        :param again: a retransmission
+        :param padding: sent only to feel the link, see ``probe``
+        """
         if self._paths[path].state == PathState.SILENT:
             return False
         rank = RETRANSMISSION_RANK if again else self._streams[stream].rank + 1
-        self._pacer.put(Queued(path, stream, rank, size_bytes, now_s, packet))
+        self._pacer.put(Queued(path, stream, rank, size_bytes, now_s, packet, padding))
         return True
+
+    def probe(self, now_s: float) -> str | None:
+        """The connection on which ``PROBE_PACKETS`` retransmissions are to be put as ``padding`` now.
+
+        Only where pictures are too small to be trains themselves, the link is idle and there is use for more; so few
+        packets that a link that has nothing more to give is held up for a moment only, and then longer not asked.
+        """
+        live = [name for name, path in self._paths.items() if path.state == PathState.LIVE and path.signals is not None]
+        if not live or len(self._pacer) or not self.control.wants_probe(now_s):
+            return None
+        self.control.probed(now_s)
+        return live[0]
 
     def urgent(self, path: str, size_bytes: int, now_s: float) -> int:
         """The transport-wide number for a packet of sound that leaves at once."""
@@ -169,7 +198,7 @@ class Uplink(Generic[P]):
         item = self._pacer.take(now_s, lambda item: not self._window_full(self._paths[item.path]))
         if item is None:
             return None
-        return item, self._paths[item.path].monitor.sent(now_s, item.size_bytes)
+        return item, self._paths[item.path].monitor.sent(now_s, item.size_bytes, item.padding)
 
     def wait_s(self) -> float | None:
         """When to ask ``depart`` again if nothing else happens; None while nothing is queued."""
@@ -238,6 +267,19 @@ class Uplink(Generic[P]):
                 late.append(name)
         return late
 
+    def facts(self) -> dict[str, float]:
+        """What is known of the link now; the worst of all connections."""
+        seen = [path.signals for path in self._paths.values() if path.signals is not None]
+        return {
+            "queue_s": max((signals.queue_s for signals in seen), default=0.0),
+            "jitter_s": max((signals.jitter_s for signals in seen), default=0.0),
+            "lost": max((signals.lost for signals in seen), default=0.0),
+            "rtt_s": max((path.monitor.smoothed_rtt_s for path in self._paths.values()), default=0.0),
+            "interval_s": max((path.monitor.interval_s for path in self._paths.values()), default=0.0),
+            "delivered_bit_s": sum(signals.delivered_bit_s or 0.0 for signals in seen),
+            "capacity_bit_s": self._capacity_bit_s or 0.0,
+        }
+
     # inside
 
     def _fall_silent(self, name: str) -> None:
@@ -300,13 +342,17 @@ class Uplink(Generic[P]):
 
     def _divide(self) -> None:
         live = [path for path in self._paths.values() if path.state != PathState.SILENT] or [*self._paths.values()]
+        copies = {name: sum(name in path.streams for path in live) for name in self._streams}
         lost = min((path.signals.lost for path in live if path.signals is not None), default=0.0)
         reserve = sum(path.urgent_bit_s + DATA_RESERVE_BIT_S for path in live)
+        useful = sum(stream.most_bit_s * copies[stream.name] for stream in self._streams.values()) + reserve
+        if any(copies.values()):
+            self.control.limit(min(self._most_bit_s, SPARE * useful / (1 - min(lost, 0.5))))
         budget = self.control.target_bit_s * (1 - lost) - reserve
         demands = [
             Demand(
                 stream.name,
-                sum(stream.name in path.streams for path in live),
+                copies[stream.name],
                 stream.rank,
                 stream.weight,
                 stream.least_bit_s * (RESUME_MARGIN if self._rates.get(stream.name) == 0 else 1.0),

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from telemedicine.transport.feedback import DELTA_STEP_S, parse_feedback
-from telemedicine.transport.uplink import PathState, Stream, Uplink
+from telemedicine.transport.uplink import PROBE_PACKETS, PathState, Stream, Uplink
 
 FRAME_S = 1 / 30
 PACKET_BYTES = 1_200
@@ -246,11 +246,17 @@ class Simulation:
 
     def _look(self) -> None:
         self._at(self.now_s + LOOK_S, self._look)
+        first = next(iter(self.encoders))
         self.uplink.look(self.now_s)
         for _ in self.uplink.lagging(self.now_s):
             self._want_key()
+        if (probed := self.uplink.probe(self.now_s)) is not None:
+            packet = Packet(-1, self.now_s, False, 1_000)
+            for _ in range(PROBE_PACKETS):
+                self.uplink.put(
+                    probed, first, PACKET_BYTES + HEADER_BYTES, packet, self.now_s, again=True, padding=True
+                )
         queue_s = max(0.0, min(60.0, self.radio.free_s - self.now_s))
-        first = next(iter(self.encoders))
         self.log.append((self.now_s, self.uplink.control.target_bit_s, queue_s, self.uplink.picture_bit_s(first)))
         self._pace()
 

@@ -7,26 +7,19 @@ promise was kept and every control was caught often enough, 1 when not, 3 when t
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from tests.powercut.controls import CONTROLS
 from tests.powercut.cycles import Tally, run_cycles
-from tests.powercut.disks import CachingDisk, Disk, PlainDisk
-from tests.powercut.loop_device import LoopDevice, NoLoopDevice
-from tests.powercut.mounts import enter_private_namespace, mount, unmount
+from tests.powercut.disks import CachingDisk, Disk, PlainDisk, scratch, what_is_lacking
 from tests.powercut.writer import MIXES
 from tests.sync.crash_loop import run_kills
 
 CANNOT = 3
 CAUGHT_AT_LEAST = 0.4
 LEVELS: dict[str, Callable[[Path], Disk]] = {"T1": PlainDisk, "T2": CachingDisk}
-SCRATCH_BYTES = 256 << 20
 
 
 def main() -> int:
@@ -83,34 +76,6 @@ def table(tallies: list[Tally]) -> str:
 
 def _aligned(cell: str, width: int, left: bool) -> str:
     return cell.ljust(width) if left else cell.rjust(width)
-
-
-def what_is_lacking() -> str | None:
-    """Why no power can be cut here; else this process is in a mount namespace of its own afterwards."""
-    if os.geteuid() != 0:
-        return "not root"
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        return "no /dev/fuse"
-    if not shutil.which("mkfs.ext4", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"):
-        return "no mkfs.ext4"
-    try:
-        LoopDevice().release()
-        enter_private_namespace()
-    except (NoLoopDevice, OSError) as fault:
-        return str(fault)
-    return None
-
-
-@contextmanager
-def scratch() -> Iterator[Path]:
-    """A folder in memory that nobody else sees."""
-    folder = Path(tempfile.mkdtemp(prefix="powercut-"))
-    mount("tmpfs", folder, "tmpfs", f"size={SCRATCH_BYTES},mode=700")
-    try:
-        yield folder
-    finally:
-        unmount(folder)
-        folder.rmdir()
 
 
 def _is_control(tally: Tally) -> bool:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
 from tests.powercut.cache_disk import POLICIES
-from tests.powercut.loop_device import LoopDevice
-from tests.powercut.mounts import mount, unmount
+from tests.powercut.loop_device import LoopDevice, NoLoopDevice
+from tests.powercut.mounts import enter_private_namespace, mount, unmount
 
 DISK_BYTES = 64 << 20
+SCRATCH_BYTES = 256 << 20
 _EXT4_IOC_SHUTDOWN = 0x8004587D
 """_IOR('X', 125, __u32); what xfstests' godown does."""
 _NOLOGFLUSH = 2
@@ -142,6 +146,34 @@ class CachingDisk:
             unmount(self.folder)
             self._mounted = False
         self._loop.detach()
+
+
+def what_is_lacking() -> str | None:
+    """Why no power can be cut here; else this process is in a mount namespace of its own afterwards."""
+    if os.geteuid() != 0:
+        return "not root"
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        return "no /dev/fuse"
+    if not shutil.which("mkfs.ext4", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"):
+        return "no mkfs.ext4"
+    try:
+        LoopDevice().release()
+        enter_private_namespace()
+    except (NoLoopDevice, OSError) as fault:
+        return str(fault)
+    return None
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder in memory that nobody else sees."""
+    folder = Path(tempfile.mkdtemp(prefix="powercut-"))
+    mount("tmpfs", folder, "tmpfs", f"size={SCRATCH_BYTES},mode=700")
+    try:
+        yield folder
+    finally:
+        unmount(folder)
+        folder.rmdir()
 
 
 def _make_ext4(device: Path) -> None:

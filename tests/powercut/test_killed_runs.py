@@ -15,8 +15,7 @@ from tests.powercut.loop_device import unmount_leftovers
 ROOT = Path(__file__).parents[2]
 CACHING_DISK = """
 import sys
-from tests.powercut.__main__ import scratch, what_is_lacking
-from tests.powercut.disks import CachingDisk
+from tests.powercut.disks import CachingDisk, scratch, what_is_lacking
 if what_is_lacking() is None:
     with scratch() as work:
         disk = CachingDisk(work)

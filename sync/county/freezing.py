@@ -8,8 +8,9 @@ A log is frozen by a checkpoint that the vehicle has signed and that cannot be a
   the signed root, and to another root than the county's for the entries before.
 - ``NOT_LINKED``: the vehicle said the county's size, that size is a power of two (then RFC 6962 leaves the old root out
   of the proof), and the proof has all its hashes but does not lead from the county's root to the signed one. The county
-  knows that the vehicle sent this proof, as its request was signed; a third party sees a proof that fails, which anybody
-  can write beside two good checkpoints. So it freezes the log, and is no evidence for others (``Evidence.holds``).
+  knows that the vehicle sent this proof, as its request was signed; a third party sees a proof that fails, which
+  anybody can write beside two good checkpoints. So it freezes the log, and is no evidence for others
+  (``Evidence.holds``).
 
 What may come from an innocent fault is refused and freezes nothing: a wrong old size (409), a checkpoint of an earlier
 size with the right root (409), a proof that lacks hashes, has too many, or is no path of the signed tree (422: kept as

@@ -134,6 +134,7 @@ async def visit_page(request: Request, visit: str) -> HTMLResponse:
     bar = timeline(report, county.clock.now())
     lines = await run_in_threadpool(_reports(request).entries, report, 0, ENTRIES_A_PAGE)
     facts = {"report": report, "drawing": drawing, "checks": checks, "bar": bar, "lines": lines}
+    facts["has_witness"] = county.witnessing.key is not None
     facts["decided"] = visit_words.decision(report, name_of(request, report), texts(county.pages.language(request)))
     return render(request, "visit.html", facts)
 
@@ -206,7 +207,7 @@ def _county(request: Request) -> County:
 
 def _reports(request: Request) -> VisitReports:
     county = _county(request)
-    return VisitReports(county.database, county.visits, county.coverage)
+    return VisitReports(county.database, county.visits, county.coverage, county.witnessing.key)
 
 
 async def _report(request: Request, visit: str) -> VisitReport:

@@ -13,6 +13,7 @@ from sync.county.database import Database, Row
 from sync.county.month_table import JudgedVisit, MonthTables, VillageMonth, visit_json
 from sync.county.schema import checkpoints, entries, entry_facts, projected
 from sync.county.visits import VisitRecord, Visits
+from sync.formats.notes import Note, VerifierKey, cosigned_at
 from sync.formats.records import parse_time
 from sync.proof.areas import Village
 from sync.proof.coverage import Rules
@@ -28,12 +29,15 @@ class JournalSpan:
 
     :ivar first_n: and ``last_n``: from the start of its boot to its closing
     :ivar root: of the first cosigned checkpoint that covers it
+    :ivar witnessed_at: when the province's witness cosigned a checkpoint that covers it, by its own clock; None while
+        it has not, or there is none
     """
 
     first_n: int
     last_n: int
     cosigned: Bracket
     root: bytes | None
+    witnessed_at: datetime | None = None
 
     @property
     def known_at(self) -> datetime | None:
@@ -88,7 +92,12 @@ class VisitReport:
 
 
 class VisitReports:
-    def __init__(self, database: Database, visits: Visits, tables: MonthTables) -> None:
+    """:param witness: the province's key; None when the county has no witness"""
+
+    def __init__(
+        self, database: Database, visits: Visits, tables: MonthTables, witness: VerifierKey | None = None
+    ) -> None:
+        self._witness = witness
         self._database = database
         self._visits = visits
         self._tables = tables
@@ -176,7 +185,26 @@ class VisitReports:
             .limit(1)
         )
         sealed = self._database.row(covering)
-        return JournalSpan(evidence.first, evidence.last, judged.case.bracket, sealed["root"] if sealed else None)
+        root = sealed["root"] if sealed else None
+        return JournalSpan(evidence.first, evidence.last, judged.case.bracket, root, self._witnessed_at(judged))
+
+    def _witnessed_at(self, judged: JudgedVisit) -> datetime | None:
+        """The first cosignature of the witness over the whole visit."""
+        if self._witness is None:
+            return None
+        covering = (
+            select(checkpoints.c.note)
+            .where(checkpoints.c.origin == judged.case.record.origin)
+            .where(checkpoints.c.size > judged.case.proof.evidence.last, checkpoints.c.witnessed_at.is_not(None))
+            .order_by(checkpoints.c.size)
+            .limit(1)
+        )
+        row = self._database.row(covering)
+        if row is None:
+            return None
+        note = Note.parse(row["note"])
+        lines = [line for line in note.signatures if self._witness.verifies(note.text, line)]
+        return min(map(cosigned_at, lines), default=None)
 
 
 def as_json(report: VisitReport) -> dict[str, Any]:
@@ -210,5 +238,6 @@ def as_json(report: VisitReport) -> dict[str, Any]:
             "sealed_at": bracket.sealed_at.isoformat() if bracket.sealed_at else None,
             "width_s": round(bracket.width.total_seconds()) if bracket.width is not None else None,
             "root": bracket.root.hex() if bracket.root else None,
+            "witnessed_at": bracket.witnessed_at.isoformat() if bracket.witnessed_at else None,
         },
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,7 +12,8 @@ import pytest
 from county_month import Founded, at
 
 from devices.clock import SimulatedClock
-from sync.formats.notes import ED25519_COSIGNATURE, Note, SeedSigner, cosign
+from sync.county.visit_report import VisitReports
+from sync.formats.notes import ED25519_COSIGNATURE, Note, SeedSigner, VerifierKey, cosign
 from sync.formats.records import Draft
 from sync.proof.anchors import Read, newer_anchor
 
@@ -54,4 +55,32 @@ async def test_only_the_receipt_that_the_county_gave_says_the_earliest_time(
     assert case.record.visit == visit
     assert (case.bracket.known_at is not None) is known
     assert case.bracket.sealed_at is not None
+    founded.close()
+
+
+async def test_the_page_of_a_visit_says_when_the_province_cosigned_it(tmp_path: Path) -> None:
+    founded = Founded(tmp_path, SimulatedClock(at(9, 1, 8)))
+    van, county = founded.van("van-07"), founded.county
+    visit = van.visit(founded.villages[0], at(9, 1, 9))
+    await van.deliver()
+    size, text = county.mirror.log(van.signer.name).mirror_size, county.mirror.checkpoint(van.signer.name)
+    assert text is not None
+    province = SeedSigner("witness.example", b"w" * 32, ED25519_COSIGNATURE)
+    stranger = SeedSigner("witness.example", b"s" * 32, ED25519_COSIGNATURE)
+
+    def witnessed_at(key: VerifierKey | None) -> datetime | None:
+        report = VisitReports(county.database, county.visits, county.coverage, key).find(visit)
+        assert report is not None
+        return report.bracket.witnessed_at
+
+    assert witnessed_at(province.verifier_key()) is None
+    moment = at(9, 1, 15)
+    county.mirror.keep_cosignature(van.signer.name, size, cosign(Note.parse(text).text, province, moment))
+    assert witnessed_at(province.verifier_key()) == moment
+    assert witnessed_at(stranger.verifier_key()) is None
+    assert witnessed_at(None) is None
+    auditor = await founded.signed_in("he.ming")
+    page = (await auditor.get(f"/county/visits/{visit}")).text
+    await auditor.aclose()
+    assert "没有设省级见证" in page
     founded.close()

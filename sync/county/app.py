@@ -24,6 +24,7 @@ from sync.county.fleet_pages import router as fleet_router
 from sync.county.intake import router as intake_router
 from sync.county.interpretation import Interpreter
 from sync.county.key_routes import router as key_router
+from sync.county.link_pages import router as link_router
 from sync.county.link_probe import LinkProbes
 from sync.county.link_probe import router as link_probe_router
 from sync.county.migrations import prepare
@@ -176,6 +177,7 @@ def create_county(
     app.include_router(page_router)
     app.include_router(evidence_router)
     app.include_router(fleet_router)
+    app.include_router(link_router)
     app.include_router(registry_router)
     app.include_router(review_router)
     county.pages.mount(app, HERE / "static")

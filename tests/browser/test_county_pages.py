@@ -70,7 +70,7 @@ def test_every_page_is_clean(
         states = visits_by_state(page, address)
         assert set(states) == {"counted", "short", "not_counted", "open", "review"}
         pages = ["/county/coverage?month=2026-09", "/county/coverage?month=2026-10", "/county/map", "/county/fleet"]
-        pages.append("/county/review")
+        pages += ["/county/review", "/county/link"]
         for url in (*(address + path for path in pages), *states.values(), states["open"] + "/entries"):
             page.goto(url)
             found[url] = complaints(page)

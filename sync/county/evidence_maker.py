@@ -30,6 +30,7 @@ from sync.proof.visit_track import PROOF_KINDS
 from sync.verify.bundle_check import BundleReport, check_bundle
 from sync.verify.policy import Policy
 from sync.verify.registry_check import RegistryFacts
+from sync.verify.rules_check import RulesDue
 
 _MOST_TRIED = 20
 """Checkpoints looked at for one that enough witnesses cosigned."""
@@ -119,7 +120,8 @@ class EvidenceMaker:
             journals[origin] = self._journal(origin, parts)
         try:
             named = {judged.case.proof.evidence.named for judged in visits}
-            data = write_bundle(Bundle(manifest, self._registry(manifest, sorted(journals), named), journals))
+            registry, rules_checkpoint = self._registry(manifest, sorted(journals), named)
+            data = write_bundle(Bundle(manifest, registry, journals, rules_checkpoint))
             report = check_bundle(data, self._policy)
         except (BundleUnreadable, NotProven, RegistryUnreadable) as fault:
             raise EvidenceMissing("not_provable", str(fault)) from None
@@ -210,8 +212,13 @@ class EvidenceMaker:
             shown |= {row["n"]: row["body"] for row in self._database.rows(wanted)}
         return self._log_part(origin, ranges, shown, {size for part in parts for size in part.sizes})
 
-    def _registry(self, manifest: Manifest, origins: Sequence[str], named: Iterable[str]) -> LogPart:
-        """The newest checkpoint that all have cosigned, with the entries that a verdict asks for."""
+    def _registry(
+        self, manifest: Manifest, origins: Sequence[str], named: Iterable[str]
+    ) -> tuple[LogPart, bytes | None]:
+        """The newest checkpoint that all have cosigned, with the entries that a verdict asks for.
+
+        And an earlier one over the rules of the month, when the newest is too late to show that they were made in time.
+        """
         origin = registry_origin(self._county)
         size = self._satisfying(checkpoints.c.origin == origin, newest=True)
         if size is None:
@@ -219,10 +226,19 @@ class EvidenceMaker:
         shown: dict[int, bytes] = {}
         read = self._reading(origin, shown)
         state = RegistryState(size, Index.read(read(size - 1)), read)
-        RegistryFacts.read(state, manifest, origins)
+        due = RegistryFacts.read(state, manifest, origins).rules_due
         for code in named:
             state.villages_around(code)
-        return self._log_part(origin, [(n, n + 1) for n in shown], shown, {size})
+        sizes = {size}
+        if due is not None and not self._cosigned_in_time(origin, size, due):
+            sizes.add(self._satisfying(checkpoints.c.origin == origin, checkpoints.c.size > due.place) or size)
+        part = self._log_part(origin, [(n, n + 1) for n in shown], shown, sizes)
+        return part, part.checkpoints[min(sizes)] if len(sizes) > 1 else None
+
+    def _cosigned_in_time(self, origin: str, size: int, due: RulesDue) -> bool:
+        at = (checkpoints.c.origin == origin) & (checkpoints.c.size == size)
+        row = self._database.row(select(checkpoints.c.witnessed_at).where(at))
+        return row is not None and row["witnessed_at"] is not None and due.kept(row["witnessed_at"])
 
     def _reading(self, origin: str, shown: dict[int, bytes]) -> Callable[[int], RegistryEntry]:
         """Reads entries of the registry and notes which."""

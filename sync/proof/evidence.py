@@ -24,6 +24,7 @@ MOST_LINES = 50_000
 HIGHEST_LEVEL = 62
 
 _ORIGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_SINGLE = ("manifest.json", "registry/checkpoint", "registry/rules-checkpoint", "registry/entries", "registry/tree")
 _MEMBER = re.compile(r"journal/([A-Za-z0-9][A-Za-z0-9._-]{0,99})/(entries|tree|checkpoints/([1-9][0-9]{0,15}))")
 _LINE = re.compile(r"(0|[1-9][0-9]?) (0|[1-9][0-9]{0,18}) ([A-Za-z0-9+/]{43}=)")
 _PLACE = re.compile(rb'[{,]"n":(0|[1-9][0-9]{0,15})[,}]')
@@ -189,11 +190,15 @@ def _claim(said: object) -> ClaimedVisit:
 
 @dataclass(frozen=True)
 class Bundle:
-    """An unpacked bundle. Every bound is kept; nothing is verified."""
+    """An unpacked bundle. Every bound is kept; nothing is verified.
+
+    :ivar rules_checkpoint: an older checkpoint of the registry, which shows that the rules were made in time
+    """
 
     manifest: Manifest
     registry: LogPart
     journals: Mapping[str, LogPart] = field(default_factory=dict)
+    rules_checkpoint: bytes | None = None
 
 
 def is_log_name(origin: str) -> bool:
@@ -215,6 +220,8 @@ def write_bundle(bundle: Bundle) -> bytes:
         "registry/checkpoint": bundle.registry.checkpoints[newest],
         **_written("registry", bundle.registry),
     }
+    if bundle.rules_checkpoint is not None:
+        members["registry/rules-checkpoint"] = bundle.rules_checkpoint
     for origin, part in bundle.journals.items():
         if not is_log_name(origin):
             raise BundleUnreadable("bundle_unreadable", f"{origin!r} cannot be a folder of a bundle")
@@ -243,7 +250,7 @@ def read_bundle(data: bytes) -> Bundle:
             sizes = journals.setdefault(found[1], {})
             if found[3]:
                 sizes[int(found[3])] = members[name]
-        elif name not in ("manifest.json", "registry/checkpoint", "registry/entries", "registry/tree"):
+        elif name not in _SINGLE:
             raise BundleUnreadable("member_unknown", f"{name[:120]!r} is no part of a bundle")
     manifest = Manifest.parse(_member(members, "manifest.json"))
     named = {claim.origin for claim in manifest.visits}
@@ -252,9 +259,8 @@ def read_bundle(data: bytes) -> Bundle:
     for origin in sorted(journals.keys() - named):
         raise BundleUnreadable("member_unknown", f"journal {origin} is not in the manifest")
     registry = _read(members, "registry", {0: _member(members, "registry/checkpoint")})
-    return Bundle(
-        manifest, registry, {origin: _read(members, f"journal/{origin}", journals[origin]) for origin in sorted(named)}
-    )
+    parts = {origin: _read(members, f"journal/{origin}", journals[origin]) for origin in sorted(named)}
+    return Bundle(manifest, registry, parts, members.get("registry/rules-checkpoint"))
 
 
 def _member(members: Mapping[str, bytes], name: str) -> bytes:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from typing import NamedTuple
 
 from sync.formats.records import Entry, parse_time
 from sync.proof.areas import Village
@@ -55,8 +56,7 @@ class Bracket:
         return self.width is not None and self.width <= TARGET_WIDTH
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Shift:
+class Shift(NamedTuple):
     """When somebody was on duty in a visit: from being put on to being taken off, as the entries say."""
 
     person: str

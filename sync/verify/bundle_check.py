@@ -87,7 +87,7 @@ def check_bundle(data: bytes, policy: Policy) -> BundleReport:
     """
     bundle = read_bundle(data)
     manifest = bundle.manifest
-    registry = check_registry(bundle.registry, manifest, sorted(bundle.journals), policy)
+    registry = check_registry(bundle.registry, manifest, sorted(bundle.journals), policy, bundle.rules_checkpoint)
     journals = {origin: _journal(origin, part, registry, policy) for origin, part in bundle.journals.items()}
     proofs: dict[str, tuple[VisitProof, int, SignedCheckpoint]] = {}
     for claim in manifest.visits:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from sync.formats.notes import NoteRefused, VerifierKey
+from sync.formats.notes import Checkpoint, Note, NoteRefused, VerifierKey
 from sync.proof.areas import Village
 from sync.proof.coverage import Rules
 from sync.proof.evidence import LogPart, Manifest, NotProven
@@ -14,6 +14,7 @@ from sync.proof.registry_entries import ORIGIN_PREFIX, RegistryUnreadable, is_re
 from sync.proof.registry_state import Decision, RegisteredVehicle, RegistryState, SealedVillage
 from sync.verify.checkpoints import SignedCheckpoint, check_signatures, read_checkpoint
 from sync.verify.policy import Policy, exact_key
+from sync.verify.rules_check import RulesDue, RulesWitnessed
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class RegistryFacts:
 
     :ivar areas: the village, all its areas in time, oldest first, and its neighbours
     :ivar sealed: what the sealed verdict of the month says about the village; None while it is not sealed
+    :ivar rules_due: None when the month is judged by the programme's defaults
     """
 
     state: RegistryState
@@ -30,6 +32,7 @@ class RegistryFacts:
     decisions: Mapping[str, Decision]
     vehicles: Mapping[str, RegisteredVehicle]
     sealed: SealedVillage | None
+    rules_due: RulesDue | None
 
     @classmethod
     def read(cls, state: RegistryState, manifest: Manifest, origins: Sequence[str]) -> RegistryFacts:
@@ -50,6 +53,7 @@ class RegistryFacts:
             state.reviews(month),
             {origin: _vehicle(state, origin) for origin in origins},
             _sealed(state, manifest),
+            RulesDue.of(state, month),
         )
 
 
@@ -59,11 +63,13 @@ class RegistryView(RegistryFacts):
 
     :ivar county: key name of the county's cosigner
     :ivar keys: of each vehicle, in the order of ``vehicles[origin].keys``
+    :ivar rules_witnessed: None when the month is judged by the programme's defaults
     """
 
     signed: SignedCheckpoint
     county: str
     keys: Mapping[str, tuple[VerifierKey, ...]]
+    rules_witnessed: RulesWitnessed | None
 
     @property
     def own(self) -> Village:
@@ -94,9 +100,12 @@ class RegistryView(RegistryFacts):
         ]
 
 
-def check_registry(part: LogPart, manifest: Manifest, origins: Sequence[str], policy: Policy) -> RegistryView:
+def check_registry(
+    part: LogPart, manifest: Manifest, origins: Sequence[str], policy: Policy, rules_checkpoint: bytes | None = None
+) -> RegistryView:
     """:raises NotProven: whatever of docs/evidence.md, section 4, steps 2 to 4 does not hold"""
     signed, county = _checked_checkpoint(part, manifest, policy)
+    shown = [signed, *_earlier(rules_checkpoint, part, signed, policy)]
     state = _state(part, signed.checkpoint.size)
     try:
         facts = RegistryFacts.read(state, manifest, origins)
@@ -104,8 +113,9 @@ def check_registry(part: LogPart, manifest: Manifest, origins: Sequence[str], po
         raise NotProven("registry_entry_missing", str(fault)) from None
     keys = {origin: _keys(vehicle) for origin, vehicle in facts.vehicles.items()}
     _refuse_shared(policy, keys)
-    said = (facts.state, facts.areas, facts.rules, facts.decisions, facts.vehicles, facts.sealed)
-    return RegistryView(*said, signed, county, keys)
+    witnessed = RulesWitnessed.among(facts.rules_due, shown, county) if facts.rules_due is not None else None
+    said = (facts.state, facts.areas, facts.rules, facts.decisions, facts.vehicles, facts.sealed, facts.rules_due)
+    return RegistryView(*said, signed, county, keys, witnessed)
 
 
 def _checked_checkpoint(part: LogPart, manifest: Manifest, policy: Policy) -> tuple[SignedCheckpoint, str]:
@@ -118,15 +128,37 @@ def _checked_checkpoint(part: LogPart, manifest: Manifest, policy: Policy) -> tu
         raise NotProven("origin_mismatch", f"the policy knows no registry {checkpoint.origin[:100]!r}")
     if county != manifest.county or not any(key.name == county for key in policy.witnesses.values()):
         raise NotProven("origin_mismatch", f"{manifest.county[:100]!r} is not the county of {checkpoint.origin[:99]!r}")
-    signed = check_signatures(note, checkpoint, logs, policy, where)
-    if not signed.quorum:
-        raise NotProven("quorum_missing", f"{where} is not cosigned by all whom the policy asks for")
+    signed = _cosigned(note, checkpoint, logs, policy, where)
     tree = part.tree()
     if tree.size != checkpoint.size:
         raise NotProven("tree_incomplete", f"the registry shows {tree.size} places of {checkpoint.size}")
     if tree.root(checkpoint.size) != checkpoint.root:
         raise NotProven("root_mismatch", f"{where}: the entries and hashes give another root")
     return signed, county
+
+
+def _earlier(data: bytes | None, part: LogPart, newest: SignedCheckpoint, policy: Policy) -> Iterable[SignedCheckpoint]:
+    """The older checkpoint of the same registry, when there is one."""
+    if data is None:
+        return
+    where = "registry/rules-checkpoint"
+    note, checkpoint = read_checkpoint(data, where)
+    origin, size = newest.checkpoint.origin, newest.checkpoint.size
+    if checkpoint.origin != origin or not 0 < checkpoint.size <= size:
+        raise NotProven("origin_mismatch", f"{where} is no earlier checkpoint of {origin}")
+    signed = _cosigned(note, checkpoint, [key for key in policy.logs if key.name == origin], policy, where)
+    if part.tree().root(checkpoint.size) != checkpoint.root:
+        raise NotProven("root_mismatch", f"{where}: the entries and hashes give another root")
+    yield signed
+
+
+def _cosigned(
+    note: Note, checkpoint: Checkpoint, logs: Sequence[VerifierKey], policy: Policy, where: str
+) -> SignedCheckpoint:
+    signed = check_signatures(note, checkpoint, logs, policy, where)
+    if not signed.quorum:
+        raise NotProven("quorum_missing", f"{where} is not cosigned by all whom the policy asks for")
+    return signed
 
 
 def _state(part: LogPart, size: int) -> RegistryState:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sync.formats.records import format_time
 from sync.verify.bundle_check import BundleReport, CheckedVisit
+from sync.verify.rules_check import RulesWitnessed
 from sync.verify.words import Words
 
 if TYPE_CHECKING:
@@ -41,12 +42,25 @@ def bundle_json(report: BundleReport) -> dict[str, Any]:
         "practice": manifest.practice,
         "counted": report.month.counted,
         "rules": registry.rules.as_json(),
+        "rules_witnessed": _witnessed_json(registry.rules_witnessed),
         "registry": {
             "origin": registry.signed.checkpoint.origin,
             "size": registry.signed.checkpoint.size,
             "cosigned": _times(registry.signed.witnesses),
         },
         "visits": [_visit_json(visit) for visit in report.visits],
+    }
+
+
+def _witnessed_json(witnessed: RulesWitnessed | None) -> dict[str, Any] | None:
+    if witnessed is None:
+        return None
+    at = format_time(witnessed.at) if witnessed.at is not None else None
+    return {
+        "place": witnessed.due.place,
+        "due_on": witnessed.due.due_on.isoformat(),
+        "at": at,
+        "in_time": witnessed.in_time,
     }
 
 
@@ -96,6 +110,7 @@ def bundle_text(report: BundleReport, t: Words) -> Iterator[str]:
         ("", t("counted", counted=report.month.counted, wanted=registry.rules.visits_per_month)),
         (t("registry"), _registry(report, t)),
         (t("seen"), _cosigned(registry.signed.witnesses)),
+        (t("rules"), _rules(registry.rules_witnessed, t)),
         (t("sealed"), _sealed(report, t)),
     )
     for visit in report.visits:
@@ -118,6 +133,14 @@ def _registry(report: BundleReport, t: Words) -> str:
     checkpoint, rules = report.registry.signed.checkpoint, report.registry.rules
     version = t("rules_version", version=rules.version)
     return t("registry_value", origin=checkpoint.origin, size=checkpoint.size, rules=version)
+
+
+def _rules(witnessed: RulesWitnessed | None, t: Words) -> str:
+    """Empty for the programme's defaults."""
+    if witnessed is None:
+        return ""
+    due_on, at = witnessed.due.due_on.isoformat(), _local(witnessed.at) if witnessed.at is not None else t("never")
+    return t("rules_in_time" if witnessed.in_time else "rules_late", at=at, due_on=due_on)
 
 
 def _cosigned(times: Any) -> str:

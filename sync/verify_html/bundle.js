@@ -9,6 +9,7 @@ const FORMAT = 'xunzhen-evidence/1';
 const [MOST_VISITS, MOST_LINES, LARGEST_ENTRY_BYTES, HIGHEST_LEVEL] = [100, 50_000, 60_000, 62];
 const ORIGIN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 const MEMBER = /^journal\/([A-Za-z0-9][A-Za-z0-9._-]{0,99})\/(entries|tree|checkpoints\/([1-9][0-9]{0,15}))$/;
+const SINGLE = ['manifest.json', 'registry/checkpoint', 'registry/rules-checkpoint', 'registry/entries', 'registry/tree'];
 const HASH_LINE = /^(0|[1-9][0-9]?) (0|[1-9][0-9]{0,18}) ([A-Za-z0-9+/]{43}=)$/;
 const MANIFEST = { county: 'string', format: 'string', month: 'string', practice: 'boolean', village: 'string', visits: 'object' };
 
@@ -18,7 +19,9 @@ const MANIFEST = { county: 'string', format: 'string', month: 'string', practice
  * @typedef {{entries: Map<number, Uint8Array>, hashes: import('./tree.js').Node[], checkpoints: Map<bigint, Uint8Array>}} LogPart
  */
 
-/** @param {Uint8Array} data @returns {Promise<{manifest: Manifest, registry: LogPart, journals: Map<string, LogPart>}>} */
+/** `rulesCheckpoint`: an older checkpoint of the registry.
+ * @param {Uint8Array} data @returns {Promise<{manifest: Manifest, registry: LogPart, journals: Map<string, LogPart>, rulesCheckpoint: Uint8Array | undefined}>}
+ */
 export async function readBundle(data) {
   const members = await readMembers(data);
   /** @type {Map<string, Map<bigint, Uint8Array>>} */
@@ -29,7 +32,7 @@ export async function readBundle(data) {
       const checkpoints = journals.get(found[1]) ?? new Map();
       journals.set(found[1], checkpoints);
       if (found[3]) checkpoints.set(BigInt(found[3]), content);
-    } else if (!['manifest.json', 'registry/checkpoint', 'registry/entries', 'registry/tree'].includes(name)) {
+    } else if (!SINGLE.includes(name)) {
       throw new Unreadable('member_unknown', `${name.slice(0, 120)} is no part of a bundle`);
     }
   }
@@ -42,7 +45,7 @@ export async function readBundle(data) {
   const registry = readPart(members, 'registry', new Map([[0n, member(members, 'registry/checkpoint')]]));
   const parts = named.map((origin) => /** @type {[string, LogPart]} */ (
     [origin, readPart(members, `journal/${origin}`, journals.get(origin) ?? new Map())]));
-  return { manifest, registry, journals: new Map(parts) };
+  return { manifest, registry, journals: new Map(parts), rulesCheckpoint: members.get('registry/rules-checkpoint') };
 }
 
 /** @param {Uint8Array} data @returns {Manifest} */

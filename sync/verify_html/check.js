@@ -2,7 +2,7 @@
 
 import { hex, same, utf8, compareTexts } from './bytes.js';
 import { readBundle } from './bundle.js';
-import { monthOf, writtenDay, writtenMoment } from './calendar.js';
+import { localDay, monthOf, writtenDay, writtenMoment } from './calendar.js';
 import { readEntry } from './entries.js';
 import { compared } from './conflicts.js';
 import { NotProven, Unreadable } from './faults.js';
@@ -49,9 +49,10 @@ export const STEPS = ['policy', 'file', 'registry', 'in_force', 'keys', 'journal
 async function checked(data, policyData, done) {
   const policy = readPolicy(policyData);
   done.push('policy');
-  const { manifest, registry, journals } = await readBundle(data);
+  const { manifest, registry, journals, rulesCheckpoint } = await readBundle(data);
   done.push('file');
   const signed = await checkRegistry(registry, manifest, policy);
+  const earlier = rulesCheckpoint && await checkEarlier(rulesCheckpoint, registry, signed, policy);
   done.push('registry');
   const origins = [...journals.keys()];
   const shown = new Registry(registry.entries, signed.size);
@@ -69,7 +70,7 @@ async function checked(data, policyData, done) {
     return { claim, ...checkVisit(claim, manifest, journal, trust) };
   });
   done.push('visits');
-  const found = report(manifest, signed, trust, visits);
+  const found = { ...report(manifest, signed, trust, visits), rules_witnessed: rulesWitnessed(facts.rulesDue, earlier ? [signed, earlier] : [signed], manifest.county) };
   if (found.result === 'valid') done.push('verdict');
   return found;
 }
@@ -92,6 +93,40 @@ async function checkRegistry(part, manifest, policy) {
   if (tree.size !== checkpoint.size) throw new NotProven('tree_incomplete', `the registry shows ${tree.size} places of ${checkpoint.size}`);
   if (!same(tree.root(checkpoint.size), checkpoint.root)) throw new NotProven('root_mismatch', `${where} has another root`);
   return { ...signed, origin: checkpoint.origin };
+}
+
+/** An older checkpoint of the same registry.
+ * @param {Uint8Array} data @param {LogPart} part @param {Signed & {origin: string}} newest @param {import('./policy.js').Policy} policy @returns {Promise<Signed>}
+ */
+async function checkEarlier(data, part, newest, policy) {
+  const where = 'registry/rules-checkpoint';
+  const note = readNote(data, where);
+  const checkpoint = readCheckpoint(note.text, where);
+  if (checkpoint.origin !== newest.origin || checkpoint.size < 1n || checkpoint.size > newest.size) {
+    throw new NotProven('origin_mismatch', `${where} is no earlier checkpoint of ${newest.origin}`);
+  }
+  const signed = await signedBy(note, checkpoint, policy.logs.filter((key) => key.name === newest.origin), policy, where);
+  if (!signed.quorum) throw new NotProven('quorum_missing', `${where} is not cosigned by all whom the policy asks for`);
+  const root = new PartialTree(part.entries, part.hashes).root(checkpoint.size);
+  if (!same(root, checkpoint.root)) throw new NotProven('root_mismatch', `${where} has another root`);
+  return signed;
+}
+
+/** When another than the county first cosigned a checkpoint over the rules of the month; null for the defaults.
+ * @param {import('./registry.js').RulesDue | null} rulesDue @param {Signed[]} shown @param {string} county
+ */
+function rulesWitnessed(rulesDue, shown, county) {
+  if (rulesDue === null) return null;
+  const { place, due } = rulesDue;
+  const times = shown.filter(({ size }) => size > BigInt(place))
+    .flatMap(({ cosigned }) => cosigned.filter(({ key }) => key.name !== county).map(({ at_s }) => at_s * 1000));
+  const at = times.length ? Math.min(...times) : null;
+  return {
+    place,
+    due_on: writtenDay(due),
+    at: at === null ? null : writtenMoment(at),
+    in_time: at !== null && localDay(at) <= due,
+  };
 }
 
 /** @param {import('./notes.js').Note} note @param {import('./notes.js').Checkpoint} checkpoint @param {Key[]} logKeys @param {import('./policy.js').Policy} policy @param {string} where @returns {Promise<Signed>} */

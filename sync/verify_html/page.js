@@ -218,10 +218,22 @@ function foundations(t) {
     [t('evidence'), shown.bundle?.name ?? ''],
     [t('sha256'), el('span', { class: 'code', 'data-testid': 'sha256' }, groups)],
     [t('policy'), shown.policy?.name ?? ''],
+    [t('rules'), rulesText(t)],
     [t('registry'), registry ? el('span', {}, el('span', { class: 'code' }, registry.origin), ` ${t('registry_value', { size: registry.size, version: rules.version })}`) : null],
     [t('sealed'), sealedText(t)],
   ])));
   return parts;
+}
+
+/** Whether the rules of the month stood in the registry in time; nothing for the defaults.
+ * @param {Words} t
+ */
+function rulesText(t) {
+  const witnessed = shown.report.rules_witnessed;
+  if (!witnessed) return null;
+  const at = witnessed.at === null ? t('never') : local(witnessed.at, t);
+  const said = t(witnessed.in_time ? 'rules_in_time' : 'rules_late', { at, due_on: witnessed.due_on });
+  return el('span', { 'data-testid': 'rules', 'data-in-time': String(witnessed.in_time) }, said);
 }
 
 /** What the county sealed, against what was found.

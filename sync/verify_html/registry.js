@@ -15,7 +15,10 @@ import { Area } from './areas.js';
  */
 /** @typedef {{version: number, visits_per_month: number, days_apart: number, dwell_s: number, staff: number, doctors: number, encounters: number, witnesses: number, provisional_days: number, doctor_roles: string[]}} Rules */
 /** `areasOf`: the list of villages of a visit to a village. `named`: the village as it is now. `sealed`: what the sealed verdict says.
- * @typedef {{areasOf: (village: string) => Area[], rules: Rules, decisions: Map<string, Decision>, vehicles: Map<string, Vehicle>, sealed: any, named: import('./canonical.js').Fields}} RegistryFacts
+ * @typedef {{areasOf: (village: string) => Area[], rules: Rules, decisions: Map<string, Decision>, vehicles: Map<string, Vehicle>, sealed: any, rulesDue: RulesDue | null, named: import('./canonical.js').Fields}} RegistryFacts
+ */
+/** `place` of the rules by which the month is judged; `due`: last local day on which rules for it could be made.
+ * @typedef {{place: number, due: number}} RulesDue
  */
 
 const COMMON = fieldTypes('kind:text n:place at:time by:text');
@@ -89,7 +92,7 @@ export class Registry {
     const own = this.#villages(village);
     if (own.length === 0 || own[0].code !== village) throw new NotProven('village_unknown', `no area of village ${village}`);
     this.#gathered(this.#named('waivers', month), 'waivers/1', 'waived');
-    const rules = this.#rules(month);
+    const { rules, due: rulesDue } = this.#rules(month);
     const decisions = this.#gathered(this.#named('reviews', month), 'reviews/1', 'decided');
     /** @type {Map<string, Vehicle>} */
     const vehicles = new Map();
@@ -97,7 +100,7 @@ export class Registry {
     const sealed = this.#sealed(village, month, practice);
     const current = own.filter((said) => said.code === village).pop() ?? own[0];
     const areasOf = (/** @type {string} */ code) => this.#villages(code).map((said) => new Area(said));
-    return { areasOf, rules, decisions, vehicles, sealed, named: current };
+    return { areasOf, rules, decisions, vehicles, sealed, rulesDue, named: current };
   }
 
   /** @param {string} list @param {string} name @returns {number | undefined} */
@@ -150,17 +153,20 @@ export class Registry {
     return [...own, ...[...around].sort().flatMap(of)];
   }
 
-  /** The latest rules made before the month stopped being provisional.
-   * @param {string} month
+  /** The latest rules made before the month stopped being provisional; nobody made the defaults.
+   * @param {string} month @returns {{rules: Rules, due: RulesDue | null}}
    */
   #rules(month) {
     const index = Object.hasOwn(this.index, 'rules') ? this.index.rules : undefined;
-    let judgedBy = rulesOf({});
+    let rules = rulesOf({});
+    /** @type {RulesDue | null} */
+    let due = null;
     for (const entry of this.#chain(index, 'rules/1').reverse()) {
-      if (localDay(entry.at) > lastDayOf(month) + judgedBy.provisional_days) break;
-      judgedBy = rulesOf(entry.fields.rules);
+      const day = lastDayOf(month) + rules.provisional_days;
+      if (localDay(entry.at) > day) break;
+      [rules, due] = [rulesOf(entry.fields.rules), { place: entry.n, due: day }];
     }
-    return judgedBy;
+    return { rules, due };
   }
 
   /** @param {string} origin @returns {Vehicle} */

@@ -100,6 +100,22 @@ def resealed(part: LogPart, origin: str, signers: Iterable[Signer]) -> LogPart:
     return replace(part, checkpoints=notes)
 
 
+def cosigned_again(part: LogPart, size: int, case: Case, seconds: int | None = None) -> LogPart:
+    """The registry ``part`` under a new checkpoint, signed and cosigned with all keys.
+
+    :param seconds: POSIX time of the cosignatures; that of the old ones when None
+    """
+    (old,) = part.checkpoints.values()
+    signers = [case.registry, case.county, PROVINCE]
+    text = Checkpoint(case.registry.name, size, part.tree().root(size)).text()
+    if seconds is not None:
+        note = bytes(Note(text, tuple(_signed(text, signer, seconds) for signer in signers)))
+        return replace(part, checkpoints={0: note})
+    unsigned = replace(part, checkpoints={size: bytes(Note(text, Note.parse(old).signatures))})
+    sealed = resealed(unsigned, case.registry.name, signers)
+    return replace(sealed, checkpoints={0: sealed.checkpoints[size]})
+
+
 def _signed(text: str, signer: Signer, seconds: int) -> Signature:
     key = signer.verifier_key()
     if key.algorithm == ED25519_COSIGNATURE:

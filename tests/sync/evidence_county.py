@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 from fastapi import FastAPI
@@ -236,6 +237,19 @@ async def begun(county: EvidenceCounty, *names: str) -> list[Van]:
         await van.deliver()
     await county.witness()
     return vans
+
+
+def merge_villages(listed: dict[str, Any], old: str, heir: str) -> None:
+    """Make one village of two in a GeoJSON list, under the code ``heir``."""
+    features = {feature["properties"]["code"]: feature for feature in listed["features"]}
+    geometries = [features[code]["geometry"] for code in (old, heir)]
+    polygons = [
+        polygon
+        for geometry in geometries
+        for polygon in (geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]])
+    ]
+    features[heir]["geometry"] = {"type": "MultiPolygon", "coordinates": polygons}
+    listed["features"].remove(features[old])
 
 
 async def working_month(folder: Path) -> tuple[EvidenceCounty, dict[str, str]]:

@@ -62,6 +62,19 @@ class Story:
         }
 
 
+def agree(second: Verifier, data: bytes, policy: bytes, *, codes_too: bool = True) -> dict[str, Any]:
+    """Asserts that both find the same, word for word and figure for figure; returns it."""
+    ours, theirs = by_us(data, policy), second.check(data, policy)
+    assert theirs["result"] == ours["result"], (codes(ours), theirs["faults"])
+    if codes_too:
+        assert codes(theirs) == codes(ours), theirs["faults"]
+    if "visits" in ours and "visits" in theirs:
+        assert {name: theirs[name] for name in ours if name != "faults"} == {
+            name: said for name, said in ours.items() if name != "faults"
+        }
+    return ours
+
+
 class Verifier:
     """The page, opened from disk. Every question is answered by its own modules."""
 

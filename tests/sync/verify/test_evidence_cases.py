@@ -6,7 +6,6 @@ import json
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,12 +15,13 @@ from sync.formats.notes import SeedSigner
 from sync.formats.records import Draft
 from sync.keys.key_statements import KeyChange
 from sync.proof.coverage import VisitState
+from sync.proof.evidence import read_bundle
 from sync.verify.bundle_check import CheckedVisit, check_bundle
 from sync.verify.policy import Policy
 from sync.verify.report import bundle_text
 from sync.verify.words import Words
 from tests.sync.county_month import TOWNSHIP, at
-from tests.sync.evidence_county import MONTH, DayOut, EvidenceCounty, begun, side_by_side
+from tests.sync.evidence_county import MONTH, DayOut, EvidenceCounty, begun, merge_villages, side_by_side
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ async def test_a_village_that_was_merged_into_its_neighbour(county: EvidenceCoun
     villages = county.villages
     old, heir = villages[0], villages[1]
     listed = json.loads(TOWNSHIP.read_text(encoding="utf-8"))
-    _merge(listed, old.code, heir.code)
+    merge_villages(listed, old.code, heir.code)
     county.county.registry.import_villages(listed, by="xu.jing", valid_from=date(2026, 9, 1))
     visit = await DayOut(van, old, at(9, 2, 8, 20), people=2).run()
     await county.witness()
@@ -100,18 +100,6 @@ async def test_a_village_that_was_merged_into_its_neighbour(county: EvidenceCoun
     assert found.proof.facts.village == heir.code
     assert "village_replaced" in found.verdict.flags
     assert found.verdict.counted
-
-
-def _merge(listed: dict[str, Any], old: str, heir: str) -> None:
-    features = {feature["properties"]["code"]: feature for feature in listed["features"]}
-    geometries = [features[code]["geometry"] for code in (old, heir)]
-    polygons = [
-        polygon
-        for geometry in geometries
-        for polygon in (geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]])
-    ]
-    features[heir]["geometry"] = {"type": "MultiPolygon", "coordinates": polygons}
-    listed["features"].remove(features[old])
 
 
 async def test_a_weekend_of_rain_two_visits_in_one_boot(county: EvidenceCounty) -> None:
@@ -197,3 +185,25 @@ async def test_visits_on_both_sides_of_a_month_s_end_are_compared(county: Eviden
     )
     found = reasons(county, MONTH, date(2026, 10, 1))
     assert found == [("staff_in_two_vehicles",), ("staff_in_two_vehicles",)]
+
+
+async def test_rules_of_a_month_are_shown_to_have_been_made_in_time(county: EvidenceCounty) -> None:
+    """Also when the evidence is made long after: then an older checkpoint of the registry is in it."""
+    (van,) = await begun(county, "van-07")
+    visit = await DayOut(van, county.villages[0], at(9, 1, 8, 20), people=1).run()
+    await county.witness()
+    assert county.of_visit(visit).report.registry.rules_witnessed is None
+    county.county.registry.set_rules({"dwell_s": 7200}, by="xu.jing")
+    await county.witness()
+    first = county.of_visit(visit)
+    assert first.report.registry.rules_witnessed is not None
+    assert first.report.registry.rules_witnessed.in_time
+    assert read_bundle(first.data).rules_checkpoint is None
+    county.clock.advance((at(11, 20, 9) - county.clock.now()).total_seconds())
+    county.county.registry.waive(county.villages[1].code, "2026-11", "道路塌方", by="xu.jing")
+    await county.witness()
+    later = county.of_visit(visit)
+    assert later.report.registry.rules_witnessed is not None
+    assert later.report.registry.rules_witnessed.in_time
+    assert read_bundle(later.data).rules_checkpoint is not None
+    assert "rules: witnessed by the province 2026-09-01" in "\n".join(bundle_text(later.report, Words("en")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256, sha512
 from itertools import combinations
@@ -17,66 +17,46 @@ from hypothesis import strategies as st
 from sync import verify_html
 from sync.formats import canonical, ed25519
 from sync.formats.canonical import NotCanonical
-from sync.formats.notes import Checkpoint, Note, SeedSigner
+from sync.formats.notes import SeedSigner
 from sync.proof.areas import Village
 from sync.proof.bundle_file import read_members, write_members
 from sync.proof.coverage import Rules, end_of_month, judge_month
-from sync.proof.evidence import LogPart, write_bundle
+from sync.proof.evidence import write_bundle
 from sync.proof.registry_entries import village_fields, village_of
 from sync.proof.visit_conflicts import compared
 from sync.proof.visit_proof import VisitProof, facts_of_visit, merged
 from sync.proof.visit_track import PROOF_KINDS
 from sync.verify.bundle_check import LONG_AFTER
 from sync.verify.policy import Policy
-from tests.sync.evidence_attacks import ATTACKS, SEVEN, Attack, Case, Month, case_of, edited, hidden, resealed
+from tests.sync.evidence_attacks import (
+    ATTACKS,
+    SEVEN,
+    Attack,
+    Case,
+    Month,
+    case_of,
+    cosigned_again,
+    edited,
+    hidden,
+    resealed,
+)
 from tests.sync.evidence_county import PROVINCE
 from tests.sync.proof.test_coverage_cases import CASES, villages_of
 from tests.sync.proof.test_presence_shortcut import VILLAGES as SQUARES
 from tests.sync.proof.test_presence_shortcut import Thorough, followed, walk
 from tests.sync.proof.test_visit_properties import NEAR, RULES, stories
-from tests.sync.second_verifier import ARGUMENTS, Story, Verifier, base64, by_us, codes, opened, same_stay
+from tests.sync.second_verifier import Story, Verifier, agree, base64, by_us, codes, opened, same_stay
 from tests.sync.verify.test_tlog_policy import EXAMPLE
 from tests.sync.visit_script import Log, around, logs
 
-playwright_api = pytest.importorskip("playwright.sync_api", reason="skipped: playwright is not installed")
 pytestmark = pytest.mark.browser
 
-CHROMIUM = Path("/usr/bin/chromium")
 NO_SUBTLE = "Object.defineProperty(crypto, 'subtle', { value: undefined })"
 FEW = settings(
     max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-
-
-@pytest.fixture(scope="module")
-def browser(evidence_month: Month) -> Iterator[Any]:
-    """Opened after the month was lived through: while it is open no coroutine can run on this thread."""
-    if not CHROMIUM.exists():
-        pytest.skip(f"skipped: no {CHROMIUM}")
-    with playwright_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield running
-        running.close()
-
-
-@pytest.fixture(scope="module")
-def second(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Verifier]:
-    with opened(browser, tmp_path_factory.mktemp("verifier")) as verifier:
-        yield verifier
-
-
-@pytest.fixture(scope="module")
-def case(evidence_month: Month) -> Case:
-    return case_of(evidence_month, "first")
-
-
-@pytest.fixture(scope="module")
-def bundles(evidence_month: Month) -> dict[str, bytes]:
-    county, visits = evidence_month
-    found = {name: county.of_visit(visit).data for name, visit in visits.items()}
-    return {**found, **{f"month {n}": county.of_village(village).data for n, village in enumerate(county.villages[:4])}}
 
 
 # the page -------------------------------------------------------------------------------------------------------------
@@ -151,19 +131,6 @@ def test_every_fault_and_word_is_said_in_both_languages(second: Verifier) -> Non
 # bundles --------------------------------------------------------------------------------------------------------------
 
 
-def agree(second: Verifier, data: bytes, policy: bytes, *, codes_too: bool = True) -> dict[str, Any]:
-    """Asserts that both find the same, word for word and figure for figure; returns it."""
-    ours, theirs = by_us(data, policy), second.check(data, policy)
-    assert theirs["result"] == ours["result"], (codes(ours), theirs["faults"])
-    if codes_too:
-        assert codes(theirs) == codes(ours), theirs["faults"]
-    if "visits" in ours and "visits" in theirs:
-        assert {name: theirs[name] for name in ours if name != "faults"} == {
-            name: said for name, said in ours.items() if name != "faults"
-        }
-    return ours
-
-
 def test_every_good_bundle_is_found_the_same_by_both(
     second: Verifier, bundles: Mapping[str, bytes], case: Case
 ) -> None:
@@ -212,20 +179,11 @@ def test_what_a_reviewer_decided_and_a_rule_that_changed(second: Verifier, evide
         pointers = {**index, "n": size + 2, "reviews": {"2026-09": size}, "rules": size + 1}
         drafts = [reviews, {**rules, "before": index["rules"]} if "rules" in index else rules, pointers]
         entries = {**part.entries, **{size + n: canonical.dumps(said) for n, said in enumerate(drafts)}}
-        grown = _signed(replace(part, entries=entries), size + 3, known)
+        grown = cosigned_again(replace(part, entries=entries), size + 3, known)
         found = agree(second, write_bundle(replace(known.bundle, registry=grown)), known.text.encode())
         (visit,) = found["visits"]
         assert "decided_by_reviewer" in visit["flags"]
         assert visit["state"] == ("not_counted" if decision == "refused" else "counted")
-
-
-def _signed(part: LogPart, size: int, known: Case) -> LogPart:
-    """``part`` under a new checkpoint, signed and cosigned with all keys."""
-    (old,) = part.checkpoints.values()
-    text = Checkpoint(known.registry.name, size, part.tree().root(size)).text()
-    unsigned = replace(part, checkpoints={size: bytes(Note(text, Note.parse(old).signatures))})
-    sealed = resealed(unsigned, known.registry.name, [known.registry, known.county, PROVINCE])
-    return replace(sealed, checkpoints={0: sealed.checkpoints[size]})
 
 
 @pytest.mark.parametrize(

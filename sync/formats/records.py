@@ -7,15 +7,14 @@ unknown to him, because signed bytes are never rewritten.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import chain
 from typing import Any
 
 from sync.formats.canonical import Json, NotCanonical, check, encode, loads
+from sync.formats.field_types import FIELD_TYPES, TIME_FORM
 from sync.formats.merkle import leaf_hash
 
 LARGEST_BODY_BYTES = 60_000
@@ -24,23 +23,6 @@ SALT_BYTES = 16
 COMMON = ("kind", "n", "at", "at_source", "boot", "mono_ms", "vehicle", "by", "visit", "encounter", "salt", "practice")
 _COMMON_NAMES = frozenset(COMMON)
 TIME_SOURCES = ("gnss", "ntp", "rtc")
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-
-# Field types of the table below. A "?" behind the type: may be left out.
-_TYPES: dict[str, Callable[[object], bool]] = {
-    "text": lambda value: isinstance(value, str),
-    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
-    "boolean": lambda value: isinstance(value, bool),
-    "object": lambda value: isinstance(value, dict | Mapping),
-    "list": lambda value: isinstance(value, list | tuple),
-    "time": lambda value: isinstance(value, str) and _is_time(value),
-    "date": lambda value: isinstance(value, str) and _is_date(value),
-    "sha256": lambda value: isinstance(value, str) and bool(_SHA256.fullmatch(value)),
-    "crew": lambda value: _is_list_of(value, _is_member),
-    "steps": lambda value: _are_plain_steps(value) or _is_list_of(value, _is_step),
-}
 
 _EXACTLY = {"text": str, "integer": int, "boolean": bool, "object": dict, "list": list}
 """Types of which every value of exactly this class is one."""
@@ -77,7 +59,7 @@ def _kind(name: str, /, personal: bool = False, **fields: str) -> Kind:
     checks = []
     for key, wanted in fields.items():
         of_type = wanted.removesuffix("?")
-        checks.append((key, _EXACTLY.get(of_type, _Nothing), wanted != of_type, _TYPES[of_type]))
+        checks.append((key, _EXACTLY.get(of_type, _Nothing), wanted != of_type, FIELD_TYPES[of_type]))
     return Kind(name, fields, personal, tuple(checks))
 
 
@@ -475,7 +457,7 @@ def format_time(at: datetime) -> str:
 
 def parse_time(text: str) -> datetime:
     """:raises ValueError: not of the form that ``format_time`` writes."""
-    if not _TIME.fullmatch(text):
+    if not TIME_FORM.fullmatch(text):
         raise ValueError(f"{text!r} is not a UTC time with milliseconds")
     return datetime.fromisoformat(text)
 
@@ -501,39 +483,3 @@ def _faults(kind: Kind, said: Mapping[str, object], closed: bool = True) -> list
         faults += [f"{name} is not in the table" for name in said if name not in kind.fields and name not in COMMON]
         faults += [f"{name} is a common field" for name in said if name in COMMON]
     return faults
-
-
-def _is_list_of(value: object, fits: Callable[[object], bool]) -> bool:
-    return isinstance(value, list | tuple) and all(fits(item) for item in value)
-
-
-def _is_member(value: object) -> bool:
-    """{person, role, name} of someone on board."""
-    return isinstance(value, Mapping) and all(isinstance(value.get(key), str) for key in ("person", "role", "name"))
-
-
-def _is_step(value: object) -> bool:
-    """[dt_s, dlat_e7, dlon_e7, accuracy_m, satellites] after the point before; a sixth number 1: spoofing flag."""
-    return isinstance(value, list | tuple) and len(value) in (5, 6) and all(type(number) is int for number in value)
-
-
-def _are_plain_steps(value: object) -> bool:
-    """Whether it is seen at once that all are steps: most entries of a journal's bytes are tracks."""
-    if type(value) is not list or set(map(type, value)) != {list}:
-        return False
-    return set(map(len, value)) <= {5, 6} and set(map(type, chain.from_iterable(value))) == {int}
-
-
-def _is_time(text: str) -> bool:
-    try:
-        parse_time(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_date(text: str) -> bool:
-    try:
-        return date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False

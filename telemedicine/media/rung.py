@@ -4,7 +4,7 @@ The thread runs only while somebody is subscribed. It takes the newest picture t
 is not due or the sender has more to send than it can (``set_gate``): a picture that would wait is not encoded at all,
 so neither a slow link nor a busy computer makes the next one late. A new rate is taken while the encoder is open; where
 that is not possible the encoder is opened again, which costs a key frame. Whenever a key frame is due in any case, the
-encoder is opened for the rate of that moment, so that no key frame is larger than a quarter second of the link.
+encoder is opened for the rate of that moment, so that no key frame is larger than a quarter second of it.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ KEY_FRAME_SPACING_S = 0.25
 """At most one key frame in this time, however many viewers ask."""
 STILL_PERIOD_S = 0.5
 """While the source is silent its last picture is sent this often, so that a viewer who joins now sees something."""
-RATE_FLOOR, RATE_CEILING = 0.4, 1.15
-"""Between these multiples of the rate it was opened with, x264 keeps to a new rate without being opened again."""
-STEP_FLOOR, STEP_CEILING = 0.8, 1.3
-"""The same for an encoder that keeps the rate it was opened with."""
-KEY_FLOOR, KEY_CEILING = 0.85, 1.0
-"""The same at a key frame, where opening again costs nothing."""
 HEADROOM = 1.5
-"""When the rate rises past the ceiling, the encoder is opened for this multiple: fewer key frames on the way up."""
+"""An encoder that takes a new rate while open is opened for this multiple: that far no key frame is needed."""
+LOWEST_OF_OPENED = 0.4
+"""Below this part of the rate it was opened for, the buffer it was opened with lets pictures be too large."""
+STEPS_DOWN, STEPS_UP = 0.8, 1.3
+"""An encoder that keeps the rate it was opened with is opened again outside of these multiples of it."""
+KEY_TOLERANCE = 1.25
+"""Opened again at a key frame, where that costs nothing, if the rate to open for differs by this factor."""
 REOPEN_UP_EVERY_S = 2.0
 NOTICED_CHANGE = 0.03
 LATENCIES_KEPT = 300
@@ -351,28 +351,27 @@ class _Codec:
 
         :param key: the next picture is a key frame in any case
         """
-        wanted = bit_rate_bps / self._opened_bps if self._opened_bps else 0.0
-        floor, ceiling = (RATE_FLOOR, RATE_CEILING) if self.h264.retunes else (STEP_FLOOR, STEP_CEILING)
-        context = self._context
-        if context is None or (key and not KEY_FLOOR <= wanted <= KEY_CEILING) or wanted < floor:
-            self._open(bit_rate_bps, bit_rate_bps)
-        elif wanted > ceiling and now_s - self._raised_s >= REOPEN_UP_EVERY_S:
-            self._raised_s = now_s
-            headroom = HEADROOM if self.h264.retunes else 1.0
-            self._open(min(round(bit_rate_bps * headroom), self._shape.ceiling_bps), bit_rate_bps)
+        best_bps = self._best_to_open(bit_rate_bps)
+        opened_bps, context = self._opened_bps, self._context
+        lowest, highest = (LOWEST_OF_OPENED, 1.0) if self.h264.retunes else (STEPS_DOWN, STEPS_UP)
+        anew = key and not opened_bps / KEY_TOLERANCE <= best_bps <= opened_bps * KEY_TOLERANCE
+        rises = bit_rate_bps > highest * opened_bps and now_s - self._raised_s >= REOPEN_UP_EVERY_S
+        if context is None or anew or rises or bit_rate_bps < lowest * opened_bps:
+            if rises and context is not None:
+                self._raised_s = now_s
+            context = self._context = self._open(best_bps)
+            self._opened_bps, self.opened_now = best_bps, True
         else:
             self.opened_now = False
-            aim = min(bit_rate_bps, round(self._opened_bps * ceiling))
-            if self.h264.retunes and abs(aim - (context.bit_rate or 0)) > NOTICED_CHANGE * aim:
-                context.bit_rate = aim
+        aim_bps = min(bit_rate_bps, self._opened_bps)
+        if self.h264.retunes and abs(aim_bps - (context.bit_rate or 0)) > NOTICED_CHANGE * aim_bps:
+            context.bit_rate = aim_bps
 
-    def _open(self, opened_bps: int, bit_rate_bps: int) -> None:
-        shape = self._shape
-        self._context = self.h264.open(shape.width, shape.height, shape.frame_rate_hz, opened_bps)
-        self._opened_bps = opened_bps
-        self.opened_now = True
-        if bit_rate_bps < opened_bps:
-            self._context.bit_rate = bit_rate_bps
+    def _best_to_open(self, bit_rate_bps: int) -> int:
+        return min(round(bit_rate_bps * HEADROOM), self._shape.ceiling_bps) if self.h264.retunes else bit_rate_bps
+
+    def _open(self, rate_bps: int) -> av.VideoCodecContext:
+        return self.h264.open(self._shape.width, self._shape.height, self._shape.frame_rate_hz, rate_bps)
 
     def encode(self, picture: npt.NDArray[np.uint8], pts: int, key: bool) -> list[VideoPacket]:
         """

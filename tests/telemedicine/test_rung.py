@@ -164,38 +164,65 @@ async def test_a_viewer_that_never_reads_holds_a_quarter_second_and_costs_the_ot
         assert dead.dropped == 300
 
 
-async def test_the_rate_is_followed_without_a_key_frame_within_its_range() -> None:
+def rate_bps(packets: list[VideoPacket]) -> float:
+    return sum(packet.size for packet in packets) * 8 / (len(packets) * SLOT_S)
+
+
+async def test_a_new_rate_is_kept_to_within_half_a_second_and_without_a_key_frame() -> None:
+    """Pure noise, the hardest there is: whatever the encoder does not hold back would be sent."""
+    random = np.random.default_rng(1)
+    noise = [random.integers(0, 255, (240, 320, 3), dtype=np.uint8) for _ in range(12)]
+    async with staged(Stage()) as stage:
+        viewer = stage.rung.subscribe()
+        sent: list[list[VideoPacket]] = []
+        for asked_bps in (400_000, 250_000, 550_000):
+            stage.rung.set_bitrate_bps(asked_bps)
+            packets: list[VideoPacket] = []
+            for number in range(60):
+                stage.clock.advance(SLOT_S)
+                stage.source.push(stage.clock.monotonic_s(), noise[number % 12])
+                await asyncio.to_thread(stage.source.wait_done)
+                packets += drained(viewer)
+            assert rate_bps(packets[15:]) == pytest.approx(asked_bps, rel=0.15)
+            sent.append(packets)
+        assert sum(packet.is_keyframe for packets in sent for packet in packets) == 1
+        assert stage.rung.counts.opened == 1
+
+
+async def test_far_above_and_far_below_it_is_opened_again() -> None:
     async with staged(Stage()) as stage:
         viewer = stage.rung.subscribe()
         await stage.play(5)
         drained(viewer)
-        stage.rung.set_bitrate_bps(200_000)
-        for _ in range(6):
-            await stage.play(5)
-            assert not any(packet.is_keyframe for packet in drained(viewer))
-        assert stage.rung.counts.opened == 1
         stage.rung.set_bitrate_bps(800_000)
-        await stage.play(3)
-        assert any(packet.is_keyframe for packet in drained(viewer)), "twice the rate it was opened for: opened again"
-        assert stage.rung.counts.opened == 2
+        await stage.play(1)
+        assert drained(viewer)[0].is_keyframe, "twice the rate it was opened for"
+        stage.rung.set_bitrate_bps(200_000)
+        await stage.play(1)
+        assert drained(viewer)[0].is_keyframe, "a quarter of it"
+        assert stage.rung.counts.opened == 3
 
 
 async def test_a_key_frame_that_is_due_anyway_is_made_for_the_rate_of_the_moment() -> None:
-    """A key frame may fill the buffer it was opened with: opened at 400 kbit/s that is half a second at 200."""
+    """A key frame may fill the buffer it was opened with: opened for 800 kbit/s that is 0.4 s at 300."""
+    random = np.random.default_rng(1)
     async with staged(Stage()) as stage:
         viewer = stage.rung.subscribe()
         stage.rung.set_bitrate_bps(600_000)
         await stage.play(5)
         drained(viewer)
-        stage.rung.set_bitrate_bps(300_000)
+        stage.rung.set_bitrate_bps(330_000)
         await stage.play(5)
         drained(viewer)
+        assert stage.rung.counts.opened == 1
         stage.rung.request_key_frame()
-        await stage.play(1)
+        stage.clock.advance(SLOT_S)
+        stage.source.push(stage.clock.monotonic_s(), random.integers(0, 255, (240, 320, 3), dtype=np.uint8))
+        await asyncio.to_thread(stage.source.wait_done)
         key_frame = drained(viewer)[0]
         assert key_frame.is_keyframe
-        assert key_frame.size * 8 <= 0.25 * 300_000
         assert stage.rung.counts.opened == 2
+        assert key_frame.size * 8 <= 0.25 * 330_000
 
 
 async def test_rates_are_kept_between_floor_and_ceiling() -> None:
@@ -204,20 +231,6 @@ async def test_rates_are_kept_between_floor_and_ceiling() -> None:
     assert rung.bitrate_bps == SMALL.floor_bps
     rung.set_bitrate_bps(10**9)
     assert rung.bitrate_bps == SMALL.ceiling_bps
-
-
-async def test_the_encoded_rate_is_the_asked_one() -> None:
-    async with staged(Stage()) as stage:
-        viewer = stage.rung.subscribe()
-        random = np.random.default_rng(1)
-        stage.rung.set_bitrate_bps(300_000)
-        octets = 0
-        for _ in range(120):
-            stage.clock.advance(SLOT_S)
-            stage.source.push(stage.clock.monotonic_s(), random.integers(0, 255, (240, 320, 3), dtype=np.uint8))
-            await asyncio.to_thread(stage.source.wait_done)
-            octets += sum(packet.size for packet in drained(viewer))
-        assert octets * 8 / (120 * SLOT_S) == pytest.approx(300_000, rel=0.3), "pure noise, the hardest there is"
 
 
 async def test_a_closed_gate_leaves_pictures_out_before_they_are_encoded() -> None:
@@ -311,7 +324,7 @@ async def test_an_encoder_that_cannot_change_its_rate_is_opened_again_but_rarely
             stage.rung.set_bitrate_bps(400_000 + 40_000 * step)
             await stage.play(6)
             drained(viewer)
-        assert 2 <= stage.rung.counts.opened <= 3
+        assert stage.rung.counts.opened == 2, "from 400 to 760 kbit/s in 2 s"
         stage.rung.set_bitrate_bps(150_000)
         await stage.play(1)
         assert drained(viewer)[0].is_keyframe, "down at once"

@@ -26,6 +26,7 @@ from sync.delivery.key_rotation import RotatingClient
 from sync.delivery.recording_delivery import NOT_KNOWN
 from sync.delivery.uploader import Uploader
 from sync.formats.identifiers import Identifiers
+from sync.interop.dicom_queue import DicomQueue
 from sync.keys.journal_keys import JournalKeys
 from sync.keys.sealing import Sealer
 from sync.proof.areas import Village, VillagesRefused, read_villages
@@ -58,6 +59,7 @@ from vehicle.link.visit_quality import OpenVisit
 from vehicle.live import LiveHub
 from vehicle.patrol.position import Beside, Patrol
 from vehicle.patrol.visits import Visits
+from vehicle.picture_archive import dicom_queue
 from vehicle.recorder import EcgRecorder, Progress, Served
 from vehicle.services import rows
 from vehicle.settings import VehicleSettings
@@ -245,6 +247,10 @@ class Vehicle:
         self.captures: Captures = Captures(self.recordings, self.store, self.clock, self.live, self._served)
         self.captures.recover()
         self.ultrasound: Ultrasound = Ultrasound(self.store, self.ids, self.live, self.captures)
+        queue = dicom_queue(self.settings, self.store, self.recordings, self.clock, self._is_live)
+        self.picture_archive: DicomQueue | None = queue
+        if queue is not None:
+            self.captures.listeners.append(lambda _: queue.nudge())
 
     def _record_ecg(self) -> None:
         self.ecg = EcgRecorder(self.recordings, self.store, self.clock, self._served, self._tell_recording)

@@ -166,6 +166,8 @@ class Captures:
         self._clock = clock
         self._live = live
         self._served = served
+        self.listeners: list[Callable[[CaptureView], None]] = []
+        """Told of every still and clip that has become a recording."""
         self._under: dict[str, _Under] = {}
         self._numbers = itertools.count(1)
 
@@ -325,6 +327,8 @@ class Captures:
     def _told(self, made: _Made) -> CaptureView:
         view = made.view()
         self._live.send({"type": "capture"} | view.message())
+        for listener in self.listeners:
+            listener(view)
         return view
 
 

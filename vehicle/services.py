@@ -23,6 +23,11 @@ class Service:
     when: Callable[[Vehicle], bool] = lambda vehicle: True
 
 
+def _picture_archive(vehicle: Vehicle) -> Run:
+    assert vehicle.picture_archive is not None
+    return vehicle.picture_archive.run
+
+
 SERVICES: tuple[Service, ...] = (
     # name           what it runs                                    when
     Service("uploader", lambda v: v.uploader.run, lambda v: bool(v.settings.county.url)),
@@ -30,6 +35,7 @@ SERVICES: tuple[Service, ...] = (
     Service("patrol", lambda v: v.patrol.run),
     Service("ecg recorder", lambda v: v.ecg.run),
     Service("stills and clips", lambda v: v.captures.run),
+    Service("picture archive", _picture_archive, lambda v: v.picture_archive is not None),
     Service("device events", lambda v: v.device_events.run),
     Service("time source", lambda v: v.time_source.run),
     Service("disk", lambda v: v.disk.run),

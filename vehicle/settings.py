@@ -15,6 +15,7 @@ from sync.formats.notes import NoteRefused, VerifierKey
 from sync.keys.tpm import KeyProtection, Tpm
 from sync.settings_file import Settings, read_settings
 from vehicle.clinic.settings import ClinicSettings
+from vehicle.picture_archive import PictureArchiveSettings
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 """An identifier that may stand in file names, journal entries and log lines."""
@@ -109,6 +110,8 @@ class VehicleSettings(Settings):
     touchscreen: TouchscreenSettings = TouchscreenSettings()
     patrol: PatrolSettings = PatrolSettings()
     consultation: ConsultationSettings = ConsultationSettings()
+    picture_archive: PictureArchiveSettings | None = None
+    """The hospital's PACS; without it ultrasound images stay in the record."""
     clinic: ClinicSettings = ClinicSettings()
     stick: StickSettings = StickSettings()
     link: LinkSettings = LinkSettings()

@@ -76,7 +76,7 @@ class Van:
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.bench = Bench(self._folder, SystemClock(), practice=self._practice, settings=self._settings)
-        app = create_touchscreen(self.bench.vehicle)
+        self.app = app = create_touchscreen(self.bench.vehicle)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app, lifespan="off", log_level="warning", ws="websockets-sansio", timeout_graceful_shutdown=2

@@ -30,6 +30,7 @@ from vehicle.touchscreen import (
     status,
     stick,
     today,
+    ultrasound,
 )
 from vehicle.touchscreen.frame import FOLDER, Screen, back, referring_path
 from vehicle.touchscreen.recent import RecentSamples
@@ -38,7 +39,7 @@ from vehicle.touchscreen.sessions import BACKGROUND, Sessions, over_unix_socket,
 if TYPE_CHECKING:
     from vehicle.assembly import Vehicle
 
-PAGES = (sign_in, enrol, today, people, measure, ecg, screening, consult, status, stick)
+PAGES = (sign_in, enrol, today, people, measure, ecg, screening, consult, ultrasound, status, stick)
 
 
 def create_touchscreen(vehicle: Vehicle) -> FastAPI:

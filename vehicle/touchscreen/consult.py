@@ -84,11 +84,6 @@ def routes(screen: Screen) -> APIRouter:
     async def one(request: Request, consultation: str) -> Response:
         return _session_page(request, consultation)
 
-    @router.get("/ultrasound")
-    @roles(*CLINICAL)
-    async def ultrasound(request: Request) -> Response:
-        return screen.page(request, "ultrasound.html", "measure")
-
     @router.post("/consult/request")
     @roles(*CLINICAL)
     async def ask(request: Request) -> Response:

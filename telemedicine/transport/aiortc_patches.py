@@ -249,13 +249,13 @@ async def leave_address(transport: RTCDtlsTransport, addresses: frozenset[str]) 
     for protocol in tuple(_ice(transport)._protocols):
         old = protocol.transport
         name = old.get_extra_info("sockname")
-        bound = isinstance(old, asyncio.DatagramTransport) and old.get_extra_info("socket") is not None
+        bound = isinstance(old, asyncio.Transport) and old.get_extra_info("socket") is not None  # not through TURN
         if not bound or name is None or name[0] in addresses or name[0] == "0.0.0.0" or ":" in name[0]:
             continue
         fresh, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("0.0.0.0", 0))
+        protocol.transport, spare = fresh, fresh.get_protocol()
         fresh.set_protocol(protocol)
-        protocol.transport = fresh
-        old.set_protocol(asyncio.DatagramProtocol())
+        old.set_protocol(spare)
         old.close()
         moved = True
     return moved

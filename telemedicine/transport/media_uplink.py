@@ -27,7 +27,8 @@ from telemedicine.transport.uplink import MOST_BIT_S, PROBE_PACKETS, PathState, 
 WIRE_OVERHEAD_BYTES = 28 + 16
 """UDP and IPv4 headers, SRTP's authentication."""
 LOOK_EVERY_S = 0.02
-CHECK_EVERY_S = 0.2
+CHECK_EVERY_S = 0.1
+CHECKS_AT_ONCE = 5
 HURRY_EVERY_S = 0.1
 SOUND = "sound"
 
@@ -44,7 +45,7 @@ class _Leg:
     limits: dict[str, RetransmissionLimit] = field(default_factory=dict)
     checked_s: float = float("-inf")
     hurried_s: float = float("-inf")
-    checking: asyncio.Task[None] | None = None
+    checking: set[asyncio.Task[None]] = field(default_factory=set)
     repeat: dict[str, Callable[[int], Awaitable[None]]] = field(default_factory=dict)
     padding: bool = False
     """What is repeated now was not asked for."""
@@ -114,8 +115,8 @@ class MediaUplink:
         leg = self._legs.pop(name, None)
         if leg is not None:
             self._uplink.remove_path(name)
-            if leg.checking is not None:
-                leg.checking.cancel()
+            for check in leg.checking:
+                check.cancel()
             self._changed()
 
     # what the encoders may do
@@ -176,6 +177,8 @@ class MediaUplink:
             now_s = self._clock.monotonic_s()
             for name in self._uplink.look(now_s):
                 emit("viewer_silent", viewer=name)
+                if self._uplink.state(name) == PathState.BLIND:
+                    self._resumed(self._legs[name])
             for name in self._uplink.lagging(now_s):
                 self._legs[name].on_lost_picture()
             for leg in tuple(self._legs.values()):
@@ -199,25 +202,24 @@ class MediaUplink:
 
     def _look_after(self, leg: _Leg, now_s: float) -> None:
         state = self._uplink.state(leg.name)
-        if state == PathState.LIVE:
+        if not self._uplink.overdue(leg.name, now_s):
             return
-        if now_s - leg.checked_s >= CHECK_EVERY_S and leg.checking is None:
+        if now_s - leg.checked_s >= CHECK_EVERY_S and len(leg.checking) < CHECKS_AT_ONCE:
             leg.checked_s = now_s
-            leg.checking = asyncio.get_running_loop().create_task(self._check(leg))
+            check = asyncio.get_running_loop().create_task(self._check(leg, now_s))
+            leg.checking.add(check)
+            check.add_done_callback(leg.checking.discard)
         if state == PathState.BLIND and now_s - leg.hurried_s >= HURRY_EVERY_S:
             leg.hurried_s = now_s
             self._hurry_data(leg)
 
-    async def _check(self, leg: _Leg) -> None:
-        try:
-            answered = await aiortc_patches.check_now(leg.transport)
-        finally:
-            leg.checking = None
+    async def _check(self, leg: _Leg, asked_s: float) -> None:
+        answered = await aiortc_patches.check_now(leg.transport)
         if leg.name not in self._legs:
             return
         if not answered:
             self._uplink.check_failed(leg.name)
-        elif self._uplink.on_check(leg.name, self._clock.monotonic_s()):
+        elif self._uplink.on_check(leg.name, asked_s, self._clock.monotonic_s()):
             self._resumed(leg)
 
     async def _follow_addresses(self, address_changes: AsyncIterable[frozenset[str]]) -> None:
@@ -289,7 +291,8 @@ class MediaUplink:
             listener()
 
     def _update_gates(self) -> None:
+        now_s = self._clock.monotonic_s()
         for stream in self._open:
             beside = any(stream in streams for streams in self._beside.values())
             heard = self._uplink.watched(stream)
-            self._open[stream] = self._uplink.may_encode(stream) if heard or not beside else True
+            self._open[stream] = self._uplink.may_encode(stream, now_s) if heard or not beside else True

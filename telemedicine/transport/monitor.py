@@ -16,6 +16,7 @@ FIRST_RTT_S = 0.1
 FIRST_INTERVAL_S, LEAST_INTERVAL_S, MOST_INTERVAL_S = 0.1, 0.02, 0.25
 RTT_BUCKETS, RTT_BUCKET_S = 6, 5.0
 SILENT_AFTER_S, SILENT_INTERVALS = 0.2, 3.5
+OVERDUE_S, OVERDUE_INTERVALS = 0.11, 1.8
 HELD_UP_S = 0.05
 """A look that comes so much later than the one before means that we were held up, not the network."""
 
@@ -129,6 +130,17 @@ class PathMonitor:
         """What was sent in the last half second."""
         return sum(size for sent_s, size in self._offered if sent_s >= now_s - 0.5) * 16.0
 
+    def unheard_s(self, now_s: float) -> float:
+        """For how long packets have been on their way of which nothing was heard."""
+        if self._awaiting_since_s is None or self._last_feedback_s is None:
+            return 0.0
+        return now_s - self._awaiting_since_s
+
+    @property
+    def overdue_s(self) -> float:
+        """Feedback that takes so long is late, and perhaps lost."""
+        return max(OVERDUE_S, self.interval_s * OVERDUE_INTERVALS)
+
     def silent(self, now_s: float) -> bool:
         """Packets are on their way and nothing has been heard of them for longer than the receiver ever waits.
 
@@ -141,8 +153,7 @@ class PathMonitor:
             return False
         if held_up_s > HELD_UP_S:
             self._awaiting_since_s = min(now_s, self._awaiting_since_s + held_up_s)
-        limit_s = max(SILENT_AFTER_S, self.interval_s * SILENT_INTERVALS)
-        return now_s - self._awaiting_since_s > limit_s
+        return self.unheard_s(now_s) > max(SILENT_AFTER_S, self.interval_s * SILENT_INTERVALS)
 
     def restart(self) -> None:
         """After an outage or on another path: what is in flight is given up, old delays and rates say nothing."""

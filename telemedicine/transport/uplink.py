@@ -32,7 +32,9 @@ SIGNALS_AGE_S = 0.5
 DATA_RESERVE_BIT_S = 50_000.0
 """ECG, pleth and vitals of one viewer; they leave beside the pacer, before everything else."""
 HALF_RATE_BELOW_BIT_S = 450_000.0
-BLIND_BIT_S, AFTER_OUTAGE_BIT_S = 1_500_000.0, 3_000_000.0
+AFTER_OUTAGE_BIT_S = 2_500_000.0
+RESUMING_S, PACING_RESUMING, WINDOW_RESUMING_S = 0.3, 4.0, 0.1
+"""A link that has come back first carries a key frame, a quarter second of its rate."""
 PICTURE_SHARE = 0.94
 """Of a stream's bits on the wire, what the encoder may fill: the rest is RTP, SRTP, UDP and IP."""
 PROBE_PACKETS = 4
@@ -70,6 +72,8 @@ class _Path:
     streams: frozenset[str]
     state: PathState = PathState.LIVE
     resumed_s: float = float("-inf")
+    answered_s: float = float("-inf")
+    """When the last check was sent that was answered."""
     signals: Signals | None = None
     own_limit: RateControl | None = None
     share: float = 1.0
@@ -135,12 +139,12 @@ class Uplink(Generic[P]):
         """Whether anybody is there whom a picture would reach."""
         return any(stream in path.streams and path.state != PathState.SILENT for path in self._paths.values())
 
-    def may_encode(self, stream: str) -> bool:
+    def may_encode(self, stream: str, now_s: float) -> bool:
         """Whether a picture captured now would leave soon; if not, the next one will be newer."""
         if self._rates.get(stream, 0.0) <= 0:
             return False
         paths = [path for path in self._paths.values() if stream in path.streams and path.state != PathState.SILENT]
-        if not paths or all(self._window_full(path) for path in paths):
+        if not paths or all(self._window_full(path, now_s) for path in paths):
             return False
         backlog_s = self._pacer.backlog_bytes(self._streams[stream].rank + 1) * 8 / self.control.target_bit_s
         return backlog_s < SKIP_BACKLOG_S
@@ -194,8 +198,8 @@ class Uplink(Generic[P]):
 
     def depart(self, now_s: float) -> tuple[Queued[P], int] | None:
         """The next packet that leaves now and its transport-wide number; None: nothing before ``wait_s``."""
-        self._pacer.rate_bit_s = self._pace_bit_s()
-        item = self._pacer.take(now_s, lambda item: not self._window_full(self._paths[item.path]))
+        self._pacer.rate_bit_s = self._pace_bit_s(now_s)
+        item = self._pacer.take(now_s, lambda item: not self._window_full(self._paths[item.path], now_s))
         if item is None:
             return None
         return item, self._paths[item.path].monitor.sent(now_s, item.size_bytes, item.padding)
@@ -224,13 +228,18 @@ class Uplink(Generic[P]):
         self._divide()
         return False
 
-    def on_check(self, path: str, now_s: float) -> bool:
-        """A connectivity check sent in the silence was answered. True: as for ``on_feedback``."""
+    def overdue(self, path: str, now_s: float) -> bool:
+        """Feedback is late: time to check the connection, before anything is decided."""
         its = self._paths[path]
+        return its.state != PathState.LIVE or its.monitor.unheard_s(now_s) > its.monitor.overdue_s
+
+    def on_check(self, path: str, asked_s: float, now_s: float) -> bool:
+        """A connectivity check of ``asked_s`` was answered. True: as for ``on_feedback``."""
+        its = self._paths[path]
+        its.answered_s = asked_s
         if its.state != PathState.SILENT:
             return False
-        self._come_back(its, now_s, True)
-        its.state = PathState.BLIND
+        self._go_blind(its, now_s)
         return True
 
     def check_failed(self, path: str) -> None:
@@ -246,14 +255,16 @@ class Uplink(Generic[P]):
             self._fall_silent(path)
 
     def look(self, now_s: float) -> list[str]:
-        """Every 20 to 50 ms: the connections that have just fallen silent, or whose viewer lags and lost its queue."""
+        """Every 20 to 50 ms: the connections that have just fallen silent."""
         fell = []
         for name, path in self._paths.items():
             if path.state == PathState.BLIND:
                 path.monitor.history.clear()
-                continue
-            if path.state == PathState.LIVE and path.monitor.silent(now_s):
+            elif path.state == PathState.LIVE and path.monitor.silent(now_s):
+                unheard_since_s = now_s - path.monitor.unheard_s(now_s)
                 self._fall_silent(name)
+                if path.answered_s > unheard_since_s:
+                    self._go_blind(path, now_s)
                 fell.append(name)
         return fell
 
@@ -286,6 +297,10 @@ class Uplink(Generic[P]):
         path = self._paths[name]
         path.state, path.own_limit = PathState.SILENT, None
         self._pacer.drop(path=name)
+
+    def _go_blind(self, path: _Path, now_s: float) -> None:
+        self._come_back(path, now_s, True)
+        path.state = PathState.BLIND
 
     def _come_back(self, path: _Path, now_s: float, resumed: bool) -> None:
         alone = not any(other.state == PathState.LIVE for other in self._paths.values())
@@ -369,14 +384,16 @@ class Uplink(Generic[P]):
                 pictures = sum(rates[name] for name in path.streams)
                 path.share = min(1.0, max(0.0, path.own_limit.target_bit_s - beside) / max(1.0, pictures))
 
-    def _pace_bit_s(self) -> float:
+    def _pace_bit_s(self, now_s: float) -> float:
         target = self.control.target_bit_s
         if self.control.draining:
             return PACING_DRAINING * target
+        if any(now_s - path.resumed_s < RESUMING_S for path in self._paths.values()):
+            return PACING_RESUMING * target
         known = 0.9 * (self._capacity_bit_s or 0.0)
         return max(PACING * target, min(known, PACING_KNOWN_FAST * target))
 
-    def _window_full(self, path: _Path) -> bool:
+    def _window_full(self, path: _Path, now_s: float) -> bool:
         """More is on its way than the path delivers in its round trip, a feedback interval and a little queue."""
         monitor = path.monitor
         if path.state == PathState.BLIND or not monitor.heard:
@@ -391,6 +408,8 @@ class Uplink(Generic[P]):
             allowed_s += 2 * path.signals.jitter_s
             if path.signals.queue_s > LOW_QUEUE_S + path.signals.jitter_s and path.signals.train_bit_s is not None:
                 rate = min(rate, path.signals.train_bit_s)
+        if now_s - path.resumed_s < RESUMING_S:
+            allowed_s += WINDOW_RESUMING_S
         window = rate / 8 * (monitor.least_rtt_s + monitor.interval_s + allowed_s)
         return monitor.history.in_flight_bytes >= max(LEAST_WINDOW_BYTES, window)
 

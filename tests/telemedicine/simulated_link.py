@@ -204,7 +204,7 @@ class Simulation:
         self._at(self.now_s + FRAME_S, lambda: self._capture(stream))
         encoder = self.encoders[stream]
         encoder.frames += 1
-        if not self.uplink.may_encode(stream) or (self.uplink.half_rate(stream) and encoder.frames % 2):
+        if not self.uplink.may_encode(stream, self.now_s) or (self.uplink.half_rate(stream) and encoder.frames % 2):
             return
         wanted = self.uplink.picture_bit_s(stream) * (2 if self.uplink.half_rate(stream) else 1)
         size = encoder.picture_bytes(wanted, self.now_s)

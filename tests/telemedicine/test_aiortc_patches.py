@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import struct
 
@@ -151,6 +152,28 @@ async def test_the_connection_shows_the_certificate_it_was_given() -> None:
     await pc.setLocalDescription(await pc.createOffer())
     assert certificate.getFingerprints()[0].value in pc.localDescription.sdp
     await pc.close()
+
+
+async def test_sockets_leave_an_address_that_is_gone_and_the_connection_goes_on() -> None:
+    van, page = (RTCPeerConnection(RTCConfiguration(iceServers=[])) for _ in range(2))
+    heard: asyncio.Queue[object] = asyncio.Queue()
+    page.on("datachannel", lambda channel: channel.on("message", heard.put_nowait))
+    channel = van.createDataChannel("live")
+    await van.setLocalDescription(await van.createOffer())
+    await page.setRemoteDescription(van.localDescription)
+    await page.setLocalDescription(await page.createAnswer())
+    await van.setRemoteDescription(page.localDescription)
+    channel.on("open", lambda: channel.send("before"))
+    async with asyncio.timeout(20):
+        assert await heard.get() == "before"
+        assert van.sctp is not None
+        transport = van.sctp.transport
+        assert not await aiortc_patches.leave_address(transport, frozenset(aioice.ice.get_host_addresses(True, False)))
+        assert await aiortc_patches.leave_address(transport, frozenset())
+        assert await aiortc_patches.check_now(transport), "the other side learns our new port"
+        channel.send("after")
+        assert await heard.get() == "after"
+    await asyncio.gather(van.close(), page.close())
 
 
 async def test_repeating_is_asked_for(sender: RTCRtpSender) -> None:

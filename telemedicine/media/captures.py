@@ -31,8 +31,6 @@ SLOWEST_HZ, FASTEST_HZ = 1.0, 120.0
 DEVICE_BUFFERS = 1
 NEARLY = 0.9
 MJPG = cv2.VideoWriter.fourcc(*"MJPG")
-STREAM_OPTIONS = "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay"
-"""For ``OPENCV_FFMPEG_CAPTURE_OPTIONS``: RTSP over TCP, no buffering while the stream is being understood."""
 
 cv2.setNumThreads(1)  # two small pictures do not need a pool of threads beside the encoders
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from consultation_stage import render_test_clip, until
 from media_stage import Image, MjpegCamera, moving
+from rtsp_camera import RtspCamera
 
 from devices.clock import SystemClock
 from telemedicine.media import captures, picture_judge, sources
@@ -88,10 +89,12 @@ async def test_a_source_that_comes_later_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("retries_soon")
+@pytest.mark.parametrize("kind", [MjpegCamera, RtspCamera])
 async def test_a_network_camera_that_is_unplugged_comes_back(
-    camera: MjpegCamera, caplog: pytest.LogCaptureFixture
+    kind: type[MjpegCamera | RtspCamera], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
+    camera = kind()
     camera.plug_in()
     source = Source("room", camera.url, SystemClock())
     async with running(source):
@@ -106,6 +109,7 @@ async def test_a_network_camera_that_is_unplugged_comes_back(
         camera.plug_in()
         await until(lambda: source.newer(seen.number, 0.0) is not None)
         await until(lambda: source.state == SourceState.LIVE)
+    camera.unplug()
     told = [record.message for record in caplog.records]
     assert sum("video_source_lost" in line for line in told) == 1
     assert sum("video_source_opened" in line for line in told) == 2

@@ -21,6 +21,7 @@ from vehicle.touchscreen import (
     consult,
     ecg,
     enrol,
+    link,
     live,
     local_api,
     measure,
@@ -39,7 +40,7 @@ from vehicle.touchscreen.sessions import BACKGROUND, Sessions, over_unix_socket,
 if TYPE_CHECKING:
     from vehicle.assembly import Vehicle
 
-PAGES = (sign_in, enrol, today, people, measure, ecg, screening, consult, ultrasound, status, stick)
+PAGES = (sign_in, enrol, today, people, measure, ecg, screening, consult, ultrasound, status, link, stick)
 
 
 def create_touchscreen(vehicle: Vehicle) -> FastAPI:

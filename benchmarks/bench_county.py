@@ -73,7 +73,13 @@ def kept_year(size: Size) -> CountySettings:
             _make(_settings(Path(name) / "county"), size)
             BUILD.mkdir(exist_ok=True)
             shutil.move(Path(name) / "county", folder)
-    return _settings(folder)
+    settings = _settings(folder)
+    county = open_county(settings, _after(size), hasher=QUICK)
+    with closing(county):
+        read = county.interpreter.catch_up_all()  # again, when the program reads entries otherwise than it did then
+    if read:
+        print(f"  the year was read again: {read} entries", flush=True)
+    return settings
 
 
 def _make(settings: CountySettings, size: Size) -> None:

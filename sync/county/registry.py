@@ -52,9 +52,17 @@ _Rows = Callable[[Executable], Iterable[Mapping[str, Any]]]
 
 
 class RegistryRefused(AskPerson):
-    """The change cannot be made; the message says why."""
+    """The change cannot be made; the message says why.
+
+    :ivar problem: the same as one word, for pages in other languages; empty when there is none
+    """
 
     code = "registry_refused"
+
+    def __init__(self, message: str, problem: str = "", **facts: object) -> None:
+        super().__init__(message)
+        self.problem = problem
+        self.facts = {name: str(fact)[:60] for name, fact in facts.items()}
 
 
 class Registry:
@@ -125,7 +133,7 @@ class Registry:
         try:
             self._mirror.append_own(self._signer, make)
         except RegistryDraftRefused as fault:
-            raise RegistryRefused(str(fault)) from None
+            raise RegistryRefused(str(fault), "too_large") from None
         return made
 
     def _state_of(self, size: int, rows: _Rows) -> RegistryState:
@@ -206,7 +214,7 @@ class Registry:
             try:
                 changed = Rules.from_json({**rules, "version": state.rules().version + 1})
             except (ValueError, TypeError) as fault:
-                raise RegistryRefused(str(fault)) from None
+                raise RegistryRefused(str(fault), "rules") from None
             return [state.change_rules(changed)]
 
         self.change(change, by)
@@ -228,9 +236,9 @@ class Registry:
         try:
             first = month_of(month)
         except ValueError as fault:
-            raise RegistryRefused(str(fault)) from None
+            raise RegistryRefused(str(fault), "month", found=month) from None
         if not any(known.code == village for known in self.villages()):
-            raise RegistryRefused(f"there is no village with code {village[:20]!r}")
+            raise RegistryRefused(f"there is no village with code {village[:20]!r}", "no_village", found=village[:20])
         waiver = Waiver(village, first, _reason(reason, "a waiver"), by, self._clock.now())
         self.change(lambda state, n: [state.waive(waiver)], by)
         return waiver
@@ -309,7 +317,9 @@ class _StoredEntries:
 def _reason(reason: str, what: str) -> str:
     fewest, most = REASON_LETTERS
     if not fewest <= len(reason.strip()) <= most:
-        raise RegistryRefused(f"{what} needs a reason of {fewest} to {most} characters")
+        raise RegistryRefused(
+            f"{what} needs a reason of {fewest} to {most} characters", "reason", fewest=fewest, most=most
+        )
     return reason.strip()
 
 

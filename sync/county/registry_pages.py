@@ -13,7 +13,14 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from sync.county.pages import MOST_FORM_BYTES, READERS, form_of, render
 from sync.county.registry import RegistryRefused
-from sync.county.registry_view import changed_villages, changes, log_view, rules_versions, villages_listed
+from sync.county.registry_view import (
+    changed_villages,
+    changes,
+    log_view,
+    problem_in_words,
+    rules_versions,
+    villages_listed,
+)
 from sync.county.vehicle_requests import bounded_body
 from sync.county.village_shift import VillagesShifted, direction, standing_places
 from sync.formats.notes import b64
@@ -21,6 +28,7 @@ from sync.proof.areas import VillagesRefused
 from sync.proof.coverage import RULE_LIMITS, end_of_month, month_of, other_month
 from sync.proof.presence import local_day
 from sync.web.access import roles
+from sync.web.catalog import texts
 
 if TYPE_CHECKING:
     from sync.county.app import County
@@ -86,7 +94,7 @@ async def preview(request: Request) -> Response:
         id = await run_in_threadpool(county.uploads.keep, body, request.state.caller.id)
         return await _preview(request, id, since)
     except VillagesRefused as refusal:
-        return await _villages(request, str(refusal), 422)
+        return await _villages(request, refusal, 422)
 
 
 @router.post(VILLAGES)
@@ -98,7 +106,7 @@ async def import_villages(request: Request) -> Response:
     geojson = await run_in_threadpool(county.uploads.get, id, by)
     try:
         if geojson is None:
-            raise VillagesRefused("the list that you looked at is not here any more: upload it again")
+            raise VillagesRefused("the list that you looked at is not here any more: upload it again", "gone")
         since = _day(form.get("valid_from", ""))
         stood = await run_in_threadpool(standing_places, county.database, county.visits)
         await run_in_threadpool(county.registry.import_villages, geojson, by, since, stood, reason)
@@ -106,7 +114,7 @@ async def import_villages(request: Request) -> Response:
         return await _preview(request, id, _day(form.get("valid_from", "")), asked_for_reason=True)
     except (VillagesRefused, RegistryRefused) as refusal:
         await run_in_threadpool(county.audit.note, by, "import_villages", str(refusal)[:300], "refused")
-        return await _villages(request, str(refusal), 422)
+        return await _villages(request, refusal, 422)
     count = len([village for village in county.registry.villages() if village.in_force(_today(county))])
     said = f"{count} villages" + (f"; shift accepted: {reason}" if reason else "")
     await run_in_threadpool(county.audit.note, by, "import_villages", said)
@@ -132,8 +140,11 @@ async def _preview(request: Request, id: str, since: date | None, asked_for_reas
     return render(request, "registry-preview.html", {**await run_in_threadpool(facts), **shown})
 
 
-async def _villages(request: Request, problem: str = "", status: int = 200) -> HTMLResponse:
+async def _villages(
+    request: Request, refusal: VillagesRefused | RegistryRefused | None = None, status: int = 200
+) -> HTMLResponse:
     county = _county(request)
+    problem = _in_words(request, refusal)
     listed = await run_in_threadpool(lambda: villages_listed(county.registry.villages(), _today(county)))
     facts = {"listed": listed, "today": _today(county), "problem": problem, "tab": "villages"}
     return render(request, "registry-villages.html", {**facts, "said": request.session.pop(_SAID, None)}, status)
@@ -156,20 +167,29 @@ async def set_rules(request: Request) -> Response:
         asked: dict[str, Any] = {name: _whole(name, form.get(name, "")) for name in RULE_LIMITS if name != "version"}
         asked["doctor_roles"] = [role for role in DOCTOR_ROLES if form.get(f"role_{role}") == "yes"]
         if asked["doctors"] and not asked["doctor_roles"]:
-            raise RegistryRefused("where a doctor is wanted, at least one role must count as a doctor")
+            raise RegistryRefused("where a doctor is wanted, at least one role must count as a doctor", "no_role")
         rules = await run_in_threadpool(county.registry.set_rules, asked, by)
     except RegistryRefused as refusal:
         await run_in_threadpool(county.audit.note, by, "set_rules", str(refusal)[:300], "refused")
-        return await _rules(request, str(refusal), 422)
+        return await _rules(request, _in_words(request, refusal), 422)
     await run_in_threadpool(county.audit.note, by, "set_rules", f"rules version {rules.version}")
     return _back(request, RULES, "done_rules", version=rules.version)
 
 
 def _whole(name: str, text: str) -> int:
-    """:raises RegistryRefused: not a whole number"""
+    """:raises RegistryRefused: not a whole number, or out of bounds"""
     if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise RegistryRefused(f"rule {name} must be a whole number (found {text[:20]!r})")
-    return int(text) * (60 if name in MINUTES else 1)
+        raise RegistryRefused(
+            f"rule {name} must be a whole number (found {text[:20]!r})", "number", rule=name, found=text[:20]
+        )
+    low, high = RULE_LIMITS[name]
+    number = int(text) * (60 if name in MINUTES else 1)
+    if not low <= number <= high:
+        shown = {"low": low // (60 if name in MINUTES else 1), "high": high // (60 if name in MINUTES else 1)}
+        raise RegistryRefused(
+            f"rule {name} must be from {low} to {high} (found {number})", "bounds", rule=name, **shown
+        )
+    return number
 
 
 async def _rules(request: Request, problem: str = "", status: int = 200) -> HTMLResponse:
@@ -208,7 +228,7 @@ async def waive(request: Request) -> Response:
         waiver = await run_in_threadpool(county.registry.waive, village, month, reason, by)
     except RegistryRefused as refusal:
         await run_in_threadpool(county.audit.note, by, "waive", str(refusal)[:300], "refused")
-        return await _waivers(request, month, str(refusal), 422)
+        return await _waivers(request, month, _in_words(request, refusal), 422)
     await run_in_threadpool(county.audit.note, by, "waive", f"{waiver.village} {waiver.month:%Y-%m}")
     return _back(request, f"{WAIVERS}?month={waiver.month:%Y-%m}", "done_waived", month=f"{waiver.month:%Y-%m}")
 
@@ -244,6 +264,10 @@ async def _waivers(request: Request, month: str, problem: str = "", status: int 
 # what they share ------------------------------------------------------------------------------------------------------
 
 
+def _in_words(request: Request, refusal: VillagesRefused | RegistryRefused | None) -> str:
+    return "" if refusal is None else problem_in_words(refusal, texts(_county(request).pages.language(request)))
+
+
 async def _asked(request: Request) -> tuple[County, dict[str, str], str]:
     body = await bounded_body(request, MOST_FORM_BYTES)
     return _county(request), form_of(body, most_fields=20), request.state.caller.id
@@ -262,7 +286,9 @@ def _day(text: str) -> date | None:
     try:
         return date.fromisoformat(text.strip())
     except ValueError:
-        raise VillagesRefused(f"{text[:20]!r} is not a day: write it as YYYY-MM-DD") from None
+        raise VillagesRefused(
+            f"{text[:20]!r} is not a day: write it as YYYY-MM-DD", "day_typed", found=text[:20]
+        ) from None
 
 
 def _names(county: County) -> Callable[[str], str]:

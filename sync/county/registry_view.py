@@ -10,13 +10,14 @@ from typing import Any
 from sqlalchemy import select
 
 from sync.county.database import Database
-from sync.county.registry import Registry
+from sync.county.registry import Registry, RegistryRefused
 from sync.county.schema import checkpoints
-from sync.proof.areas import Village
+from sync.proof.areas import Village, VillagesRefused
 from sync.proof.coverage import Rules
 from sync.proof.registry_entries import RegistryEntry, RegistryUnreadable
 from sync.proof.registry_state import RegistryState, rules_in
 from sync.proof.village_import import ImportPlan
+from sync.web.catalog import Texts
 
 CHANGES_A_PAGE = 40
 _READ_AT_ONCE = 400
@@ -220,6 +221,20 @@ def _differences(before: Village | None, after: Village) -> tuple[str, ...]:
     ):
         found.append("area")
     return tuple(found) or ("validity",)
+
+
+def problem_in_words(refusal: VillagesRefused | RegistryRefused, t: Texts) -> str:
+    """Why a list or a change is refused, in the language of the page; as the command line says it when there is no
+    word for it.
+    """
+    word = f"county.registry.refused_{refusal.problem}"
+    if not refusal.problem or word not in t:
+        return str(refusal)
+    where = getattr(refusal, "where", None)
+    head = t("county.registry.refused_where", place=where.place, name=where.name) if where is not None else ""
+    rule = f"county.registry.rule_{refusal.facts.get('rule')}"
+    named = {"rule": t(rule)} if rule in t else {}
+    return head + t(word, **{**refusal.facts, **named})
 
 
 def villages_listed(villages: Sequence[Village], today: date) -> list[tuple[Village, str]]:

@@ -53,4 +53,4 @@ def read(body: bytes) -> Any:
     try:
         return json.loads(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
-        raise VillagesRefused("the file is not JSON: export the villages as GeoJSON (RFC 7946)") from None
+        raise VillagesRefused("the file is not JSON: export the villages as GeoJSON (RFC 7946)", "not_json") from None

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from devices.errors import AskPerson
 
@@ -35,10 +35,30 @@ DEFAULT_RADIUS_M = 1500.0
 ALWAYS = date(1970, 1, 1)
 
 
+class Where(NamedTuple):
+    """A feature of a list: its number, from 1, and its name."""
+
+    place: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"feature {self.place} ({self.name})"
+
+
 class VillagesRefused(AskPerson):
-    """The list of villages cannot be read; the message names the feature and what to do."""
+    """The list of villages cannot be read; the message names the feature and what to do.
+
+    :ivar problem: the same as one word, for pages in other languages; empty when there is none
+    :ivar where: the feature; None when it is the whole list
+    :ivar facts: what was found, and what else the words name
+    """
 
     code = "villages_refused"
+
+    def __init__(self, message: str, problem: str = "", where: Where | None = None, **facts: object) -> None:
+        super().__init__(message)
+        self.problem, self.where = problem, where
+        self.facts = {name: str(fact)[:60] for name, fact in facts.items()}
 
 
 def distance_m(latitude_a: float, longitude_a: float, latitude_b: float, longitude_b: float) -> float:
@@ -216,10 +236,12 @@ def read_villages(geojson: Mapping[str, Any]) -> tuple[Village, ...]:
     """
     features = geojson.get("features") if isinstance(geojson, Mapping) else None
     if not isinstance(features, list) or geojson.get("type") != "FeatureCollection":
-        raise VillagesRefused("not a GeoJSON FeatureCollection: export the villages as GeoJSON (RFC 7946)")
+        raise VillagesRefused(
+            "not a GeoJSON FeatureCollection: export the villages as GeoJSON (RFC 7946)", "not_geojson"
+        )
     villages = tuple(_village(feature, place) for place, feature in enumerate(features, start=1))
     if not villages:
-        raise VillagesRefused("the FeatureCollection holds no village: check the export")
+        raise VillagesRefused("the FeatureCollection holds no village: check the export", "empty")
     _refuse_doubles(villages)
     return villages
 
@@ -250,18 +272,24 @@ def _feature(village: Village) -> dict[str, Any]:
 
 def _village(feature: Any, place: int) -> Village:
     if not isinstance(feature, Mapping) or not isinstance(feature.get("properties"), Mapping):
-        raise VillagesRefused(f"feature {place}: not a GeoJSON feature with properties")
+        raise VillagesRefused(
+            f"feature {place}: not a GeoJSON feature with properties", "no_properties", Where(place, "—")
+        )
     properties = feature["properties"]
-    where = f"feature {place} ({properties.get('name', 'no name')})"
+    where = Where(place, str(properties.get("name", "no name"))[:60])
     geometry = feature.get("geometry")
     if not isinstance(geometry, Mapping):
-        raise VillagesRefused(f"{where}: has no geometry; give a Polygon, or a Point with radius_m")
+        raise VillagesRefused(
+            f"{where}: has no geometry; give a Polygon, or a Point with radius_m", "no_geometry", where
+        )
     polygon = _rings(geometry, where)
     centre = properties.get("centre", geometry.get("coordinates") if polygon is None else None)
     longitude, latitude = _position(centre, where) if centre is not None else _centroid(polygon or ())
     radius = properties.get("radius_m", DEFAULT_RADIUS_M)
     if isinstance(radius, bool) or not isinstance(radius, (int, float)) or not 50 <= radius <= 20_000:
-        raise VillagesRefused(f"{where}: radius_m must be a number from 50 to 20000 (found {radius!r})")
+        raise VillagesRefused(
+            f"{where}: radius_m must be a number from 50 to 20000 (found {radius!r})", "radius", where, found=radius
+        )
     return Village(
         code=_code(properties, where),
         name=_text(properties, "name", where),
@@ -276,37 +304,49 @@ def _village(feature: Any, place: int) -> Village:
     )
 
 
-def _rings(geometry: Mapping[str, Any], where: str) -> tuple[Ring, ...] | None:
+def _rings(geometry: Mapping[str, Any], where: Where) -> tuple[Ring, ...] | None:
     kind, coordinates = geometry.get("type"), geometry.get("coordinates")
     if kind == "Point":
         return None
     if kind not in ("Polygon", "MultiPolygon") or not isinstance(coordinates, list):
-        raise VillagesRefused(f"{where}: geometry {kind!r} is not an area; give a Polygon, MultiPolygon or Point")
+        raise VillagesRefused(
+            f"{where}: geometry {kind!r} is not an area; give a Polygon, MultiPolygon or Point",
+            "no_area",
+            where,
+            found=kind,
+        )
     polygons = [coordinates] if kind == "Polygon" else coordinates
     if not all(isinstance(polygon, list) for polygon in polygons):
-        raise VillagesRefused(f"{where}: coordinates are not nested as GeoJSON asks")
+        raise VillagesRefused(f"{where}: coordinates are not nested as GeoJSON asks", "nesting", where)
     rings = tuple(_ring(ring, where) for polygon in polygons for ring in polygon)
     if not rings:
-        raise VillagesRefused(f"{where}: the polygon has no ring")
+        raise VillagesRefused(f"{where}: the polygon has no ring", "no_ring", where)
     return rings
 
 
-def _ring(points: Any, where: str) -> Ring:
+def _ring(points: Any, where: Where) -> Ring:
     if not isinstance(points, list):
-        raise VillagesRefused(f"{where}: a ring must be a list of positions")
+        raise VillagesRefused(f"{where}: a ring must be a list of positions", "nesting", where)
     ring = [_position(point, where) for point in points]
     if len(ring) < 4 or ring[0] != ring[-1]:
-        raise VillagesRefused(f"{where}: a ring needs at least 4 positions and must end where it began")
+        raise VillagesRefused(f"{where}: a ring needs at least 4 positions and must end where it began", "ring", where)
     return tuple(ring[:-1])
 
 
-def _position(point: Any, where: str) -> tuple[float, float]:
+def _position(point: Any, where: Where) -> tuple[float, float]:
     good = isinstance(point, (list, tuple)) and len(point) >= 2
     if not good or not all(isinstance(part, (int, float)) and not isinstance(part, bool) for part in point[:2]):
-        raise VillagesRefused(f"{where}: a position must be [longitude, latitude] (found {point!r})")
+        raise VillagesRefused(
+            f"{where}: a position must be [longitude, latitude] (found {point!r})", "position", where, found=point
+        )
     longitude, latitude = float(point[0]), float(point[1])
     if not (-180 <= longitude <= 180 and -90 <= latitude <= 90):
-        raise VillagesRefused(f"{where}: {point!r} is no position in degrees; is the order longitude, latitude?")
+        raise VillagesRefused(
+            f"{where}: {point!r} is no position in degrees; is the order longitude, latitude?",
+            "degrees",
+            where,
+            found=point,
+        )
     return longitude, latitude
 
 
@@ -326,41 +366,58 @@ def _centroid(rings: Sequence[Ring]) -> tuple[float, float]:
     return x0 + x_sum / (3 * doubled), y0 + y_sum / (3 * doubled)
 
 
-def _code(properties: Mapping[str, Any], where: str) -> str:
+def _code(properties: Mapping[str, Any], where: Where) -> str:
     code = properties.get("code")
     if not (isinstance(code, str) and len(code) == 12 and code.isascii() and code.isdigit()):
-        raise VillagesRefused(f"{where}: code must be the 12-digit statistical code written as text (found {code!r})")
+        raise VillagesRefused(
+            f"{where}: code must be the 12-digit statistical code written as text (found {code!r})",
+            "code",
+            where,
+            found=code,
+        )
     return code
 
 
-def _text(properties: Mapping[str, Any], name: str, where: str) -> str:
+def _text(properties: Mapping[str, Any], name: str, where: Where) -> str:
     text = properties.get(name)
     if not isinstance(text, str) or not text.strip() or len(text) > 60:
-        raise VillagesRefused(f"{where}: property {name!r} must be a text of 1 to 60 characters (found {text!r})")
+        raise VillagesRefused(
+            f"{where}: property {name!r} must be a text of 1 to 60 characters (found {text!r})",
+            "text",
+            where,
+            property=name,
+        )
     return text.strip()
 
 
-def _cells(properties: Mapping[str, Any], where: str) -> tuple[str, ...]:
+def _cells(properties: Mapping[str, Any], where: Where) -> tuple[str, ...]:
     """Sorted, each once."""
     cells = properties.get("cells", [])
     if not isinstance(cells, list) or len(cells) > _MOST_CELLS:
-        raise VillagesRefused(f"{where}: cells must be a list of at most {_MOST_CELLS} serving cells")
+        raise VillagesRefused(
+            f"{where}: cells must be a list of at most {_MOST_CELLS} serving cells", "cells", where, most=_MOST_CELLS
+        )
     for cell in cells:
         if not isinstance(cell, str) or not _CELL.fullmatch(cell):
             raise VillagesRefused(
-                f"{where}: cells must be written MCC-MNC-TAC-CI, such as 460-00-1A2B-3C4D5E6 (found {cell!r})"
+                f"{where}: cells must be written MCC-MNC-TAC-CI, such as 460-00-1A2B-3C4D5E6 (found {cell!r})",
+                "cell",
+                where,
+                found=cell,
             )
     return tuple(sorted(set(cells)))
 
 
-def _day(properties: Mapping[str, Any], name: str, where: str) -> date | None:
+def _day(properties: Mapping[str, Any], name: str, where: Where) -> date | None:
     text = properties.get(name)
     if text is None:
         return None
     try:
         return date.fromisoformat(text)
     except (TypeError, ValueError):
-        raise VillagesRefused(f"{where}: {name} must be a date YYYY-MM-DD (found {text!r})") from None
+        raise VillagesRefused(
+            f"{where}: {name} must be a date YYYY-MM-DD (found {text!r})", "day", where, property=name, found=text
+        ) from None
 
 
 def _refuse_doubles(villages: Sequence[Village]) -> None:
@@ -371,6 +428,11 @@ def _refuse_doubles(villages: Sequence[Village]) -> None:
         if before is not None and (before.valid_until is None or before.valid_until >= village.valid_from):
             raise VillagesRefused(
                 f"code {village.code} is given twice ({before.name}, {village.name}) for the same days: "
-                "correct the code, or give valid_from and valid_until"
+                "correct the code, or give valid_from and valid_until",
+                "twice",
+                None,
+                found=village.code,
+                name=village.name,
+                other=before.name,
             )
         latest[village.code] = village

@@ -157,7 +157,7 @@ async def test_a_list_is_looked_at_and_then_imported(founded: Founded, xu_jing: 
     assert sorted(v.name for v in founded.villages if v.in_force(yesterday)) == sorted(v.name for v in before)
     assert "新桥村" in {v.name for v in founded.villages if v.in_force(today)}
     again = await xu_jing.post("/county/registry/villages", data={"id": id_of(page.text), "valid_from": ""})
-    assert (again.status_code, "upload it again" in again.text) == (422, True)
+    assert (again.status_code, "请重新上传" in again.text) == (422, True)
     audit = founded.county.audit.latest()[0]
     assert (audit.action, audit.outcome) == ("import_villages", "refused")
 
@@ -199,12 +199,12 @@ async def test_a_list_in_gcj02_needs_a_reason(founded: Founded, xu_jing: httpx.A
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b"", "not JSON"),
-        (b"\xff\xfe", "not JSON"),
-        (b"[" * 100_000, "not JSON"),
-        (b"{}", "not a GeoJSON"),
-        (b'{"type":"FeatureCollection","features":[]}', "holds no village"),
-        (b'{"type":"FeatureCollection","features":[{"properties":{"name":"a"}}]}', "has no geometry"),
+        (b"", "文件不是 JSON"),
+        (b"\xff\xfe", "文件不是 JSON"),
+        (b"[" * 100_000, "文件不是 JSON"),
+        (b"{}", "不是 GeoJSON 的 FeatureCollection"),
+        (b'{"type":"FeatureCollection","features":[]}', "一个村也没有"),
+        (b'{"type":"FeatureCollection","features":[{"properties":{"name":"a"}}]}', "第 1 个（a）：没有图形"),
     ],
 )
 async def test_a_file_that_is_no_list_is_refused(
@@ -214,7 +214,10 @@ async def test_a_file_that_is_no_list_is_refused(
     answer = await upload(xu_jing, body)
     assert (answer.status_code, said in answer.text) == (422, True)
     answer = await upload(xu_jing, TOWNSHIP.read_bytes(), valid_from="tomorrow")
-    assert (answer.status_code, "YYYY-MM-DD" in answer.text) == (422, True)
+    assert (answer.status_code, "请写成 YYYY-MM-DD" in answer.text) == (422, True)
+    xu_jing.cookies.set("xunzhen_lang", "en")
+    answer = await upload(xu_jing, TOWNSHIP.read_bytes(), valid_from="tomorrow")
+    assert (answer.status_code, "is not a day: write it as YYYY-MM-DD" in answer.text) == (422, True)
     assert founded.county.registry.state().size == size
 
 
@@ -275,11 +278,11 @@ async def test_rules_are_changed_by_the_form(founded: Founded, xu_jing: httpx.As
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"dwell_s": "1441"}, "from 0 to 86400"),
-        ({"staff": "-1"}, "whole number"),
-        ({"staff": "two"}, "whole number"),
-        ({"days_apart": ""}, "whole number"),
-        ({"role_doctor": "", "role_village_doctor": ""}, "doctor"),
+        ({"dwell_s": "1441"}, "在村时间：要在 0 到 1440 之间"),
+        ({"staff": "-1"}, "在岗人数：“-1”不是整数"),
+        ({"staff": "two"}, "在岗人数：“two”不是整数"),
+        ({"days_apart": ""}, "不是整数"),
+        ({"role_doctor": "", "role_village_doctor": ""}, "至少要有一种角色算医生"),
     ],
 )
 async def test_rules_out_of_bounds_are_refused(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sync.proof.areas import METRES_PER_DEGREE, AreaIndex, Village, VillagesRefused, as_geojson, read_villages
 from sync.proof.registry_entries import village_fields, village_of
+from sync.web.catalog import texts
 
 LATITUDE, LONGITUDE = 31.0, 103.0
 UP = 1000 / METRES_PER_DEGREE
@@ -144,8 +145,10 @@ REFUSED = [
 
 @pytest.mark.parametrize(("geojson", "said"), REFUSED)
 def test_a_list_is_refused_with_what_to_do(geojson: Any, said: str) -> None:
-    with pytest.raises(VillagesRefused, match=said):
+    with pytest.raises(VillagesRefused, match=said) as caught:
         read_villages(geojson)
+    for language in ("zh", "en"):
+        assert f"county.registry.refused_{caught.value.problem}" in texts(language)
 
 
 def test_a_renamed_village_follows_its_former_self() -> None:

@@ -137,7 +137,8 @@ function subject(t) {
   return el('section', { class: 'subject', 'data-testid': 'subject' },
     el('h2', {}, el('span', { lang: 'zh-CN' }, name), practice ? el('em', {}, t('practice')) : null),
     el('p', {}, el('span', { lang: 'zh-CN' }, township), ' ', el('span', { class: 'code' }, village), ` · ${month}`),
-    el('p', {}, t('counted', { counted, wanted: rules.visits_per_month })));
+    el('p', {}, t('counted', { counted, wanted: rules.visits_per_month })),
+    shown.report.rules_witnessed?.in_time === false ? el('p', { class: 'claimed' }, rulesText(t) ?? '') : null);
 }
 
 /** @param {Words} t */
@@ -218,7 +219,7 @@ function foundations(t) {
     [t('evidence'), shown.bundle?.name ?? ''],
     [t('sha256'), el('span', { class: 'code', 'data-testid': 'sha256' }, groups)],
     [t('policy'), shown.policy?.name ?? ''],
-    [t('rules'), rulesText(t)],
+    [t('rules'), shown.report.rules_witnessed?.in_time ? rulesText(t) : null],
     [t('registry'), registry ? el('span', {}, el('span', { class: 'code' }, registry.origin), ` ${t('registry_value', { size: registry.size, version: rules.version })}`) : null],
     [t('sealed'), sealedText(t)],
   ])));

@@ -207,3 +207,18 @@ async def test_rules_of_a_month_are_shown_to_have_been_made_in_time(county: Evid
     assert later.report.registry.rules_witnessed.in_time
     assert read_bundle(later.data).rules_checkpoint is not None
     assert "rules: witnessed by the province 2026-09-01" in "\n".join(bundle_text(later.report, Words("en")))
+
+
+async def test_rules_that_the_province_saw_too_late_are_told(county: EvidenceCounty) -> None:
+    """The witness was out of reach for two months: no fraud, and nothing that a third party could tell from one."""
+    (van,) = await begun(county, "van-07")
+    visit = await DayOut(van, county.villages[0], at(9, 1, 8, 20), people=1).run()
+    county.county.registry.set_rules({"dwell_s": 7200}, by="xu.jing")
+    county.clock.advance((at(11, 20, 9) - county.clock.now()).total_seconds())
+    await county.witness()
+    found = county.of_visit(visit)
+    witnessed = found.report.registry.rules_witnessed
+    assert witnessed is not None
+    assert not witnessed.in_time
+    assert read_bundle(found.data).rules_checkpoint is None
+    assert "注意：规则在 2026-10-10 前未经省级见证" in "\n".join(bundle_text(found.report, Words("zh")))

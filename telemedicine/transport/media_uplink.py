@@ -22,7 +22,7 @@ from telemedicine.transport import aiortc_patches
 from telemedicine.transport.aiortc_patches import SendRtp
 from telemedicine.transport.feedback import FeedbackUnreadable, messages, parse_feedback
 from telemedicine.transport.retransmission import RetransmissionLimit
-from telemedicine.transport.uplink import MOST_BIT_S, PROBE_PACKETS, PathState, Stream, Uplink
+from telemedicine.transport.uplink import MOST_BIT_S, PROBE_BYTES, PathState, Stream, Uplink
 
 WIRE_OVERHEAD_BYTES = 28 + 16
 """UDP and IPv4 headers, SRTP's authentication."""
@@ -30,6 +30,7 @@ LOOK_EVERY_S = 0.02
 CHECK_EVERY_S = 0.1
 CHECKS_AT_ONCE = 5
 HURRY_EVERY_S = 0.1
+MOST_PROBE_PACKETS = 10
 SOUND = "sound"
 
 
@@ -195,7 +196,7 @@ class MediaUplink:
             return
         leg.padding = True
         try:
-            for sequence_number in leg.limits[stream].newest(PROBE_PACKETS):
+            for sequence_number in leg.limits[stream].largest(PROBE_BYTES, MOST_PROBE_PACKETS):
                 await leg.repeat[stream](sequence_number)
         finally:
             leg.padding = False
@@ -248,7 +249,7 @@ class MediaUplink:
         if stream == SOUND:
             return aiortc_patches.stamp(packet, self._uplink.urgent(leg.name, size, now_s), extension_id)
         if not again:
-            leg.limits[stream].sent(sequence_number, now_s)
+            leg.limits[stream].sent(sequence_number, size, now_s)
         if self._uplink.put(leg.name, stream, size, (leg, extension_id, packet), now_s, again, leg.padding):
             self._wake.set()
         return None

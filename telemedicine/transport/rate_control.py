@@ -42,6 +42,7 @@ class RateControl:
         self._updated_s: float | None = None
         self._settled_s = float("-inf")
         self._cut_queue_s = 0.0
+        self._high_before = False
         self._step_at_s = float("-inf")
         self._stepped_s = float("-inf")
         self._step_wait_s = FIRST_STEP_WAIT_S
@@ -53,7 +54,9 @@ class RateControl:
         apart_s = 0.0 if self._updated_s is None else min(0.3, signals.now_s - self._updated_s)
         self._updated_s = signals.now_s
         low_s = LOW_QUEUE_S + signals.jitter_s
-        full = signals.queue_s > HIGH_QUEUE_S + 2 * signals.jitter_s
+        high = signals.queue_s > HIGH_QUEUE_S + 2 * signals.jitter_s
+        full = high and self._high_before  # once alone is a computer that was held up, here or there
+        self._high_before = high
         full |= signals.usage == Usage.OVER and signals.queue_s > low_s
         full |= self._stretched(signals)
         self.draining = signals.queue_s > low_s and (full or self.draining)
@@ -114,6 +117,8 @@ class RateControl:
         came = signals.recent_bit_s or signals.delivered_bit_s
         if signals.train_bit_s is not None and self._stretched(signals):
             came = min(came or signals.train_bit_s, signals.train_bit_s)
+        elif came is not None and signals.train_bit_s is not None and self._app_limited(signals):
+            came = max(came, signals.train_bit_s)  # little came because little was sent
         if signals.now_s - self._stepped_s < STEP_BLAMED_S:
             self._step_wait_s = min(MOST_STEP_WAIT_S, 2 * self._step_wait_s)
         self._step_at_s = signals.now_s + self._step_wait_s
@@ -134,7 +139,7 @@ class RateControl:
     def _rise(self, signals: Signals, apart_s: float) -> None:
         if self._step(signals):
             return
-        if APP_LIMITED * self.target_bit_s > signals.offered_bit_s + APP_LIMITED_SLACK_BIT_S:
+        if self._app_limited(signals):
             return  # the pictures need less than they may have: nothing is learnt about the link
         near = False
         if self._ceiling is not None:
@@ -144,6 +149,9 @@ class RateControl:
                 self._ceiling = None
         growth = GROWTH_NEAR if near else GROWTH
         self._set(self.target_bit_s * (1 + growth * apart_s) + 2_000 * apart_s)
+
+    def _app_limited(self, signals: Signals) -> bool:
+        return APP_LIMITED * self.target_bit_s > signals.offered_bit_s + APP_LIMITED_SLACK_BIT_S
 
     def _step(self, signals: Signals) -> bool:
         self._knows_capacity = signals.capacity_bit_s is not None

@@ -37,7 +37,7 @@ RESUMING_S, PACING_RESUMING, WINDOW_RESUMING_S = 0.3, 4.0, 0.1
 """A link that has come back first carries a key frame, a quarter second of its rate."""
 PICTURE_SHARE = 0.94
 """Of a stream's bits on the wire, what the encoder may fill: the rest is RTP, SRTP, UDP and IP."""
-PROBE_PACKETS = 4
+PROBE_BYTES = 4_500
 SPARE = 1.05
 """The rate may be this much more than all streams together can use."""
 OWN_LIMIT_SLACK = 1.5
@@ -173,7 +173,7 @@ class Uplink(Generic[P]):
         return True
 
     def probe(self, now_s: float) -> str | None:
-        """The connection on which ``PROBE_PACKETS`` retransmissions are to be put as ``padding`` now.
+        """The connection on which ``PROBE_BYTES`` of retransmissions are to be put as ``padding`` now.
 
         Only where pictures are too small to be trains themselves, the link is idle and there is use for more; so few
         packets that a link that has nothing more to give is held up for a moment only, and then longer not asked.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from telemedicine.transport.feedback import DELTA_STEP_S, parse_feedback
-from telemedicine.transport.uplink import PROBE_PACKETS, PathState, Stream, Uplink
+from telemedicine.transport.uplink import PROBE_BYTES, PathState, Stream, Uplink
 
 FRAME_S = 1 / 30
 PACKET_BYTES = 1_200
@@ -252,7 +252,7 @@ class Simulation:
             self._want_key()
         if (probed := self.uplink.probe(self.now_s)) is not None:
             packet = Packet(-1, self.now_s, False, 1_000)
-            for _ in range(PROBE_PACKETS):
+            for _ in range(-(-PROBE_BYTES // PACKET_BYTES)):
                 self.uplink.put(
                     probed, first, PACKET_BYTES + HEADER_BYTES, packet, self.now_s, again=True, padding=True
                 )

@@ -21,11 +21,12 @@ from sync.keys.tpm import Tpm
 from sync.keys.vehicle_key import FollowedKey
 from sync.record.secret_file import KeyMissing
 from sync.service import READY, beat, log_to_stderr, notify, stop_on_signals
+from telemedicine.feeds import NO_H264_ENCODER
 from telemedicine.local_app import create_local_app
 from telemedicine.media.h264 import KNOWN, first_that_works
 from telemedicine.settings import ConsultationSettings, IdentitySettings, load_settings
 from telemedicine.transport import aiortc_patches
-from telemedicine.van import NO_H264_ENCODER, Van
+from telemedicine.van import Van
 
 SERVICE = "consultation"
 SOCKET_MODE = 0o660

@@ -8,7 +8,6 @@ at any moment.
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import threading
 from collections.abc import Callable
@@ -19,6 +18,8 @@ from devices.clock import Clock
 from devices.events import emit
 from sync.keys.vehicle_key import PurposeSigner
 from telemedicine.consultation import LIVE, OPEN, Event, State, WrongMoment, next_state, write_who
+from telemedicine.feeds import ladder_of, status_of, stream_of
+from telemedicine.invitation import case_of
 from telemedicine.live_data import LiveData
 from telemedicine.marks import LABEL as MARKS
 from telemedicine.marks import Marks
@@ -26,19 +27,18 @@ from telemedicine.media import face
 from telemedicine.media.audio import AudioBridge
 from telemedicine.media.h264 import H264
 from telemedicine.media.ladder import Ladder, shapes
-from telemedicine.media.sources import Source, SourceState
+from telemedicine.media.sources import SourceState
+from telemedicine.participants import Participant, Participants
 from telemedicine.peer import Leg, OfferRefused
-from telemedicine.settings import FEED_ORDER, ConsultationSettings, FeedName, FeedSettings
+from telemedicine.settings import FEED_ORDER, ConsultationSettings, FeedName
 from telemedicine.signalling_client import SignallingClient
 from telemedicine.transport import addresses
 from telemedicine.transport.media_uplink import MediaUplink
-from telemedicine.transport.uplink import PICTURE_SHARE, Stream
 from telemedicine.ultrasound.bridge import UltrasoundBridge
 from telemedicine.ultrasound.on_board import UltrasoundOnBoard
 from telemedicine.ultrasound.still_channel import LABEL as STILLS
 from telemedicine.vehicle_client import VehicleAway, VehicleClient, VehicleRefused
 from telemedicine.wire import (
-    INVITATION,
     Accept,
     Answer,
     Case,
@@ -47,14 +47,12 @@ from telemedicine.wire import (
     Fault,
     FromExchange,
     HangUp,
-    Invitation,
     Offer,
     OpinionSigned,
     OpinionStored,
     Refused,
     Specialist,
     StateChanged,
-    invitation_bytes,
 )
 
 LOOK_EVERY_S = 5.0
@@ -65,13 +63,8 @@ MOST_PAGES = 3
 GOODBYE_WITHIN_S = 3.0
 ENDS_WITHIN_S = 5.0
 KIOSK = "kiosk"
-NO_H264_ENCODER = "no_h264_encoder"
-"""State of every feed, and the event at start, when FFmpeg has no H.264 encoder that works."""
-RANKS: dict[FeedName, tuple[int, float]] = {"ultrasound": (0, 0.6), "room": (1, 0.4)}
-"""Rank and weight in the uplink: the ultrasound goes before faces."""
-LEAST_BIT_S = 150_000.0
-FLOORS_BPS: dict[FeedName, int] = {"ultrasound": 800_000, "room": 250_000}
-"""What a feed in its whole size needs; below it the picture gets smaller. Speckle costs more than faces."""
+SPARES_BELOW_BIT_S, SPARES_UNTIL_BIT_S = 120_000, 200_000
+"""Of the whole uplink: below, voice and data take as little as they can."""
 
 
 class Van:
@@ -108,7 +101,9 @@ class Van:
             lambda: round(self._uplink.target_bit_s),
         )
         self._ladders: dict[FeedName, Ladder] = {
-            feed.name: self._ladder(feed, h264) for feed in settings.feeds if h264 is not None
+            feed.name: ladder_of(feed, clock, h264, self._ultrasound.prepared(feed.name))
+            for feed in settings.feeds
+            if h264 is not None
         }
         self._face = face.Face(clock)
         self._face_ladder: Ladder | None = None
@@ -118,13 +113,14 @@ class Van:
             self._face_ladder = Ladder(self._face, rungs, clock, h264, repeats_still=False)
         self._uplink = MediaUplink(clock)
         for feed in settings.feeds:
-            self._uplink.add_stream(_stream(feed))
+            self._uplink.add_stream(stream_of(feed))
         for name, ladder in self._ladders.items():
             for rung in ladder.rungs:
                 rung.set_gate(partial(self._uplink.may_encode, name))
         self._uplink.on_rates(self._allot)
         self._bridge = AudioBridge(clock)
         self._marks = Marks(clock)
+        self._people = Participants(self._tell_access)
         self._legs: dict[str, Leg] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._look_now = asyncio.Event()
@@ -135,12 +131,6 @@ class Van:
         self._case_sent: Case | None = None
         self._specialist: Specialist | None = None
         self._none_told = False
-
-    def _ladder(self, feed: FeedSettings, h264: H264) -> Ladder:
-        floor_bps = min(FLOORS_BPS[feed.name], feed.bit_rate_bit_s)
-        rungs = shapes(feed.width, feed.height, feed.frame_rate_hz, floor_bps, feed.bit_rate_bit_s)
-        prepared = self._ultrasound.picture if feed.name == "ultrasound" else None
-        return Ladder(prepared or Source(feed.name, feed.source, self._clock), rungs, self._clock, h264)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -167,7 +157,7 @@ class Van:
 
         :raises OfferRefused: says what the page has to change
         """
-        return await self._answer(KIOSK, sdp, with_data=False)
+        return await self._answer(KIOSK, sdp, None)
 
     async def hang_up(self) -> None:
         """End the live session for everybody; the opinion is still due.
@@ -199,19 +189,7 @@ class Van:
         }
 
     def _feeds(self) -> dict[str, Any]:
-        return {feed.name: self._feed_status(feed.name) for feed in self._settings.feeds}
-
-    def _feed_status(self, name: FeedName) -> dict[str, Any]:
-        ladder = self._ladders.get(name)
-        if ladder is None:
-            return {"open": False, "state": NO_H264_ENCODER, "fps": 0.0, "viewers": 0}
-        source = ladder.source
-        return {
-            "open": source.state in ("live", "black", "frozen"),
-            "state": str(source.state),
-            "fps": round(source.frame_rate_hz, 1),
-            "viewers": ladder.viewers,
-        }
+        return {feed.name: status_of(self._ladders.get(feed.name)) for feed in self._settings.feeds}
 
     # what the vehicle says
 
@@ -259,7 +237,8 @@ class Van:
         if self._case is None or self._case.invitation.consultation != view["consultation"]:
             self._specialist = None
             self._marks.forget()
-        case = self._case = self._as_case(view)
+            self._people.forget()
+        case = self._case = case_of(view, self._key, self._specialist)
         self._live_data.about(case.invitation.summary.get("encounter"))
         if case.state not in LIVE:
             await self._close_specialists()
@@ -288,28 +267,6 @@ class Van:
             if name != current and self._news_sent.get(name) != news and await self._signalling.send(news):
                 self._news_sent[name] = news
 
-    def _as_case(self, view: dict[str, Any]) -> Case:
-        summary = dict(view.get("summary") or {})
-        consultation, urgency = str(view["consultation"]), str(view.get("urgency") or "")
-        requested_at = str(view.get("requested_at") or summary.get("requested_at") or "")
-        origin = self._key.name
-        signed = invitation_bytes(consultation, origin, urgency, requested_at, summary)
-        invitation = Invitation(
-            consultation=consultation,
-            origin=origin,
-            urgency=urgency,
-            requested_at=requested_at,
-            summary=summary,
-            signature=base64.b64encode(self._key.sign_for(INVITATION, signed)).decode(),
-        )
-        state = State(view["state"])
-        specialist = None if state in (State.REQUESTED, State.INVITED, State.DECLINED) else self._specialist
-        return Case(invitation=invitation, state=state, specialist=specialist, decision=self._decision(view))
-
-    def _decision(self, view: dict[str, Any]) -> dict[str, Any] | None:
-        decision = view.get("decision") or (view.get("summary") or {}).get("decision")
-        return dict(decision) if isinstance(decision, dict) else None
-
     # what the exchange says
 
     async def _from_exchange(self, message: FromExchange) -> None:
@@ -321,8 +278,12 @@ class Van:
                     await self._propose(message.consultation, Event.DECLINED, _who(message.specialist), message.reason)
                 case Offer():
                     await self._offer(message)
+                case HangUp() if message.role != "lead":
+                    await self._close_specialists(message.specialist.id)
+                    await self._people.left(message.consultation, message.specialist.id)
                 case HangUp():
                     await self._close_specialists()
+                    await self._people.all_left(message.consultation)
                     await self._propose(message.consultation, Event.ENDED, _who(message.specialist))
                 case OpinionSigned():
                     await self._opinion(message)
@@ -349,16 +310,19 @@ class Van:
         case = self._expect(message.consultation)
         if case.state not in LIVE:
             raise WrongMoment(f"the consultation is {case.state}; there is no live session now")
-        if self._specialist is None:  # this process has restarted; the exchange knows who accepted
+        if (
+            message.role == "lead" and self._specialist is None
+        ):  # this process has restarted; the exchange knows who accepted
             self._specialist = message.specialist
             self._look_now.set()
-        if self._specialist.id != message.specialist.id:
+        if message.role == "lead" and self._specialist is not None and self._specialist.id != message.specialist.id:
             raise WrongMoment("another specialist has accepted this consultation")
+        participant = Participant(message.specialist, message.role, message.invited_by)
+        if not self._people.admit(participant):
+            raise WrongMoment("there are enough guests in this session")
         page = message.session.partition("_")[0]
-        sdp = await self._answer(
-            f"{message.specialist.id}/{page}", message.sdp, with_data=True, by=message.specialist.name
-        )
-        await self._close_oldest_pages()
+        sdp = await self._answer(f"{message.specialist.id}/{page}", message.sdp, participant)
+        await self._close_oldest_pages(message.specialist.id)
         await self._signalling.send(
             Answer(
                 consultation=message.consultation,
@@ -404,21 +368,32 @@ class Van:
 
     # legs
 
-    async def _answer(self, viewer: str, sdp: str, with_data: bool, by: str = "") -> str:
+    async def _answer(self, viewer: str, sdp: str, participant: Participant | None) -> str:
+        """:param participant: None for the touchscreen"""
+        with_data, lead = participant is not None, participant is not None and participant.role == "lead"
         feeds = [self._ladders.get(name) for name in FEED_ORDER]
         leg = Leg(
             viewer,
             feeds if with_data else [*feeds, self._face_ladder],
-            self._bridge.join(viewer),
+            self._bridge.join(viewer, may_speak=participant is None or participant.may_speak),
             self._live_data.join() if with_data else None,
             self._settings.ice_servers,
             self._leg_state,
             self._uplink,
-            self._face.watch if with_data else None,
+            self._face.watch if lead else None,
             through_uplink=with_data,
             channels={
-                MARKS: partial(self._marks.attach, author=viewer, by=by, may_draw=with_data),
-                STILLS: partial(self._ultrasound.attach, who=_who(self._specialist) if with_data else ""),
+                MARKS: partial(
+                    self._marks.attach,
+                    author=viewer,
+                    by=participant.specialist.name if participant is not None else "",
+                    may_draw=participant is not None and participant.may_speak,
+                ),
+                STILLS: partial(
+                    self._ultrasound.attach,
+                    who=_who(participant.specialist if participant else None),
+                    may_ask=participant is not None and participant.may_speak,
+                ),
             },
         )
         answer = await leg.answer(sdp)
@@ -435,7 +410,9 @@ class Van:
         if state == "connected":
             emit("viewer_connected", consultation=consultation, viewer=leg.name)
             if leg.name != KIOSK and self._case is not None:
-                self._later(self._propose_quietly(consultation, Event.CONNECTED, leg.name.partition("/")[0]))
+                account = leg.name.partition("/")[0]
+                self._later(self._propose_quietly(consultation, Event.CONNECTED, account))
+                self._later(self._people.arrived(consultation, account))
         elif state in ("disconnected", "failed", "closed"):
             emit("viewer_lost", consultation=consultation, viewer=leg.name)
             if state != "disconnected":
@@ -447,6 +424,11 @@ class Van:
                     self._propose_quietly(consultation, Event.INTERRUPTED, leg.name.partition("/")[0], "link lost")
                 )
 
+    async def _tell_access(self, consultation: str, participant: Participant, here: bool) -> None:
+        await self._vehicle.access(
+            consultation, _who(participant.specialist), participant.role, participant.invited_by, here
+        )
+
     async def _propose_quietly(self, consultation: str, event: Event, who: str, reason: str = "") -> None:
         """A change of the media's state: when it comes at the wrong moment, the journal's state is the right one."""
         with contextlib.suppress(VehicleAway, VehicleRefused):
@@ -457,13 +439,14 @@ class Van:
             name != KIOSK and leg.state in ("connected", "connecting", "new") for name, leg in self._legs.items()
         )
 
-    async def _close_specialists(self) -> None:
-        for name in [name for name in self._legs if name != KIOSK]:
+    async def _close_specialists(self, account: str | None = None) -> None:
+        """The pages of ``account``, or of all."""
+        for name in [name for name in self._legs if name != KIOSK and account in (None, name.partition("/")[0])]:
             await self._close_leg(name)
 
-    async def _close_oldest_pages(self) -> None:
+    async def _close_oldest_pages(self, account: str) -> None:
         """A specialist may have a few pages open; a reloaded one leaves its old leg to die by itself."""
-        for name in [name for name in self._legs if name != KIOSK][:-MOST_PAGES]:
+        for name in [name for name in self._legs if name.partition("/")[0] == account][:-MOST_PAGES]:
             await self._close_leg(name)
 
     async def _close_leg(self, name: str) -> None:
@@ -484,6 +467,11 @@ class Van:
                 leg.tracks[ladder]: self._uplink.picture_bit_s(name, leg.path) for leg in legs if ladder in leg.tracks
             }
             ladder.allot({track: share_bps for track, share_bps in shares.items() if share_bps > 0})
+        self._spare(self._uplink.target_bit_s if legs else SPARES_UNTIL_BIT_S)
+
+    def _spare(self, up_bit_s: float) -> None:
+        if up_bit_s < SPARES_BELOW_BIT_S or up_bit_s >= SPARES_UNTIL_BIT_S:
+            self._bridge.spare(up_bit_s < SPARES_BELOW_BIT_S)
 
     async def _follow_feeds(self) -> None:
         """The feeds' state to every page, when it changes."""
@@ -494,13 +482,6 @@ class Van:
             if feeds != last:
                 self._live_data.tell({"type": "feeds", "feeds": feeds})
                 last = feeds
-
-
-def _stream(feed: FeedSettings) -> Stream:
-    """What a feed asks of the uplink: below its least it yields to the one before it."""
-    rank, weight = RANKS[feed.name]
-    most_bit_s = feed.bit_rate_bit_s / PICTURE_SHARE
-    return Stream(feed.name, rank, weight, min(LEAST_BIT_S, most_bit_s), most_bit_s)
 
 
 def _join(threads: list[threading.Thread]) -> None:

@@ -60,6 +60,15 @@ class VehicleClient:
         body = {"event": event, "who": who, "reason": reason}
         await self.request("POST", f"/api/consultation/{quote(consultation)}/event", json=body)
 
+    async def access(self, consultation: str, who: str, role: str, invited_by: str, here: bool) -> None:
+        """A specialist has come into the session or left it; when it returns, the journal has it.
+
+        :raises VehicleRefused: no such consultation
+        :raises VehicleAway: no answer
+        """
+        body = {"who": who, "role": role, "invited_by": invited_by, "here": here}
+        await self.request("POST", f"/api/consultation/{quote(consultation)}/access", json=body)
+
     async def opinion(self, signed: SignedOpinion) -> None:
         """Hand over a signed opinion; when it returns, the journal has it. Doing it again changes nothing.
 

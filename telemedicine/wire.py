@@ -29,6 +29,11 @@ Reason = Annotated[str, Field(min_length=1, max_length=400)]
 Base64 = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{1,200}={0,2}$")]
 
 
+Role = Literal["lead", "colleague", "observer"]
+"""What a specialist is in a session: who accepted and signs; who talks and points; who looks and listens."""
+GuestRole = Literal["colleague", "observer"]
+
+
 class MessageRefused(DropFrame):
     """The message is not taken; ``str()`` says why, for the sender."""
 
@@ -158,12 +163,18 @@ class Offer(Message):
     specialist: Specialist
     session: Session
     sdp: Sdp
+    role: Role = "lead"
+    invited_by: Annotated[str, Field(max_length=80)] = ""
+    """Name of who made the link by which a guest came."""
 
 
 class HangUp(Message):
+    """A guest leaves; when the lead hangs up, the session ends for all."""
+
     type: Literal["hang_up"] = "hang_up"
     consultation: Identifier
     specialist: Specialist
+    role: Role = "lead"
 
 
 class OpinionSigned(Message):
@@ -206,6 +217,20 @@ class PageHangUp(Message):
     consultation: Identifier
 
 
+class PageShare(Message):
+    """Make a link by which another specialist joins."""
+
+    type: Literal["share"]
+    consultation: Identifier
+    role: GuestRole
+
+
+class PagePing(Message):
+    """Is the line up? A computer that slept finds out by the missing answer."""
+
+    type: Literal["ping"]
+
+
 class PageOpinion(Message):
     type: Literal["opinion"]
     signed: SignedOpinion
@@ -213,7 +238,7 @@ class PageOpinion(Message):
 
 FromVan = Case | Cases | StateChanged | Answer | Refused | OpinionStored | Fault
 FromExchange = Challenge | Welcome | Accept | Decline | Offer | HangUp | OpinionSigned | Fault
-FromPage = PageAccept | PageDecline | PageOffer | PageHangUp | PageOpinion
+FromPage = PageAccept | PageDecline | PageOffer | PageHangUp | PageShare | PagePing | PageOpinion
 
 _FROM_VAN: TypeAdapter[FromVan] = TypeAdapter(Annotated[FromVan, Field(discriminator="type")])
 _FROM_EXCHANGE: TypeAdapter[FromExchange] = TypeAdapter(Annotated[FromExchange, Field(discriminator="type")])

@@ -46,6 +46,7 @@ from vehicle.clinic.screening import shipped_rules
 from vehicle.clinic.staff import Staff
 from vehicle.commits import Commits
 from vehicle.consultation_process import ConsultationProcess
+from vehicle.consultation_people import ConsultationPeople
 from vehicle.consultations import Consultations
 from vehicle.device_events import DeviceEvents, usb_serial
 from vehicle.disk import Disk
@@ -227,6 +228,7 @@ class Vehicle:
             store, ids, clock, live, self.commits, self.encounters, self.screening, self.visits, on_board
         )
         self.measurements.listen(self.feed)
+        self.consultation_people = ConsultationPeople(self.store, self.live)
         self.consultations = Consultations(
             store,
             ids,

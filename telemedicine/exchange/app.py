@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Protocol
+from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Form, HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -23,6 +24,7 @@ from sync.keys.vehicle_key import verify_for
 from sync.web.access import PUBLIC, Caller, roles
 from sync.web.pages import HEADERS, Pages
 from telemedicine.consultation import LIVE, State
+from telemedicine.exchange.guests import LinkRefused
 from telemedicine.exchange.links import SocketLink
 from telemedicine.exchange.rooms import Page, Rooms
 from telemedicine.exchange.store import ExchangeStore
@@ -85,7 +87,7 @@ def add_exchange(
     :param database_url: SQLAlchemy URL of the exchange's own tables, e.g. "sqlite:////srv/county/exchange.db"
     """
     store = ExchangeStore(database_url)
-    rooms = Rooms(store, county.fleet.verifier, clock)
+    rooms = Rooms(store, county.fleet.verifier, clock, random_bytes)
     exchange = Exchange(rooms, store)
     app.include_router(_van_routes(rooms, county.fleet, random_bytes))
     app.include_router(_specialist_routes(rooms, store, county.accounts, Pages(FOLDER / "templates", language)))
@@ -198,7 +200,30 @@ def _specialist_routes(rooms: Rooms, store: ExchangeStore, accounts: AccountBook
         if case is None or not live:
             return _page(request, "over.html", "invitations", {"case": case}, 404)
         practice = case["summary"].get("practice") is True
-        return _page(request, "session.html", "session", {"case": case, "practice": practice})
+        mine = [person["role"] for person in case["people"] if person["id"] == request.state.caller.id]
+        context = {"case": case, "practice": practice, "role": mine[0] if mine else "lead"}
+        return _page(request, "session.html", "session", context)
+
+    @router.get("/specialist/join/{token}")
+    @roles("specialist")
+    async def invited(request: Request, token: str) -> Response:
+        """Who asks into which session, before one goes in."""
+        try:
+            link, case = rooms.shown_by(token)
+        except LinkRefused as refusal:
+            return _page(request, "over.html", "invitations", {"case": None, "link": refusal.reason}, 404)
+        context = {"link": link, "case": case, "token": token}
+        return _page(request, "join.html", "invitations", context)
+
+    @router.post("/specialist/join/{token}")
+    @roles("specialist")
+    async def join(request: Request, token: str) -> Response:
+        caller: Caller = request.state.caller
+        try:
+            consultation = rooms.join(token, store.specialist(caller.id, caller.name))
+        except LinkRefused as refusal:
+            return _page(request, "over.html", "invitations", {"case": None, "link": refusal.reason}, 404)
+        return RedirectResponse(f"/specialist/consultations/{quote(consultation)}", 303)
 
     @router.post("/specialist/key")
     @roles("specialist")

@@ -7,6 +7,7 @@ by itself; a refusal goes back to its sender and touches nobody else.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -15,7 +16,8 @@ from devices.events import emit
 from sync.formats.notes import VerifierKey, unb64
 from sync.keys.vehicle_key import verify_for
 from telemedicine.consultation import LIVE, OPEN, Event, State, WrongMoment, next_state
-from telemedicine.exchange.store import ExchangeStore, opinion_content
+from telemedicine.exchange.guests import Guests, LinkRefused
+from telemedicine.exchange.store import ExchangeStore, Guest, JoinLink, opinion_content
 from telemedicine.opinion import OpinionRefused, check_signing_time, verify_opinion
 from telemedicine.wire import (
     INVITATION,
@@ -39,6 +41,8 @@ from telemedicine.wire import (
     PageHangUp,
     PageOffer,
     PageOpinion,
+    PagePing,
+    PageShare,
     Refused,
     Specialist,
     StateChanged,
@@ -67,9 +71,16 @@ class Page:
 
 
 class Rooms:
-    def __init__(self, store: ExchangeStore, verifier: Callable[[str], VerifierKey | None], clock: Clock) -> None:
+    def __init__(
+        self,
+        store: ExchangeStore,
+        verifier: Callable[[str], VerifierKey | None],
+        clock: Clock,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
         """:param verifier: the key trusted for a journal's origin, None when it is not enrolled"""
         self._store = store
+        self._guests = Guests(store, clock, random_bytes)
         self._verifier = verifier
         self._clock = clock
         self._vans: dict[str, Link] = {}
@@ -186,7 +197,7 @@ class Rooms:
                 decline = Decline(consultation=message.consultation, specialist=page.specialist, reason=message.reason)
                 self._to_van(case, decline)
             case PageOffer():
-                case = self._case_of(page, message.consultation)
+                case, guest = self._seen_by(page, message.consultation)
                 if case.state not in LIVE:
                     raise MessageRefused(f"the consultation is {case.state}; there is no live session now")
                 offer = Offer(
@@ -194,11 +205,18 @@ class Rooms:
                     specialist=page.specialist,
                     session=message.session,
                     sdp=message.sdp,
+                    role=guest.role if guest else "lead",
+                    invited_by=guest.invited_by if guest else "",
                 )
                 self._to_van(case, offer)
             case PageHangUp():
-                case = self._case_of(page, message.consultation)
-                self._to_van(case, HangUp(consultation=message.consultation, specialist=page.specialist))
+                case, guest = self._seen_by(page, message.consultation)
+                role = guest.role if guest else "lead"
+                self._to_van(case, HangUp(consultation=message.consultation, specialist=page.specialist, role=role))
+            case PageShare():
+                self._share(page, message)
+            case PagePing():
+                page.link.send(_json({"type": "pong", "now": self._clock.now().isoformat()}))
             case PageOpinion():
                 self._take_opinion(page, message)
 
@@ -218,10 +236,65 @@ class Rooms:
             "requested_at": case.invitation.requested_at,
             "summary": case.invitation.summary,
             "specialist": case.specialist.id if case.specialist is not None else None,
+            "people": self._people(consultation),
             "van_online": case.invitation.origin in self._vans,
             "opinion": None if kept is None else {"in_journal": kept[1], "content": opinion_content(kept[0])},
             "decision": case.decision,
         }
+
+    def _people(self, consultation: str) -> list[dict[str, str]]:
+        """Who takes part: the one who accepted, then the guests."""
+        lead = self._cases[consultation].specialist
+        people: list[tuple[Specialist, str, str]] = [] if lead is None else [(lead, "lead", "")]
+        people += [(guest.specialist, guest.role, guest.invited_by) for guest in self._guests.of(consultation).values()]
+        return [
+            {
+                "id": who.id,
+                "name": who.name,
+                "title": who.title,
+                "role": role,
+                "invited_by": by,
+            }
+            for who, role, by in people
+        ]
+
+    def _share(self, page: Page, message: PageShare) -> None:
+        case = self._case_of(page, message.consultation)
+        if case.state not in LIVE:
+            raise MessageRefused(f"the consultation is {case.state}; there is no session to share")
+        token, link = self._guests.share(message.consultation, message.role, page.specialist.name)
+        told = {
+            "type": "shared",
+            "consultation": message.consultation,
+            "role": link.role,
+            "path": f"/specialist/join/{token}",
+            "expires_at": link.expires_at.isoformat(),
+        }
+        emit("session_shared", consultation=message.consultation, who=page.specialist.id, role=link.role)
+        page.link.send(_json(told))
+
+    def shown_by(self, token: str) -> tuple[JoinLink, dict[str, Any]]:
+        """What a link leads to, before anybody joins.
+
+        :raises LinkRefused: unknown, expired, or the session is over
+        """
+        link = self._guests.link(token)
+        case = self._cases.get(link.consultation)
+        if case is None or case.state not in LIVE:
+            raise LinkRefused("over", "this session is over")
+        return link, self.card(link.consultation)
+
+    def join(self, token: str, specialist: Specialist) -> str:
+        """Let ``specialist`` into the session of the link; its consultation. Again changes nothing.
+
+        :raises LinkRefused: see ``shown_by``; or there are enough guests
+        """
+        link, card = self.shown_by(token)
+        if card["specialist"] != specialist.id:
+            self._guests.admit(link, specialist)
+            emit("session_joined", consultation=link.consultation, who=specialist.id, role=link.role)
+            self._tell(link.consultation)
+        return link.consultation
 
     def case_for(self, account: str, consultation: str) -> dict[str, Any] | None:
         """The card when this specialist may see it, else None."""
@@ -263,7 +336,7 @@ class Rooms:
         if case is None:
             return False
         if case.specialist is not None:
-            return case.specialist.id == account
+            return case.specialist.id == account or account in self._guests.of(consultation)
         return case.state == State.INVITED and account not in self._declined.get(consultation, set())
 
     def _moment(self, consultation: str, event: Event) -> Case:
@@ -281,6 +354,14 @@ class Rooms:
         if case is None or case.specialist is None or case.specialist.id != page.specialist.id:
             raise MessageRefused("this consultation is not yours, or it is over; reload the list")
         return case
+
+    def _seen_by(self, page: Page, consultation: str) -> tuple[Case, Guest | None]:
+        """The case and, unless the page is of the specialist who accepted, as which guest it looks on."""
+        guest = self._guests.of(consultation).get(page.specialist.id)
+        case = self._cases.get(consultation)
+        if guest is None or case is None or (case.specialist is not None and case.specialist.id == page.specialist.id):
+            return self._case_of(page, consultation), None
+        return case, guest
 
     def _own_case(self, origin: str, consultation: str) -> Case:
         case = self._cases.get(consultation)
@@ -322,6 +403,7 @@ class Rooms:
         del self._cases[consultation]
         self._asked.pop(consultation, None)
         self._declined.pop(consultation, None)
+        self._guests.forget(consultation)
         self._store.drop_case(consultation)
         gone = _json({"type": "gone", "consultation": consultation})
         for page in tuple(self._pages):

@@ -6,8 +6,10 @@ opinion while the van is in a tunnel.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Column, DateTime, MetaData, String, Table, Text, delete, select, update
@@ -15,7 +17,7 @@ from sqlalchemy import Column, DateTime, MetaData, String, Table, Text, delete, 
 from sync.county.database import Database
 from telemedicine.consultation import State
 from telemedicine.opinion import SignedOpinion
-from telemedicine.wire import Case, Specialist
+from telemedicine.wire import Case, GuestRole, Specialist
 
 TABLES = MetaData()
 
@@ -36,6 +38,22 @@ opinions = Table(
     Column("received_at", DateTime(timezone=True), nullable=False),
     Column("stored_at", DateTime(timezone=True)),
 )
+links = Table(
+    "exchange_links",
+    TABLES,
+    Column("token_sha256", String(64), primary_key=True),
+    Column("consultation", String(80), nullable=False),
+    Column("role", String(20), nullable=False),
+    Column("made_by", String(80), nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+)
+guests = Table(
+    "exchange_guests",
+    TABLES,
+    Column("consultation", String(80), primary_key=True),
+    Column("account", String(80), primary_key=True),
+    Column("guest_json", Text, nullable=False),
+)
 profiles = Table(
     "exchange_specialists",
     TABLES,
@@ -43,6 +61,23 @@ profiles = Table(
     Column("title", String(80), nullable=False),
     Column("institution", String(120), nullable=False),
 )
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A specialist who came by a link."""
+
+    specialist: Specialist
+    role: GuestRole
+    invited_by: str
+
+
+@dataclass(frozen=True)
+class JoinLink:
+    consultation: str
+    role: GuestRole
+    made_by: str
+    expires_at: datetime
 
 
 class ExchangeStore:
@@ -68,7 +103,51 @@ class ExchangeStore:
 
     def drop_case(self, consultation: str) -> None:
         with self._database.write() as connection:
-            connection.execute(delete(cases).where(cases.c.consultation == consultation))
+            for table in (cases, links, guests):
+                connection.execute(delete(table).where(table.c.consultation == consultation))
+
+    def put_link(self, token: str, link: JoinLink, now: datetime) -> None:
+        """Keep ``link``, of whose token only the hash is kept; expired ones go."""
+        row = {
+            "token_sha256": _hash(token),
+            "consultation": link.consultation,
+            "role": link.role,
+            "made_by": link.made_by,
+            "expires_at": link.expires_at,
+        }
+        with self._database.write() as connection:
+            connection.execute(delete(links).where(links.c.expires_at < now))
+            self._database.upsert(connection, links, [row])
+
+    def link(self, token: str) -> JoinLink | None:
+        """The link, expired or not; None when it was never made here or has long been forgotten."""
+        row = self._database.row(select(links).where(links.c.token_sha256 == _hash(token)))
+        if row is None:
+            return None
+        expires_at = row["expires_at"]
+        if expires_at.tzinfo is None:  # SQLite forgets it
+            expires_at = expires_at.replace(tzinfo=UTC)
+        return JoinLink(row["consultation"], row["role"], row["made_by"], expires_at)
+
+    def put_guest(self, consultation: str, guest: Guest) -> None:
+        told = {"specialist": guest.specialist.model_dump(), "role": guest.role, "invited_by": guest.invited_by}
+        row = {
+            "consultation": consultation,
+            "account": guest.specialist.id,
+            "guest_json": json.dumps(told, ensure_ascii=False),
+        }
+        with self._database.write() as connection:
+            self._database.upsert(connection, guests, [row])
+
+    def guests(self, consultation: str) -> dict[str, Guest]:
+        """Account -> guest."""
+        found = {}
+        for row in self._database.rows(select(guests).where(guests.c.consultation == consultation)):
+            told = json.loads(row["guest_json"])
+            found[row["account"]] = Guest(
+                Specialist.model_validate(told["specialist"]), told["role"], told["invited_by"]
+            )
+        return found
 
     def put_opinion(self, origin: str, specialist: Specialist, signed: SignedOpinion, at: datetime) -> None:
         """Keep ``signed`` until the van says that it is in its journal; a corrected one replaces it until then."""
@@ -120,6 +199,10 @@ class ExchangeStore:
     def specialist(self, account: str, name: str) -> Specialist:
         row: dict[str, Any] = self._database.row(select(profiles).where(profiles.c.account == account)) or {}
         return Specialist(id=account, name=name, title=row.get("title", ""), institution=row.get("institution", ""))
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def opinion_content(signed: SignedOpinion) -> dict[str, Any]:

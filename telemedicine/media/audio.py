@@ -43,9 +43,10 @@ class Line(MediaStreamTrack):
 
     kind = "audio"
 
-    def __init__(self, bridge: AudioBridge, name: str) -> None:
+    def __init__(self, bridge: AudioBridge, name: str, may_speak: bool) -> None:
         super().__init__()
         self.name = name
+        self._may_speak = may_speak
         self._bridge = bridge
         self._encoder = VoiceEncoder()
         self._unsent: list[Sound] = []
@@ -57,6 +58,8 @@ class Line(MediaStreamTrack):
 
     def take_packet(self, sequence: int, timestamp: int, payload: bytes) -> None:
         """A packet of this leg's voice (RTP sequence number, timestamp, Opus)."""
+        if not self._may_speak:
+            return
         self.received_frames += 1
         self.heard.put(sequence, timestamp, payload)
 
@@ -105,9 +108,9 @@ class AudioBridge:
         self._sparing = False
         self._mixing: asyncio.Task[None] | None = None
 
-    def join(self, name: str) -> Line:
-        """A line; to be called in the event loop."""
-        line = Line(self, name)
+    def join(self, name: str, may_speak: bool = True) -> Line:
+        """A line; to be called in the event loop. Who may not speak is not heard, whatever comes."""
+        line = Line(self, name, may_speak)
         line.set_bit_rate(SPARING_BIT_RATE_BIT_S if self._sparing else BIT_RATE_BIT_S)
         self._lines.add(line)
         if self._mixing is None:

@@ -20,7 +20,7 @@ from consultation_stage import PASSWORD, Stage, consultation_stage, ecg_count, s
 from telemedicine.consultation import State
 from xunzhen.demo.clips import COUNTER_BITS, COUNTER_CORNER_PX, COUNTER_SQUARE_PX, render_clips
 
-__all__ = ["serving", "tcp_listener"]
+__all__ = ["Stage", "serving", "tcp_listener", "until"]
 pytestmark = pytest.mark.browser
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -117,6 +117,7 @@ class FakeVehicle:
     state: State | None = None
     events: list[tuple[str, str, str]] = field(default_factory=list)
     opinions: list[SignedOpinion] = field(default_factory=list)
+    accesses: list[dict[str, Any]] = field(default_factory=list)
     decision: dict[str, Any] | None = None
     practice: bool = False
     readings: list[dict[str, Any]] = field(default_factory=lambda: list(SUMMARY["readings"]))
@@ -182,6 +183,11 @@ class FakeVehicle:
             except WrongMoment as refusal:
                 return JSONResponse({"title": "", "cause": str(refusal), "next_step": ""}, 409)
             return JSONResponse({"state": self.state})
+
+        @app.post("/api/consultation/{name}/access")
+        async def access(name: str, request: Request) -> Response:
+            self.accesses.append(await request.json())
+            return JSONResponse({"consultation": name})
 
         @app.post("/api/consultation/{name}/opinion")
         async def opinion(name: str, request: Request) -> Response:

@@ -21,6 +21,7 @@ FILL = {
     "sha256": "0" * 64,
     "visit": "v",
     "consultation": "c",
+    "token": "t",
     "code": "500103101001",
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
@@ -25,6 +25,15 @@ class ConsultationEvent(BaseModel):
     event: str = Field(max_length=40)
     who: str = Field(default="", max_length=120)
     reason: str = Field(default="", max_length=400)
+
+
+class SessionAccess(BaseModel):
+    """A specialist who came into the session or left it."""
+
+    who: str = Field(min_length=1, max_length=120)
+    role: Literal["lead", "colleague", "observer"]
+    invited_by: str = Field(default="", max_length=80)
+    here: bool
 
 
 def routes(vehicle: Vehicle, recent: RecentSamples) -> APIRouter:
@@ -51,6 +60,13 @@ def routes(vehicle: Vehicle, recent: RecentSamples) -> APIRouter:
     async def event(consultation: str, step: ConsultationEvent) -> JSONResponse:
         view = await vehicle.consultations.change(consultation, step.event, step.who, step.reason)
         return JSONResponse({"consultation": consultation, "state": str(view.state)})
+
+    @router.post("/consultation/{consultation}/access")
+    @roles(LOCAL)
+    async def access(consultation: str, took: SessionAccess) -> JSONResponse:
+        vehicle.consultations.get(consultation)
+        await vehicle.consultation_people.take(consultation, took.who, took.role, took.invited_by, took.here)
+        return JSONResponse({"consultation": consultation})
 
     @router.post("/consultation/{consultation}/opinion")
     @roles(LOCAL)

@@ -3,7 +3,7 @@
 const FIRST_PAUSE_MS = 500, LAST_PAUSE_MS = 8000;
 
 /** @typedef {{ consultation: string, state: string, origin: string, urgency: string, requested_at: string, summary: any,
- *   specialist: string | null, van_online: boolean, opinion: { in_journal: boolean, content: any } | null,
+ *   specialist: string | null, people: { id: string, name: string, title: string, role: string, invited_by: string }[], van_online: boolean, opinion: { in_journal: boolean, content: any } | null,
  *   decision: { decision: string, plan?: string, by_name?: string } | null }} Case */
 
 export class ExchangeSocket {

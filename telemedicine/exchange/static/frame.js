@@ -30,7 +30,7 @@ export const isInvitation = (c) => c.state === 'invited' && c.specialist === nul
 /** @param {import('./exchange_socket.js').Case} c */
 export const isToSign = (c) => c.specialist === me.id && TO_SIGN.has(c.state) && !c.opinion;
 /** @param {import('./exchange_socket.js').Case} c */
-export const isLive = (c) => c.specialist === me.id && LIVE.has(c.state);
+export const isLive = (c) => c.people.some((person) => person.id === me.id) && LIVE.has(c.state);
 /** @param {string} consultation */
 export const sessionPath = (consultation) => `/specialist/consultations/${encodeURIComponent(consultation)}`;
 

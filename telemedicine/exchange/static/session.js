@@ -6,6 +6,7 @@ import { Cases, byId, t } from './frame.js';
 import { LinkQuality } from './link_quality.js';
 import { MediaSession } from './media_session.js';
 import { OpinionForm } from './opinion_form.js';
+import { offerLinks, showPeople } from './people.js';
 import { Pointing } from './pointing.js';
 import { showDevice, showLive, showSummary, withdrawLive } from './summary_view.js';
 
@@ -17,7 +18,8 @@ exposeSamples(store);
 const cases = new Cases((all) => { const c = all.get(consultation); if (c) update(c); });
 const media = new MediaSession({ store, send: (session, sdp) => cases.socket.send({ type: 'offer', consultation, session, sdp }) });
 const quality = new LinkQuality(media);
-const opinion = new OpinionForm({ consultation, socket: cases.socket, current: () => cases.all.get(consultation) });
+const role = document.querySelector('main')?.dataset.role ?? 'lead';
+const opinion = role === 'lead' ? new OpinionForm({ consultation, socket: cases.socket, current: () => cases.all.get(consultation) }) : null;
 const pointing = new Pointing(media);
 const rhythm = new EcgStrip(byId('rhythm'), { layout: 'II', calibration: false, labels: false });
 /** @type {EcgStrip | null} */
@@ -31,7 +33,8 @@ function update(c) {
   byId('state').textContent = t(`state_${c.state}`);
   document.body.dataset.state = c.state;
   showSummary(c);
-  opinion.update(c);
+  showPeople(c);
+  opinion?.update(c);
   quality.vanOnline = c.van_online;
   quality.ended = hungUp || !LIVE.has(c.state);
   media.wanted = LIVE.has(c.state) && !hungUp && ready;
@@ -46,9 +49,9 @@ cases.socket
   .on('answer', ({ session, sdp }) => void media.take(session, sdp))
   .on('refused', ({ consultation: name, about, session, reason }) => {
     if (name !== consultation) return;
-    if (about === 'offer') media.refused(session); else opinion.refused(reason);
+    if (about === 'offer') media.refused(session); else opinion?.refused(reason);
   })
-  .on('error', ({ message }) => { opinion.refused(message); media.refused(media.session); });
+  .on('error', ({ message }) => { opinion?.refused(message); media.refused(media.session); });
 
 // live data ---------------------------------------------------------------------------------------------------------
 
@@ -172,6 +175,7 @@ setInterval(() => {
 // first the microphone, so that the first offer already carries it ---------------------------------------------------
 
 let ready = false;
+offerLinks(consultation, cases.socket);
 look('ultrasound');
 cases.start();
 void media.openMicrophone().then(() => {

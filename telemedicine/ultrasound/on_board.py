@@ -8,6 +8,7 @@ from typing import Any
 from aiortc import RTCDataChannel
 
 from devices.clock import Clock
+from telemedicine.media.captures import Wish
 from telemedicine.media.h264 import H264
 from telemedicine.media.sources import Source
 from telemedicine.settings import ConsultationSettings
@@ -47,7 +48,9 @@ class UltrasoundOnBoard:
         self.bridge: UltrasoundBridge | None = None
         for feed in settings.feeds:
             if feed.name == "ultrasound":
-                self.picture = SharedPicture(Source(feed.name, feed.source, clock), feed.machine or UNNAMED)
+                machine = feed.machine or UNNAMED
+                wish = Wish(*(machine.source_size or (feed.width, feed.height)), feed.frame_rate_hz)
+                self.picture = SharedPicture(Source(feed.name, feed.source, clock, wish), machine)
                 self.bridge = UltrasoundBridge(
                     self.picture, record, feed.frame_rate_hz, h264, clock, self._consultation
                 )
@@ -65,10 +68,18 @@ class UltrasoundOnBoard:
         if message.get("type") in ("capture", "image_measurement"):
             self.stills.changed(message.get("encounter"))
 
-    def attach(self, channel: RTCDataChannel, who: str) -> None:
-        """A page's channel for stills; ``who`` looks at it, in words. The touchscreen has its own way to them."""
+    def prepared(self, feed: str) -> SharedPicture | None:
+        """The pictures of ``feed`` as they are shown; None for a feed that nothing is done to."""
+        return self.picture if feed == "ultrasound" else None
+
+    def attach(self, channel: RTCDataChannel, who: str, may_ask: bool = True) -> None:
+        """A page's channel for stills.
+
+        :param who: looks at it, in words; empty: the touchscreen, which has its own way to them
+        :param may_ask: freezes and measures; False: only looks
+        """
         if who:
-            self.stills.attach(channel, who)
+            self.stills.attach(channel, who, may_ask)
         else:
             channel.close()
 

@@ -67,9 +67,12 @@ class StillChannels:
         self._pages: set[StillPage] = set()
         self._telling: set[asyncio.Task[None]] = set()
 
-    def attach(self, channel: RTCDataChannel, who: str) -> None:
-        """Serve a page whose specialist is ``who``, in words, until the channel closes."""
-        page = StillPage(self, channel, who)
+    def attach(self, channel: RTCDataChannel, who: str, may_ask: bool = True) -> None:
+        """Serve a page whose specialist is ``who``, in words, until the channel closes.
+
+        :param may_ask: freezes and measures; False: only looks
+        """
+        page = StillPage(self, channel, who, may_ask)
         self._pages.add(page)
         channel.on("close", lambda: self._leave(page))
         page.ask(self.tell_page(page))
@@ -98,10 +101,11 @@ class StillChannels:
 class StillPage:
     """One page's channel; its requests are answered one after the other."""
 
-    def __init__(self, channels: StillChannels, channel: RTCDataChannel, who: str) -> None:
+    def __init__(self, channels: StillChannels, channel: RTCDataChannel, who: str, may_ask: bool) -> None:
         self._channels = channels
         self._channel = channel
         self._who = who
+        self._may_ask = may_ask
         self._asked: asyncio.Queue[Awaitable[None]] = asyncio.Queue(MOST_ASKED)
         self._room = asyncio.Event()
         channel.bufferedAmountLowThreshold = PIECE_BYTES // 2
@@ -133,6 +137,9 @@ class StillPage:
             if not isinstance(text, str) or len(text) > LONGEST_REQUEST:
                 raise ValueError("not a request")
             request = json.loads(text)
+            if not self._may_ask and request["type"] in ("freeze", "measure"):
+                self.refuse(request["type"], "only_looks", "who observes neither freezes nor measures")
+                return
             match request["type"]:
                 case "freeze":
                     self.ask(self._freeze())

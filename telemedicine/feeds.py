@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from devices.clock import Clock
+from telemedicine.media.captures import Wish
 from telemedicine.media.h264 import H264
 from telemedicine.media.ladder import Ladder, shapes
-from telemedicine.media.sources import Pictures, Source
+from telemedicine.media.sources import OPEN, Pictures, Source
 from telemedicine.settings import FeedName, FeedSettings
 from telemedicine.transport.uplink import PICTURE_SHARE, Stream
 
@@ -24,7 +25,8 @@ def ladder_of(feed: FeedSettings, clock: Clock, h264: H264, prepared: Pictures |
     """:param prepared: the pictures of this feed, where they are cut and turned before anybody sees them"""
     floor_bps = min(FLOORS_BPS[feed.name], feed.bit_rate_bit_s)
     rungs = shapes(feed.width, feed.height, feed.frame_rate_hz, floor_bps, feed.bit_rate_bit_s)
-    return Ladder(prepared or Source(feed.name, feed.source, clock), rungs, clock, h264)
+    wish = Wish(feed.width, feed.height, feed.frame_rate_hz)
+    return Ladder(prepared or Source(feed.name, feed.source, clock, wish), rungs, clock, h264)
 
 
 def stream_of(feed: FeedSettings) -> Stream:
@@ -40,7 +42,7 @@ def status_of(ladder: Ladder | None) -> dict[str, Any]:
         return {"open": False, "state": NO_H264_ENCODER, "fps": 0.0, "viewers": 0}
     source = ladder.source
     return {
-        "open": source.state in ("live", "black", "frozen"),
+        "open": source.state in OPEN,
         "state": str(source.state),
         "fps": round(source.frame_rate_hz, 1),
         "viewers": ladder.viewers,

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from sync.settings_file import Settings, SettingsRefused, read_settings
+from telemedicine.media.capture_address import SourceKind, kind_of
 from telemedicine.ultrasound.machine import MachineSettings
 
 FeedName = Literal["room", "ultrasound"]
@@ -16,14 +17,18 @@ FEED_ORDER: tuple[FeedName, ...] = ("room", "ultrasound")
 
 
 class FeedSettings(Settings):
-    """One picture source. ``source`` is what OpenCV opens: a device ("/dev/video0", "0"), a file (looped), a URL."""
+    """One picture source: what it is, in which size it is shown at best, and what it may take of the link.
+
+    ``source``: a device ("/dev/video0", "0"), a file (looped), a URL (rtsp, http), or the screen of an X display
+    ("screen::0"); a device is asked for this size and rate.
+    """
 
     name: FeedName
     source: Annotated[str, Field(min_length=1)]
-    width: Annotated[int, Field(ge=160, le=1920)] = 640
-    height: Annotated[int, Field(ge=120, le=1080)] = 480
-    frame_rate_hz: Annotated[float, Field(ge=1, le=60)] = 20
-    bit_rate_bit_s: Annotated[int, Field(ge=100_000, le=8_000_000)] = 1_500_000
+    width: Annotated[int, Field(ge=160, le=1920)] = 1280
+    height: Annotated[int, Field(ge=120, le=1080)] = 720
+    frame_rate_hz: Annotated[float, Field(ge=1, le=60)] = 30
+    bit_rate_bit_s: Annotated[int, Field(ge=100_000, le=8_000_000)] = 4_000_000
     machine: MachineSettings | None = None
     """What is known of the ultrasound machine: crop, orientation, calibration, name."""
 
@@ -100,8 +105,8 @@ def load_settings(file: Path) -> ConsultationSettings:
 
 
 def _located(folder: Path, source: str) -> str:
-    """A file beside the settings becomes an absolute path; URLs, device numbers and /dev paths stay as they are."""
-    if "://" in source or source.isdigit() or Path(source).is_absolute():
+    """A file beside the settings becomes an absolute path; devices, URLs and screens stay as they are."""
+    if kind_of(source) != SourceKind.FILE or Path(source).is_absolute():
         return source
     file = folder / source
     if not file.exists():

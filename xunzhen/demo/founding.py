@@ -19,6 +19,7 @@ from sync.keys.vehicle_key import ED25519_COSIGNATURE, VehicleKey
 from sync.witness.settings import read_witness_settings
 from telemedicine.exchange.__main__ import exchange_url
 from telemedicine.exchange.store import ExchangeStore
+from xunzhen.demo.clips import HEIGHT_PX, WIDTH_PX
 from xunzhen.demo.home import ADMINISTRATOR, COUNTY_NAME, CREWS, LIVE_VAN, PLATES, SPECIALIST, Home
 
 DEVICES = (
@@ -28,6 +29,7 @@ DEVICES = (
     ("gnss-1", "nmea_gnss", "gnss"),
 )
 ALTITUDE_M = 640
+CLIP_BIT_RATE_BIT_S = 1_500_000
 BLUETOOTH = (("cuff-1", "bluetooth_blood_pressure"), ("glucose-1", "bluetooth_glucose"))
 
 
@@ -147,10 +149,22 @@ def consultation_settings(home: Home, county_port: int, chosen: Namespace) -> di
         "exchange": {"url": f"ws://127.0.0.1:{county_port}/exchange/van"},
         "identity": {"origin": home.origin(LIVE_VAN), "key": str(key_file(home, LIVE_VAN))},
         "feeds": [
-            {"name": "room", "source": _source(chosen.room) or str(home.clips / "room.mp4")},
-            {"name": "ultrasound", "source": _source(chosen.ultrasound) or str(home.clips / "ultrasound.mp4")},
+            _feed("room", chosen.room, home.clips / "room.mp4"),
+            _feed("ultrasound", chosen.ultrasound, home.clips / "ultrasound.mp4"),
         ],
     }
+
+
+def _feed(name: str, given: str, clip: Path) -> dict[str, Any]:
+    """The given source as the settings have it by default; the demo's own clip in its own size."""
+    own = {
+        "source": str(clip),
+        "width": WIDTH_PX,
+        "height": HEIGHT_PX,
+        "frame_rate_hz": 20,
+        "bit_rate_bit_s": CLIP_BIT_RATE_BIT_S,
+    }
+    return {"name": name, **({"source": _source(given)} if given else own)}
 
 
 def _source(given: str) -> str:

@@ -243,6 +243,25 @@ class Registry:
         self.change(lambda state, n: [state.waive(waiver)], by)
         return waiver
 
+    def withdraw(self, village: str, month: str, reason: str, by: str) -> Waiver:
+        """Take a waiver back; both stay in the registry.
+
+        :raises RegistryRefused: bad month, no reason, or the village is not excused
+        """
+        try:
+            first = month_of(month)
+        except ValueError as fault:
+            raise RegistryRefused(str(fault), "month", found=month) from None
+        taken = Waiver(village, first, _reason(reason, "a withdrawal"), by, self._clock.now(), withdrawn=True)
+
+        def change(state: RegistryState, _: int) -> list[RegistryDraft]:
+            if village not in state.waivers(first):
+                raise RegistryRefused(f"{village[:20]!r} is not excused for {month}", "no_waiver", found=village[:20])
+            return [state.waive(taken)]
+
+        self.change(change, by)
+        return taken
+
     def waivers(self, month: date) -> dict[str, Waiver]:
         """Waivers of a month by village code; of two, the later."""
         return self.state().waivers(month)

@@ -233,6 +233,21 @@ async def waive(request: Request) -> Response:
     return _back(request, f"{WAIVERS}?month={waiver.month:%Y-%m}", "done_waived", month=f"{waiver.month:%Y-%m}")
 
 
+@router.post(WAIVERS + "/withdraw")
+@roles("administrator")
+async def withdraw(request: Request) -> Response:
+    """Take a waiver back, with a reason; both stay in the registry."""
+    county, form, by = await _asked(request)
+    village, month, reason = form.get("village", "")[:12], form.get("month", "")[:20], form.get("reason", "")[:400]
+    try:
+        taken = await run_in_threadpool(county.registry.withdraw, village, month, reason, by)
+    except RegistryRefused as refusal:
+        await run_in_threadpool(county.audit.note, by, "withdraw_waiver", str(refusal)[:300], "refused")
+        return await _waivers(request, month, _in_words(request, refusal), 422)
+    await run_in_threadpool(county.audit.note, by, "withdraw_waiver", f"{taken.village} {taken.month:%Y-%m}")
+    return _back(request, f"{WAIVERS}?month={taken.month:%Y-%m}", "done_withdrawn", month=f"{taken.month:%Y-%m}")
+
+
 async def _waivers(request: Request, month: str, problem: str = "", status: int = 200) -> HTMLResponse:
     county = _county(request)
     today = _today(county)

@@ -143,6 +143,7 @@ def _line(entry: RegistryEntry, villages: Sequence[str], names: Mapping[str, str
             facts = {"version": said["version"], "differs": version.differs}
         case "waivers/1":
             code, waived = max(said["waived"].items(), key=lambda item: str(item[1]["at"]))
+            kind = "waivers_withdrawn" if waived.get("withdrawn") else kind
             facts = {"village": names.get(code, code), "month": said["month"], "reason": waived["reason"]}
         case "reviews/1":
             newest = max(made["at"] for made in said["decided"].values())

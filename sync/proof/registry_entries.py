@@ -143,7 +143,7 @@ _TYPES |= {
     "places_by_month": _map_of(_TYPES["month"], _is_place),
     "places_by_name": _map_of(_is_text, _is_place),
     "verdict_places": _map_of(_TYPES["month"], _map_of(_TYPES["township_code"], _is_place)),
-    "waived": _map_of(_TYPES["code"], _record(reason="text", by="text", at="time")),
+    "waived": _map_of(_TYPES["code"], _record(reason="text", by="text", at="time", withdrawn="boolean?")),
     "decided": _map_of(_is_text, _record(origin="text", decision="decision", reason="text", by="text", at="time")),
     "keys": _list_of(_record(key="text", from_size="place", until_size="place?"), 1),
     "revoked": _record(size="place", at="time", reason="text"),

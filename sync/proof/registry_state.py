@@ -39,13 +39,17 @@ _ONE_MORE_BYTES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Waiver:
-    """A village excused for a month."""
+    """A village excused for a month.
+
+    :ivar withdrawn: what was said before is taken back, for this reason
+    """
 
     village: str
     month: date
     reason: str
     by: str
     at: datetime
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,11 +311,12 @@ class RegistryState:
         return self._chain(self.index.rules, "rules/1")
 
     def waivers(self, month: date) -> dict[str, Waiver]:
-        """Waivers of a month by village code."""
+        """Waivers of a month by village code, without those that were withdrawn."""
         said = self.gathered(self.index.waivers.get(month_key(month)), "waivers/1", "waived")
         return {
             code: Waiver(code, month, waiver["reason"], waiver["by"], parse_time(waiver["at"]))
             for code, waiver in said.items()
+            if not waiver.get("withdrawn")
         }
 
     def reviews(self, month: date) -> dict[str, Decision]:
@@ -343,8 +348,9 @@ class RegistryState:
     # making changes ---------------------------------------------------------------------------------------------------
 
     def waive(self, waiver: Waiver) -> RegistryDraft:
-        """The draft that adds ``waiver`` to those of its month."""
-        said = {"reason": waiver.reason, "by": waiver.by, "at": format_time(waiver.at)}
+        """The draft that adds ``waiver`` to those of its month; one that is withdrawn stays in it, as withdrawn."""
+        said: dict[str, Any] = {"reason": waiver.reason, "by": waiver.by, "at": format_time(waiver.at)}
+        said |= {"withdrawn": True} if waiver.withdrawn else {}
         return self._grown("waivers/1", "waived", waiver.month, self.index.waivers, {waiver.village: said})
 
     def decide(self, month: date, decisions: Mapping[str, Decision]) -> RegistryDraft:

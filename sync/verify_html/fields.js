@@ -53,7 +53,7 @@ const TYPES = {
   places_by_month: mapOf(isMonth, isPlace),
   places_by_name: mapOf(isText, isPlace),
   verdict_places: mapOf(isMonth, mapOf(isTownship, isPlace)),
-  waived: mapOf(isCode, record({ reason: 'text', by: 'text', at: 'time' })),
+  waived: mapOf(isCode, record({ reason: 'text', by: 'text', at: 'time', withdrawn: 'boolean?' })),
   decided: mapOf(isText, record({ origin: 'text', decision: 'decision', reason: 'text', by: 'text', at: 'time' })),
   keys: listOf(record({ key: 'text', from_size: 'place', until_size: 'place?' }), 1),
   revoked: record({ size: 'place', at: 'time', reason: 'text' }),

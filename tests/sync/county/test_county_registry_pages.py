@@ -19,6 +19,7 @@ from sync.formats.wire import Tile, log_path
 from sync.proof.areas import Village, as_geojson
 from sync.proof.gcj02 import to_gcj02
 from sync.proof.registry_entries import is_registry
+from sync.proof.registry_state import RegistryState
 from sync.web.catalog import texts
 
 PAGES = ("/county/registry", "/county/registry/villages", "/county/registry/rules", "/county/waivers")
@@ -338,3 +339,25 @@ async def test_entries_of_the_registry_are_for_administrator_and_auditor(
 def test_both_languages_have_the_same_words() -> None:
     zh, en = texts("zh").group("county.registry"), texts("en").group("county.registry")
     assert set(zh) == set(en)
+
+
+async def test_a_waiver_is_withdrawn_with_a_reason_and_both_stay(founded: Founded, xu_jing: httpx.AsyncClient) -> None:
+    code, registry, page = founded.villages[3].code, founded.county.registry, "/county/waivers"
+    form = {"village": code, "month": "2026-09", "reason": "大雪封路"}
+    assert (await xu_jing.post(page, data=form)).status_code == 303
+    answer = await xu_jing.post(f"{page}/withdraw", data={**form, "reason": "x"})
+    assert (answer.status_code, "请写明理由，2 到 200 个字" in answer.text) == (422, True)
+    assert list(registry.waivers(date(2026, 9, 1))) == [code]
+    assert (await xu_jing.post(f"{page}/withdraw", data={**form, "reason": "写错了村"})).status_code == 303
+    assert "2026-09 的豁免已撤回" in (await xu_jing.get(f"{page}?month=2026-09")).text
+    assert registry.waivers(date(2026, 9, 1)) == {}
+    said = (await xu_jing.get("/county/registry")).text
+    assert "2026-09 撤回豁免" in said
+    assert "写错了村" in said
+    assert "大雪封路" in said
+    answer = await xu_jing.post(f"{page}/withdraw", data={**form, "reason": "写错了村"})
+    assert (answer.status_code, "可能已经撤回" in answer.text) == (422, True)
+    RegistryState.after(registry.entries(0, registry.state().size))
+    auditor = await founded.signed_in("he.ming")
+    assert (await auditor.post(f"{page}/withdraw", data=form)).status_code == 403
+    await auditor.aclose()

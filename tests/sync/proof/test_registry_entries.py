@@ -372,6 +372,19 @@ def test_a_newer_list_holds_what_the_one_before_held(kind: str, field: str, item
     assert book.change(lambda state, n: [RegistryDraft(kind, other)])[0].n == 2
 
 
+def test_a_waiver_that_is_withdrawn_stays_in_the_list_as_withdrawn() -> None:
+    book = Book()
+    for number in (1, 2):
+        book.change(lambda state, n, number=number: [state.waive(waiver(number))])
+    book.change(lambda state, n: [state.waive(replace(waiver(1, "写错了村"), withdrawn=True))])
+    assert list(book.state.waivers(SEPTEMBER)) == ["000000000002"]
+    (said, _) = book.entries[-2:]
+    assert said.fields["waived"]["000000000001"]["withdrawn"] is True
+    assert RegistryState.after(book.entries).waivers(SEPTEMBER) == book.state.waivers(SEPTEMBER)
+    book.change(lambda state, n: [state.waive(waiver(1, "又封路"))])
+    assert book.state.waivers(SEPTEMBER)["000000000001"].reason == "又封路"
+
+
 def test_a_chain_that_leads_forward_is_refused() -> None:
     fields = {**EXAMPLES["rules/1"], "before": 1}
     entries = [

@@ -30,6 +30,7 @@ from telemedicine.media.ladder import Ladder, shapes
 from telemedicine.media.sources import SourceState
 from telemedicine.participants import Participant, Participants
 from telemedicine.peer import Leg, OfferRefused
+from telemedicine.session_link import SessionLink
 from telemedicine.settings import FEED_ORDER, ConsultationSettings, FeedName
 from telemedicine.signalling_client import SignallingClient
 from telemedicine.transport import addresses
@@ -118,6 +119,7 @@ class Van:
             for rung in ladder.rungs:
                 rung.set_gate(partial(self._uplink.may_encode, name))
         self._uplink.on_rates(self._allot)
+        self._session_link = SessionLink(self._uplink.facts, lambda: self._uplink.target_bit_s, clock)
         self._bridge = AudioBridge(clock)
         self._marks = Marks(clock)
         self._people = Participants(self._tell_access)
@@ -186,6 +188,7 @@ class Van:
             "h264_encoder": self._h264.name if self._h264 is not None else None,
             "feeds": self._feeds(),
             "face": "on" if self._face.state == SourceState.LIVE else "off",
+            "link": self._session_link.told(),
         }
 
     def _feeds(self) -> dict[str, Any]:
@@ -474,10 +477,13 @@ class Van:
             self._bridge.spare(up_bit_s < SPARES_BELOW_BIT_S)
 
     async def _follow_feeds(self) -> None:
-        """The feeds' state to every page, when it changes."""
+        """The feeds' state to every page, when it changes; and how the link of a live session stands."""
         last: dict[str, Any] = {}
         while True:
             await self._clock.sleep(FEEDS_EVERY_S)
+            case = self._case
+            live = case is not None and case.state in LIVE
+            self._session_link.look(case.invitation.consultation if case is not None and live else None)
             feeds = self._feeds()
             if feeds != last:
                 self._live_data.tell({"type": "feeds", "feeds": feeds})

@@ -180,6 +180,7 @@ class Vehicle:
             visit=self._open_visit,
             place=self._place,
             write=self.commits.soon,
+            journal=self.store,
         )
         self.link = Link(self.settings, self.clock, self.feed, self.key, self.random_bytes, measured, around)
         self.uplink = Uplink(self.clock, measured, changed=self.uploader.network_changed)

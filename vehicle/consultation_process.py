@@ -26,7 +26,7 @@ class ConsultationProcess:
     """
     :ivar up: as of the last look
     :ivar live: a specialist is connected, as of the last look
-    :ivar link: what the session's transport says of the link (``telemedicine.link_sample.as_fields``); None without one
+    :ivar link: what the session says of the link (``telemedicine.session_link.SessionLink.told``)
     """
 
     def __init__(self, socket: Path, clock: Clock) -> None:
@@ -48,7 +48,7 @@ class ConsultationProcess:
                     await writer.drain()
                     said = _status(await reader.read(_LARGEST_ANSWER_BYTES))
                     self.live = _is_live(said)
-                    self.link = link if self.live and isinstance(link := said.get("link"), dict) else None
+                    self.link = link if isinstance(link := said.get("link"), dict) else None
                 finally:
                     writer.close()
 

@@ -17,6 +17,7 @@ from vehicle.link.modem_manager import ModemManager
 from vehicle.link.monitor import LinkMonitor, Measured
 from vehicle.link.probe_budget import ProbeBudget
 from vehicle.link.probing import Moment, Probing
+from vehicle.link.rung_entries import Journal, RungEntries
 from vehicle.link.visit_quality import OpenVisit, VisitQuality
 from vehicle.settings import VehicleSettings
 
@@ -27,7 +28,7 @@ BUDGET_FILE = "link-probe.json"
 class Surroundings:
     """What the link monitor asks of the rest of the vehicle, whenever it needs it.
 
-    :ivar session: figures of a live consultation, None without one
+    :ivar session: what a live consultation says of the link (``telemedicine.session_link``), None without one
     :ivar live: a consultation has the link
     :ivar online: the county was reached lately
     """
@@ -38,6 +39,7 @@ class Surroundings:
     visit: Callable[[], OpenVisit | None]
     place: Callable[[], tuple[float, float] | None]
     write: Callable[[Draft], None]
+    journal: Journal
 
 
 class Link:
@@ -55,7 +57,8 @@ class Link:
     ) -> None:
         self.modem = Modem(clock)
         self.modem_manager = ModemManager(feed.publish, clock)
-        self.monitor = LinkMonitor(clock, measured, around.session)
+        self.rungs = RungEntries(around.journal, around.write)
+        self.monitor = LinkMonitor(clock, measured, lambda: self._session(around))
         self.quality = VisitQuality(clock, around.visit, around.place, around.write)
         feed.on("cellular", self.modem.on_stamped, "modem")
         self.monitor.listeners.append(self.quality.on_sample)
@@ -71,6 +74,11 @@ class Link:
                 random_bytes,
                 settings.link.probe_every_minutes * 60.0,
             )
+
+    def _session(self, around: Surroundings) -> Mapping[str, Any] | None:
+        said = around.session()
+        self.rungs.take(said)
+        return said
 
     async def probe(self) -> None:
         """The service that probes; runs only where ``probing`` is there."""

@@ -8,6 +8,7 @@ import { MediaSession } from './media_session.js';
 import { OpinionForm } from './opinion_form.js';
 import { offerLinks, showPeople } from './people.js';
 import { Pointing } from './pointing.js';
+import { Stills } from './stills.js';
 import { showDevice, showLive, showSummary, withdrawLive } from './summary_view.js';
 
 const LIVE = new Set(['accepted', 'connected', 'interrupted', 'opinion_signed']);
@@ -21,6 +22,7 @@ const quality = new LinkQuality(media);
 const role = document.querySelector('main')?.dataset.role ?? 'lead';
 const opinion = role === 'lead' ? new OpinionForm({ consultation, socket: cases.socket, current: () => cases.all.get(consultation) }) : null;
 const pointing = new Pointing(media);
+new Stills(media);
 const rhythm = new EcgStrip(byId('rhythm'), { layout: 'II', calibration: false, labels: false });
 /** @type {EcgStrip | null} */
 let sheet = null;

@@ -1,0 +1,162 @@
+// Frozen pictures of the consultation: the very image that the van keeps, its hash checked here, and measuring on it.
+//
+//   new Stills(media)          "freeze" over the ultrasound asks the van for a still; when somebody in the van freezes,
+//                              it is shown here as well; closing it shows the live picture again
+
+import { inWords } from '/shared/measuring.js';
+import { StillView, listMeasurements } from '/shared/still_view.js';
+import { byId, t } from './frame.js';
+
+const HEAD_BYTES = 36;
+
+/** @typedef {import('/shared/still_view.js').Still & { bytes: number, who: string, depth: string, at: string }} Still */
+
+export class Stills {
+  /** @param {import('./media_session.js').MediaSession} media */
+  constructor(media) {
+    this.media = media;
+    /** @type {Map<string, Still>} */
+    this.known = new Map();
+    /** @type {Map<string, Uint8Array>} */
+    this.arriving = new Map();
+    /** @type {Map<string, string>} */
+    this.addresses = new Map();
+    this.shown = '';
+    this.told = false;                          // whether the van has said which stills there are
+    this.asked = false;
+    const say = { circumference: t('still_circumference'), area: t('still_area'), comma: t('still_comma') };
+    this.say = say;
+    this.layer = element('div', 'feed still-layer');
+    this.layer.hidden = true;
+    this.layer.dataset.testid = 'still';
+    this.figure = element('figure', 'still-figure');
+    this.bar = element('div', 'still-bar');
+    this.words = element('p', 'still-words');
+    this.words.setAttribute('role', 'status');
+    this.list = element('ol', 'still-measured');
+    /** @type {Record<string, HTMLButtonElement>} */
+    this.buttons = {};
+    for (const name of ['distance', 'ellipse', 'keep', 'close']) {
+      const button = document.createElement('button');
+      button.type = 'button';
+      button.className = 'btn';
+      button.textContent = t(`still_${name}`);
+      button.dataset.testid = `still-${name}`;
+      this.buttons[name] = button;
+      this.bar.append(button);
+    }
+    this.layer.append(this.figure, this.bar, this.words, this.list);
+    this.film = element('div', 'still-film');
+    this.film.dataset.testid = 'still-film';
+    byId('stage').append(this.layer, this.film);
+    this.view = new StillView(this.figure, { say, keep: (tool, points) => this.#send({ type: 'measure', sha256: this.shown, tool, points }) });
+    this.view.changed = () => this.#describe();
+    for (const tool of ['distance', 'ellipse']) {
+      this.buttons[tool].addEventListener('click', () => {
+        this.view.tool = this.view.tool === tool ? '' : tool;
+        for (const one of ['distance', 'ellipse']) this.buttons[one].setAttribute('aria-pressed', String(this.view.tool === one));
+      });
+    }
+    this.buttons.keep.addEventListener('click', () => this.view.store());
+    this.buttons.close.addEventListener('click', () => this.close());
+    byId('freeze').addEventListener('click', () => setTimeout(() => {      // after the page has frozen what it shows
+      if (byId('freeze').getAttribute('aria-pressed') !== 'true') this.close();
+      else if (byId('stage').dataset.view === 'ultrasound') this.asked = this.#send({ type: 'freeze' });
+    }));
+    media.on('stills', (data) => { if (typeof data === 'string') this.#take(JSON.parse(data)); else void this.#piece(new Uint8Array(data)); });
+    media.on('state', (state) => { if (state !== 'connected') this.arriving.clear(); });
+  }
+
+  close() {
+    this.shown = '';
+    this.layer.hidden = true;
+    if (byId('freeze').getAttribute('aria-pressed') === 'true') byId('freeze').click();
+  }
+
+  /** @param {any} message */
+  #take(message) {
+    if (message.type === 'refused') { this.words.textContent = message.reason; this.asked = false; return; }
+    if (message.type !== 'stills') return;
+    const before = new Set(this.known.keys());
+    this.known = new Map(message.stills.map((/** @type {Still} */ still) => [still.sha256, still]));
+    const fresh = message.stills.filter((/** @type {Still} */ still) => !before.has(still.sha256)).at(-1);
+    if (fresh && (this.told || this.asked)) this.show(fresh.sha256);
+    else if (this.shown) this.#draw();
+    this.told = true;
+    this.asked = false;
+    this.#list();
+  }
+
+  /** @param {string} sha256 */
+  show(sha256) {
+    this.shown = sha256;
+    if (!this.addresses.has(sha256) && !this.arriving.has(sha256)) {
+      const size = this.known.get(sha256)?.bytes ?? 0;
+      if (size && this.#send({ type: 'fetch', sha256 })) this.arriving.set(sha256, new Uint8Array(size));
+    }
+    this.#draw();
+    this.#list();
+  }
+
+  /** @param {Uint8Array} data */
+  async #piece(data) {
+    const sha256 = hex(data.subarray(0, 32)), whole = this.arriving.get(sha256);
+    if (!whole) return;
+    const offset = new DataView(data.buffer, data.byteOffset).getUint32(32), piece = data.subarray(HEAD_BYTES);
+    if (offset + piece.length > whole.length) { this.arriving.delete(sha256); return; }
+    whole.set(piece, offset);
+    if (sha256 === this.shown) this.words.textContent = t('still_arriving', { percent: Math.round((offset + piece.length) / whole.length * 100) });
+    if (offset + piece.length < whole.length) return;
+    this.arriving.delete(sha256);
+    const found = hex(new Uint8Array(await crypto.subtle.digest('SHA-256', whole)));
+    if (found !== sha256) { this.words.textContent = t('still_damaged'); return; }
+    this.addresses.set(sha256, URL.createObjectURL(new Blob([whole], { type: 'image/png' })));
+    if (sha256 === this.shown) this.#draw();
+  }
+
+  #draw() {
+    const still = this.known.get(this.shown), address = this.addresses.get(this.shown);
+    this.layer.hidden = !still || !address;
+    if (!still || !address) return;
+    this.layer.dataset.sha256 = still.sha256;
+    this.view.show(still, address);
+    for (const name of ['distance', 'ellipse', 'keep']) this.buttons[name].hidden = !still.pixel_mm;
+    listMeasurements(this.list, still.measurements, this.say);
+    this.#describe();
+  }
+
+  #describe() {
+    const still = this.known.get(this.shown);
+    this.buttons.keep.disabled = !this.view.sizes;
+    if (!still) return;
+    const who = `${still.who.split(/[,(]/)[0].trim()} ${still.depth}`.trim();
+    this.words.textContent = this.view.sizes ? inWords(this.view.sizes, this.say)
+      : this.view.tool ? t(`still_hint_${this.view.tool}`) : still.pixel_mm ? who : t('still_not_calibrated');
+  }
+
+  #list() {
+    this.film.replaceChildren(...[...this.known.keys()].map((sha256, index) => {
+      const button = document.createElement('button');
+      button.type = 'button';
+      button.textContent = String(index + 1);
+      button.setAttribute('aria-label', t('still_number', { n: index + 1 }));
+      button.setAttribute('aria-pressed', String(sha256 === this.shown));
+      button.addEventListener('click', () => this.show(sha256));
+      return button;
+    }));
+  }
+
+  /** @param {object} message */
+  #send(message) {
+    const channel = this.media.stills;
+    if (channel?.readyState !== 'open') return false;
+    channel.send(JSON.stringify(message));
+    return true;
+  }
+}
+
+/** @param {string} name @param {string} className */
+function element(name, className) { return Object.assign(document.createElement(name), { className }); }
+
+/** @param {Uint8Array} bytes */
+function hex(bytes) { return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join(''); }

@@ -482,7 +482,7 @@ class Van:
         while True:
             await self._clock.sleep(FEEDS_EVERY_S)
             case = self._case
-            live = case is not None and case.state in LIVE
+            live = case is not None and case.state in (State.CONNECTED, State.INTERRUPTED)
             self._session_link.look(case.invitation.consultation if case is not None and live else None)
             feeds = self._feeds()
             if feeds != last:

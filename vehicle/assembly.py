@@ -183,7 +183,7 @@ class Vehicle:
             journal=self.store,
         )
         self.link = Link(self.settings, self.clock, self.feed, self.key, self.random_bytes, measured, around)
-        self.uplink = Uplink(self.clock, measured, changed=self.uploader.network_changed)
+        self.uplink = Uplink(self.clock, measured, changed=self.uploader.network_changed, sample=self.link.monitor.now)
         self.enrolment = Enrolment(
             self.settings.vehicle,
             self.county,

@@ -13,6 +13,7 @@ import pytest
 from devices.clock import SimulatedClock
 from sync.delivery.connections import Measured, MeasuringTransport
 from sync.delivery.tcp_info import read_tcp_info, tcp_info
+from telemedicine.link_sample import LinkSample
 from tests.vehicle.conftest import MORNING
 from vehicle.link.network_interface import Interface, counted_bytes, default_interface, kind_of
 from vehicle.link.uplink import Uplink
@@ -141,3 +142,13 @@ def test_another_way_to_the_world_is_told_once() -> None:
     for _ in range(5):
         uplink.tick()
     assert told == ["changed", "changed"]
+
+
+def test_what_deliveries_do_not_show_comes_from_the_newest_sample() -> None:
+    sample = LinkSample(MORNING, "probe", rtt_ms=44.0, up_bit_s=61e6, down_bit_s=180e6)
+    status = SimpleNamespace(online=True, since=MORNING)
+    view = Uplink(SimulatedClock(MORNING), find=lambda: None, sample=lambda: sample).view(status)
+    assert (view.rtt_ms, view.up_mbit_s, view.down_mbit_s) == (44.0, 61.0, 180.0)
+    noted = SimpleNamespace(rtt_ms=50.0, delivery_mbit_s=12.0)
+    view = Uplink(SimulatedClock(MORNING), noted, find=lambda: None, sample=lambda: sample).view(status)
+    assert (view.rtt_ms, view.up_mbit_s, view.down_mbit_s) == (50.0, 12.0, 180.0)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from devices.clock import Clock
 from sync.delivery.uploader import UplinkStatus
+from telemedicine.link_sample import LinkSample
 from vehicle.link.network_interface import Interface, counted_bytes, default_interface
 
 LOOK_EVERY_S = 5.0
@@ -16,8 +17,8 @@ LOOK_EVERY_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class UplinkView:
-    """``up_mbit_s`` is what the network let through when it was the limit, None until it was; nothing is sent just to
-    measure, so the way down is not known. ``sending`` and ``receiving`` are what flowed in the last 5 s."""
+    """``up_mbit_s`` is what the network let through when it was the limit, else what a probe or a session has measured
+    lately; None until one has. ``sending`` and ``receiving`` are what flowed in the last 5 s."""
 
     online: bool
     since: datetime
@@ -48,6 +49,7 @@ class Unmeasured:
 class Uplink:
     """
     :param measured: what is noted of its connections
+    :param sample: the newest figures of all sources (``vehicle.link.monitor``)
     :param changed: called when there is a default route again, or another one
     """
 
@@ -58,7 +60,9 @@ class Uplink:
         find: Callable[[], Interface | None] = default_interface,
         count: Callable[[str], tuple[int, int] | None] = counted_bytes,
         changed: Callable[[], None] = lambda: None,
+        sample: Callable[[], LinkSample | None] = lambda: None,
     ) -> None:
+        self._sample = sample
         self._changed = changed
         self._clock = clock
         self._find = find
@@ -87,12 +91,16 @@ class Uplink:
     def view(self, delivery: UplinkStatus) -> UplinkView:
         """:param delivery: the uploader's status"""
         sending_mbit_s, receiving_mbit_s = self._mbit_s or (None, None)
+        sample = self._sample()
+        up_bit_s, down_bit_s = (sample.up_bit_s, sample.down_bit_s) if sample is not None else (None, None)
+        rtt_ms, up_mbit_s = self._measured.rtt_ms, self._measured.delivery_mbit_s
         return UplinkView(
             online=delivery.online,
             since=delivery.since,
             kind=self._interface.kind if self._interface else "none",
-            rtt_ms=self._measured.rtt_ms,
-            up_mbit_s=self._measured.delivery_mbit_s,
+            rtt_ms=rtt_ms if rtt_ms is not None or sample is None else sample.rtt_ms,
+            up_mbit_s=up_mbit_s if up_mbit_s is not None or up_bit_s is None else up_bit_s / 1e6,
+            down_mbit_s=None if down_bit_s is None else down_bit_s / 1e6,
             sending_mbit_s=sending_mbit_s,
             receiving_mbit_s=receiving_mbit_s,
         )

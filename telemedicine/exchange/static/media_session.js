@@ -27,6 +27,8 @@ export class MediaSession {
     this.vitals = null;
     /** @type {RTCDataChannel | null} */
     this.marks = null;
+    /** @type {RTCDataChannel | null} */
+    this.stills = null;
     /** @type {MediaStreamTrack | null} */
     this.microphone = null;
     /** @type {MediaStreamTrack | null} */
@@ -121,6 +123,9 @@ export class MediaSession {
     this.#follow(this.vitals);
     this.marks = pc.createDataChannel('marks');
     this.marks.onmessage = ({ data }) => this.#tell('marks', JSON.parse(data));
+    this.stills = pc.createDataChannel('stills');
+    this.stills.binaryType = 'arraybuffer';
+    this.stills.onmessage = ({ data }) => this.#tell('stills', data);
     for (const _ of FEEDS) preferH264(pc.addTransceiver('video', { direction: 'recvonly' }));
     this.face = pc.addTransceiver(this.camera ?? 'video', { direction: 'sendonly', sendEncodings: [{ maxBitrate: FACE_BIT_S }] }).sender;
     pc.addTransceiver(this.microphone ?? 'audio', { direction: this.microphone ? 'sendrecv' : 'recvonly' });
@@ -216,6 +221,7 @@ export class MediaSession {
     this.pc = null;
     this.vitals = null;
     this.marks = null;
+    this.stills = null;
     this.face = null;
     if (pc) { pc.onconnectionstatechange = null; pc.ontrack = null; pc.close(); }
   }

@@ -77,6 +77,9 @@ def kept_year(size: Size) -> CountySettings:
     county = open_county(settings, _after(size), hasher=QUICK)
     with closing(county):
         read = county.interpreter.catch_up_all()  # again, when the program reads entries otherwise than it did then
+        for vehicle in county.fleet.all():
+            while county.visits.work_out(vehicle.origin):
+                pass
     if read:
         print(f"  the year was read again: {read} entries", flush=True)
     return settings

@@ -37,7 +37,8 @@ _Batch = Sequence[tuple[int, bytes]]
 class Interpreter:
     """Any worker may read any log: one at a time writes what it read, and only what nobody has written meanwhile.
 
-    :param then: called with the origin after new entries of a log were read
+    :param then: called with the origin when all entries of a log were read; also when none of them was new, so that
+        what it does by parts goes on with every round
     """
 
     def __init__(
@@ -63,8 +64,7 @@ class Interpreter:
                 went_on()
             if removed:
                 self._drop_unmade(origin)
-        if count:
-            self._then(origin)
+        self._then(origin)
         return count
 
     async def run(self) -> None:

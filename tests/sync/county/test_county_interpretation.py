@@ -144,6 +144,20 @@ async def test_several_workers_read_a_log_once(founded: Founded, van: Van, monke
     assert log["interpreted"] == log["next_entry"]
 
 
+async def test_after_an_upgrade_what_visits_say_is_worked_out_by_rounds(
+    founded: Founded, van: Van, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not all at once, and not when somebody waits for the month."""
+    for day in (1, 2, 3):
+        van.visit(founded.villages[day], at(9, day, 9), people=1)
+        await van.deliver()
+    monkeypatch.setattr("sync.county.visits.MOST_AT_ONCE", 1)
+    founded.county.interpreter.rebuild()
+    for worked_out in (1, 2, 3, 3):
+        assert len(table(founded, "visit_facts")) == worked_out
+        founded.county.interpreter.catch_up_all()
+
+
 def _tables(founded: Founded) -> Mapping[str, list[dict[str, Any]]]:
     return {name: table(founded, name) for name in (*projected, entry_facts.name, set_aside.name)}
 

@@ -20,7 +20,7 @@ from sync.proof.coverage import FLAGS, REVIEW_REASONS, Rules, VisitFacts
 from sync.proof.presence import Stay, local_day
 from sync.proof.registry_state import Decision
 from sync.proof.tracks import Track
-from sync.proof.visit_track import VisitRange, follow
+from sync.proof.visit_track import MOMENT, VisitRange, follow
 from sync.proof.visit_witnesses import Seen, Witness, witnesses_of
 
 TARGET_WIDTH = timedelta(hours=24)
@@ -410,7 +410,7 @@ def _since(span: VisitRange, clock: ClockCheck, tracks: Mapping[int, Track]) -> 
     if not anchors:
         return None
     behind = [entry for entry in span.entries if entry.n > anchors[-1]]
-    points = [point.at for entry in behind if entry.n in tracks for point in tracks[entry.n].points]
+    points = [min(map(MOMENT, tracks[entry.n].points)) for entry in behind if entry.n in tracks]
     times = [clock.at(entry) for entry in behind]
     return min([*times, min(points) + HELD_BACK] if points else times)
 

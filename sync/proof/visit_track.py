@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 from sync.formats.records import Entry
 from sync.proof.areas import Village
@@ -39,6 +40,8 @@ HIDDEN_STEP = timedelta(seconds=60)
 """The longest step between shown track points with hidden places between their entries."""
 _EARLY, _LATE = timedelta(seconds=5), timedelta(seconds=60)
 """Points of a track lie between the start of their boot and the writing of their entry."""
+MOMENT = attrgetter("at")
+"""Of a point: thousands are compared."""
 _CLOSED_WITHIN = timedelta(seconds=60)
 
 
@@ -151,7 +154,7 @@ def _track(entry: Entry, clock: ClockCheck) -> Track | None:
         return None
     since = clock.started_at.get(entry.boot)
     until = clock.at(entry) + _LATE
-    earliest, latest = min(point.at for point in track.points), max(point.at for point in track.points)
+    earliest, latest = min(map(MOMENT, track.points)), max(map(MOMENT, track.points))
     points = track.points
     if not clock.keeps(entry, earliest, latest):
         points = tuple(replace(point, at=clock.corrected(entry, point.at)) for point in points)

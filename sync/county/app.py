@@ -150,7 +150,7 @@ def open_county(
         link_probes=LinkProbes(
             clock,
             lambda: _session_secret(settings.secret_file, random_bytes).encode(),
-            settings.host,
+            settings.probe_host,
             settings.probe_port,
         ),
         verifier_key=cosigner.verifier_key(),

@@ -75,6 +75,7 @@ class CountySettings(Settings):
     :ivar witness: the province's; without it the county's records are vouched for by the county alone
     :ivar sm2: also sign checkpoints by SM2 with SM3
     :ivar probe_port: UDP port against which vehicles probe their link (``link_probe.py``); 0: none
+    :ivar probe_host: address on which it listens; vans reach it under the host name of the county's URL, without proxy
     :ivar secure_cookies: False only on loopback without TLS
     :ivar serve: what stands between the county and its callers
     """
@@ -90,6 +91,7 @@ class CountySettings(Settings):
     session_secret_file: Path | None = None
     secure_cookies: bool = False
     probe_port: int = Field(default=0, ge=0, le=65535)
+    probe_host: str = "0.0.0.0"
     largest_recording_bytes: int = Field(default=2 * 1024**3, ge=1024)
     witness: WitnessAddress | None = None
     sm2: Sm2Settings | None = None

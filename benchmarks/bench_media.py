@@ -20,7 +20,7 @@ from benchmarks.media_run import CHROMIUM, Scenario, Seen, Stage, run
 
 PLOTS = Path(__file__).resolve().parent.parent / "docs" / "media"
 OUTER, OTHER_OUTER, OTHER_OWN = "100.64.0.10", "100.64.9.20", "10.213.77.9"
-LOW_FROM_S, LOW_UNTIL_S, DROP_S = 3.0, 15.0, 30.0
+LOW_FROM_S, LOW_UNTIL_S, DROP_S = 3.0, 23.0, 38.0
 EVENT_S, OUTAGE_S = 5.0, 3.0
 
 

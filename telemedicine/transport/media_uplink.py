@@ -32,6 +32,8 @@ CHECKS_AT_ONCE = 5
 HURRY_EVERY_S = 0.1
 MOST_PROBE_PACKETS = 10
 SOUND = "sound"
+MARKER = 0x80
+"""Of RTP's second byte: the last packet of a picture (RFC 6184, 5.1)."""
 
 
 @dataclass(eq=False)
@@ -46,10 +48,13 @@ class _Leg:
     limits: dict[str, RetransmissionLimit] = field(default_factory=dict)
     checked_s: float = float("-inf")
     hurried_s: float = float("-inf")
-    checking: set[asyncio.Task[None]] = field(default_factory=set)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
     repeat: dict[str, Callable[[int], Awaitable[None]]] = field(default_factory=dict)
     padding: bool = False
-    """What is repeated now was not asked for."""
+    doubling: bool = False
+    """What is repeated now was not asked for: to feel the link, or as the second copy of a picture."""
+    pictures: dict[str, list[int]] = field(default_factory=dict)
+    """Stream -> sequence numbers of the picture that aiortc is handing over."""
 
 
 class MediaUplink:
@@ -116,7 +121,7 @@ class MediaUplink:
         leg = self._legs.pop(name, None)
         if leg is not None:
             self._uplink.remove_path(name)
-            for check in leg.checking:
+            for check in leg.tasks:
                 check.cancel()
             self._changed()
 
@@ -205,11 +210,11 @@ class MediaUplink:
         state = self._uplink.state(leg.name)
         if not self._uplink.overdue(leg.name, now_s):
             return
-        if now_s - leg.checked_s >= CHECK_EVERY_S and len(leg.checking) < CHECKS_AT_ONCE:
+        if now_s - leg.checked_s >= CHECK_EVERY_S and len(leg.tasks) < CHECKS_AT_ONCE:
             leg.checked_s = now_s
             check = asyncio.get_running_loop().create_task(self._check(leg, now_s))
-            leg.checking.add(check)
-            check.add_done_callback(leg.checking.discard)
+            leg.tasks.add(check)
+            check.add_done_callback(leg.tasks.discard)
         if state == PathState.BLIND and now_s - leg.hurried_s >= HURRY_EVERY_S:
             leg.hurried_s = now_s
             self._hurry_data(leg)
@@ -250,9 +255,30 @@ class MediaUplink:
             return aiortc_patches.stamp(packet, self._uplink.urgent(leg.name, size, now_s), extension_id)
         if not again:
             leg.limits[stream].sent(sequence_number, size, now_s)
+            self._double(leg, stream, sequence_number, ends=bool(packet[1] & MARKER))
+        again = again and not leg.doubling  # a copy leaves after its picture, what was asked for before
         if self._uplink.put(leg.name, stream, size, (leg, extension_id, packet), now_s, again, leg.padding):
             self._wake.set()
         return None
+
+    def _double(self, leg: _Leg, stream: str, sequence_number: int, ends: bool) -> None:
+        """Note a packet of a picture; behind the last one, while packets get lost, a copy of each."""
+        picture = leg.pictures.setdefault(stream, [])
+        picture.append(sequence_number)
+        if ends:
+            leg.pictures[stream] = []
+            if self._uplink.doubled:
+                copying = asyncio.get_running_loop().create_task(self._copy(leg, stream, picture))
+                leg.tasks.add(copying)
+                copying.add_done_callback(leg.tasks.discard)
+
+    async def _copy(self, leg: _Leg, stream: str, picture: list[int]) -> None:
+        leg.doubling = True
+        try:
+            for sequence_number in picture:
+                await leg.repeat[stream](sequence_number)
+        finally:
+            leg.doubling = False
 
     def _may_repeat(self, leg: _Leg, limit: RetransmissionLimit, sequence_number: int) -> bool:
         if leg.name not in self._legs:

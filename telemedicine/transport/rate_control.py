@@ -119,6 +119,10 @@ class RateControl:
             came = min(came or signals.train_bit_s, signals.train_bit_s)
         elif came is not None and signals.train_bit_s is not None and self._app_limited(signals):
             came = max(came, signals.train_bit_s)  # little came because little was sent
+        elif came is not None and signals.train_bit_s is not None and signals.queue_s < DEEP_QUEUE_S / 2:
+            came = max(
+                came, min(signals.train_bit_s, signals.delivered_bit_s or 0.0)
+            )  # of few packets 120 ms say little
         if signals.now_s - self._stepped_s < STEP_BLAMED_S:
             self._step_wait_s = min(MOST_STEP_WAIT_S, 2 * self._step_wait_s)
         self._step_at_s = signals.now_s + self._step_wait_s

@@ -17,14 +17,14 @@ from telemedicine.transport.delay import Usage
 from telemedicine.transport.feedback import Feedback
 from telemedicine.transport.monitor import PathMonitor, Signals
 from telemedicine.transport.pacer import Pacer, Queued
-from telemedicine.transport.rate_control import HIGH_QUEUE_S, LOW_QUEUE_S, RateControl
+from telemedicine.transport.rate_control import HIGH_QUEUE_S, LOW_QUEUE_S, STEP_SHARE, RateControl
 
 FIRST_BIT_S, LEAST_BIT_S, MOST_BIT_S = 2_000_000.0, 120_000.0, 12_000_000.0
 RETRANSMISSION_RANK = 0
 RANKS = 4
 """Retransmissions, then the streams by their own rank + 1."""
-PACING, PACING_KNOWN_FAST, PACING_DRAINING = 2.5, 5.0, 1.1
-WINDOW_QUEUE_S = 0.030
+PACING, PACING_BEYOND, PACING_MOST, PACING_DRAINING = 2.5, 1.25, 5.0, 1.1
+WINDOW_QUEUE_S = 0.020
 LEAST_WINDOW_BYTES = 9_000
 SKIP_BACKLOG_S = 0.060
 LAGGING_S = 0.5
@@ -38,6 +38,9 @@ RESUMING_S, PACING_RESUMING, WINDOW_RESUMING_S = 0.3, 4.0, 0.1
 PICTURE_SHARE = 0.94
 """Of a stream's bits on the wire, what the encoder may fill: the rest is RTP, SRTP, UDP and IP."""
 PROBE_BYTES = 4_500
+DOUBLED_ABOVE, DOUBLED_UNTIL_BELOW, DOUBLED_FOR_S = 0.02, 0.006, 5.0
+DOUBLED_WORTH = 0.6
+"""Every packet twice where so much is lost, if the pictures keep this share of what they can use."""
 SPARE = 1.05
 """The rate may be this much more than all streams together can use."""
 OWN_LIMIT_SLACK = 1.5
@@ -94,6 +97,8 @@ class Uplink(Generic[P]):
         self._paths: dict[str, _Path] = {}
         self._rates: dict[str, float] = {}
         self._capacity_bit_s: float | None = None
+        self._doubled_s: float | None = None
+        self._useful_bit_s = 0.0
 
     # who is there
 
@@ -172,6 +177,12 @@ class Uplink(Generic[P]):
         self._pacer.put(Queued(path, stream, rank, size_bytes, now_s, packet, padding))
         return True
 
+    @property
+    def doubled(self) -> bool:
+        """Each picture is to be sent twice, the copy right after it: the radio loses packets and has room. A packet
+        lost is then there without a round trip, and a burst of losses takes one copy only."""
+        return self._doubled_s is not None
+
     def probe(self, now_s: float) -> str | None:
         """The connection on which ``PROBE_BYTES`` of retransmissions are to be put as ``padding`` now.
 
@@ -224,6 +235,7 @@ class Uplink(Generic[P]):
         together = self._together(now_s)
         self._capacity_bit_s = together.capacity_bit_s
         self.control.update(together)
+        self._consider_doubling(together)
         self._limit_alone(its, together)
         self._divide()
         return False
@@ -333,6 +345,15 @@ class Uplink(Generic[P]):
             offered_bit_s=sum(path.monitor.offered_bit_s(now_s) for path in self._paths.values()),
         )
 
+    def _consider_doubling(self, together: Signals) -> None:
+        full = self.control.draining or together.queue_s > HIGH_QUEUE_S
+        if self._doubled_s is None:
+            room = STEP_SHARE * (together.capacity_bit_s or 0.0) / 2
+            if together.lost > DOUBLED_ABOVE and not full and room > DOUBLED_WORTH * self._useful_bit_s:
+                self._doubled_s = together.now_s
+        elif full or (together.lost < DOUBLED_UNTIL_BELOW and together.now_s - self._doubled_s > DOUBLED_FOR_S):
+            self._doubled_s = None
+
     def _limit_alone(self, path: _Path, together: Signals) -> None:
         signals = path.signals
         if signals is None or len(self._paths) < 2:
@@ -353,17 +374,21 @@ class Uplink(Generic[P]):
                 path.own_limit = None
 
     def _wanted_bit_s(self, path: _Path) -> float:
-        return sum(self._rates.get(name, 0.0) for name in path.streams) + path.urgent_bit_s + DATA_RESERVE_BIT_S
+        pictures = sum(self._rates.get(name, 0.0) for name in path.streams) * (2 if self.doubled else 1)
+        return pictures + path.urgent_bit_s + DATA_RESERVE_BIT_S
 
     def _divide(self) -> None:
         live = [path for path in self._paths.values() if path.state != PathState.SILENT] or [*self._paths.values()]
         copies = {name: sum(name in path.streams for path in live) for name in self._streams}
         lost = min((path.signals.lost for path in live if path.signals is not None), default=0.0)
         reserve = sum(path.urgent_bit_s + DATA_RESERVE_BIT_S for path in live)
-        useful = sum(stream.most_bit_s * copies[stream.name] for stream in self._streams.values()) + reserve
+        copies_sent = 2 if self.doubled else 1
+        self._useful_bit_s = useful = (
+            sum(stream.most_bit_s * copies[stream.name] for stream in self._streams.values()) + reserve
+        )
         if any(copies.values()):
-            self.control.limit(min(self._most_bit_s, SPARE * useful / (1 - min(lost, 0.5))))
-        budget = self.control.target_bit_s * (1 - lost) - reserve
+            self.control.limit(min(self._most_bit_s, SPARE * useful * copies_sent / (1 - min(lost, 0.5))))
+        budget = (self.control.target_bit_s * (1 - lost) - reserve) / copies_sent
         demands = [
             Demand(
                 stream.name,
@@ -390,8 +415,10 @@ class Uplink(Generic[P]):
             return PACING_DRAINING * target
         if any(now_s - path.resumed_s < RESUMING_S for path in self._paths.values()):
             return PACING_RESUMING * target
-        known = 0.9 * (self._capacity_bit_s or 0.0)
-        return max(PACING * target, min(known, PACING_KNOWN_FAST * target))
+        if self._capacity_bit_s is None:
+            return PACING * target
+        # not much faster than the link, or every picture would be a queue; fast enough to see when there is more
+        return max(PACING_DRAINING * target, min(PACING_BEYOND * self._capacity_bit_s, PACING_MOST * target))
 
     def _window_full(self, path: _Path, now_s: float) -> bool:
         """More is on its way than the path delivers in its round trip, a feedback interval and a little queue."""

@@ -101,7 +101,8 @@ class Viewer:
 
 
 class Encoder:
-    """30 pictures a second whose size follows the wanted rate in a tenth of a second and varies by a third."""
+    """30 pictures a second whose size follows the wanted rate in a tenth of a second (with a key frame at once) and
+    varies by a third."""
 
     def __init__(self, chance: random.Random, activity: Callable[[float], float]) -> None:
         self._chance = chance
@@ -111,7 +112,8 @@ class Encoder:
         self.frames = 0
 
     def picture_bytes(self, wanted_bit_s: float, now_s: float) -> int:
-        self._rate += 0.3 * (wanted_bit_s - self._rate) if self._rate else wanted_bit_s
+        opened_anew = self.key or not self._rate
+        self._rate += (1.0 if opened_anew else 0.3) * (wanted_bit_s - self._rate)
         size = self._rate * self._activity(now_s) / 8 * FRAME_S * self._chance.lognormvariate(-0.05, 0.3)
         return max(200, int(size * (4.0 if self.key else 1.0)))
 
@@ -123,7 +125,7 @@ class Simulation:
         self,
         radio: Radio,
         viewers: int = 1,
-        streams: Sequence[Stream] = (Stream("room", 1, 0.4, 150_000, 8_000_000),),
+        streams: Sequence[Stream] = (Stream("room", 1, 0.4, 150_000, 6_000_000),),
         first_bit_s: float = 2_000_000,
         activity: Callable[[float], float] = lambda now_s: 1.0,
         downlinks: dict[str, Radio] | None = None,
@@ -131,7 +133,7 @@ class Simulation:
     ) -> None:
         self.radio, self.downlinks = radio, downlinks or {}
         self.now_s = 100.0
-        self.uplink: Uplink[Packet] = Uplink(self.now_s, first_bit_s, 6_000_000 * max(1, viewers * len(streams)))
+        self.uplink: Uplink[Packet] = Uplink(self.now_s, first_bit_s)
         self.viewers = {f"v{index}": Viewer(f"v{index}") for index in range(viewers)}
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -215,7 +217,7 @@ class Simulation:
     def _packets(self, stream: str, frame: int, captured_s: float, size: int, key: bool) -> None:
         count = max(1, -(-size // PACKET_BYTES))
         for name in self.viewers:
-            for number in range(count):
+            for number in itertools.chain(*[range(count)] * (2 if self.uplink.doubled else 1)):
                 packet = Packet(frame, captured_s, number == count - 1, count, key, number=number)
                 self.uplink.put(name, stream, size // count + HEADER_BYTES, packet, self.now_s)
         self._pace()

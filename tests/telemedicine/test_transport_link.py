@@ -27,7 +27,7 @@ LINKS = [
     # high, low, one-way delay, jitter, oldest picture, late seconds
     (20e6, 2e6, 0.025, 0.0, 0.40, 1.5),
     (20e6, 1e6, 0.025, 0.0, 0.90, 1.5),
-    (8e6, 2e6, 0.025, 0.0, 0.40, 1.5),
+    (8e6, 2e6, 0.025, 0.0, 0.45, 1.5),
     (12e6, 3e6, 0.010, 0.005, 0.30, 1.0),
     (20e6, 2e6, 0.050, 0.010, 0.65, 1.5),
     (20e6, 0.6e6, 0.025, 0.0, 1.40, 3.0),
@@ -63,7 +63,7 @@ def test_a_good_link_is_not_disturbed() -> None:
     assert ages[len(ages) // 2] < 0.050
     assert ages[int(0.95 * len(ages))] < 0.060
     assert simulation.most_queue_s(2, 15) < 0.010
-    assert simulation.target_bit_s(3) == 6e6
+    assert simulation.target_bit_s(3) > 6e6
 
 
 @pytest.mark.parametrize("capacity", [0.8e6, 2e6, 3.5e6])
@@ -86,7 +86,11 @@ def test_random_loss_is_not_taken_for_a_full_link() -> None:
     chance = random.Random(1)
     simulation = Simulation(Radio([(0, 20e6)], loss=lambda: chance.random() < 0.05))
     simulation.run(20)
-    assert simulation.received_bit_s(10, 20) > 0.6 * 6e6
+    assert simulation.uplink.picture_bit_s("room") > 0.6 * 6e6
+    whole = len(simulation.ages_s(8, 20)) / (12 * 30)
+    assert whole > 0.85, "with every packet sent twice most pictures need no repair"
+    ages = sorted(simulation.ages_s(8, 20))
+    assert ages[len(ages) // 2] < 0.07
 
 
 def test_a_shallow_queue_that_drops_is_taken_for_a_full_link() -> None:

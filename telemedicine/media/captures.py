@@ -124,7 +124,10 @@ class OpenCvCapture:
         return self._period_s
 
     def read(self) -> Image | None:
-        good, image = self._capture.read()
+        try:
+            good, image = self._capture.read()
+        except cv2.error:  # a picture that cannot be decoded, for instance of another size in mid-stream
+            return None
         return np.asarray(image, dtype=np.uint8) if good else None
 
     def rewind(self) -> bool:

@@ -283,7 +283,10 @@ class Rung:
         still: Image = np.zeros((self.shape.height, self.shape.width, 3), dtype=np.uint8)
         seen, failing = -1, False
         while not stopping.is_set():
+            asked_s = self._clock.monotonic_s()
             frame = self._source.newer(seen, STILL_PERIOD_S)
+            if frame is None and self._clock.monotonic_s() - asked_s < STILL_PERIOD_S / 2:
+                stopping.wait(STILL_PERIOD_S / 2)  # a source that refuses its pictures does not wait for better ones
             if frame is not None:
                 self.counts.missed += max(0, frame.number - seen - 1) if seen >= 0 else 0
                 still, seen = frame.image, frame.number
@@ -378,7 +381,7 @@ class _Codec:
         :param picture: I420, shape (height * 3 / 2, width)
         """
         assert self._context is not None
-        frame = av.VideoFrame.from_ndarray(picture, format="yuv420p")
+        frame = av.VideoFrame.from_numpy_buffer(picture, format="yuv420p")
         if self.h264.pixel_format != "yuv420p":
             frame = frame.reformat(format=self.h264.pixel_format)
         self._last_pts = frame.pts = max(pts, self._last_pts + 1)
@@ -391,12 +394,15 @@ class _Codec:
 
 
 def fitted(image: Image, width: int, height: int) -> npt.NDArray[np.uint8]:
-    """``image`` scaled into ``width`` x ``height`` with black borders, as I420: an ultrasound must not be distorted."""
+    """``image`` scaled into ``width`` x ``height`` with black borders, as I420: an ultrasound must not be distorted.
+
+    The mean over areas is for halving and less: from 1080 to 720 lines it costs 9 ms, between two pixels 3 ms.
+    """
     image_height, image_width = image.shape[:2]
     if (image_width, image_height) != (width, height):
         scale = min(width / image_width, height / image_height)
         inner = (max(1, round(image_width * scale)), max(1, round(image_height * scale)))
-        small = cv2.resize(image, inner, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        small = cv2.resize(image, inner, interpolation=cv2.INTER_AREA if scale <= 0.5 else cv2.INTER_LINEAR)
         if inner != (width, height):
             left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
             bordered = np.zeros((height, width, 3), dtype=np.uint8)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from media_stage import SMALL, PushedPictures, moving
 
-from devices.clock import SimulatedClock
+from devices.clock import SimulatedClock, SystemClock
 from telemedicine.media import rung as rung_module
 from telemedicine.media.h264 import H264, LIBX264, VideoPacket
 from telemedicine.media.packet_queue import QUEUE_S, RTP_CLOCK_HZ
@@ -284,6 +284,50 @@ async def test_a_silent_source_is_shown_black_or_still_now_and_then(monkeypatch:
         assert (await asyncio.wait_for(viewer.recv(), 20)).is_keyframe
         again = await asyncio.wait_for(viewer.recv(), 20)
         assert (again.pts or 0) > 0, "time goes on, also where nothing moves"
+
+
+class RefusingPictures(PushedPictures):
+    """A source that has pictures and shows none, as when a crop does not fit."""
+
+    asked = 0
+
+    def newer(self, than: int, timeout_s: float) -> None:
+        self.asked += 1
+
+
+async def test_a_source_that_refuses_its_pictures_costs_nothing() -> None:
+    source = RefusingPictures()
+    rung = Rung(source, SMALL, SystemClock(), LIBX264)
+    viewer = rung.subscribe()
+    for _ in range(3):
+        await asyncio.wait_for(viewer.recv(), 20)
+    assert source.asked <= 6
+    thread = rung.close()
+    assert thread is not None
+    await asyncio.to_thread(thread.join, 10)
+
+
+async def test_an_event_loop_that_is_held_up_finds_a_quarter_second_and_one_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with staged(Stage()) as stage:
+        viewer = stage.rung.subscribe()
+        loop, calls = asyncio.get_running_loop(), list[object]()
+        call_soon = loop.call_soon_threadsafe
+        monkeypatch.setattr(
+            loop, "call_soon_threadsafe", lambda call, *rest: (calls.append(call), call_soon(call, *rest))[1]
+        )
+        for _ in range(90):  # three seconds in which the loop does nothing else
+            stage.clock.advance(SLOT_S)
+            stage.source.push(stage.clock.monotonic_s())
+            stage.source.wait_done()
+        assert len(calls) == 1
+        assert viewer.waiting <= QUEUE_S * 30 + 1
+        await stage.play(3)
+        stage.rung.set_gate(lambda: False)
+        newest = drained(viewer)
+        assert viewer.dropped >= 80
+        assert not newest or newest[0].is_keyframe
 
 
 class FailingContext:

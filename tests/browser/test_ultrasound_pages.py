@@ -16,8 +16,10 @@ pytest.importorskip("playwright.sync_api", reason="skipped: playwright is not in
 from touch_bench import CARD
 from ultrasound_machine import MACHINE, media_process
 
+from telemedicine.consultation import Event
 from telemedicine.ultrasound.machine import PixelSize
 from telemedicine.ultrasound.measuring import measure
+from vehicle.consultations import FIELDS, PNG, Consent
 
 pytestmark = pytest.mark.browser
 
@@ -33,7 +35,7 @@ def van(tmp_path: Path) -> Iterator[Van]:
         running.do(lambda bench: bench.all_connected())
         running.do(lambda bench: bench.stand_at((30.60, 104.00)))
         entered = media_process(running.app, tmp_path / "run", tmp_path / "consultation.sock")
-        running.wait(lambda bench: entered.__aenter__())
+        running.bridge = running.wait(lambda bench: entered.__aenter__())
         yield running
         running.wait(lambda bench: entered.__aexit__(None, None, None))
 
@@ -133,6 +135,43 @@ def test_a_clip_is_recorded_ends_by_itself_and_plays(
     image = van.do(lambda bench: bench.vehicle.ultrasound.images(bench.vehicle.encounters.current().encounter)[0])
     assert (image.what, image.device, image.by) == ("ultrasound_clip", MACHINE.name, "zhou.min")
     assert 2900 <= image.duration_ms <= 3100
+
+
+def test_in_a_session_what_either_side_froze_stands_in_place_of_the_live_picture(
+    van: Van, page: Any, complaints: Callable[[Any], list[str]], tmp_path: Path
+) -> None:
+    serve(van, page)
+    fields = dict.fromkeys(FIELDS, "头晕三天")
+    consent = Consent(PNG + bytes(40), read_aloud=True, signed_by="patient")
+
+    async def begin(bench: Any) -> None:
+        consultations = bench.vehicle.consultations
+        asked = await consultations.request(fields, "routine", consent, "zhou.min")
+        for event in (Event.INVITED, Event.ACCEPTED, Event.CONNECTED):
+            await consultations.change(asked.consultation, event, "沈若川, 主任医师 (shen.ruochuan)")
+
+    van.wait(begin)
+    van.wait(lambda bench: bench.vehicle.ultrasound.choose_depth("16 cm", "zhou.min"))
+    page.goto(f"{van.address}/consult")
+    page.get_by_test_id("freeze").click()
+    page.get_by_test_id("still-over").wait_for()
+    mine = page.get_by_test_id("still-over").get_attribute("data-sha256")
+    page.get_by_test_id("still-distance").click()
+    box = page.locator("svg.still-view").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x - 100, y)
+    page.mouse.down()
+    page.mouse.move(x + 100, y, steps=4)
+    page.mouse.up()
+    page.get_by_test_id("still-keep").click()
+    page.get_by_test_id("measurement").wait_for()
+    assert complaints(page) == []
+    page.screenshot(path=str(tmp_path / "consult-still.png"))
+    page.get_by_test_id("still-live").click()
+    page.get_by_test_id("still-over").wait_for(state="hidden")
+    theirs = van.wait(lambda bench: van.bridge.freeze(who="沈若川, 主任医师 (shen.ruochuan)"))["sha256"]
+    page.get_by_test_id("still-over").wait_for()
+    assert page.get_by_test_id("still-over").get_attribute("data-sha256") == theirs != mine
 
 
 def test_the_page_and_the_van_measure_alike(van: Van, page: Any) -> None:

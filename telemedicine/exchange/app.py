@@ -198,7 +198,7 @@ def _specialist_routes(rooms: Rooms, store: ExchangeStore, accounts: AccountBook
         case = rooms.case_for(request.state.caller.id, consultation)
         live = case is not None and (State(case["state"]) in LIVE or case["state"] == State.ENDED)
         if case is None or not live:
-            return _page(request, "over.html", "invitations", {"case": case}, 404)
+            return _page(request, "over.html", "invitations", {"case": case, "link": ""}, 404)
         practice = case["summary"].get("practice") is True
         mine = [person["role"] for person in case["people"] if person["id"] == request.state.caller.id]
         context = {"case": case, "practice": practice, "role": mine[0] if mine else "lead"}

@@ -1,11 +1,12 @@
 // The media of one session: offer, answer, and coming back. The van's side never has to be set up again by a person.
 //
 //   const media = new MediaSession({ send, store });       send(session, sdp): hands an offer to the exchange
-//   media.on('state' | 'message' | 'samples' | 'backfilled' | 'marks' | 'lost', callback)
+//   media.on('state' | 'message' | 'samples' | 'backfilled' | 'marks' | 'voice' | 'lost', callback)
 //   media.wanted = true;                                   connects now and whenever it breaks
 //   media.take(session, sdp); media.refused(session);      what came back
 
 import { decodeSamples } from '/shared/live_feed.js';
+import { GapFiller } from './gap_filler.js';
 
 const ANSWER_WITHIN_MS = 8000, CONNECT_WITHIN_MS = 12000, SILENT_FOR_MS = 2500, NOTHING_FOR_MS = 4000;
 const FIRST_PAUSE_MS = 400, LAST_PAUSE_MS = 5000;
@@ -35,6 +36,12 @@ export class MediaSession {
     this.camera = null;
     /** @type {RTCRtpSender | null} */
     this.face = null;
+    this.gaps = new GapFiller(store, (missing) => {
+      if (this.vitals?.readyState !== 'open') return false;
+      this.vitals.send(JSON.stringify({ type: 'backfill', ...missing }));
+      return true;
+    });
+    this.samplesAt = -Infinity;                // when the last live samples came
     this.page = crypto.getRandomValues(new Uint32Array(2)).join('-');
     this.attempt = 0;
     this.session = '';
@@ -120,6 +127,7 @@ export class MediaSession {
     const live = pc.createDataChannel('live', { ordered: false, maxRetransmits: 0 });
     this.#follow(live);
     this.vitals = pc.createDataChannel('vitals');
+    this.vitals.onopen = () => this.gaps.restart();
     this.#follow(this.vitals);
     this.marks = pc.createDataChannel('marks');
     this.marks.onmessage = ({ data }) => this.#tell('marks', JSON.parse(data));
@@ -147,8 +155,10 @@ export class MediaSession {
     channel.onmessage = ({ data }) => {
       if (typeof data === 'string') { this.#tell('message', JSON.parse(data)); return; }
       const frame = decodeSamples(data);
+      if (channel.label === 'live') { this.samplesAt = performance.now(); this.gaps.saw(frame); }
       const ring = this.store.push(frame);
-      if (channel.label === 'vitals') this.#tell('backfilled', frame); else this.#tell('samples', ring);
+      if (channel.label === 'live') this.#tell('samples', ring);
+      else { this.gaps.filled(frame); this.#tell('backfilled', frame); }
     };
   }
 
@@ -158,6 +168,7 @@ export class MediaSession {
     const place = track.kind === 'audio'
       ? document.getElementById('voice')
       : document.querySelector(`video[data-feed="${FEEDS[pc.getTransceivers().filter((x) => x.receiver.track.kind === 'video').indexOf(transceiver)]}"]`);
+    if (track.kind === 'audio') this.#tell('voice', track);
     if (place instanceof HTMLMediaElement) { place.srcObject = new MediaStream([track]); place.play().catch(() => {}); }
   }
 

@@ -10,6 +10,7 @@ import { offerLinks, showPeople } from './people.js';
 import { Pointing } from './pointing.js';
 import { Stills } from './stills.js';
 import { showDevice, showLive, showSummary, withdrawLive } from './summary_view.js';
+import { Voice } from './voice.js';
 
 const LIVE = new Set(['accepted', 'connected', 'interrupted', 'opinion_signed']);
 const consultation = document.querySelector('main')?.dataset.consultation ?? '';
@@ -48,6 +49,7 @@ function update(c) {
 // the exchange ------------------------------------------------------------------------------------------------------
 
 cases.socket
+  .on('woke', () => media.hurry())
   .on('answer', ({ session, sdp }) => void media.take(session, sdp))
   .on('refused', ({ consultation: name, about, session, reason }) => {
     if (name !== consultation) return;
@@ -58,7 +60,7 @@ cases.socket
 // live data ---------------------------------------------------------------------------------------------------------
 
 rhythm.live(store);
-media.on('samples', () => { byId('ecg-note').hidden = true; });
+media.on('samples', () => { if (byId('ecg-note').dataset.waiting !== undefined) { delete byId('ecg-note').dataset.waiting; byId('ecg-note').hidden = true; } });
 media.on('message', (message) => {
   if (message.type === 'reading') showLive(message);
   else if (message.type === 'device') { leadsOff(message); showDevice(message); }
@@ -92,11 +94,17 @@ function leadsOff(message) {
  * What was left out on the way is asked for once, from the van's own memory.
  * @param {any} gap
  */
-function fillIn(gap) {
-  if (gap.stream !== 'ecg' || media.vitals?.readyState !== 'open') return;
-  const { device, segment, first_index: first, count } = gap;
-  media.vitals.send(JSON.stringify({ type: 'backfill', device, segment, first, count }));
-}
+function fillIn({ stream, device, segment, first_index: first, count }) { media.gaps.missed(stream, { device, segment, first, count }); }
+
+/** What came late is said for a while, so that nobody takes a filled-in stretch for a live one. */
+let toldLate = 0;
+media.on('backfilled', (frame) => {
+  const note = byId('ecg-note');
+  note.textContent = t('ecg_gap', { seconds: Math.max(.1, frame.n / frame.sample_rate_hz).toFixed(1) });
+  note.hidden = false;
+  clearTimeout(toldLate);
+  toldLate = window.setTimeout(() => { note.hidden = true; }, 6000);
+});
 
 /** @param {Record<string, { state: string, fps: number }>} feeds */
 function feedStates(feeds) {
@@ -106,6 +114,7 @@ function feedStates(feeds) {
     const fault = feed && { lost: 'feed_lost', black: 'feed_black', frozen: 'feed_frozen', no_h264_encoder: 'feed_no_encoder' }[feed.state];
     caption.textContent = fault ? t(fault) : t(`feed_${name}`);
     caption.toggleAttribute('data-fault', Boolean(fault));
+    if (fault) quality.faulty.add(name); else quality.faulty.delete(name);
   }
 }
 
@@ -148,11 +157,7 @@ function freeze(on) {
 for (const tab of document.querySelectorAll('[role="tab"]')) tab.addEventListener('click', () => look(/** @type {HTMLElement} */ (tab).dataset.view ?? 'ultrasound'));
 byId('freeze').addEventListener('click', () => freeze(byId('freeze').getAttribute('aria-pressed') !== 'true'));
 byId('full').addEventListener('click', () => { if (document.fullscreenElement) void document.exitFullscreen(); else void byId('stage').requestFullscreen(); });
-byId('mute').addEventListener('click', () => {
-  const muted = byId('mute').getAttribute('aria-pressed') !== 'true';
-  byId('mute').setAttribute('aria-pressed', String(muted));
-  media.mute(muted);
-});
+new Voice(media);
 byId('camera').addEventListener('click', async () => {
   const wanted = byId('camera').getAttribute('aria-pressed') !== 'true';
   const on = await media.showFace(wanted);

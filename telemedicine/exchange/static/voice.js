@@ -1,0 +1,48 @@
+// The own microphone and the voice from the van: muted or not beyond doubt, and how loud each is.
+
+import { VoiceMeter } from '/shared/voice_meter.js';
+import { byId, t } from './frame.js';
+
+export class Voice {
+  /** @param {import('./media_session.js').MediaSession} media */
+  constructor(media) {
+    this.media = media;
+    this.own = new VoiceMeter(byId('own-level'));
+    this.theirs = new VoiceMeter(byId('van-level'));
+    this.held = false;
+    media.on('voice', (track) => this.theirs.follow(track));
+    media.on('state', () => this.show());
+    byId('mute').addEventListener('click', () => this.mute(!media.muted));
+    document.addEventListener('keydown', (event) => { if (this.#talks(event) && media.muted) { this.held = true; this.mute(false); } });
+    document.addEventListener('keyup', (event) => { if (event.code === 'Space' && this.held) { this.held = false; this.mute(true); } });
+    window.addEventListener('blur', () => { if (this.held) { this.held = false; this.mute(true); } });
+    this.show();
+  }
+
+  /** @param {boolean} muted */
+  mute(muted) { this.media.mute(muted); this.show(); }
+
+  show() {
+    const { microphone, muted } = this.media;
+    const state = microphone ? (muted ? 'muted' : 'open') : 'none';
+    this.own.follow(microphone);
+    const button = byId('mute');
+    button.setAttribute('aria-pressed', String(muted));
+    button.dataset.voice = state;
+    const words = button.querySelector('span');
+    if (words) words.textContent = t(`voice_${state}`);
+    button.title = t(`voice_${state}_title`);
+  }
+
+  /**
+   * The space bar, held, outside of what is written in.
+   * @param {KeyboardEvent} event
+   */
+  #talks(event) {
+    const { target } = event;
+    const writes = target instanceof Element && target.closest('input, textarea, select, button, [contenteditable]');
+    if (event.code !== 'Space' || event.repeat || writes) return false;
+    event.preventDefault();
+    return true;
+  }
+}

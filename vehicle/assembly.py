@@ -45,8 +45,8 @@ from vehicle.clinic.prompts import Prompts
 from vehicle.clinic.screening import shipped_rules
 from vehicle.clinic.staff import Staff
 from vehicle.commits import Commits
-from vehicle.consultation_process import ConsultationProcess
 from vehicle.consultation_people import ConsultationPeople
+from vehicle.consultation_process import ConsultationProcess
 from vehicle.consultations import Consultations
 from vehicle.device_events import DeviceEvents, usb_serial
 from vehicle.disk import Disk

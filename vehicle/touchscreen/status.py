@@ -22,6 +22,7 @@ DEVICE_ICONS = (
     ("blood_pressure", "bp"),
     ("id_card", "card"),
     ("gnss", "pin"),
+    ("_5g", "signal"),
 )
 
 

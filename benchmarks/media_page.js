@@ -49,7 +49,7 @@ window.offer = async () => {
   setInterval(async () => {
     for (const report of (await pc.getStats()).values()) {
       if (report.type === 'inbound-rtp' && report.kind === 'video') {
-        window.seen.stats.push([Date.now(), report.bytesReceived, report.framesDecoded, report.nackCount, report.pliCount,
+        window.seen.stats.push([Date.now(), report.bytesReceived - (report.retransmittedBytesReceived ?? 0), report.framesDecoded, report.nackCount, report.pliCount,
           report.packetsLost, report.keyFramesDecoded, report.jitterBufferDelay, report.jitterBufferEmittedCount, report.frameHeight]);
       }
     }

@@ -29,9 +29,10 @@ from aiortc.contrib.media import MediaRelay
 from benchmarks.timecode import TimecodeSource
 from devices.clock import SystemClock
 from telemedicine.live_data import DataViewer, LiveData
-from telemedicine.media.audio import FRAME_SAMPLES, SAMPLE_RATE_HZ, AudioBridge, Line
+from telemedicine.media.audio import AudioBridge, Line
 from telemedicine.media.h264 import first_that_works
 from telemedicine.media.ladder import Ladder, shapes
+from telemedicine.media.opus import VoiceEncoder
 from telemedicine.peer import Leg, without_mdns
 from telemedicine.transport import addresses, aiortc_patches
 from telemedicine.transport.media_uplink import MediaUplink
@@ -40,6 +41,7 @@ from telemedicine.vehicle_client import VehicleClient
 
 WIDTH, HEIGHT, FRAME_RATE_HZ = 1280, 720, 30.0
 FLOOR_BPS, MOST_BPS = 250_000, 6_000_000
+SAMPLE_RATE_HZ, FRAME_SAMPLES = 48_000, 960
 ECG_EVERY_S, ECG_BYTES = 0.04, 256
 PLAIN_DATA_BOUND_BYTES = 1 << 20
 
@@ -73,7 +75,7 @@ class ProjectVan:
         self._legs: list[Leg] = []
         self.work = [
             asyncio.create_task(self._uplink.run(addresses.changes())),
-            asyncio.create_task(speak(self._bridge, self._tone)),
+            asyncio.create_task(speak(self._tone)),
         ]
 
     async def answer(self, offer: str) -> str:
@@ -181,11 +183,14 @@ class Tone(MediaStreamTrack):
         return frame
 
 
-async def speak(bridge: AudioBridge, line: Line) -> None:
-    began_s = time.monotonic()
+async def speak(line: Line) -> None:
+    """The tone as this line's voice."""
+    encoder, began_s = VoiceEncoder(), time.monotonic()
     for number in itertools.count():
         await asyncio.sleep(max(0.0, began_s + number * 0.02 - time.monotonic()))
-        bridge.said(line, tone(number))
+        payload = encoder.encode(tone(number))
+        if payload is not None:
+            line.take_packet(number & 0xFFFF, number * FRAME_SAMPLES & 0xFFFFFFFF, payload)
 
 
 async def _beat(van: Van) -> None:

@@ -26,6 +26,7 @@ from telemedicine.local_app import create_local_app
 from telemedicine.media.h264 import KNOWN, first_that_works
 from telemedicine.settings import ConsultationSettings, IdentitySettings, load_settings
 from telemedicine.transport import aiortc_patches
+from telemedicine.transport.certificate import kept_certificate
 from telemedicine.van import Van
 
 SERVICE = "consultation"
@@ -69,7 +70,9 @@ async def serve(settings: ConsultationSettings) -> None:
         emit(NO_H264_ENCODER, level=logging.WARNING, tried=[encoder.name for encoder in KNOWN])
     else:
         emit("h264_encoder_chosen", encoder=h264.name)
-    van = Van(settings, key, clock, random.random, h264)
+    dtls_key = settings.identity.dtls_key
+    certificate = None if dtls_key is None else kept_certificate(dtls_key, clock.now())
+    van = Van(settings, key, clock, random.random, h264, certificate)
     app = create_local_app(van, os.urandom(32).hex())
     server = _Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=2))
     listener = listen(settings.socket)

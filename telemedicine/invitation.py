@@ -12,21 +12,25 @@ from telemedicine.wire import INVITATION, Case, Invitation, Specialist, invitati
 NOBODY_YET = frozenset({State.REQUESTED, State.INVITED, State.DECLINED})
 
 
-def case_of(view: dict[str, Any], key: PurposeSigner, specialist: Specialist | None) -> Case:
+def case_of(
+    view: dict[str, Any], key: PurposeSigner, specialist: Specialist | None, dtls_fingerprint: str | None = None
+) -> Case:
     """
     :param view: what ``GET /api/consultation`` says
     :param specialist: who accepted, as far as this process knows
+    :param dtls_fingerprint: of the certificate that our connections show
     """
     summary = dict(view.get("summary") or {})
     consultation, urgency = str(view["consultation"]), str(view.get("urgency") or "")
     requested_at = str(view.get("requested_at") or summary.get("requested_at") or "")
-    signed = invitation_bytes(consultation, key.name, urgency, requested_at, summary)
+    signed = invitation_bytes(consultation, key.name, urgency, requested_at, summary, dtls_fingerprint)
     invitation = Invitation(
         consultation=consultation,
         origin=key.name,
         urgency=urgency,
         requested_at=requested_at,
         summary=summary,
+        dtls_fingerprint=dtls_fingerprint,
         signature=base64.b64encode(key.sign_for(INVITATION, signed)).decode(),
     )
     state = State(view["state"])

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aiortc import (
     MediaStreamTrack,
+    RTCCertificate,
     RTCConfiguration,
     RTCDataChannel,
     RTCIceServer,
@@ -59,6 +60,7 @@ class Leg:
         uplink: MediaUplink,
         watch: Callable[[MediaStreamTrack], Awaitable[None]] | None = None,
         through_uplink: bool = True,
+        certificate: RTCCertificate | None = None,
         channels: Mapping[str, Callable[[RTCDataChannel], None]] | None = None,
     ) -> None:
         """
@@ -67,6 +69,7 @@ class Leg:
         :param uplink: what all legs share
         :param watch: reads the page's own camera to its end; None: its pictures are thrown away
         :param through_uplink: False: the van's own screen, which is not behind the radio
+        :param certificate: what this side shows; None: a new one
         :param channels: who serves a data channel of this label; of others, "live" and "vitals" go to ``data``
         """
         self._channels = dict(channels or {})
@@ -77,7 +80,7 @@ class Leg:
         self._on_state = on_state
         self._watch = watch or _drain
         self._ice_servers = ice_servers
-        self._pc = self._connection()
+        self._pc = self._connection(certificate)
         self._senders: dict[str, RTCRtpSender] = {}
         self._uplink = uplink
         self._through_uplink = through_uplink
@@ -139,12 +142,14 @@ class Leg:
             self._data.close()
         await self._pc.close()
 
-    def _connection(self) -> RTCPeerConnection:
+    def _connection(self, certificate: RTCCertificate | None) -> RTCPeerConnection:
         servers = [
             RTCIceServer(urls=server.urls, username=server.username or None, credential=server.credential or None)
             for server in self._ice_servers
         ]
         pc = RTCPeerConnection(RTCConfiguration(iceServers=servers))
+        if certificate is not None:
+            aiortc_patches.certify(pc, certificate)
         pc.on("track", self._take_track)
         pc.on("datachannel", self._take_channel)
         pc.on("connectionstatechange", self._state_changed)

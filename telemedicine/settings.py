@@ -59,6 +59,9 @@ class IdentitySettings(Settings):
     """The vehicle's journal key; the process only reads it."""
     tpm_tcti: str = ""
     """As in the vehicle's settings, for a key that is sealed to the TPM."""
+    dtls_key: Path | None = None
+    """Where this process keeps the key and certificate of its connections; made when missing. None: a new one at each
+    start, signed into the invitation all the same."""
 
 
 class IceServer(Settings):
@@ -92,7 +95,9 @@ def load_settings(file: Path) -> ConsultationSettings:
     """
     settings = read_settings(file, ConsultationSettings)
     folder = file.resolve().parent
-    identity = settings.identity.model_copy(update={"key": folder / settings.identity.key})
+    dtls_key = settings.identity.dtls_key
+    located = {"key": folder / settings.identity.key, "dtls_key": None if dtls_key is None else folder / dtls_key}
+    identity = settings.identity.model_copy(update=located)
     feeds = [feed.model_copy(update={"source": _located(folder, feed.source)}) for feed in settings.feeds]
     return settings.model_copy(
         update={

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from aiortc import RTCCertificate
+
 from devices.clock import Clock
 from devices.events import emit
 from sync.keys.vehicle_key import PurposeSigner
@@ -34,6 +36,7 @@ from telemedicine.session_link import SessionLink
 from telemedicine.settings import FEED_ORDER, ConsultationSettings, FeedName
 from telemedicine.signalling_client import SignallingClient
 from telemedicine.transport import addresses
+from telemedicine.transport.certificate import fingerprint, make_certificate
 from telemedicine.transport.media_uplink import MediaUplink
 from telemedicine.ultrasound.bridge import UltrasoundBridge
 from telemedicine.ultrasound.on_board import UltrasoundOnBoard
@@ -76,10 +79,12 @@ class Van:
         clock: Clock,
         jitter: Callable[[], float],
         h264: H264 | None,
+        certificate: RTCCertificate | None = None,
     ) -> None:
         """
         :param jitter: 0 <= x < 1, for back-off
         :param h264: the encoder for every feed; None: the session has voice and data only
+        :param certificate: what every connection shows; None: a new one
         """
         self._settings = settings
         self._key = key
@@ -92,6 +97,7 @@ class Van:
             settings.exchange.url, key, clock, jitter, self._joined, self._from_exchange
         )
         self._h264 = h264
+        self._certificate = certificate or make_certificate(clock.now())
         self._ultrasound = UltrasoundOnBoard(
             settings,
             h264,
@@ -241,7 +247,7 @@ class Van:
             self._specialist = None
             self._marks.forget()
             self._people.forget()
-        case = self._case = case_of(view, self._key, self._specialist)
+        case = self._case = case_of(view, self._key, self._specialist, fingerprint(self._certificate))
         self._live_data.about(case.invitation.summary.get("encounter"))
         if case.state not in LIVE:
             await self._close_specialists()
@@ -385,6 +391,7 @@ class Van:
             self._uplink,
             self._face.watch if lead else None,
             through_uplink=with_data,
+            certificate=self._certificate,
             channels={
                 MARKS: partial(
                     self._marks.attach,

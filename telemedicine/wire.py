@@ -64,6 +64,8 @@ class Invitation(Message):
     urgency: Annotated[str, Field(max_length=40)]
     requested_at: Annotated[str, Field(max_length=40)]
     summary: dict[str, Any]
+    dtls_fingerprint: Annotated[str, Field(pattern=r"^([0-9A-F]{2}:){31}[0-9A-F]{2}$")] | None = None
+    """SHA-256 of the certificate that every connection of this van shows (RFC 8122)."""
     signature: Base64
 
 
@@ -276,8 +278,16 @@ def challenge_bytes(nonce: str, origin: str) -> bytes:
     return f"{origin}\n{nonce}\n".encode()
 
 
-def invitation_bytes(consultation: str, origin: str, urgency: str, requested_at: str, summary: dict[str, Any]) -> bytes:
-    """What the van signs as its invitation, for the purpose ``INVITATION``: canonical JSON of the other fields."""
+def invitation_bytes(
+    consultation: str,
+    origin: str,
+    urgency: str,
+    requested_at: str,
+    summary: dict[str, Any],
+    dtls_fingerprint: str | None = None,
+) -> bytes:
+    """What the van signs as its invitation, for the purpose ``INVITATION``: canonical JSON of the other fields that
+    are there."""
     document: dict[str, object] = {
         "consultation": consultation,
         "origin": origin,
@@ -285,6 +295,8 @@ def invitation_bytes(consultation: str, origin: str, urgency: str, requested_at:
         "requested_at": requested_at,
         "summary": summary,
     }
+    if dtls_fingerprint is not None:
+        document["dtls_fingerprint"] = dtls_fingerprint
     return canonical_text(document).encode()
 
 

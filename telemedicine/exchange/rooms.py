@@ -165,7 +165,12 @@ class Rooms:
     def _signature_holds(self, invitation: Invitation) -> bool:
         key = self._verifier(invitation.origin)
         signed = invitation_bytes(
-            invitation.consultation, invitation.origin, invitation.urgency, invitation.requested_at, invitation.summary
+            invitation.consultation,
+            invitation.origin,
+            invitation.urgency,
+            invitation.requested_at,
+            invitation.summary,
+            invitation.dtls_fingerprint,
         )
         return key is not None and verify_for(key, INVITATION, signed, unb64(invitation.signature))
 
@@ -237,6 +242,7 @@ class Rooms:
             "summary": case.invitation.summary,
             "specialist": case.specialist.id if case.specialist is not None else None,
             "people": self._people(consultation),
+            "dtls_fingerprint": case.invitation.dtls_fingerprint,
             "van_online": case.invitation.origin in self._vans,
             "opinion": None if kept is None else {"in_journal": kept[1], "content": opinion_content(kept[0])},
             "decision": case.decision,

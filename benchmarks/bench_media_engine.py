@@ -70,6 +70,9 @@ class Painted:
         self._number += 1
         return self._pictures[self._number % PICTURES]
 
+    def position_s(self) -> float | None:
+        return None
+
     def rewind(self) -> bool:
         return False
 

@@ -27,6 +27,8 @@ OPEN_WITHIN_S, READ_WITHIN_S = 5.0, 3.0
 """A stream that takes longer is given up and opened again."""
 FILE_RATE_HZ = 25.0
 """Of a file that does not say its own."""
+CLOCKED = ("rtsp://", "rtsps://")
+"""RTP carries the camera's clock; of MJPEG over HTTP FFmpeg only counts the pictures."""
 SLOWEST_HZ, FASTEST_HZ = 1.0, 120.0
 DEVICE_BUFFERS = 1
 NEARLY = 0.9
@@ -60,6 +62,9 @@ class Capture(Protocol):
     def read(self) -> Image | None:
         """The next picture; None when there is none any more."""
 
+    def position_s(self) -> float | None:
+        """The source's own time of the picture that was read last; None where it has no clock."""
+
     def rewind(self) -> bool:
         """Go to the first picture; False when that is not possible."""
 
@@ -84,7 +89,8 @@ def open_capture(address: str, wish: Wish) -> Capture:
     if kind == SourceKind.STREAM:
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(OPEN_WITHIN_S * 1000)]
         limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(READ_WITHIN_S * 1000)]
-        return OpenCvCapture(_open(address, cv2.CAP_FFMPEG, [*_thread(), *limits]), 0.0)
+        stream = _open(address, cv2.CAP_FFMPEG, [*_thread(), *limits])
+        return OpenCvCapture(stream, 0.0, has_clock=address.startswith(CLOCKED))
     device = _open(int(address) if address.isdigit() else address, cv2.CAP_V4L2, [])
     device.set(cv2.CAP_PROP_BUFFERSIZE, DEVICE_BUFFERS)
     agree(device, wish)
@@ -115,9 +121,10 @@ def _ask(device: Properties, wish: Wish) -> None:
 
 
 class OpenCvCapture:
-    def __init__(self, capture: cv2.VideoCapture, period_s: float) -> None:
+    def __init__(self, capture: cv2.VideoCapture, period_s: float, has_clock: bool = False) -> None:
         self._capture = capture
         self._period_s = period_s
+        self._has_clock = has_clock
 
     @property
     def period_s(self) -> float:
@@ -129,6 +136,9 @@ class OpenCvCapture:
         except cv2.error:  # a picture that cannot be decoded, for instance of another size in mid-stream
             return None
         return np.asarray(image, dtype=np.uint8) if good else None
+
+    def position_s(self) -> float | None:
+        return float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000 if self._has_clock else None
 
     def rewind(self) -> bool:
         return self._period_s > 0 and bool(self._capture.set(cv2.CAP_PROP_POS_FRAMES, 0))
@@ -156,6 +166,9 @@ class ScreenCapture:
             return np.asarray(next(self._pictures).to_ndarray(format="bgr24"), dtype=np.uint8)
         except (StopIteration, av.error.FFmpegError, OSError):
             return None
+
+    def position_s(self) -> float | None:
+        return None
 
     def rewind(self) -> bool:
         return False

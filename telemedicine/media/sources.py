@@ -17,12 +17,15 @@ from devices.clock import Clock
 from devices.events import emit
 from telemedicine.media.capture_address import kind_of
 from telemedicine.media.captures import CannotOpen, Capture, Wish, open_capture
+from telemedicine.media.lateness import Lateness
 from telemedicine.media.picture_judge import Image, PictureJudge
 
 FIRST_RETRY_S = 0.5
 LAST_RETRY_S = 10.0
 STALLED_AFTER_S = 2.0
 """A source that is open and gives nothing for this long is gone, whatever its driver is still waiting for."""
+LATE_S = 2.0
+"""A stream that is later than this is opened again: what waits in its connection is of no use any more."""
 CATCH_UP_S = 0.2
 """A file that was held up by more than this goes on from now."""
 RATE_OVER_S = 2.0
@@ -159,13 +162,13 @@ class Source:
         except CannotOpen as fault:
             return str(fault), False
         try:
-            return "no more pictures", self._read_until_lost(capture, stopping)
+            return self._read_until_lost(capture, stopping)
         finally:
             capture.release()
 
-    def _read_until_lost(self, capture: Capture, stopping: threading.Event) -> bool:
+    def _read_until_lost(self, capture: Capture, stopping: threading.Event) -> tuple[str, bool]:
         due_s = self._clock.monotonic_s()
-        judge = PictureJudge(self._kind)
+        judge, lateness = PictureJudge(self._kind), Lateness()
         came = rewound = False
         while not stopping.is_set():
             image = capture.read()
@@ -173,17 +176,20 @@ class Source:
                 if came and not rewound and capture.rewind():
                     rewound = True
                     continue
-                return came
+                return "no more pictures", came
             came, rewound = True, False
             if capture.period_s:
                 now_s = self._clock.monotonic_s()
                 due_s = max(due_s + capture.period_s, now_s - CATCH_UP_S)
                 if due_s > now_s and stopping.wait(due_s - now_s):
-                    return came
+                    break
             now_s = self._clock.monotonic_s()
+            position_s = capture.position_s()
+            if position_s is not None and lateness.late_s(position_s, now_s) > LATE_S:
+                return f"its pictures came more than {LATE_S:g} s late", came
             self._publish(image, now_s, stopping)
             self._become(SourceState(judge.judge(image, now_s)), stopping)
-        return came
+        return "closed", came
 
     def _publish(self, image: Image, captured_s: float, stopping: threading.Event) -> None:
         with self._changed:

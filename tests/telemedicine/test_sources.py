@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
@@ -18,7 +19,7 @@ from consultation_stage import render_test_clip, until
 from media_stage import Image, MjpegCamera, moving
 from rtsp_camera import RtspCamera
 
-from devices.clock import SystemClock
+from devices.clock import SimulatedClock, SystemClock
 from telemedicine.media import captures, picture_judge, sources
 from telemedicine.media.captures import CannotOpen, Capture, Wish, agree
 from telemedicine.media.sources import Source, SourceState
@@ -196,6 +197,9 @@ class StuckDevice:
         self.let_go.wait(20)
         return moving(99)
 
+    def position_s(self) -> float | None:
+        return None
+
     def rewind(self) -> bool:
         return False
 
@@ -221,6 +225,63 @@ async def test_what_a_stuck_driver_gives_after_its_source_was_closed_is_thrown_a
     assert source.state == SourceState.LIVE
     source.stop()
     fresh.let_go.set()
+
+
+class SlowlyDecoded:
+    """A stream of 25 pictures a second on a computer that decodes ten."""
+
+    period_s = 0.0
+
+    def __init__(self, clock: SimulatedClock) -> None:
+        self._clock, self._number = clock, 0
+
+    def read(self) -> Image | None:
+        self._clock.advance(0.1)
+        self._number += 1
+        return moving(self._number)
+
+    def position_s(self) -> float | None:
+        return self._number / 25
+
+    def rewind(self) -> bool:
+        return False
+
+    def release(self) -> None:
+        pass
+
+
+@pytest.mark.usefixtures("retries_soon")
+async def test_a_stream_that_falls_behind_is_opened_again_at_the_present(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    clock, opened = SimulatedClock(datetime(2026, 3, 1, tzinfo=UTC)), list[SlowlyDecoded]()
+
+    def opener(address: str, wish: Wish) -> Capture:
+        opened.append(SlowlyDecoded(clock))
+        return opened[-1]
+
+    source = Source("room", "rtsp://192.0.2.1/room", clock, opener=opener)
+    async with running(source):
+        await until(lambda: len(opened) >= 2)
+        newest = source.newer(-1, 0.0)
+        assert newest is not None
+        assert newest.number >= 32, "0.06 s more with every picture, until 2 s"
+    assert any("late" in record.message for record in caplog.records)
+
+
+async def test_an_rtsp_camera_has_a_clock_and_an_http_camera_has_none() -> None:
+    for kind, has_clock in ((RtspCamera, True), (MjpegCamera, False)):
+        camera = kind()
+        camera.plug_in()
+        capture = await asyncio.to_thread(captures.open_capture, camera.url, Wish())
+        positions: list[float | None] = []
+        for _ in range(5):
+            assert await asyncio.to_thread(capture.read) is not None
+            positions.append(capture.position_s())
+        assert all((position is not None) == has_clock for position in positions)
+        if has_clock:
+            assert positions[-1] == pytest.approx((positions[1] or 0.0) + 3 / 25, abs=1e-6)
+        capture.release()
+        camera.unplug()
 
 
 class CaptureCard:

@@ -9,6 +9,7 @@ missing), so each one has to encode a few pictures before it is believed.
 from __future__ import annotations
 
 import fractions
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -25,7 +26,8 @@ VBV_BUFFER_S = 0.15
 new rate is kept to: from 4 to 1.8 Mbit/s x264 needs 15 pictures with 0.15 s, 25 with 0.25 s, 35 with 0.4 s."""
 PROBE_WIDTH, PROBE_HEIGHT, PROBE_RATE_HZ, PROBE_BIT_S = 320, 240, 20.0, 500_000
 PROBE_PICTURES = 8
-"""A chip may keep a few pictures before it gives the first packet."""
+MOST_KEPT = 1
+"""Pictures an encoder may keep to itself: each one is a thirtieth of a second later at the specialist's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +99,11 @@ KNOWN = (
 """In the order of preference: the chip's own first. Options: FFmpeg's documentation of each encoder."""
 
 
-def works(encoder: H264) -> bool:
-    """Whether it is there, opens, and makes a key frame out of a few black pictures."""
+def works(encoder: H264, sleep: Callable[[float], None] = time.sleep) -> bool:
+    """Whether it is there, opens, begins with a key frame and gives each picture back before the next but one.
+
+    Blocks for up to half a second, at an encoder that has to be waited for.
+    """
     try:
         codec = encoder.open(PROBE_WIDTH, PROBE_HEIGHT, PROBE_RATE_HZ, PROBE_BIT_S)
         packets: list[VideoPacket] = []
@@ -108,9 +113,11 @@ def works(encoder: H264) -> bool:
                 plane.update(bytes(plane.buffer_size))
             picture.pts, picture.time_base = number * 4500, RTP_TIME_BASE
             packets += codec.encode(picture)
+            if len(packets) <= number:
+                sleep(1 / PROBE_RATE_HZ)  # a chip works beside us, at its own speed
     except (av.error.FFmpegError, ValueError, OSError, NotImplementedError):
         return False
-    return any(packet.is_keyframe for packet in packets)
+    return len(packets) >= PROBE_PICTURES - MOST_KEPT and packets[0].is_keyframe
 
 
 def first_that_works(known: Iterable[H264] = KNOWN, works: Callable[[H264], bool] = works) -> H264 | None:

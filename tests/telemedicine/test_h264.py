@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import av
+import av.error
 import pytest
 
 from telemedicine.media import h264
@@ -35,3 +37,40 @@ def test_libx264_works_where_ffmpeg_has_it() -> None:
     if "libx264" not in av.codecs_available:
         pytest.skip("skipped: this FFmpeg is built without libx264")
     assert h264.works(h264.LIBX264)
+
+
+class KeepingContext:
+    """An encoder that gives a packet for the picture ``kept`` pictures before."""
+
+    def __init__(self, kept: int) -> None:
+        self._context = h264.LIBX264.open(h264.PROBE_WIDTH, h264.PROBE_HEIGHT, 20, 500_000)
+        self._waiting: list[h264.VideoPacket] = []
+        self._kept = kept
+
+    def encode(self, frame: av.VideoFrame) -> list[h264.VideoPacket]:
+        self._waiting += self._context.encode(frame)
+        return [self._waiting.pop(0)] if len(self._waiting) > self._kept else []
+
+
+class KeepingChip(h264.H264):
+    kept = 0
+
+    def open(self, width: int, height: int, frame_rate_hz: float, rate_bit_s: int) -> av.VideoCodecContext:
+        return KeepingContext(self.kept)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(("kept", "good"), [(0, True), (1, True), (2, False), (9, False)])
+def test_an_encoder_that_keeps_pictures_to_itself_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch, kept: int, good: bool
+) -> None:
+    monkeypatch.setattr(KeepingChip, "kept", kept)
+    waited: list[float] = []
+    assert h264.works(KeepingChip("h264_of_the_chip"), waited.append) == good
+    assert bool(waited) == (kept > 0)
+
+
+@pytest.mark.parametrize("encoder", h264.KNOWN, ids=lambda encoder: encoder.name)
+def test_an_encoder_opens_or_says_why_not(encoder: h264.H264) -> None:
+    """What ``works`` relies on: no other error than these, whatever is missing on this computer."""
+    with contextlib.suppress(av.error.FFmpegError, ValueError, OSError, NotImplementedError):
+        assert encoder.open(640, 360, 30.0, 600_000).is_open

@@ -16,6 +16,7 @@ TRAIN_GAP_S = 0.008
 TRAIN_PACKETS, TRAIN_BYTES = 3, 2_400
 TRAINS_KEPT, TRAINS_NEEDED = 8, 4
 TRAIN_AGE_S = 1.5
+STRETCHED, STRETCHED_SLACK_S = 1.2, 0.001
 FASTEST_BIT_S = 100e6
 
 
@@ -62,6 +63,7 @@ class Trains:
     def __init__(self) -> None:
         self._open: list[Outcome] = []
         self._seen: deque[tuple[float, float]] = deque(maxlen=TRAINS_KEPT)
+        self._stretched: deque[bool] = deque(maxlen=TRAINS_KEPT)
         self._probed: tuple[float, float] | None = None
 
     def add(self, outcome: Outcome) -> None:
@@ -79,31 +81,41 @@ class Trains:
         probed = self._probed is not None and self._probed[0] > newest_arrival_s - TRAIN_AGE_S
         return self._probed[1] if probed and self._probed is not None else None
 
+    @property
+    def stretched(self) -> bool:
+        """Whether most trains took longer to arrive than to leave: then the link sets their rate, else we do."""
+        return 2 * sum(self._stretched) > len(self._stretched)
+
     def newest_bit_s(self) -> float | None:
         """How fast the train came that is arriving now; None while it is too short to say."""
-        return _rate(self._open)
+        measured = _measured(self._open)
+        return None if measured is None else measured[0]
 
     def restart(self) -> None:
         self._open = []
         self._seen.clear()
+        self._stretched.clear()
         self._probed = None
 
     def _finish(self, train: Sequence[Outcome]) -> None:
-        rate = _rate(train)
-        if rate is None:
+        measured = _measured(train)
+        if measured is None:
             return
+        rate, stretched = measured
+        self._stretched.append(stretched)
         seen = (max(outcome.arrived_s or 0.0 for outcome in train), rate)
         self._seen.append(seen)
         if any(outcome.sent.padding for outcome in train):
             self._probed = seen
 
 
-def _rate(train: Sequence[Outcome]) -> float | None:
-    """Bits per second of ``train``, never more than it was sent with; None when it is too short."""
+def _measured(train: Sequence[Outcome]) -> tuple[float, bool] | None:
+    """Bits per second of ``train``, never more than it was sent with, and whether it was stretched on its way; None
+    when it is too short."""
     arrived = [(outcome.arrived_s, outcome.sent) for outcome in train if outcome.arrived_s is not None]
     size = sum(sent.size_bytes for _, sent in arrived[1:])
     if len(arrived) < TRAIN_PACKETS or size < TRAIN_BYTES:
         return None
     took_s = max(arrived_s for arrived_s, _ in arrived) - arrived[0][0]
     left_s = arrived[-1][1].sent_s - arrived[0][1].sent_s
-    return min(FASTEST_BIT_S, size * 8 / max(took_s, left_s, 1e-4))
+    return min(FASTEST_BIT_S, size * 8 / max(took_s, left_s, 1e-4)), took_s > STRETCHED * left_s + STRETCHED_SLACK_S

@@ -35,6 +35,8 @@ class Signals:
     """Over the last 120 ms: while packets queue, this is what the bottleneck gives."""
     capacity_bit_s: float | None
     """At least this much is possible, from trains of packets."""
+    stretched: bool
+    """The link, not we, set the rate of the trains."""
     train_bit_s: float | None
     """How fast the newest train came."""
     lost: float
@@ -120,6 +122,7 @@ class PathMonitor:
             delivered_bit_s=self._delivery.rate_bit_s(),
             recent_bit_s=self._delivery.rate_bit_s(RECENT_S),
             capacity_bit_s=self._trains.capacity_bit_s(newest_s),
+            stretched=self._trains.stretched,
             train_bit_s=self._trains.newest_bit_s(),
             lost=self._lost / len(self._judged) if len(self._judged) >= LEAST_LOSS_PACKETS else 0.0,
             response_s=self.response_s,

@@ -23,7 +23,7 @@ FIRST_BIT_S, LEAST_BIT_S, MOST_BIT_S = 2_000_000.0, 120_000.0, 12_000_000.0
 RETRANSMISSION_RANK = 0
 RANKS = 4
 """Retransmissions, then the streams by their own rank + 1."""
-PACING, PACING_BEYOND, PACING_MOST, PACING_DRAINING = 2.5, 1.25, 5.0, 1.1
+PACING, PACING_FASTER, PACING_BEYOND, PACING_MOST, PACING_DRAINING = 2.5, 1.6, 1.25, 5.0, 1.1
 WINDOW_QUEUE_S = 0.020
 LEAST_WINDOW_BYTES = 9_000
 SKIP_BACKLOG_S = 0.060
@@ -97,6 +97,7 @@ class Uplink(Generic[P]):
         self._paths: dict[str, _Path] = {}
         self._rates: dict[str, float] = {}
         self._capacity_bit_s: float | None = None
+        self._stretched = False
         self._doubled_s: float | None = None
         self._useful_bit_s = 0.0
 
@@ -233,7 +234,7 @@ class Uplink(Generic[P]):
             return False
         its.signals = signals
         together = self._together(now_s)
-        self._capacity_bit_s = together.capacity_bit_s
+        self._capacity_bit_s, self._stretched = together.capacity_bit_s, together.stretched
         self.control.update(together)
         self._consider_doubling(together)
         self._limit_alone(its, together)
@@ -417,6 +418,8 @@ class Uplink(Generic[P]):
             return PACING_RESUMING * target
         if self._capacity_bit_s is None:
             return PACING * target
+        if not self._stretched:
+            return max(PACING * target, min(PACING_FASTER * self._capacity_bit_s, PACING_MOST * target))
         # not much faster than the link, or every picture would be a queue; fast enough to see when there is more
         return max(PACING_DRAINING * target, min(PACING_BEYOND * self._capacity_bit_s, PACING_MOST * target))
 

@@ -1,7 +1,7 @@
 """``python -m devices.simulators --ports DIR --control SOCK [--ecg WFDB] [--track NMEA] [--bluetooth]``
 
 All devices of the van as they speak on the wire, on ptys DIR/ecg, DIR/oximeter, DIR/card, DIR/gnss; with --bluetooth
-also a glucose meter and a cuff on a D-Bus of their own, whose address is in DIR/bluetooth-bus.
+also a glucose meter, a cuff and a 5G modem on a D-Bus of their own, whose address is in DIR/bluetooth-bus.
 """
 
 from __future__ import annotations
@@ -114,6 +114,7 @@ async def _bluetooth(ports: Path, wanted: bool, clock: Clock) -> AsyncIterator[M
         return
     try:
         from devices.simulators.bluetooth_meters import BluetoothMeters
+        from devices.simulators.modem_manager import VirtualModemManager
     except ImportError as missing:
         emit("bluetooth_unavailable", logging.WARNING, reason=f"{missing}; pip install xunzhen[demo]")
         yield None
@@ -127,6 +128,8 @@ async def _bluetooth(ports: Path, wanted: bool, clock: Clock) -> AsyncIterator[M
         emit("bluetooth_unavailable", logging.WARNING, reason=f"{refusal}; on Debian: apt install dbus-daemon")
         yield None
         return
+    modem = VirtualModemManager(address)
+    await modem.appear()
     fresh = address_file.with_name(f".{BUS_ADDRESS_FILE}.new")
     fresh.write_text(address, encoding="utf-8")
     fresh.replace(address_file)
@@ -135,6 +138,7 @@ async def _bluetooth(ports: Path, wanted: bool, clock: Clock) -> AsyncIterator[M
         yield meters
     finally:
         address_file.unlink(missing_ok=True)
+        await modem.vanish()
         await meters.stop()
 
 

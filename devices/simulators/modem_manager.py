@@ -7,13 +7,12 @@ RegistrationState u, Lte and Nr5g a{sv} of doubles, GetCellInfo aa{sv}, GetLocat
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from dbus_fast import Variant
 
 from devices.readings import ServingCell
 from devices.simulators.at_modem import Scene
-from devices.simulators.private_bus import Call, ObjectTree, PrivateBus, Refused, Reply
+from devices.simulators.private_bus import Call, ObjectTree, Refused, Reply
 
 NAME = "org.freedesktop.ModemManager1"
 MODEM = f"{NAME}.Modem"
@@ -28,30 +27,23 @@ class VirtualModemManager:
     :ivar refused: members that answer Unauthorized or Unsupported
     """
 
-    def __init__(self, folder: Path, scene: Scene | None = None) -> None:
-        self.bus = PrivateBus(folder)
+    def __init__(self, address: str, scene: Scene | None = None) -> None:
+        """:param address: of the bus, one of our own (``PrivateBus``)"""
+        self._address = address
         self.scene = scene or Scene()
         self.refused: set[str] = set()
         self.calls: list[tuple[str, list[object]]] = []
         self.tree = self._tree()
 
-    async def start(self) -> None:
-        await self.bus.start()
-        await self.appear()
-
     async def appear(self) -> None:
         """ModemManager comes onto the bus, with its modem."""
         self.tree = self._tree()
-        await self.tree.connect(self.bus.address)
+        await self.tree.connect(self._address)
         self.tell()
 
     async def vanish(self) -> None:
         """ModemManager ends; the bus stays."""
         await self.tree.disconnect()
-
-    async def stop(self) -> None:
-        await self.tree.disconnect()
-        await self.bus.kill()
 
     def tell(self) -> None:
         self.tree.add(PATH, self._properties())

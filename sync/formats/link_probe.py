@@ -43,6 +43,8 @@ MOST_PACKETS = 200
 LONGEST_S = 120
 """For which a ticket may be used."""
 LOST_AFTER_S = 2.0
+SHORTEST_S = 0.05
+"""For which a transfer has to go on after it has settled, to say more than what it took as a whole."""
 MOST_TRANSFER_BYTES = 8 * 1024 * 1024
 REQUEST, REPLY = 1, 2
 _MAGIC = b"XZLP"
@@ -178,14 +180,18 @@ def interarrival_jitter_ms(transits: Sequence[tuple[float, float]]) -> float | N
 def rate_bit_s(progress: Sequence[tuple[float, int]], settled_share: float = 0.4) -> float | None:
     """The rate of a transfer once it has settled: without its first 40 % of time, in which TCP looks for the rate.
 
-    :param progress: (time in s, bytes so far), both never going back; None where it took no time to speak of
+    :param progress: (time in s, bytes so far), both never going back
+    :return: of one that was over before it settled the rate of the whole, which is less than the link gives; None where
+        nothing came, or in no time
     """
     if len(progress) < 2:
         return None
-    (began_s, _), (ended_s, total) = progress[0], progress[-1]
+    (began_s, first), (ended_s, total) = progress[0], progress[-1]
     from_s = began_s + settled_share * (ended_s - began_s)
     settled_s, settled_bytes = next((at_s, count) for at_s, count in progress if at_s >= from_s)
-    if ended_s - settled_s < 0.05 or total <= settled_bytes:
+    if ended_s - settled_s < SHORTEST_S:
+        settled_s, settled_bytes = began_s, first
+    if ended_s <= settled_s or total <= settled_bytes:
         return None
     return 8 * (total - settled_bytes) / (ended_s - settled_s)
 

@@ -14,6 +14,7 @@ from devices.clock import SimulatedClock
 from devices.readings import Cellular, Position, ServingCell, Stamped
 from devices.simulators.at_modem import Scene
 from devices.simulators.modem_manager import VirtualModemManager
+from devices.simulators.private_bus import PrivateBus
 from tests.vehicle.conftest import MORNING, NEAR
 from vehicle.commits import Commits
 from vehicle.link.modem import FRESH_FOR_S, Modem
@@ -28,12 +29,20 @@ BESIDE = ServingCell("nr", "460", "01", None, None, 747, 627264, None, None, Non
 
 
 @pytest.fixture
-async def manager() -> AsyncIterator[VirtualModemManager]:
+async def bus() -> AsyncIterator[PrivateBus]:
     with tempfile.TemporaryDirectory() as folder:
-        virtual = VirtualModemManager(Path(folder))
-        await virtual.start()
-        yield virtual
-        await virtual.stop()
+        own = PrivateBus(Path(folder))
+        await own.start()
+        yield own
+        await own.kill()
+
+
+@pytest.fixture
+async def manager(bus: PrivateBus) -> AsyncIterator[VirtualModemManager]:
+    virtual = VirtualModemManager(bus.address)
+    await virtual.appear()
+    yield virtual
+    await virtual.vanish()
 
 
 class Listener:
@@ -49,8 +58,8 @@ class Listener:
 
 
 @needs_bus
-async def test_a_stand_alone_cell_on_a_real_bus(manager: VirtualModemManager) -> None:
-    listener = Listener(manager.bus.address)
+async def test_a_stand_alone_cell_on_a_real_bus(manager: VirtualModemManager, bus: PrivateBus) -> None:
+    listener = Listener(bus.address)
     await listener.watch.look()
     manager.tell()
     (said,) = listener.heard
@@ -65,10 +74,10 @@ async def test_a_stand_alone_cell_on_a_real_bus(manager: VirtualModemManager) ->
 
 
 @needs_bus
-async def test_an_anchor_with_nr_beside_it(manager: VirtualModemManager) -> None:
+async def test_an_anchor_with_nr_beside_it(manager: VirtualModemManager, bus: PrivateBus) -> None:
     manager.scene = Scene(cells=(ANCHOR, BESIDE))
     manager.tell()
-    listener = Listener(manager.bus.address)
+    listener = Listener(bus.address)
     await listener.watch.look()
     (said,) = listener.heard
     assert (said.technology, said.carriers) == ("nr_nsa", 2)
@@ -77,10 +86,12 @@ async def test_an_anchor_with_nr_beside_it(manager: VirtualModemManager) -> None
 
 
 @needs_bus
-async def test_an_old_or_strict_modem_manager_still_tells_the_cell(manager: VirtualModemManager) -> None:
+async def test_an_old_or_strict_modem_manager_still_tells_the_cell(
+    manager: VirtualModemManager, bus: PrivateBus
+) -> None:
     """Without GetCellInfo the location has the identity, and Signal the strength."""
     manager.refused = {"GetCellInfo", "Signal.Setup"}
-    listener = Listener(manager.bus.address)
+    listener = Listener(bus.address)
     await listener.watch.look()
     await listener.watch.look()
     assert listener.heard[-1].cells[0].identity == "460-11-690E0F-19013B004"
@@ -102,10 +113,12 @@ async def test_an_old_or_strict_modem_manager_still_tells_the_cell(manager: Virt
         (Scene(registration=3, cells=()), "ready", "denied"),
     ],
 )
-async def test_why_there_is_no_service(manager: VirtualModemManager, scene: Scene, sim: str, registration: str) -> None:
+async def test_why_there_is_no_service(
+    manager: VirtualModemManager, bus: PrivateBus, scene: Scene, sim: str, registration: str
+) -> None:
     manager.scene = scene
     manager.tell()
-    listener = Listener(manager.bus.address)
+    listener = Listener(bus.address)
     await listener.watch.look()
     assert (listener.heard[0].sim, listener.heard[0].registration) == (sim, registration)
     assert listener.heard[0].cells == ()
@@ -113,9 +126,9 @@ async def test_why_there_is_no_service(manager: VirtualModemManager, scene: Scen
 
 @needs_bus
 async def test_what_was_told_is_withdrawn_when_the_modem_or_the_service_or_the_bus_goes(
-    manager: VirtualModemManager,
+    manager: VirtualModemManager, bus: PrivateBus
 ) -> None:
-    listener = Listener(manager.bus.address)
+    listener = Listener(bus.address)
     await listener.watch.look()
     manager.unplug()
     await listener.watch.look()
@@ -128,10 +141,10 @@ async def test_what_was_told_is_withdrawn_when_the_modem_or_the_service_or_the_b
         await listener.watch.look()
     await manager.appear()
     await listener.watch.look()
-    await manager.bus.kill()
+    await bus.kill()
     with pytest.raises(Away):
         await listener.watch.look()
-    await manager.bus.start()
+    await bus.start()
     await manager.appear()
     await listener.watch.look()
     assert listener.heard[-1].cells[0].identity == "460-11-690E0F-19013B004"

@@ -83,6 +83,8 @@ def county_settings(home: Home) -> dict[str, Any]:
         "origin": "county.qingyu.example",
         "host": "127.0.0.1",
         "port": home.ports.county,
+        "probe_port": home.ports.county,
+        "probe_host": "127.0.0.1",
         "witness": {"url": home.witness_url, "key": witness_key(home)},
     }
 

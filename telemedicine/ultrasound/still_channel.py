@@ -17,6 +17,7 @@ import asyncio
 import json
 import struct
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from aiortc import RTCDataChannel
@@ -75,14 +76,14 @@ class StillChannels:
         page = StillPage(self, channel, who, may_ask)
         self._pages.add(page)
         channel.on("close", lambda: self._leave(page))
-        page.ask(self.tell_page(page))
+        page.ask(partial(self.tell_page, page))
 
     def changed(self, encounter: str | None) -> None:
         """A still was taken, or measured on: every page of its consultation is told."""
         if encounter is None or encounter != self.encounter():
             return
         for page in tuple(self._pages):
-            page.ask(self.tell_page(page))
+            page.ask(partial(self.tell_page, page))
 
     async def tell_page(self, page: StillPage) -> None:
         encounter = self.encounter()
@@ -106,19 +107,18 @@ class StillPage:
         self._channel = channel
         self._who = who
         self._may_ask = may_ask
-        self._asked: asyncio.Queue[Awaitable[None]] = asyncio.Queue(MOST_ASKED)
+        self._asked: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue(MOST_ASKED)
         self._room = asyncio.Event()
         channel.bufferedAmountLowThreshold = PIECE_BYTES // 2
         channel.on("bufferedamountlow", self._room.set)
         channel.on("message", self._take)
         self._work = asyncio.create_task(self._answer(), name="stills to a page")
 
-    def ask(self, answer: Any) -> None:
-        """Have ``answer`` (a coroutine) run in its turn; refused when too much has been asked."""
+    def ask(self, answer: Callable[[], Awaitable[None]]) -> None:
+        """Have ``answer`` run in its turn; refused when too much has been asked."""
         try:
             self._asked.put_nowait(answer)
         except asyncio.QueueFull:
-            answer.close()
             self.refuse("", "too_much", "too much was asked at once")
 
     def send(self, message: dict[str, Any]) -> None:
@@ -142,12 +142,12 @@ class StillPage:
                 return
             match request["type"]:
                 case "freeze":
-                    self.ask(self._freeze())
+                    self.ask(self._freeze)
                 case "fetch":
-                    self.ask(self._fetch(str(request["sha256"])))
+                    self.ask(partial(self._fetch, str(request["sha256"])))
                 case "measure":
                     points = [(float(x), float(y)) for x, y in request["points"]]
-                    self.ask(self._measure(str(request["sha256"]), str(request["tool"]), points))
+                    self.ask(partial(self._measure, str(request["sha256"]), str(request["tool"]), points))
                 case _:
                     raise ValueError("not a request")
         except (ValueError, KeyError, TypeError):
@@ -157,7 +157,7 @@ class StillPage:
         while True:
             answer = await self._asked.get()
             try:
-                await answer
+                await answer()
             except VehicleAway:
                 self.refuse("", VehicleAway.code, "the vehicle's own computer is restarting; try again in a moment")
             except XunzhenError as refusal:

@@ -9,6 +9,7 @@ import logging
 import os
 import random
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +33,9 @@ from telemedicine.van import Van
 SERVICE = "consultation"
 SOCKET_MODE = 0o660
 KEY_WITHIN_S = 30.0
+SWITCH_INTERVAL_S = 0.0005
+"""How long one thread may hold the interpreter while others wait. Every picture passes from its reader to its encoder
+to the event loop; with Python's 5 ms each passing may cost that much on a busy computer."""
 
 
 class _Server(uvicorn.Server):
@@ -48,6 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--settings", type=Path, required=True, help="consultation.toml")
     options = parser.parse_args(arguments)
     log_to_stderr(SERVICE)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     aiortc_patches.apply()
     try:
         asyncio.run(serve(load_settings(options.settings)))

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import zstandard
 
 from devices.readings import INVALID_COUNT, Samples
+from devices.wire import pack_samples
 from sync.formats.canonical import Json, NotCanonical, dumps, loads
 
 MEDIA_TYPE = "application/vnd.xunzhen.ecg"
@@ -173,3 +174,27 @@ def _join_bytes(unpacked: bytes, shape: tuple[int, int]) -> Counts:
     halves = np.frombuffer(unpacked, np.uint8).reshape(2, shape[1], shape[0]).astype(np.uint16)
     by_channel = np.cumsum(halves[0] | halves[1] << 8, axis=1, dtype=np.uint16)
     return np.ascontiguousarray(by_channel.T).view(np.int16)
+
+
+def as_frame(data: bytes, device: str) -> bytes:
+    """The file as one samples frame (``devices.wire``), for drawing: segments follow each other with a gap of
+    one sample, rows that were never received are ``INVALID_COUNT``.
+
+    :raises EcgFileUnreadable: see there
+    """
+    header, _ = read(data)
+    gap = np.full((1, len(header.channels)), INVALID_COUNT, dtype=np.int16)
+    parts = [part for counts in read_with_gaps(data) for part in (gap, counts)][1:]
+    return pack_samples(
+        device,
+        Samples(
+            stream="ecg",
+            channels=header.channels,
+            sample_rate_hz=header.sample_rate_hz,
+            segment=0,
+            first_index=0,
+            counts=np.concatenate(parts),
+            resolution=header.resolution_uv,
+            unit="uV",
+        ),
+    )

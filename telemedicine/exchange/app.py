@@ -26,6 +26,7 @@ from sync.web.pages import HEADERS, Pages
 from telemedicine.consultation import LIVE, State
 from telemedicine.exchange.guests import LinkRefused
 from telemedicine.exchange.links import SocketLink
+from telemedicine.exchange.recordings import RecordingBook, recording_routes
 from telemedicine.exchange.rooms import Page, Rooms
 from telemedicine.exchange.store import ExchangeStore
 from telemedicine.wire import (
@@ -67,6 +68,9 @@ class CountyParts(Protocol):
     @property
     def fleet(self) -> KeyBook: ...
 
+    @property
+    def blobs(self) -> RecordingBook: ...
+
 
 @dataclass(frozen=True)
 class Exchange:
@@ -91,6 +95,7 @@ def add_exchange(
     exchange = Exchange(rooms, store)
     app.include_router(_van_routes(rooms, county.fleet, random_bytes))
     app.include_router(_specialist_routes(rooms, store, county.accounts, Pages(FOLDER / "templates", language)))
+    app.include_router(recording_routes(rooms, county.blobs))
     app.mount("/specialist/static", StaticFiles(directory=FOLDER / "static"), name="specialist-static")
     app.state.exchange = exchange
     return exchange

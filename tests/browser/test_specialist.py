@@ -15,12 +15,21 @@ from playwright.async_api import Browser, Page, async_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "telemedicine"))
 
-from consultation_stage import PASSWORD, Stage, consultation_stage, ecg_count, serving, tcp_listener, until
+from consultation_stage import (
+    PASSWORD,
+    Stage,
+    consultation_stage,
+    ecg_chunk,
+    ecg_count,
+    serving,
+    tcp_listener,
+    until,
+)
 
 from telemedicine.consultation import State
 from xunzhen.demo.clips import COUNTER_BITS, COUNTER_CORNER_PX, COUNTER_SQUARE_PX, render_clips
 
-__all__ = ["Stage", "serving", "tcp_listener", "until"]
+__all__ = ["PASSWORD", "Stage", "ecg_chunk", "serving", "tcp_listener", "until"]
 pytestmark = pytest.mark.browser
 
 CHROMIUM = Path("/usr/bin/chromium")

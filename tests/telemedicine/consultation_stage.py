@@ -121,6 +121,7 @@ class FakeVehicle:
     decision: dict[str, Any] | None = None
     practice: bool = False
     readings: list[dict[str, Any]] = field(default_factory=lambda: list(SUMMARY["readings"]))
+    recordings: list[dict[str, Any]] = field(default_factory=list)
     readers: set[asyncio.Queue[str | bytes]] = field(default_factory=set)
     sent: int = 0
     """ECG samples sent so far."""
@@ -168,7 +169,7 @@ class FakeVehicle:
         async def consultation() -> Response:
             if self.state is None or self.state not in OPEN:
                 return Response(status_code=204)
-            summary = SUMMARY | {"practice": self.practice, "readings": self.readings}
+            summary = SUMMARY | {"practice": self.practice, "readings": self.readings, "recordings": self.recordings}
             return JSONResponse(
                 {"consultation": self.consultation, "state": self.state, "urgency": "urgent", "summary": summary}
             )
@@ -264,10 +265,21 @@ def unix_listener(path: Path) -> socket.socket:
     return listener
 
 
+class Received(dict[str, bytes]):
+    """Recordings that the county has, by hash."""
+
+    def has(self, sha256: str) -> bool:
+        return sha256 in self
+
+    def read(self, sha256: str) -> Iterator[bytes]:
+        yield self[sha256]
+
+
 @dataclass
 class SmallCounty:
     accounts: Accounts
     fleet: Fleet
+    blobs: Received
 
 
 def exchange_app(folder: Path, key: VehicleKey) -> tuple[FastAPI, Exchange]:
@@ -277,7 +289,7 @@ def exchange_app(folder: Path, key: VehicleKey) -> tuple[FastAPI, Exchange]:
     cosigner = VehicleKey.load_or_create(folder / "county.key", "county.example", algorithm=ED25519_COSIGNATURE)
     registry_key = VehicleKey.load_or_create(folder / "registry.key", "registry.county.example")
     registry = Registry(database, Mirror(database, cosigner, clock), registry_key, clock)
-    county = SmallCounty(Accounts(database, clock, os.urandom), Fleet(database, registry, clock))
+    county = SmallCounty(Accounts(database, clock, os.urandom), Fleet(database, registry, clock), Received())
     for account, name in SPECIALISTS.items():
         if county.accounts.get(account) is None:
             county.accounts.add(account, name, "specialist", PASSWORD)
@@ -298,6 +310,7 @@ def exchange_app(folder: Path, key: VehicleKey) -> tuple[FastAPI, Exchange]:
         request.session["account"] = request.query_params["as"]
         return RedirectResponse(request.query_params.get("to", "/specialist"), 303)
 
+    app.state.received = county.blobs
     return app, exchange
 
 
@@ -339,6 +352,7 @@ class Stage:
     exchange: Exchange
     settings: ConsultationSettings
     van: Van
+    received: Received
 
     @property
     def url(self) -> str:
@@ -369,7 +383,7 @@ async def consultation_stage(
         work = [asyncio.create_task(van.run()), asyncio.create_task(vehicle.send_ecg())]
         stack.push_async_callback(_cancel, work)
         await until(lambda: van.status()["exchange"] == "joined" and van.status()["vehicle_feed"] == "up")
-        yield Stage(folder, port, vehicle, key, exchange, settings, van)
+        yield Stage(folder, port, vehicle, key, exchange, settings, van, app.state.received)
 
 
 async def _cancel(work: list[asyncio.Task[None]]) -> None:

@@ -10,6 +10,7 @@ from vehicle.clinic.ports import Journal
 from vehicle.clinic.prompts import ANSWERS, Prompts
 from vehicle.clinic.units import TYPES, UNITS, shown_values
 
+MOST_RECORDINGS = 60
 MOST_TREND_POINTS = 40
 
 
@@ -88,7 +89,7 @@ class CaseNotes:
 
     def _recordings(self, encounter: str) -> list[dict[str, Any]]:
         return self._store.read(
-            "SELECT sha256, what, started_at, duration_ms FROM recordings WHERE encounter = ? AND what = 'ecg' "
-            "ORDER BY started_at",
-            (encounter,),
+            "SELECT sha256, what, started_at, duration_ms FROM recordings WHERE encounter = ? "
+            "AND what IN ('ecg', 'ultrasound_still', 'ultrasound_clip') ORDER BY started_at DESC LIMIT ?",
+            (encounter, MOST_RECORDINGS),
         )

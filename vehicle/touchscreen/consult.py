@@ -181,6 +181,7 @@ def routes(screen: Screen) -> APIRouter:
             "state": str(state),
             "reason": wording.reason_text(view.reason, screen.texts(request)) if state in SAYS_WHY else "",
             "fields": FIELDS,
+            "present": vehicle.consultation_people.present(view.consultation),
             "opinion": (view.opinion or {}).get("opinion") or {},
             "decisions": DECISIONS,
             "steps": STEPS,

@@ -6,15 +6,12 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from devices.errors import AskPerson
-from devices.readings import INVALID_COUNT, Samples
-from devices.wire import pack_samples
 from sync.formats import ecg_file
 from sync.record.recordings import RecordingMissing
 from sync.web.access import roles
@@ -87,20 +84,4 @@ def routes(screen: Screen) -> APIRouter:
 
 def _frame_of(vehicle: Vehicle, row: Mapping[str, Any]) -> bytes:
     """The stored file as one frame; recordings of several segments follow each other with a gap of one sample."""
-    data = vehicle.recordings.read(row["sha256"])
-    header, _ = ecg_file.read(data)
-    gap = np.full((1, len(header.channels)), INVALID_COUNT, dtype=np.int16)
-    parts = [part for counts in ecg_file.read_with_gaps(data) for part in (gap, counts)][1:]
-    return pack_samples(
-        str(row["device"] or ""),
-        Samples(
-            stream="ecg",
-            channels=header.channels,
-            sample_rate_hz=header.sample_rate_hz,
-            segment=0,
-            first_index=0,
-            counts=np.concatenate(parts),
-            resolution=header.resolution_uv,
-            unit="uV",
-        ),
-    )
+    return ecg_file.as_frame(vehicle.recordings.read(row["sha256"]), str(row["device"] or ""))

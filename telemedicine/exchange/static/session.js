@@ -9,6 +9,7 @@ import { OpinionForm } from './opinion_form.js';
 import { offerLinks, showPeople } from './people.js';
 import { Pointing } from './pointing.js';
 import { Stills } from './stills.js';
+import { Recordings } from './recordings.js';
 import { showDevice, showLive, showSummary, withdrawLive } from './summary_view.js';
 import { Voice } from './voice.js';
 
@@ -24,6 +25,7 @@ const role = document.querySelector('main')?.dataset.role ?? 'lead';
 const opinion = role === 'lead' ? new OpinionForm({ consultation, socket: cases.socket, current: () => cases.all.get(consultation) }) : null;
 const pointing = new Pointing(media);
 new Stills(media);
+const recordings = new Recordings(consultation);
 const rhythm = new EcgStrip(byId('rhythm'), { layout: 'II', calibration: false, labels: false });
 /** @type {EcgStrip | null} */
 let sheet = null;
@@ -37,12 +39,13 @@ function update(c) {
   document.body.dataset.state = c.state;
   showSummary(c);
   showPeople(c);
+  recordings.update(c);
   opinion?.update(c);
   quality.vanOnline = c.van_online;
   quality.ended = hungUp || !LIVE.has(c.state);
   media.wanted = LIVE.has(c.state) && !hungUp && ready;
   if (c.van_online) media.hurry();
-  byId('hang-up').hidden = !LIVE.has(c.state) || hungUp;
+  for (const name of ['hang-up', 'mute', 'camera']) byId(name).hidden = !LIVE.has(c.state) || hungUp;
   quality.show();
 }
 

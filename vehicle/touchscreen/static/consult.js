@@ -1,5 +1,6 @@
 // The consultation in session: pictures, voice, and a new page when the state asks for another one.
 
+import { VoiceMeter } from '/shared/voice_meter.js';
 import { feed, words } from './frame.js';
 import { moveMarks, stayJoined } from './media.js';
 
@@ -10,15 +11,18 @@ const SESSION = new Set(['accepted', 'connected', 'interrupted']);
 
 if (session) {
   const media = stayJoined(true, say);
-  const mute = document.getElementById('mute');
-  mute?.addEventListener('click', () => {
-    const muted = mute.getAttribute('aria-pressed') !== 'true';
-    const track = media()?.microphone;
+  const mute = document.getElementById('mute'), level = document.getElementById('own-level');
+  const meter = level ? new VoiceMeter(level) : null;
+  const show = () => {
+    const muted = mute?.getAttribute('aria-pressed') === 'true', track = media()?.microphone ?? null;
     if (track) track.enabled = !muted;
-    mute.setAttribute('aria-pressed', String(muted));
-    const text = mute.querySelector('span');
+    meter?.follow(track);
+    if (mute) mute.dataset.voice = muted ? 'muted' : 'open';
+    const text = mute?.querySelector('span');
     if (text) text.textContent = muted ? say.unmute : say.mute;
-  });
+  };
+  mute?.addEventListener('click', () => { mute.setAttribute('aria-pressed', String(mute.getAttribute('aria-pressed') !== 'true')); show(); });
+  setInterval(show, 500);                        // another leg has another track
   document.getElementById('swap-feeds')?.addEventListener('click', () => {
     const large = document.querySelector('.shown video'), small = document.querySelector('.self video');
     if (large && small) { const place = document.createElement('i'); large.replaceWith(place); small.replaceWith(large); place.replaceWith(small); moveMarks(); }

@@ -1,0 +1,68 @@
+// Stored ECGs, stills and clips of the case: what an answer rests on when there is no live link, or not any more.
+
+import { EcgStrip } from '/shared/ecg_strip.js';
+import { decodeSamples } from '/shared/live_feed.js';
+import { clockTime, element } from './case_words.js';
+import { byId, t } from './frame.js';
+
+const AGAIN_MS = 15_000;
+
+export class Recordings {
+  /** @param {string} consultation */
+  constructor(consultation) {
+    this.path = `/specialist/consultations/${encodeURIComponent(consultation)}/recordings`;
+    this.named = '';
+    this.timer = 0;
+    byId('recording-close').addEventListener('click', () => this.#close());
+    document.addEventListener('keydown', (event) => { if (event.key === 'Escape') this.#close(); });
+  }
+
+  /** @param {import('./exchange_socket.js').Case} c */
+  update(c) {
+    const named = JSON.stringify((c.summary.recordings ?? []).map((/** @type {any} */ one) => one.sha256));
+    if (named !== this.named) { this.named = named; void this.#list(); }
+  }
+
+  async #list() {
+    clearTimeout(this.timer);
+    /** @type {{ sha256: string, what: string, started_at: string, duration_ms: number, here: boolean }[]} */
+    let found = [];
+    try { const answer = await fetch(this.path); if (answer.ok) found = await answer.json(); } catch { /* the line: again soon */ }
+    byId('recordings').replaceChildren(...found.map((one) => {
+      const item = element('li', ''), open = document.createElement('button');
+      open.type = 'button';
+      open.className = 'btn';
+      open.disabled = !one.here;
+      open.dataset.recording = one.what;
+      open.append(element('b', t(`recording_${one.what}`)), element('small', clockTime(one.started_at)), element('span', one.here ? (one.duration_ms ? t('recording_seconds', { seconds: Math.round(one.duration_ms / 1000) }) : '') : t('recording_not_yet')));
+      open.addEventListener('click', () => void this.#open(one));
+      item.append(open);
+      return item;
+    }));
+    byId('recordings-panel').hidden = found.length === 0;
+    if (found.some((one) => !one.here)) this.timer = window.setTimeout(() => void this.#list(), AGAIN_MS);
+  }
+
+  /** @param {{ sha256: string, what: string, started_at: string }} one */
+  async #open(one) {
+    const place = byId('recording'), shown = byId('recording-shown'), address = `${this.path}/${one.sha256}`;
+    byId('recording-title').textContent = `${t(`recording_${one.what}`)} ${clockTime(one.started_at)}`;
+    shown.replaceChildren();
+    place.hidden = false;
+    if (one.what === 'ecg') {
+      const paper = element('div', '');
+      paper.className = 'ecg-paper';
+      paper.toggleAttribute('data-shown', true);
+      shown.append(paper);
+      const answer = await fetch(address);
+      if (answer.ok) new EcgStrip(paper, { layout: '3x4+1', offWord: t('paper_off') }).stored(decodeSamples(await answer.arrayBuffer()));
+      else shown.replaceChildren(element('p', t('recording_unreadable')));
+    } else if (one.what === 'ultrasound_clip') {
+      shown.append(Object.assign(document.createElement('video'), { src: address, controls: true, loop: true, autoplay: true, muted: true }));
+    } else {
+      shown.append(Object.assign(document.createElement('img'), { src: address, alt: t('recording_ultrasound_still') }));
+    }
+  }
+
+  #close() { byId('recording').hidden = true; byId('recording-shown').replaceChildren(); }
+}

@@ -1,0 +1,66 @@
+"""An answer without a live link: the case is opened later, stored ECG and stills are seen, the opinion is signed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+
+import cv2
+import numpy as np
+import pytest
+from playwright.async_api import Browser
+from test_specialist import PASSWORD, Stage, becomes, browser, clips, ecg_chunk, signed_in, stage, until
+
+from sync.formats import ecg_file
+from telemedicine.consultation import State
+
+pytestmark = pytest.mark.browser
+__all__ = ["browser", "clips", "stage"]
+
+
+def keep(stage: Stage, what: str, data: bytes, delivered: bool = True) -> None:
+    sha256 = hashlib.sha256(data).hexdigest()
+    if delivered:
+        stage.received[sha256] = data
+    one = {
+        "sha256": sha256,
+        "what": what,
+        "started_at": "2025-11-21T03:10:00Z",
+        "duration_ms": 10_000 * (what == "ecg"),
+    }
+    stage.vehicle.recordings.append(one)
+
+
+async def test_the_same_case_is_answered_later(stage: Stage, browser: Browser) -> None:
+    still = cv2.imencode(".png", np.full((240, 320, 3), 90, np.uint8))[1].tobytes()
+    keep(stage, "ecg", ecg_file.write([ecg_chunk(first, 500) for first in range(0, 5000, 500)]))
+    keep(stage, "ultrasound_still", still)
+    keep(stage, "ultrasound_clip", b"not delivered yet", delivered=False)
+    async with signed_in(browser, stage) as page:
+        stage.vehicle.request()
+        await page.get_by_test_id("accept-invitation").click(timeout=20_000)
+        await page.wait_for_url("**/specialist/consultations/consultation-1", timeout=20_000)
+        await until(lambda: stage.vehicle.state == State.CONNECTED)
+        await page.get_by_test_id("hang-up").click()
+        await until(lambda: stage.vehicle.state == State.ENDED)
+        await page.goto("/specialist/to-sign")
+        await page.get_by_test_id("open-case").click()
+        kept = page.get_by_test_id("recordings")
+        await kept.get_by_text("还没有传到").wait_for()
+        await kept.locator("[data-recording=ecg]").click()
+        await becomes(page, "document.querySelector('#recording-shown canvas')?.getBoundingClientRect().height > 300")
+        if folder := os.environ.get("XUNZHEN_SCREENSHOTS"):
+            await asyncio.sleep(0.5)
+            await page.screenshot(path=f"{folder}/later-ecg.png")
+        await page.get_by_test_id("recording-close").click()
+        await kept.locator("[data-recording=ultrasound_still]").click()
+        await becomes(page, "document.querySelector('#recording-shown img')?.naturalWidth === 320")
+        await page.keyboard.press("Escape")
+        assert await page.get_by_test_id("recording").is_hidden()
+        path = f"/specialist/consultations/consultation-1/recordings/{'0' * 64}"
+        assert (await page.request.get(path)).status == 404, "not of this case"
+        await page.get_by_test_id("template-liver_cyst").click()
+        await page.get_by_test_id("sign-password").fill(PASSWORD)
+        await page.get_by_test_id("sign-opinion").click()
+        await until(lambda: len(stage.vehicle.opinions) == 1)

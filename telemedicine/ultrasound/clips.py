@@ -26,7 +26,17 @@ TIME_BASE = fractions.Fraction(1, 90_000)
 FRAGMENT_S = 1.0
 SILENT_FOR_S = 5.0
 """A source that gives nothing for so long ends the clip."""
-X264 = {"preset": "superfast", "tune": "zerolatency", "crf": "20", "profile": "high", "level": "4.1"}
+MOST_BIT_S = 10_000_000
+"""Speckle would take half as much again; half a minute is then at most 38 MB."""
+X264 = {
+    "preset": "superfast",
+    "tune": "zerolatency",
+    "crf": "20",
+    "profile": "high",
+    "level": "4.1",
+    "maxrate": str(MOST_BIT_S),
+    "bufsize": str(2 * MOST_BIT_S),
+}
 """High profile, level 4.1: what DICOM's MPEG-4 transfer syntax allows (PS3.5, 8.2.7)."""
 OTHER_BIT_RATE = 8_000_000
 LARGEST_WIDTH, LARGEST_HEIGHT = 1920, 1080

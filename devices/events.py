@@ -71,6 +71,8 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "van_joined": ("origin",),
     "van_left": ("origin",),
     "signalling_refused": ("who", "reason"),
+    "relay_chosen": ("url",),
+    "relay_refused": ("url", "reason"),
     "viewer_connected": ("consultation", "viewer"),
     "viewer_lost": ("consultation", "viewer"),
     "viewer_silent": ("viewer",),

@@ -130,6 +130,14 @@ class Leg:
         asyncio.get_running_loop().call_later(CONNECT_WITHIN_S, self._give_up)
         return with_terms(str(self._pc.localDescription.sdp))
 
+    @property
+    def route(self) -> str | None:
+        """Of which type the two ends in use are, ours first: "host host", "relay host" through our relay; None before
+        there is a pair."""
+        transports = [transceiver.sender.transport for transceiver in self._pc.getTransceivers()]
+        types = aiortc_patches.candidate_types(transports[0]) if transports else None
+        return None if types is None else " ".join(types)
+
     async def close(self) -> None:
         """Close the connection and release every track; again is harmless."""
         self._uplink.detach(self.path)

@@ -38,6 +38,7 @@ from telemedicine.signalling_client import SignallingClient
 from telemedicine.transport import addresses
 from telemedicine.transport.certificate import fingerprint, make_certificate
 from telemedicine.transport.media_uplink import MediaUplink
+from telemedicine.transport.relay import RelayChoice, has_relay
 from telemedicine.ultrasound.bridge import UltrasoundBridge
 from telemedicine.ultrasound.on_board import UltrasoundOnBoard
 from telemedicine.ultrasound.still_channel import LABEL as STILLS
@@ -55,6 +56,7 @@ from telemedicine.wire import (
     OpinionSigned,
     OpinionStored,
     Refused,
+    Relays,
     Specialist,
     StateChanged,
 )
@@ -127,6 +129,7 @@ class Van:
         self._uplink.on_rates(self._allot)
         self._session_link = SessionLink(self._uplink.facts, lambda: self._uplink.target_bit_s, clock)
         self._bridge = AudioBridge(clock)
+        self._relay = RelayChoice(clock)
         self._marks = Marks(clock)
         self._people = Participants(self._tell_access)
         self._legs: dict[str, Leg] = {}
@@ -150,6 +153,7 @@ class Van:
                 group.create_task(self._uplink.run(addresses.changes()))
                 group.create_task(self._follow_feeds())
                 group.create_task(self._ultrasound.run())
+                group.create_task(self._relay.run())
         finally:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(GOODBYE_WITHIN_S):
@@ -190,6 +194,8 @@ class Van:
             "state": str(case.state) if case is not None else None,
             "specialist": self._specialist.model_dump() if self._specialist is not None else None,
             "viewers": sorted(name.partition("/")[0] for name, leg in self._legs.items() if leg.state == "connected"),
+            "routes": {name: leg.route for name, leg in self._legs.items() if leg.state == "connected"},
+            "relay": self._relay.told_as(),
             "vehicle_feed": "up" if self._live_data.connected else "down",
             "h264_encoder": self._h264.name if self._h264 is not None else None,
             "feeds": self._feeds(),
@@ -296,6 +302,8 @@ class Van:
                     await self._propose(message.consultation, Event.ENDED, _who(message.specialist))
                 case OpinionSigned():
                     await self._opinion(message)
+                case Relays():
+                    self._relay.take(message)
                 case Fault():
                     emit("signalling_refused", who="exchange", reason=message.message)
         except VehicleAway:
@@ -381,12 +389,13 @@ class Van:
         """:param participant: None for the touchscreen"""
         with_data, lead = participant is not None, participant is not None and participant.role == "lead"
         feeds = [self._ladders.get(name) for name in FEED_ORDER]
+        relays = self._settings.ice_servers or await self._relay.servers() if with_data else ()
         leg = Leg(
             viewer,
             feeds if with_data else [*feeds, self._face_ladder],
             self._bridge.join(viewer, may_speak=participant is None or participant.may_speak),
             self._live_data.join() if with_data else None,
-            self._settings.ice_servers,
+            relays,
             self._leg_state,
             self._uplink,
             self._face.watch if lead else None,
@@ -407,6 +416,8 @@ class Van:
             },
         )
         answer = await leg.answer(sdp)
+        if relays and not has_relay(answer):
+            self._relay.look_again()
         older = self._legs.pop(viewer, None)
         self._legs[viewer] = leg
         if older is not None:
@@ -424,6 +435,7 @@ class Van:
                 self._later(self._propose_quietly(consultation, Event.CONNECTED, account))
                 self._later(self._people.arrived(consultation, account))
         elif state in ("disconnected", "failed", "closed"):
+            self._relay.look_again()
             emit("viewer_lost", consultation=consultation, viewer=leg.name)
             if state != "disconnected":
                 del self._legs[leg.name]

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from devices.errors import DropFrame
+from sync.formats.relay_address import TURN_URL
 from telemedicine.consultation import State
 from telemedicine.opinion import Identifier, SignedOpinion, canonical_text
 
@@ -27,6 +28,7 @@ Session = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 """A page's own name for one of its attempts to connect, "<page>_<attempt>"; an answer carries it back."""
 Reason = Annotated[str, Field(min_length=1, max_length=400)]
 Base64 = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{1,200}={0,2}$")]
+TurnUrl = Annotated[str, Field(max_length=300, pattern=TURN_URL)]
 
 
 Role = Literal["lead", "colleague", "observer"]
@@ -146,6 +148,23 @@ class Welcome(Message):
     type: Literal["welcome"] = "welcome"
 
 
+class Relay(Message):
+    """TURN servers that take one pair of name and password, the preferred first (RFC 7065)."""
+
+    urls: Annotated[list[TurnUrl], Field(min_length=1, max_length=10)]
+    username: Annotated[str, Field(max_length=200)]
+    credential: Annotated[str, Field(max_length=200)]
+
+
+class Relays(Message):
+    """To a van that has proven itself and to each page of a specialist: through whom media may go when there is no
+    direct way. New ones come long before ``expires_at``."""
+
+    type: Literal["relays"] = "relays"
+    relays: Annotated[list[Relay], Field(max_length=4)]
+    expires_at: Annotated[str, Field(max_length=40)]
+
+
 class Accept(Message):
     type: Literal["accept"] = "accept"
     consultation: Identifier
@@ -239,7 +258,7 @@ class PageOpinion(Message):
 
 
 FromVan = Case | Cases | StateChanged | Answer | Refused | OpinionStored | Fault
-FromExchange = Challenge | Welcome | Accept | Decline | Offer | HangUp | OpinionSigned | Fault
+FromExchange = Challenge | Welcome | Relays | Accept | Decline | Offer | HangUp | OpinionSigned | Fault
 FromPage = PageAccept | PageDecline | PageOffer | PageHangUp | PageShare | PagePing | PageOpinion
 
 _FROM_VAN: TypeAdapter[FromVan] = TypeAdapter(Annotated[FromVan, Field(discriminator="type")])

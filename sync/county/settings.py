@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
 from sync.county.forwarded import Network
 from sync.formats.notes import ED25519_COSIGNATURE, NoteRefused, VerifierKey
+from sync.formats.relay_address import TURN_URL
 from sync.settings_file import Settings, read_settings
 
 
@@ -43,6 +45,19 @@ class Sm2Settings(Settings):
     key_file: Path
 
 
+class TurnSettings(Settings):
+    """The county's own relay (coturn) for consultations that have no direct way.
+
+    :ivar urls: as vans and browsers reach it, the preferred first, e.g. "turn:turn.county.example:3478?transport=udp"
+    :ivar secret_file: one line, ``static-auth-secret`` of turnserver.conf
+    :ivar valid_s: how long a name and password may be used to begin; they are renewed at half time
+    """
+
+    urls: tuple[Annotated[str, Field(pattern=TURN_URL)], ...] = Field(min_length=1, max_length=10)
+    secret_file: Path
+    valid_s: float = Field(default=3600, ge=60, le=86_400)
+
+
 class ServeSettings(Settings):
     """:ivar trusted_proxies: addresses or networks of reverse proxies, which say in ``X-Forwarded-For`` who calls"""
 
@@ -74,6 +89,7 @@ class CountySettings(Settings):
     :ivar session_secret_file: empty means ``data/keys/session.secret``, made on first start
     :ivar witness: the province's; without it the county's records are vouched for by the county alone
     :ivar sm2: also sign checkpoints by SM2 with SM3
+    :ivar turn: the county's relay; without it no relay is ever asked
     :ivar probe_port: UDP port against which vehicles probe their link (``link_probe.py``); 0: none
     :ivar probe_host: address on which it listens; vans reach it under the host name of the county's URL, without proxy
     :ivar secure_cookies: False only on loopback without TLS
@@ -95,6 +111,7 @@ class CountySettings(Settings):
     largest_recording_bytes: int = Field(default=2 * 1024**3, ge=1024)
     witness: WitnessAddress | None = None
     sm2: Sm2Settings | None = None
+    turn: TurnSettings | None = None
     serve: ServeSettings = ServeSettings()
 
     @property
@@ -131,6 +148,8 @@ def read_county_settings(path: Path) -> CountySettings:
     placed: dict[str, object] = {"data": folder / settings.data}
     if settings.sm2 is not None:
         placed["sm2"] = settings.sm2.model_copy(update={"key_file": folder / settings.sm2.key_file})
+    if settings.turn is not None:
+        placed["turn"] = settings.turn.model_copy(update={"secret_file": folder / settings.turn.secret_file})
     if settings.recordings and settings.recordings_folder is not None:
         placed["recordings"] = str(folder / settings.recordings)
     if settings.session_secret_file is not None:

@@ -24,6 +24,7 @@ from sync.formats.wire import KEEP_ALIVE_S
 from sync.service import READY, beat, log_to_stderr, notify, stop_on_signals
 from telemedicine.exchange.app import SOCKET_LIMIT_BYTES, add_exchange
 from telemedicine.exchange.store import ExchangeStore
+from telemedicine.exchange.turn import turn_credentials
 
 SERVICE = "county"
 GOODBYE_WITHIN_S = 3
@@ -75,9 +76,10 @@ def exchange_url(settings: CountySettings) -> str:
 
 def create_app(settings: CountySettings, clock: Clock) -> FastAPI:
     """The county's application with the exchange on it."""
+    turn = turn_credentials(settings.turn, clock)
     app = create_county(settings, clock)
     county: County = app.state.county
-    add_exchange(app, county, exchange_url(settings), clock, language=settings.language)
+    add_exchange(app, county, exchange_url(settings), clock, language=settings.language, turn=turn)
     return app
 
 

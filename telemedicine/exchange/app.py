@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -29,6 +30,7 @@ from telemedicine.exchange.links import SocketLink
 from telemedicine.exchange.recordings import RecordingBook, recording_routes
 from telemedicine.exchange.rooms import Page, Rooms
 from telemedicine.exchange.store import ExchangeStore
+from telemedicine.exchange.turn import TurnCredentials
 from telemedicine.wire import (
     CHALLENGE,
     MESSAGE_LIMIT_CHARACTERS,
@@ -85,23 +87,28 @@ def add_exchange(
     clock: Clock,
     random_bytes: Callable[[int], bytes] = os.urandom,
     language: str = "zh",
+    turn: TurnCredentials | None = None,
 ) -> Exchange:
     """Add the exchange to ``app``, which must be behind ``sync.web.access.gate`` and serve ``/shared``.
 
     :param database_url: SQLAlchemy URL of the exchange's own tables, e.g. "sqlite:////srv/county/exchange.db"
+    :param turn: issues names for the county's relay; None: there is none, and nobody is told of one
     """
     store = ExchangeStore(database_url)
     rooms = Rooms(store, county.fleet.verifier, clock, random_bytes)
     exchange = Exchange(rooms, store)
-    app.include_router(_van_routes(rooms, county.fleet, random_bytes))
-    app.include_router(_specialist_routes(rooms, store, county.accounts, Pages(FOLDER / "templates", language)))
+    app.include_router(_van_routes(rooms, county.fleet, random_bytes, turn))
+    pages = Pages(FOLDER / "templates", language)
+    app.include_router(_specialist_routes(rooms, store, county.accounts, pages, turn))
     app.include_router(recording_routes(rooms, county.blobs))
     app.mount("/specialist/static", StaticFiles(directory=FOLDER / "static"), name="specialist-static")
     app.state.exchange = exchange
     return exchange
 
 
-def _van_routes(rooms: Rooms, fleet: KeyBook, random_bytes: Callable[[int], bytes]) -> APIRouter:
+def _van_routes(
+    rooms: Rooms, fleet: KeyBook, random_bytes: Callable[[int], bytes], turn: TurnCredentials | None
+) -> APIRouter:
     router = APIRouter()
 
     @router.websocket("/exchange/van")
@@ -114,7 +121,9 @@ def _van_routes(rooms: Rooms, fleet: KeyBook, random_bytes: Callable[[int], byte
         try:
             origin = await _proven_origin(socket, link, fleet, random_bytes)
             if origin is not None:
-                await _serve_van(socket, link, rooms, origin)
+                link.send(Welcome().text())
+                async with _relays_for(origin, link, turn):
+                    await _serve_van(socket, link, rooms, origin)
         except WebSocketDisconnect:
             pass
         finally:
@@ -147,7 +156,6 @@ async def _proven_origin(
 
 
 async def _serve_van(socket: WebSocket, link: SocketLink, rooms: Rooms, origin: str) -> None:
-    link.send(Welcome().text())
     rooms.van_joined(origin, link)
     try:
         while True:
@@ -161,7 +169,23 @@ async def _serve_van(socket: WebSocket, link: SocketLink, rooms: Rooms, origin: 
         rooms.van_left(origin, link)
 
 
-def _specialist_routes(rooms: Rooms, store: ExchangeStore, accounts: AccountBook, pages: Pages) -> APIRouter:
+@contextlib.asynccontextmanager
+async def _relays_for(who: str, link: SocketLink, turn: TurnCredentials | None) -> AsyncIterator[None]:
+    """While inside, the link has credentials for the county's relay that are good for a while yet."""
+    if turn is None:
+        yield
+        return
+    link.send(turn.issue(who).text())
+    renewing = asyncio.create_task(turn.keep(who, link))
+    try:
+        yield
+    finally:
+        renewing.cancel()
+
+
+def _specialist_routes(
+    rooms: Rooms, store: ExchangeStore, accounts: AccountBook, pages: Pages, turn: TurnCredentials | None
+) -> APIRouter:
     router = APIRouter()
 
     @router.websocket("/exchange/specialist")
@@ -173,14 +197,15 @@ def _specialist_routes(rooms: Rooms, store: ExchangeStore, accounts: AccountBook
         link = SocketLink(socket)
         writer = asyncio.create_task(link.write())
         page = Page(store.specialist(caller.id, caller.name), link)
-        rooms.page_joined(page)
         try:
-            while True:
-                text = await socket.receive_text()
-                try:
-                    rooms.from_page(page, parse_from_page(text))
-                except MessageRefused as refusal:
-                    link.send(Fault(code="message_refused", message=str(refusal)).text())
+            async with _relays_for(caller.id, link, turn):
+                rooms.page_joined(page)
+                while True:
+                    text = await socket.receive_text()
+                    try:
+                        rooms.from_page(page, parse_from_page(text))
+                    except MessageRefused as refusal:
+                        link.send(Fault(code="message_refused", message=str(refusal)).text())
         except WebSocketDisconnect:
             pass
         finally:

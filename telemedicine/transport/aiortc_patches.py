@@ -261,6 +261,13 @@ async def leave_address(transport: RTCDtlsTransport, addresses: frozenset[str]) 
     return moved
 
 
+def candidate_types(transport: RTCDtlsTransport) -> tuple[str, str] | None:
+    """Of the pair in use, ours and theirs: host, srflx, prflx or relay (RFC 8445); None before there is one.
+    aiortc/stats.py has no candidates."""
+    pair = next(iter(_ice(transport)._nominated.values()), None)
+    return None if pair is None else (pair.local_candidate.type, pair.remote_candidate.type)
+
+
 def hurry_data(association: RTCSctpTransport) -> None:
     """Send what SCTP holds back now: aiortc/rtcsctptransport.py waits for its timer after an outage, and with one
     chunk per timer while acknowledgements go to an address we no longer have."""

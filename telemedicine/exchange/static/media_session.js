@@ -9,7 +9,7 @@ import { decodeSamples } from '/shared/live_feed.js';
 import { GapFiller } from './gap_filler.js';
 
 const ANSWER_WITHIN_MS = 8000, CONNECT_WITHIN_MS = 12000, SILENT_FOR_MS = 2500, NOTHING_FOR_MS = 4000;
-const FIRST_PAUSE_MS = 400, LAST_PAUSE_MS = 5000;
+const FIRST_PAUSE_MS = 400, LAST_PAUSE_MS = 5000, OTHER_RELAYS_MS = 200;
 const FACE = { width: 320, height: 240, frameRate: 10 }, FACE_BIT_S = 250_000;    // a face to talk to, no picture to judge by
 const FEEDS = ['room', 'ultrasound'];
 
@@ -32,6 +32,8 @@ export class MediaSession {
     this.stills = null;
     /** @type {MediaStreamTrack | null} */
     this.microphone = null;
+    /** @type {RTCIceServer[]} The county's own, with names that are renewed long before they expire; never another's. */
+    this.relays = [];
     /** @type {MediaStreamTrack | null} */
     this.camera = null;
     /** @type {RTCRtpSender | null} */
@@ -120,7 +122,7 @@ export class MediaSession {
   async #connect() {
     this.#drop();
     this.#become(this.lostAt ? 'restoring' : 'connecting');
-    const pc = new RTCPeerConnection({ iceServers: [], bundlePolicy: 'max-bundle' });
+    const pc = new RTCPeerConnection({ iceServers: this.relays, bundlePolicy: 'max-bundle' });
     this.pc = pc;
     this.triedAt = Date.now();
     this.session = `${this.page}_${this.attempt += 1}`;
@@ -143,7 +145,7 @@ export class MediaSession {
     this.#watch(pc);
     try {
       await pc.setLocalDescription();
-      await gathered(pc);
+      await gathered(pc, this.relays.length > 0);
     } catch { return; }                        // closed meanwhile: another attempt is under way
     if (pc !== this.pc) return;
     if (!this.send(this.session, pc.localDescription?.sdp ?? '')) this.#again();
@@ -254,12 +256,14 @@ function preferH264(transceiver) {
 }
 
 /**
- * All candidates are in the offer; none come later.
+ * All candidates are in the offer; none come later. A relay that does not answer holds nobody up.
  * @param {RTCPeerConnection} pc
+ * @param {boolean} relays whether an address at a relay is to be expected
  * @returns {Promise<void>}
  */
-function gathered(pc) {
+function gathered(pc, relays) {
   return new Promise((resolve) => {
+    if (relays) pc.addEventListener('icecandidate', ({ candidate }) => { if (candidate?.type === 'relay') setTimeout(resolve, OTHER_RELAYS_MS); });
     const done = () => { if (pc.iceGatheringState === 'complete' || pc.signalingState === 'closed') resolve(); };
     pc.addEventListener('icegatheringstatechange', done);
     setTimeout(resolve, 2000);

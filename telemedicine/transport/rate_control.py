@@ -3,9 +3,9 @@
 Decreases follow draft-ietf-rmcat-gcc-02, 5.5 (0.85 of the rate received) with three differences: they are decided by
 the queueing delay itself as well as by its growth; the rate received is that of the last 120 ms, which while packets
 queue is the bottleneck's; and a second decrease waits until the first one can show. Loss alone counts above a tenth
-only (6 of the draft), as radio links lose without being full. Increases are the draft's 8 % per second, 3 % near the
-rate at which the link was last full, and steps where trains of packets have come through faster than we send; a step
-that fails makes the next one wait twice as long.
+only (6 of the draft), as radio links lose without being full. Increases are a fifth per second, 4 % near the rate at
+which the link was last full (the draft: 8 %), and steps where trains of packets have come through faster than we send;
+a step that fails makes the next one wait twice as long.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ DEEP_QUEUE_S = 0.150
 BACK_OFF, BACK_OFF_DEEP = 0.85, 0.75
 LOSS_TOLERATED, LOSS_TOLERATED_EMPTY = 0.10, 0.20
 """Share of packets lost that is still taken as the radio's; the second while nothing queues."""
-GROWTH, GROWTH_NEAR = 0.08, 0.03
+GROWTH, GROWTH_NEAR = 0.20, 0.04
 NEAR_BELOW, NEAR_ABOVE = 0.70, 1.15
-CEILING_AGE_S = 15.0
+CEILING_AGE_S = 6.0
 STEP, STEP_SHARE, STEP_WORTH = 1.5, 0.80, 1.10
-FIRST_STEP_WAIT_S, MOST_STEP_WAIT_S = 0.3, 10.0
+FIRST_STEP_WAIT_S, MOST_STEP_WAIT_S = 0.3, 2.0
 STEP_BLAMED_S = 1.5
-FIRST_PROBE_WAIT_S, PROBE_BELOW = 0.6, 0.9
+FIRST_PROBE_WAIT_S, MOST_PROBE_WAIT_S, PROBE_BELOW = 0.6, 3.0, 0.9
 APP_LIMITED, APP_LIMITED_SLACK_BIT_S = 0.7, 100_000.0
 
 
@@ -87,7 +87,7 @@ class RateControl:
     def probed(self, now_s: float) -> None:
         """A probe leaves now; the next one waits longer unless this one shows room."""
         self._probed_s = now_s
-        self._probe_wait_s = min(MOST_STEP_WAIT_S, 2 * self._probe_wait_s)
+        self._probe_wait_s = min(MOST_PROBE_WAIT_S, 2 * self._probe_wait_s)
 
     def after_outage(self, now_s: float, most_bit_s: float) -> None:
         """The link is back, and perhaps another one: begin lower, and feel upwards at once."""

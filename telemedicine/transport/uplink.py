@@ -19,7 +19,7 @@ from telemedicine.transport.monitor import PathMonitor, Signals
 from telemedicine.transport.pacer import Pacer, Queued
 from telemedicine.transport.rate_control import HIGH_QUEUE_S, LOW_QUEUE_S, STEP_SHARE, RateControl
 
-FIRST_BIT_S, LEAST_BIT_S, MOST_BIT_S = 2_000_000.0, 120_000.0, 12_000_000.0
+FIRST_BIT_S, LEAST_BIT_S, MOST_BIT_S = 2_000_000.0, 220_000.0, 12_000_000.0
 RETRANSMISSION_RANK = 0
 RANKS = 4
 """Retransmissions, then the streams by their own rank + 1."""

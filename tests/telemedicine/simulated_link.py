@@ -237,8 +237,8 @@ class Simulation:
 
     def _sound(self, viewer: str) -> None:
         self._at(self.now_s + 0.02, lambda: self._sound(viewer))
-        number = self.uplink.urgent(viewer, 160 + HEADER_BYTES, self.now_s)
-        self._transmit(viewer, number, 160 + HEADER_BYTES, lambda at: None)
+        number = self.uplink.urgent(viewer, 64 + HEADER_BYTES, self.now_s)
+        self._transmit(viewer, number, 64 + HEADER_BYTES, lambda at: None)
 
     def _ecg(self, viewer: str) -> None:
         self._at(self.now_s + 0.04, lambda: self._ecg(viewer))

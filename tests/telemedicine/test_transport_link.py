@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from functools import cache
 
@@ -99,6 +100,35 @@ def test_a_shallow_queue_that_drops_is_taken_for_a_full_link() -> None:
     lost = simulation.radio.dropped / simulation.uplink.monitor("v0").history._next
     assert lost < 0.15
     assert simulation.received_bit_s(10, 30) > 1.0e6
+
+
+def wandering(seed: int, low: float, high: float, change_s: float, seconds: float) -> list[tuple[float, float]]:
+    """A capacity that wanders between ``low`` and ``high``, and now and then leaps, as a moving van's does."""
+    chance, at_s, level = random.Random(seed), 0.0, 0.5
+    steps = [(0.0, math.sqrt(low * high))]
+    while at_s < seconds:
+        at_s += chance.expovariate(1 / change_s)
+        level = chance.random() if chance.random() < 0.03 else min(1.0, max(0.0, level + chance.gauss(0, 0.08)))
+        steps.append((BEGAN_S + at_s, low * (high / low) ** level))
+    return steps
+
+
+@pytest.mark.parametrize(
+    ("seed", "low", "high", "change_s", "jitter_s", "least_share"),
+    [(1, 0.31e6, 20e6, 0.3, 0.0, 0.5), (5, 0.31e6, 3e6, 0.5, 0.010, 0.4), (9, 1e6, 50e6, 0.5, 0.005, 0.6)],
+)
+def test_a_wandering_link_freezes_no_picture(
+    seed: int, low: float, high: float, change_s: float, jitter_s: float, least_share: float
+) -> None:
+    chance = random.Random(seed)
+    radio = Radio(wandering(seed, low, high, change_s, 40), jitter=lambda: chance.random() * jitter_s)
+    simulation = Simulation(radio)
+    simulation.run(40)
+    assert simulation.longest_gap_s(1, 40) < 1.0
+    ages = sorted(simulation.ages_s(3, 40))
+    assert ages[int(0.95 * len(ages))] < 0.25
+    usable = sum(min(6.5e6, radio.capacity_bit_s(BEGAN_S + moment / 10)) for moment in range(30, 400)) / 370
+    assert simulation.received_bit_s(3, 40) > least_share * usable
 
 
 @pytest.mark.parametrize("seconds", [1.0, 3.0, 10.0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -142,6 +143,19 @@ async def test_the_source_is_open_while_any_rung_is_used_and_a_moment_longer(
     assert stage.source.closed == 0
     again.stop()
     await until(lambda: stage.source.closed == 1)
+
+
+async def test_joining_and_leaving_leaves_no_threads(stage: Stage) -> None:
+    for turn in range(6):
+        tracks = [stage.ladder.track(), stage.ladder.track()]
+        tracks[0].move_to(stage.ladder.rungs[1])
+        assert (await stage.shown(tracks[1], 2))[0].is_keyframe, f"turn {turn}"
+        for track in tracks:
+            track.stop()
+        assert stage.ladder.viewers == 0
+    for thread in stage.ladder.close():
+        await asyncio.to_thread(thread.join, 10)
+    await until(lambda: not any(thread.name.startswith("encoder-room") for thread in threading.enumerate()))
 
 
 async def test_a_lost_picture_is_asked_for_where_the_viewer_is(stage: Stage) -> None:

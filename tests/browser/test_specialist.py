@@ -16,7 +16,9 @@ from playwright.async_api import Browser, Page, async_playwright
 sys.path.insert(0, str(Path(__file__).parents[1] / "telemedicine"))
 
 from consultation_stage import (
+    CHUNK,
     PASSWORD,
+    RATE_HZ,
     Stage,
     consultation_stage,
     ecg_chunk,
@@ -29,7 +31,7 @@ from consultation_stage import (
 from telemedicine.consultation import State
 from xunzhen.demo.clips import COUNTER_BITS, COUNTER_CORNER_PX, COUNTER_SQUARE_PX, render_clips
 
-__all__ = ["PASSWORD", "Stage", "ecg_chunk", "serving", "tcp_listener", "until"]
+__all__ = ["CHUNK", "PASSWORD", "RATE_HZ", "Stage", "ecg_chunk", "serving", "tcp_listener", "until"]
 pytestmark = pytest.mark.browser
 
 CHROMIUM = Path("/usr/bin/chromium")

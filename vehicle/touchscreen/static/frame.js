@@ -158,7 +158,7 @@ setInterval(() => {
 
 // --- the line to the van ------------------------------------------------------------------------------------------
 
-for (const kind of ['reading', 'visit', 'encounter', 'prompts', 'consultation', 'status', 'clock', 'stick']) {
+for (const kind of ['reading', 'visit', 'encounter', 'prompts', 'consultation', 'status', 'clock', 'stick', 'session_people']) {
   feed.on(kind, (message) => { renew(kind === 'reading' && message.live ? 'live' : kind); });
 }
 

@@ -23,8 +23,7 @@ from sync.formats.canonical import Json
 from sync.formats.records import Draft, format_time, parse_time
 from sync.record.database import DiskFault, DiskFull
 from sync.record.recordings import Partial, Recordings, RecordingWriter
-from telemedicine.ultrasound.clips import FRAGMENT_S
-from telemedicine.ultrasound.fragments import whole
+from telemedicine.ultrasound.fragments import FRAGMENT_S, whole
 from vehicle.clinic.ports import Journal, Live
 from vehicle.recorder import Served
 

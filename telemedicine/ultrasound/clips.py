@@ -18,12 +18,12 @@ from av.video.frame import PictureType
 from devices.clock import Clock
 from telemedicine.media.h264 import LIBX264
 from telemedicine.media.sources import Frame
+from telemedicine.ultrasound.fragments import FRAGMENT_S
 from telemedicine.ultrasound.picture import SharedPicture, fresh_frame
 from telemedicine.ultrasound.preparing import Image
 
 MEDIA_TYPE = "video/mp4"
 TIME_BASE = fractions.Fraction(1, 90_000)
-FRAGMENT_S = 1.0
 SILENT_FOR_S = 5.0
 """A source that gives nothing for so long ends the clip."""
 MOST_BIT_S = 10_000_000

@@ -8,6 +8,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+FRAGMENT_S = 1.0
+"""Length of every fragment of a clip but the last."""
 _HEAD = struct.Struct(">I4s")
 _LARGE = struct.Struct(">Q")
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from hashlib import sha256
 from itertools import permutations
 from typing import Any
@@ -55,7 +56,7 @@ class VisitFactsStore:
         """
         if kept["evidence"] is None or not (kept["closed"] or kept["as_of"] == kept["interpreted"]):
             return self.work_out(origin, visit)
-        evidence = read_evidence(json.loads(kept["evidence"]))
+        evidence = _read(kept["evidence"])
         if kept["areas"] != self._areas_of(evidence.named, state):
             return self.work_out(origin, visit)
         bracket = Bracket(kept["known_at"], kept["sealed_at"])
@@ -211,6 +212,12 @@ def write_evidence(evidence: VisitEvidence) -> dict[str, Any]:
         "first": evidence.first,
         "last": evidence.last,
     }
+
+
+@lru_cache(maxsize=4096)
+def _read(text: str) -> VisitEvidence:
+    """As many as a county has in some months; they never change, and a month is asked for again and again."""
+    return read_evidence(json.loads(text))
 
 
 def read_evidence(said: dict[str, Any]) -> VisitEvidence:

@@ -9,14 +9,32 @@ const dialog = /** @type {HTMLDialogElement} */ (byId('decline'));
 const accepting = new Set();
 let declining = '';
 
+const PRESSING = new Set(['urgent', 'emergency']);
+
+/**
+ * Urgent ones first, then who waits longest.
+ * @param {import('./exchange_socket.js').Case} a @param {import('./exchange_socket.js').Case} b
+ */
+function byNeed(a, b) {
+  return Number(PRESSING.has(b.urgency)) - Number(PRESSING.has(a.urgency)) || a.requested_at.localeCompare(b.requested_at);
+}
+
+/** @param {import('./exchange_socket.js').Case} c */
+function waited(c) {
+  const minutes = Math.floor((cases.socket.now().getTime() - Date.parse(c.requested_at)) / 60_000);
+  return Number.isFinite(minutes) && minutes >= 1 && minutes < 1440 ? t('waited', { minutes }) : '';
+}
+
 const cases = new Cases((all) => {
   for (const c of all.values()) if (accepting.has(c.consultation) && isLive(c)) location.assign(sessionPath(c.consultation));
-  const shown = [...all.values()].filter((c) => isInvitation(c) || accepting.has(c.consultation));
+  const shown = [...all.values()].filter((c) => isInvitation(c) || accepting.has(c.consultation)).sort(byNeed);
   for (const item of [...list.children]) {
     if (item instanceof HTMLElement && !shown.some((c) => c.consultation === item.dataset.consultation)) item.remove();
   }
-  for (const c of shown) {
+  for (const [at, c] of shown.entries()) {
     const item = card(list, template, c);
+    if (list.children[at] !== item) list.insertBefore(item, list.children[at] ?? null);
+    put(item, 'waited', waited(c));
     const accept = item.querySelector('[data-do="accept"]');
     if (accept instanceof HTMLButtonElement) accept.disabled = !c.van_online || accepting.has(c.consultation);
   }
@@ -58,4 +76,5 @@ function refused(reason, consultation) {
 
 cases.socket.on('refused', ({ consultation, reason }) => refused(reason, consultation));
 cases.socket.on('error', ({ message }) => refused(message));
+setInterval(() => cases.changed(cases.all), 30_000);
 cases.start();

@@ -42,14 +42,14 @@ class RelayRefused(Exception):
     """The relay gives no address; ``str()`` says why and what to look at."""
 
 
-async def allocate(server: IceServer) -> None:
+async def allocate(server: IceServer, within_s: float = ANSWERS_WITHIN_S) -> None:
     """Get an address from the first URL of ``server`` and give it back.
 
     :raises RelayRefused: see there
     """
     given = connection_kwargs([RTCIceServer(server.urls[:1], server.username, server.credential)])
     try:
-        async with asyncio.timeout(ANSWERS_WITHIN_S):
+        async with asyncio.timeout(within_s):
             transport, _ = await turn.create_turn_endpoint(
                 asyncio.DatagramProtocol,
                 server_addr=given["turn_server"],
@@ -63,7 +63,7 @@ async def allocate(server: IceServer) -> None:
         raise RelayRefused(_REFUSALS.get(code, f"it says {code} {words}")) from None
     except (TimeoutError, stun.TransactionError):
         raise RelayRefused(
-            f"no answer within {ANSWERS_WITHIN_S:.0f} s: it is down, or this network does not let it through"
+            f"no answer within {within_s:g} s: it is down, or this network does not let it through"
         ) from None
     except ssl.SSLCertVerificationError as fault:
         raise RelayRefused(

@@ -39,8 +39,8 @@ PICTURE_SHARE = 0.94
 """Of a stream's bits on the wire, what the encoder may fill: the rest is RTP, SRTP, UDP and IP."""
 PROBE_BYTES = 4_500
 DOUBLED_ABOVE, DOUBLED_UNTIL_BELOW, DOUBLED_FOR_S = 0.02, 0.006, 5.0
-DOUBLED_WORTH = 0.6
-"""Every packet twice where so much is lost, if the pictures keep this share of what they can use."""
+DOUBLED_SHARE = 0.66
+"""Every packet twice where so much is lost, and each picture of so much less: fewer packets, fewer to lose twice."""
 SPARE = 1.05
 """The rate may be this much more than all streams together can use."""
 OWN_LIMIT_SLACK = 1.5
@@ -350,7 +350,7 @@ class Uplink(Generic[P]):
         full = self.control.draining or together.queue_s > HIGH_QUEUE_S
         if self._doubled_s is None:
             room = STEP_SHARE * (together.capacity_bit_s or 0.0) / 2
-            if together.lost > DOUBLED_ABOVE and not full and room > DOUBLED_WORTH * self._useful_bit_s:
+            if together.lost > DOUBLED_ABOVE and not full and room > DOUBLED_SHARE * self._useful_bit_s:
                 self._doubled_s = together.now_s
         elif full or (together.lost < DOUBLED_UNTIL_BELOW and together.now_s - self._doubled_s > DOUBLED_FOR_S):
             self._doubled_s = None
@@ -387,8 +387,10 @@ class Uplink(Generic[P]):
         self._useful_bit_s = useful = (
             sum(stream.most_bit_s * copies[stream.name] for stream in self._streams.values()) + reserve
         )
+        if self.doubled:
+            useful *= 2 * DOUBLED_SHARE
         if any(copies.values()):
-            self.control.limit(min(self._most_bit_s, SPARE * useful * copies_sent / (1 - min(lost, 0.5))))
+            self.control.limit(min(self._most_bit_s, SPARE * useful / (1 - min(lost, 0.5))))
         budget = (self.control.target_bit_s * (1 - lost) - reserve) / copies_sent
         demands = [
             Demand(
@@ -397,7 +399,7 @@ class Uplink(Generic[P]):
                 stream.rank,
                 stream.weight,
                 stream.least_bit_s * (RESUME_MARGIN if self._rates.get(stream.name) == 0 else 1.0),
-                stream.most_bit_s,
+                stream.most_bit_s * (DOUBLED_SHARE if self.doubled else 1.0),
             )
             for stream in self._streams.values()
         ]

@@ -9,6 +9,8 @@ from functools import cache
 import pytest
 from simulated_link import Radio, Simulation, Stream
 
+from telemedicine.transport.uplink import PICTURE_SHARE
+
 BEGAN_S = 100.0
 ROOM = Stream("room", 1, 0.4, 150_000, 6_000_000)
 ULTRASOUND = Stream("ultrasound", 0, 0.6, 300_000, 6_000_000)
@@ -87,7 +89,7 @@ def test_random_loss_is_not_taken_for_a_full_link() -> None:
     chance = random.Random(1)
     simulation = Simulation(Radio([(0, 20e6)], loss=lambda: chance.random() < 0.05))
     simulation.run(20)
-    assert simulation.uplink.picture_bit_s("room") > 0.6 * 6e6
+    assert simulation.uplink.picture_bit_s("room") > 0.6 * 6e6 * PICTURE_SHARE
     whole = len(simulation.ages_s(8, 20)) / (12 * 30)
     assert whole > 0.85, "with every packet sent twice most pictures need no repair"
     ages = sorted(simulation.ages_s(8, 20))

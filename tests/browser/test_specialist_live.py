@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import statistics
 
 import pytest
@@ -32,6 +34,57 @@ LATER_AT_MOST_S = 0.1
 LOOKS = 25
 NEXT_ECG = "(() => { const it = window.xunzhen.samples('ecg'); return it.first_index + it.counts.length; })()"
 HOLES = "window.xunzhen.samples('ecg').counts.filter((row) => row[0] === -32768).length"
+
+
+class Tunnel:
+    """A way to the exchange whose open connections can fall silent without a word, as after a computer's sleep."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._silent = asyncio.Event()
+        self._writers: list[asyncio.StreamWriter] = []
+
+    def fall_silent(self) -> None:
+        """Nothing more comes through the connections that are open now; new ones work."""
+        self._silent.set()
+        self._silent = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        silent = self._silent
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers += [writer, inner_writer]
+
+        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(OSError):
+                while data := await source.read(65_536):
+                    if not silent.is_set():
+                        sink.write(data)
+                if not silent.is_set():
+                    sink.close()
+
+        await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
+
+    def close(self) -> None:
+        for writer in self._writers:
+            writer.close()
+
+
+async def test_a_line_that_died_in_a_sleep_is_found_and_the_session_goes_on(stage: Stage, browser: Browser) -> None:
+    tunnel = Tunnel(stage.port)
+    server = await asyncio.start_server(tunnel.serve, "127.0.0.1", 0)
+    through = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    context = await browser.new_context(base_url=through)
+    page = await context.new_page()
+    await page.goto("/test/sign-in?as=shen.ruochuan&to=/specialist")
+    await enter_session(stage, page)
+    tunnel.fall_silent()
+    stage.vehicle.readings.append({"type": "glucose", "values": {"glucose_mmol_l": 11.9}, "grade": "red"})
+    stage.vehicle.tell({"type": "reading", "live": False, "state": "confirmed", "kind": "glucose"})
+    await becomes(page, "document.getElementById('readings').textContent.includes('11.9')", 30)
+    assert await page.evaluate("document.body.dataset.media") == "connected", "pictures and voice never stopped"
+    await context.close()
+    tunnel.close()
+    server.close()
 
 
 async def test_lost_samples_are_filled_in_and_said(stage: Stage, browser: Browser) -> None:

@@ -33,6 +33,7 @@ EXPECTED = {
     "/status": CREW,
     "/status/upload": CREW,
     "/status/screen": CREW,
+    "/status/link": CREW,
     "/live": (*CREW, LOCAL),
     "/consult/{consultation}/decide": DOCTORS,
 }

@@ -5,7 +5,7 @@ const PING_EVERY_MS = 5000, PONG_WITHIN_MS = 4000, SLEPT_MS = 4000, LOOK_EVERY_M
 
 /** @typedef {{ consultation: string, state: string, origin: string, urgency: string, requested_at: string, summary: any,
  *   specialist: string | null, people: { id: string, name: string, title: string, role: string, invited_by: string }[], van_online: boolean, opinion: { in_journal: boolean, content: any } | null,
- *   decision: { decision: string, plan?: string, by_name?: string } | null }} Case */
+ *   dtls_fingerprint: string | null, decision: { decision: string, plan?: string, by_name?: string } | null }} Case */
 
 export class ExchangeSocket {
   constructor() {

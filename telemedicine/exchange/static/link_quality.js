@@ -26,6 +26,7 @@ export class LinkQuality {
       this.note = t('link_lost_at', { at: time, seconds: Math.max(1, Math.round(seconds)) });
       setTimeout(() => { this.note = ''; }, 60_000);
     });
+    media.on('stranger', () => { this.note = t('link_stranger'); });
     setInterval(() => void this.#measure(), EVERY_MS);
     this.show();
   }

@@ -1,7 +1,7 @@
 // The media of one session: offer, answer, and coming back. The van's side never has to be set up again by a person.
 //
 //   const media = new MediaSession({ send, store });       send(session, sdp): hands an offer to the exchange
-//   media.on('state' | 'message' | 'samples' | 'backfilled' | 'marks' | 'voice' | 'lost', callback)
+//   media.on('state' | 'message' | 'samples' | 'backfilled' | 'marks' | 'voice' | 'lost' | 'stranger', callback)
 //   media.wanted = true;                                   connects now and whenever it breaks
 //   media.take(session, sdp); media.refused(session);      what came back
 
@@ -47,6 +47,7 @@ export class MediaSession {
     this.page = crypto.getRandomValues(new Uint32Array(2)).join('-');
     this.attempt = 0;
     this.session = '';
+    this.fingerprint = '';                     // of the van's certificate, from the invitation it has signed
     this.state = 'idle';                       // idle, connecting, connected, restoring
     this.lostAt = 0;
     this.triedAt = 0;
@@ -102,7 +103,9 @@ export class MediaSession {
   /** @param {string} session @param {string} sdp */
   async take(session, sdp) {
     if (session !== this.session || this.pc?.signalingState !== 'have-local-offer') return;
-    await this.pc.setRemoteDescription({ type: 'answer', sdp });
+    const pinned = pinnedTo(this.fingerprint, sdp);
+    if (pinned === null) { this.#tell('stranger', {}); this.refused(session); return; }
+    await this.pc.setRemoteDescription({ type: 'answer', sdp: pinned });
     this.#within(CONNECT_WITHIN_MS);
   }
 
@@ -269,4 +272,15 @@ function gathered(pc, relays) {
     setTimeout(resolve, 2000);
     done();
   });
+}
+
+/**
+ * The answer with no other fingerprint in it than the invitation's; null when it shows another certificate.
+ * @param {string} fingerprint SHA-256, '' when the van has told none @param {string} sdp
+ */
+export function pinnedTo(fingerprint, sdp) {
+  if (!fingerprint) return sdp;
+  const shown = [...sdp.matchAll(/^a=fingerprint:sha-256 (\S+)/gim)].map(([, value]) => value.toUpperCase());
+  if (shown.length === 0 || shown.some((value) => value !== fingerprint)) return null;
+  return sdp.replace(/^a=fingerprint:(?!sha-256 )[^\n]*\n/gim, '');
 }

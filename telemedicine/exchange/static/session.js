@@ -44,6 +44,7 @@ function update(c) {
   quality.vanOnline = c.van_online;
   quality.ended = hungUp || !LIVE.has(c.state);
   media.wanted = LIVE.has(c.state) && !hungUp && ready;
+  media.fingerprint = c.dtls_fingerprint ?? '';
   if (c.van_online) media.hurry();
   for (const name of ['hang-up', 'mute', 'camera']) byId(name).hidden = !LIVE.has(c.state) || hungUp;
   quality.show();
@@ -54,6 +55,7 @@ function update(c) {
 cases.socket
   .on('woke', () => media.hurry())
   .on('answer', ({ session, sdp }) => void media.take(session, sdp))
+  .on('relays', ({ relays }) => { media.relays = relays; })
   .on('refused', ({ consultation: name, about, session, reason }) => {
     if (name !== consultation) return;
     if (about === 'offer') media.refused(session); else opinion?.refused(reason);

@@ -56,12 +56,14 @@ screenshots: $(VENV)/.test
 	@scripts/install-debian-packages chromium fonts-noto-cjk dbus poppler-utils libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0
 	$(BIN)/python -m tests.whole.screenshots docs/screens
 
-# Pinned versions with hashes, without addresses; run after changing pyproject.toml or requirements/*.in.
+# Pinned versions with hashes, without addresses; run after changing pyproject.toml or requirements/*.in. What tests,
+# demo and runtime share has one version in all three.
 pins:
 	$(PYTHON) -m venv build/pins && build/pins/bin/pip install -q uv
-	cd requirements && for set in runtime demo test; do ../build/pins/bin/uv pip compile -q --generate-hashes --universal \
+	cd requirements && for set in test demo runtime; do ../build/pins/bin/uv pip compile -q --generate-hashes --universal \
 		--python-version 3.11 --no-emit-index-url --no-header -o $$set.txt ../pyproject.toml build.in \
-		$$( [ $$set = runtime ] || echo --extra demo ) $$( [ $$set != test ] || echo --extra postgresql --extra s3 test.in ); done
+		$$( [ $$set = runtime ] || echo --extra demo ) \
+		$$( [ $$set = test ] && echo --extra postgresql --extra s3 test.in || echo --constraint test.txt ); done
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

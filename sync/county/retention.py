@@ -82,6 +82,7 @@ class CountyRetention:
         """
         if before > self._clock.now().astimezone(LOCAL).date():
             raise PruneRefused(f"{before} is in the future: give the day before which records are to be removed")
+        self._interpreter.catch_up_all()
         limit = format_time(datetime(before.year, before.month, before.day, tzinfo=LOCAL))
         planned: dict[str, set[int]] = {}
         found = []
@@ -100,10 +101,10 @@ class CountyRetention:
                 by_origin.setdefault(told.origin, []).append(told)
         for origin, followed in by_origin.items():
             self._empty(origin, [n for told in followed for n in told.places])
-            self._interpreter.catch_up(origin)
             for told in followed:
                 facts = {"first": told.first, "last": told.last, "count": len(told.places)}
                 emit("entries_removed", origin=origin, **facts)
+        self._interpreter.catch_up_all()  # before any file goes: also what an earlier call was cut off from
         recordings = self._remove_unwanted()
         self._database.tidy(entries)
         return Pruned(sum(len(told.places) for followed in by_origin.values() for told in followed), recordings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -206,3 +207,26 @@ async def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("command-line", "prune", "done")
     ]
     founded.close()
+
+
+async def test_a_power_cut_before_all_was_read_again_takes_no_recording_that_is_still_named(
+    founded: Founded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    van, county = founded.vans["van-07"], founded.county
+    record(van, ECG)  # the same bytes once more, named by an entry of today
+    await van.deliver()
+    van_prunes(founded)
+    await van.deliver()
+
+    def cut() -> int:
+        raise KeyboardInterrupt
+
+    plan = county.retention.plan(BEFORE)
+    with monkeypatch.context() as power:
+        power.setattr(county.interpreter, "catch_up_all", cut)
+        with pytest.raises(KeyboardInterrupt):
+            county.retention.prune(plan)
+    assert count(founded, "recordings") == 0  # nothing of the log is read yet
+    assert county.retention.prune([]).recordings == 0
+    assert county.blobs.has(sha256(ECG).hexdigest())
+    assert county.retention.plan(BEFORE) == []

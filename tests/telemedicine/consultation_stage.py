@@ -39,6 +39,7 @@ from sync.web.access import PUBLIC, Caller, guarded_app, roles
 from sync.web.pages import Pages
 from telemedicine.consultation import OPEN, State, WrongMoment, next_state
 from telemedicine.exchange.app import SOCKET_LIMIT_BYTES, Exchange, add_exchange
+from telemedicine.exchange.turn import TurnCredentials
 from telemedicine.media.h264 import H264, LIBX264
 from telemedicine.opinion import OpinionRefused, SignedOpinion, verify_opinion
 from telemedicine.settings import ConsultationSettings, ExchangeSettings, FeedSettings, IdentitySettings
@@ -282,7 +283,7 @@ class SmallCounty:
     blobs: Received
 
 
-def exchange_app(folder: Path, key: VehicleKey) -> tuple[FastAPI, Exchange]:
+def exchange_app(folder: Path, key: VehicleKey, turn: TurnCredentials | None = None) -> tuple[FastAPI, Exchange]:
     """The exchange behind the real gate, with real accounts and fleet; ``/test/sign-in?as=ID`` signs in."""
     clock = SystemClock()
     database = Database(f"sqlite:///{folder / 'county.db'}", metadata)
@@ -300,7 +301,7 @@ def exchange_app(folder: Path, key: VehicleKey) -> tuple[FastAPI, Exchange]:
         return Caller(account.id, account.role, account.name) if account is not None else None
 
     app = guarded_app("exchange under test", identify, "x" * 40, secure_cookies=False)
-    exchange = add_exchange(app, county, f"sqlite:///{folder / 'exchange.db'}", clock)
+    exchange = add_exchange(app, county, f"sqlite:///{folder / 'exchange.db'}", clock, turn=turn)
     exchange.store.set_profile("shen.ruochuan", "主任医师", "青峪县人民医院")
     Pages.mount(app)
 

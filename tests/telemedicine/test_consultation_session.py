@@ -7,7 +7,7 @@ import base64
 import contextlib
 import fractions
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,14 @@ import av
 import httpx
 import numpy as np
 import pytest
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCSessionDescription,
+    VideoStreamTrack,
+)
 from aiortc.mediastreams import MediaStreamError
 from consultation_stage import CHANNELS, ORIGIN, PASSWORD, Stage, consultation_stage, ecg_count, until
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -67,9 +74,14 @@ class Viewer:
     """What a page does with WebRTC: makes the offer, counts pictures, keeps samples and sound."""
 
     def __init__(
-        self, videos: int = 2, data: bool = True, tone_hz: float = TONE_HZ, camera: MediaStreamTrack | None = None
+        self,
+        videos: int = 2,
+        data: bool = True,
+        tone_hz: float = TONE_HZ,
+        camera: MediaStreamTrack | None = None,
+        relays: Sequence[RTCIceServer] = (),
     ) -> None:
-        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=list(relays)))
         for _ in range(videos):
             self.pc.addTransceiver("video", direction="recvonly")
         if camera is not None:
@@ -171,7 +183,7 @@ async def specialist(stage: Stage, account: str = "shen.ruochuan") -> AsyncItera
         await http.get("/test/sign-in", params={"as": account})
         cookie = f"xunzhen_session={http.cookies['xunzhen_session']}"
     async with connect(
-        f"ws://127.0.0.1:{stage.port}/exchange/specialist", additional_headers={"Cookie": cookie}, proxy=None
+        f"{stage.url.replace('http', 'ws', 1)}/exchange/specialist", additional_headers={"Cookie": cookie}, proxy=None
     ) as socket:
         yield SpecialistPage(socket, cookie, stage)
 

@@ -17,6 +17,7 @@ from telemedicine.link_sample import LinkSample
 from tests.vehicle.conftest import MORNING
 from vehicle.link.condition import condition_of
 from vehicle.touchscreen.app import create_touchscreen
+from vehicle.touchscreen.frame import link_words
 from vehicle.touchscreen.link import HINTED
 
 CELL = ServingCell("nr", "460", "11", "690E0F", "19013B004", 299, 633984, "n78", 100.0, 30, -88.0, -11.0, 18.0)
@@ -101,3 +102,14 @@ async def test_the_page_without_a_modem_and_with_one(bench: Bench) -> None:
     assert "Registered, but no data reaches the county" in said
     tell(bench, Cellular("absent"))
     assert "No SIM card in the 5G modem" in await page(bench)
+
+
+@pytest.mark.parametrize(
+    ("rtt_ms", "up_mbit_s", "good"),
+    [(3.0, 3.0, True), (180.0, None, True), (900.0, 20.0, False), (40.0, 0.6, False), (None, 3.0, False)],
+)
+def test_the_strip_calls_good_what_carries_a_consultation(
+    rtt_ms: float | None, up_mbit_s: float | None, good: bool
+) -> None:
+    said = link_words({"online": True, "rtt_ms": rtt_ms, "up_mbit_s": up_mbit_s}, texts("zh"))
+    assert said["good"] is good

@@ -18,6 +18,7 @@ from devices.errors import XunzhenError
 from sync.web.access import Caller
 from sync.web.catalog import Texts, texts
 from sync.web.pages import Pages
+from telemedicine.degradation import LADDER, Rung
 from vehicle.hints import hint
 from vehicle.touchscreen import wording
 from vehicle.touchscreen.sessions import BACKGROUND
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 PLACES = ("today", "people", "measure", "consult", "status")
 DRIVER_PLACES = ("today", "status")
-FAST_LINK = {"rtt_ms": 100, "up_mbit_s": 50}
-"""Programme targets for the van's link: 50 Mbit/s and 100 ms."""
 
 
 class Screen:
@@ -139,7 +138,7 @@ def referring_path(request: Request, default: str) -> str:
 
 
 def link_words(link: Mapping[str, Any], t: Texts) -> dict[str, Any]:
-    """The network in words before numbers."""
+    """The network in words before numbers: good is what carries a whole consultation."""
     if not link.get("online"):
         return {"online": False, "title": t("touch.link.none"), "text": t("touch.link.kept"), "good": False}
     rtt, up, down = link.get("rtt_ms"), link.get("up_mbit_s"), link.get("down_mbit_s")
@@ -147,7 +146,8 @@ def link_words(link: Mapping[str, Any], t: Texts) -> dict[str, Any]:
     speeds = [
         t(f"touch.link.{name}", n=f"{speed:.0f}") for name, speed in (("up", up), ("down", down)) if speed is not None
     ]
-    good = rtt is not None and rtt <= FAST_LINK["rtt_ms"] and (up is None or up >= FAST_LINK["up_mbit_s"])
+    needs = LADDER[Rung.LIVE]
+    good = rtt is not None and rtt <= needs.most_rtt_ms and (up is None or up * 1e6 >= needs.least_up_bit_s)
     if rtt is None:
         text = t("touch.link.unmeasured")
     else:

@@ -56,11 +56,15 @@ class CodeProblem(StrEnum):
 
 
 class CodeRefused(EnrolmentRefused):
-    """:ivar problem: which; ``left``: tries before it is locked; ``other``: the vehicle that the code belongs to"""
+    """
+    :param left: tries before it is locked
+    :param other: the vehicle that the code belongs to
+    """
 
     def __init__(self, problem: CodeProblem, left: int = 0, other: str = "") -> None:
-        super().__init__(f"the code is not taken: {problem.value} {other}".strip())
-        self.problem, self.left, self.other = problem, left, other
+        super().__init__(
+            f"the code is not taken: {problem.value} {other}".strip(), problem.value, left=left, what=other
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,17 @@ Roles = Callable[[], Iterable[tuple[str, VerifierKey]]]
 
 
 class EnrolmentRefused(AskPerson):
-    """The vehicle cannot be enrolled, or its key not changed or revoked, as asked; the message says why."""
+    """The vehicle cannot be enrolled, or its key not changed or revoked, as asked; the message says why.
+
+    :ivar problem: the same as one word, for the fleet page in its languages; ``facts`` fill the words in
+    """
 
     code = "enrolment_refused"
+
+    def __init__(self, message: str, problem: str, **facts: object) -> None:
+        super().__init__(message)
+        self.problem = problem
+        self.facts = {name: str(fact)[:100] for name, fact in facts.items()}
 
 
 class KeyNotValid(ValueError):
@@ -117,7 +125,9 @@ class Fleet:
             if known is not None:
                 if known.revoked is None and known.keys[-1].key == str(key):
                     return []
-                raise EnrolmentRefused(f"{origin} has a key already: a vehicle with a new key gets a new origin")
+                raise EnrolmentRefused(
+                    f"{origin} has a key already: a vehicle with a new key gets a new origin", "has_key", what=origin
+                )
             self._refuse_known(state, key)
             before = self._succeeded(state, succeeds, origin, now) if succeeds else []
             first = KeyRange(str(key), 0)
@@ -140,17 +150,21 @@ class Fleet:
         def change(state: RegistryState, _: int) -> list[RegistryDraft]:
             known = state.vehicle(origin)
             if known is None:
-                raise EnrolmentRefused(f"{origin} is not enrolled here")
+                raise EnrolmentRefused(f"{origin} is not enrolled here", "not_enrolled", what=origin)
             if known.revoked is not None:
-                raise EnrolmentRefused(f"the key of {origin} is revoked: it names no other key any more")
+                raise EnrolmentRefused(
+                    f"the key of {origin} is revoked: it names no other key any more", "revoked", what=origin
+                )
             *earlier, present = known.keys
             if any(key.key == str(asked.new) and key.from_size == asked.from_size for key in known.keys):
                 return []
             if present.key != str(asked.old):
-                raise EnrolmentRefused(f"{origin} is signed by another key now")
+                raise EnrolmentRefused(f"{origin} is signed by another key now", "other_key", what=origin)
             if asked.from_size <= max(present.from_size, self._log(origin)["pending_size"]):
                 raise EnrolmentRefused(
-                    f"the county has checkpoints of {origin} of {asked.from_size} entries and more by the old key"
+                    f"the county has checkpoints of {origin} of {asked.from_size} entries and more by the old key",
+                    "signed_by_old",
+                    what=origin,
                 )
             self._refuse_known(state, asked.new)
             ended = KeyRange(present.key, present.from_size, asked.from_size - 1)
@@ -172,13 +186,13 @@ class Fleet:
         """
         said = reason.strip()
         if not REASON_LETTERS[0] <= len(said) <= REASON_LETTERS[1]:
-            raise EnrolmentRefused("say why, in 2 to 200 letters: it stands in the registry for good")
+            raise EnrolmentRefused("say why, in 2 to 200 letters: it stands in the registry for good", "no_reason")
         now = self._clock.now()
 
         def change(state: RegistryState, _: int) -> list[RegistryDraft]:
             known = state.vehicle(origin)
             if known is None:
-                raise EnrolmentRefused(f"{origin[:100]!r} is not enrolled")
+                raise EnrolmentRefused(f"{origin[:100]!r} is not enrolled", "not_enrolled", what=origin)
             return [self._revoked(known, said, size, now)]
 
         (entry, *_) = self._registry.change(change, by)
@@ -192,9 +206,11 @@ class Fleet:
         last = has["mirror_size"] if size is None else size
         most = has["pending_size"] if known.revoked is None else known.revoked.size
         if known.revoked is not None and size is None:
-            raise EnrolmentRefused(f"the key of {known.origin} is revoked already")
+            raise EnrolmentRefused(f"the key of {known.origin} is revoked already", "revoked", what=known.origin)
         if not 0 <= last <= most:
-            raise EnrolmentRefused(f"{known.origin}: the last size can be 0 to {most}, not {last}")
+            raise EnrolmentRefused(
+                f"{known.origin}: the last size can be 0 to {most}, not {last}", "size", what=last, most=most
+            )
         revocation = Revocation(last, now, reason)
         return _draft(
             RegisteredVehicle(known.origin, known.vehicle, known.plate, known.keys, revocation, known.succeeds)
@@ -204,19 +220,27 @@ class Fleet:
         """What has to be written of the journal that another one goes on from."""
         known = state.vehicle(succeeds)
         if known is None:
-            raise EnrolmentRefused(f"{succeeds[:100]!r}, which this journal goes on from, was never enrolled")
+            raise EnrolmentRefused(
+                f"{succeeds[:100]!r}, which this journal goes on from, was never enrolled",
+                "never_enrolled",
+                what=succeeds,
+            )
         if any(other.succeeds == succeeds for other in state.vehicles().values()):
-            raise EnrolmentRefused(f"another journal goes on from {succeeds} already")
+            raise EnrolmentRefused(f"another journal goes on from {succeeds} already", "succeeded", what=succeeds)
         return [] if known.revoked is not None else [self._revoked(known, f"goes on as {by}", None, now)]
 
     def _refuse_known(self, state: RegistryState, key: VerifierKey) -> None:
         """One key has one role: not a second vehicle's, not the county's, not one that was given up."""
         for vehicle in state.vehicles().values():
             if any(VerifierKey.parse(known.key).public_key == key.public_key for known in vehicle.keys):
-                raise EnrolmentRefused(f"the key is known as one of {vehicle.origin}: make a new key on the vehicle")
+                raise EnrolmentRefused(
+                    f"the key is known as one of {vehicle.origin}: make a new key on the vehicle",
+                    "key_of_vehicle",
+                    what=vehicle.origin,
+                )
         for role, known in self._roles():
             if known.public_key == key.public_key:
-                raise EnrolmentRefused(f"the key is that of {role}: make a new key on the vehicle")
+                raise EnrolmentRefused(f"the key is that of {role}: make a new key on the vehicle", "key_of_county")
 
     def _remember(self, origin: str) -> None:
         known = self._registry.vehicle(origin)
@@ -289,15 +313,19 @@ class Fleet:
 
 def _journal_key(origin: str, vkey: str) -> VerifierKey:
     if not is_origin(origin) or is_registry(origin):
-        raise EnrolmentRefused(f"origin {origin[:100]!r}: use a host name such as van-07.qingxi.example")
+        raise EnrolmentRefused(
+            f"origin {origin[:100]!r}: use a host name such as van-07.qingxi.example", "not_origin", what=origin
+        )
     try:
         key = VerifierKey.parse(vkey)
     except NoteRefused as fault:
-        raise EnrolmentRefused(f"{fault}: copy the whole line that the vehicle shows") from None
+        raise EnrolmentRefused(f"{fault}: copy the whole line that the vehicle shows", "not_key") from None
     if key.name != origin:
-        raise EnrolmentRefused(f"the key is of {key.name}, not of {origin}: check which vehicle you enrol")
+        raise EnrolmentRefused(f"the key is of {key.name}, not of {origin}: check which vehicle you enrol", "not_key")
     if key.algorithm != ED25519:
-        raise EnrolmentRefused(f"the key of {origin} is a cosigner's key, not a journal's: take the vehicle's line")
+        raise EnrolmentRefused(
+            f"the key of {origin} is a cosigner's key, not a journal's: take the vehicle's line", "not_key"
+        )
     return key
 
 

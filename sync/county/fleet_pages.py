@@ -8,7 +8,6 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
-from sync.county.enrolment import CodeRefused
 from sync.county.fleet import EnrolmentRefused
 from sync.county.fleet_view import fleet_view
 from sync.county.freezing import UnfreezingRefused, frozen, unfreeze
@@ -69,7 +68,7 @@ async def revoke(request: Request) -> Response:
     last = int(size) if size.isascii() and size.isdecimal() and len(size) < 16 else None
     try:
         if size and last is None:
-            raise EnrolmentRefused(f"the last size is a number of entries, not {size[:20]!r}")
+            raise EnrolmentRefused(f"the last size is a number of entries, not {size[:20]!r}", "not_a_size")
         revoked = await run_in_threadpool(county.fleet.revoke, origin, form.get("reason", "")[:200], last, by)
     except EnrolmentRefused as refusal:
         return await _refused(request, "revoke", refusal, origin)
@@ -105,15 +104,12 @@ async def _refused(request: Request, action: str, refusal: EnrolmentRefused, abo
     """
     by = request.state.caller.id
     await run_in_threadpool(_county(request).audit.note, by, action, str(refusal), "refused")
-    if isinstance(refusal, CodeRefused):
-        facts = {"left": refusal.left, "what": refusal.other}
-        return _back(request, f"problem_{refusal.problem}", "ask", about=about, **facts)
-    return _back(request, "problem_refused", "ask", about=about, reason=str(refusal))
+    return _back(request, f"problem_{refusal.problem}", "ask", about=about, **refusal.facts)
 
 
 def _back(request: Request, word: str, kind: str = "done", **facts: object) -> Response:
     """To the page again, with a line that says how it went."""
-    request.session[_SAID] = {"word": word, "kind": kind, "left": 0, "what": "", "about": "", "reason": "", **facts}
+    request.session[_SAID] = {"word": word, "kind": kind, "about": "", **facts}
     return RedirectResponse(PAGE, 303)
 
 

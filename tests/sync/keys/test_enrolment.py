@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import inspect
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from string import Formatter
 
 import httpx
 import pytest
@@ -14,6 +17,8 @@ from county_month import PASSWORD, Founded, at
 from sqlalchemy import insert
 
 from devices.clock import SimulatedClock
+from sync.county import fleet as fleet_module
+from sync.county import fleet_pages
 from sync.county.enrolment import (
     MOST_OF_ADDRESS,
     MOST_WRONG_CODES,
@@ -37,6 +42,7 @@ from sync.keys.key_statements import (
     fingerprint,
     parse_enrolment_answer,
 )
+from sync.web.catalog import texts
 
 ORIGIN = "van-07.qingyu.example"
 VAN = SeedSigner(ORIGIN, b"v" * 32)
@@ -208,7 +214,7 @@ async def test_wrong_codes_are_counted_and_lock(founded: Founded, enrolments: En
     for number in range(MOST_WRONG_CODES):
         with pytest.raises(CodeRefused) as refusal:
             enrolments.confirm(id, f"{number:08d}", True, "xu.jing")
-        left.append((refusal.value.problem, refusal.value.left))
+        left.append((refusal.value.problem, int(refusal.value.facts["left"])))
     assert left == [*((CodeProblem.WRONG, n) for n in (4, 3, 2, 1)), (CodeProblem.LOCKED, 0)]
     with pytest.raises(CodeRefused) as refusal:
         enrolments.confirm(id, CODE, True, "xu.jing")
@@ -258,7 +264,7 @@ async def test_two_vans_at_once_are_told_apart(founded: Founded, enrolments: Enr
     await post(founded, ask_of(OTHER, code="77778888", salt=b"o" * SALT_BYTES))
     with pytest.raises(CodeRefused) as refusal:
         enrolments.confirm(waiting_id(enrolments), "77778888", True, "xu.jing")
-    assert (refusal.value.problem, refusal.value.other, refusal.value.left) == (CodeProblem.OTHER_VAN, "van-09", 4)
+    assert (refusal.value.problem, refusal.value.facts) == (CodeProblem.OTHER_VAN, {"left": "4", "what": "van-09"})
     assert enrolments.confirm(waiting_id(enrolments, OTHER.name), "77778888", True, "xu.jing") == OTHER.name
     assert enrolments.confirm(waiting_id(enrolments), CODE, True, "xu.jing") == ORIGIN
     assert len(founded.county.fleet.all()) == 2
@@ -423,6 +429,25 @@ async def test_a_journal_goes_on_under_a_new_origin(founded: Founded, enrolments
         fleet.enrol(OTHER.name, str(OTHER.verifier_key()), succeeds="van-99.qingyu.example")
 
 
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_every_refusal_has_words_on_the_fleet_page(language: str) -> None:
+    source = inspect.getsource(fleet_module) + inspect.getsource(fleet_pages)
+    refusals = [node for node in ast.walk(ast.parse(source)) if getattr(_called(node), "id", "") == "EnrolmentRefused"]
+    assert len(refusals) > 15
+    words = texts(language)
+    for call in refusals:
+        assert isinstance(call, ast.Call)
+        problem, named = ast.literal_eval(call.args[1]), {one.arg for one in call.keywords}
+        wanted = {name for _, name, _, _ in Formatter().parse(words(f"county.fleet.problem_{problem}")) if name}
+        assert wanted <= named, problem
+    for problem in CodeProblem:
+        assert f"county.fleet.problem_{problem.value}" in words
+
+
+def _called(node: ast.AST) -> ast.AST | None:
+    return node.func if isinstance(node, ast.Call) else None
+
+
 def test_one_key_has_one_role(founded: Founded) -> None:
     fleet = founded.county.fleet
     fleet.enrol(ORIGIN, str(VAN.verifier_key()))
@@ -488,16 +513,20 @@ async def test_only_an_administrator_enrols_and_revokes(founded: Founded, enrolm
     await administrator.post("/county/fleet/enrol", data=forms["enrol"])
     assert "said-done_enrolled" in (await administrator.get("/county/fleet")).text
     await administrator.post("/county/fleet/revoke", data={**forms["revoke"], "size": "many"})
-    assert "said-problem_refused" in (await administrator.get("/county/fleet")).text
+    assert "条数要写成整数" in (await administrator.get("/county/fleet")).text
+    await administrator.post("/county/fleet/revoke", data={**forms["revoke"], "size": "7000"})
+    assert "不能是 7000" in (await administrator.get("/county/fleet")).text
+    await administrator.post("/county/fleet/revoke", data={**forms["revoke"], "reason": " "})
+    assert "Say why, in 2 to 200 characters" in (await administrator.get("/county/fleet?lang=en")).text
     assert founded.county.fleet.verifier(ORIGIN) is not None
     await administrator.post("/county/fleet/revoke", data=forms["revoke"])
     assert founded.county.fleet.verifier(ORIGIN) is None
     await administrator.aclose()
-    noted = [(line.account, line.action, line.outcome) for line in founded.county.audit.latest(5)]
+    noted = [(line.account, line.action, line.outcome) for line in founded.county.audit.latest(7)]
     assert noted[::-1] == [
         ("xu.jing", "sign_in", "done"),
         ("xu.jing", "enrol", "refused"),
         ("xu.jing", "enrol", "done"),
-        ("xu.jing", "revoke", "refused"),
+        *[("xu.jing", "revoke", "refused")] * 3,
         ("xu.jing", "revoke", "done"),
     ]

@@ -168,6 +168,7 @@ async def test_sockets_leave_an_address_that_is_gone_and_the_connection_goes_on(
         assert await heard.get() == "before"
         assert van.sctp is not None
         transport = van.sctp.transport
+        assert aiortc_patches.candidate_types(transport) == ("host", "host")
         assert not await aiortc_patches.leave_address(transport, frozenset(aioice.ice.get_host_addresses(True, False)))
         assert await aiortc_patches.leave_address(transport, frozenset())
         assert await aiortc_patches.check_now(transport), "the other side learns our new port"

@@ -84,6 +84,7 @@ def _do(county: County, chosen: argparse.Namespace) -> str:
         case "rebuild":
             said = f"{county.interpreter.rebuild()} entries read again"
         case "seal":
+            county.interpreter.catch_up_all()
             sealed = county.sealing.seal_due()
             said = "; ".join(f"{month:%Y-%m}: {count} townships" for month, count in sealed.items()) or "nothing is due"
         case "prune":

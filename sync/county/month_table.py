@@ -174,6 +174,14 @@ class MonthTables:
         days = tuple(month + timedelta(days=place) for place in range(last.day))
         return MonthTable(month, practice, rules, tuple(rows), days, today, now, tuple(silent), sealed_at)
 
+    def being_read(self, month: date) -> bool:
+        """Whether what a vehicle told of ``month`` is here and not read yet, as after an upgrade or ``prune``."""
+        read = {row["origin"]: row for row in self._database.rows(select(logs))}
+        known = [read[vehicle.origin] for vehicle in self._fleet.all() if vehicle.origin in read]
+        until = _end(month) + timedelta(days=1)
+        unread = [_told(log) for log in known if log["interpreted"] < log["next_entry"]]
+        return any(told is None or told < until for told in unread)
+
     def _villages(self, first: date, last: date) -> list[Village]:
         """In force on any day of the month, by township and code; of one code, the later."""
         found: dict[str, Village] = {}
@@ -214,9 +222,19 @@ def _as_sealed(now: MonthVerdict, rules: Rules, verdict: Verdict, sealed: Sealed
 
 
 def _heard_of(log: Row) -> datetime | None:
-    """The later of what the vehicle last told and when it last called."""
-    told = parse_time(log["last_entry_at"]) if log["last_entry_at"] else None
+    """The later of what the vehicle last told and when it last called.
+
+    A call says nothing while entries that it promised are under way, or not read yet.
+    """
+    told = _told(log)
+    if log["interpreted"] < log["pending_size"]:
+        return told
     return max((moment for moment in (told, log["last_seen_at"]) if moment is not None), default=None)
+
+
+def _told(log: Row) -> datetime | None:
+    """When the last entry that was read was written."""
+    return parse_time(log["last_entry_at"]) if log["last_entry_at"] else None
 
 
 def _end(month: date) -> datetime:

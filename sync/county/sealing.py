@@ -77,6 +77,8 @@ class Sealing:
     def seal_due(self) -> dict[date, int]:
         """Seal every month that is no longer provisional, and again where later arrivals changed it.
 
+        A month of which entries are here and not read yet waits: its verdicts would take back what is only unread.
+
         :returns: townships sealed, by month
         """
         practice = self._tables.default_practice()
@@ -122,7 +124,7 @@ class Sealing:
         for _ in range(MOST_TRIES):
             size = self._registry.state().size
             table = self._tables.table(month, practice, as_sealed=False)
-            if table.provisional:
+            if table.provisional or self._tables.being_read(month):
                 return 0
             count = self._write(table, size)
             if count is not None:

@@ -7,7 +7,7 @@ import csv
 import io
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import openpyxl
 import pytest
@@ -17,6 +17,7 @@ from sqlalchemy import select
 from devices.clock import SimulatedClock
 from sync.county.schema import projected
 from sync.county.village_shift import standing_places
+from sync.delivery.county_client import CountyUnreachable
 from sync.formats.records import KINDS, Draft, format_time
 from sync.web.catalog import texts
 
@@ -267,6 +268,31 @@ async def test_a_silent_vehicle_is_told_apart_from_a_missed_village(founded: Fou
     assert table["not_synced"] == []
     assert by_name(table)["上湾村"]["state"] == "missed"
     assert table["provisional"] is False
+
+
+async def test_a_vehicle_that_called_and_whose_entries_are_still_under_way_has_not_synced(
+    founded: Founded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Back from weeks without a network: the checkpoint was taken, then the link broke before the first entry."""
+    van = founded.van("van-07")
+    await van.deliver()
+    van.visit(founded.villages[0], at(9, 1, 8))
+    founded.clock.advance(35 * 86400)
+
+    async def broken(body: bytes) -> NoReturn:
+        raise CountyUnreachable("the link broke")
+
+    with monkeypatch.context() as link:
+        link.setattr(van.client, "add_entries", broken)
+        await van.deliver()
+    table = await month(founded)
+    assert table["not_synced"] == ["van-07"]
+    assert by_name(table)["上湾村"]["state"] == "not_synced"
+    van.restart()
+    await van.deliver()
+    table = await month(founded)
+    assert table["not_synced"] == []
+    assert by_name(table)["上湾村"]["state"] == "missed"
 
 
 async def test_a_waiver_is_shown_as_waived_with_its_reason(founded: Founded) -> None:

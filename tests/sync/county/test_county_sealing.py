@@ -18,6 +18,7 @@ from sqlalchemy import select
 from devices.clock import SimulatedClock
 from sync.county.__main__ import main
 from sync.county.app import County, open_county
+from sync.county.migrations import forget_what_was_read
 from sync.county.month_table import MonthTable
 from sync.county.schema import entries
 from sync.county.sealing import BY, RegistryMoved, verdict_drafts
@@ -101,6 +102,31 @@ async def test_a_month_is_sealed_ten_days_after_its_end_and_once(founded: Founde
     short = verdict.villages[founded.villages[1].code].visits[0]
     assert (short.state, short.day, "too_short" in short.reasons) == ("short", date(2026, 9, 3), True)
     assert verdict.villages[founded.villages[2].code].visits == ()
+
+
+async def test_what_is_being_read_again_takes_no_verdict_back(founded: Founded) -> None:
+    """As after an upgrade, a ``rebuild`` or a ``prune`` beside the running server."""
+    van = await september(founded)
+    set_clock(founded, 10, 11)
+    founded.county.sealing.seal_due()
+    judged = table(founded)
+    assert judged.visits_of_state(VisitState.REVIEW, VisitState.SHORT) == 3
+    with founded.county.database.write() as connection:
+        forget_what_was_read(connection, van.signer.name)
+    assert state_now(founded, 0) is MonthState.NOT_SYNCED  # not "missed"
+    assert founded.county.sealing.seal_due() == {}
+    founded.county.interpreter.catch_up_all()
+    assert founded.county.sealing.seal_due() == {}
+    assert len(verdicts(founded)) == 1
+    assert table(founded).rows == judged.rows
+    assert state_now(founded, 0) is judged.rows[0].verdict.state
+
+
+def state_now(founded: Founded, place: int) -> MonthState:
+    """Judged from what is read now, whatever was sealed."""
+    live = founded.county.coverage.table(SEPTEMBER, practice=False, as_sealed=False)
+    (row,) = [row for row in live.rows if row.village.code == founded.villages[place].code]
+    return row.verdict.state
 
 
 async def test_what_arrives_later_makes_a_new_verdict_that_names_the_old(founded: Founded, database_url: str) -> None:

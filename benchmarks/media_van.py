@@ -28,6 +28,8 @@ from aiortc.contrib.media import MediaRelay
 
 from benchmarks.timecode import TimecodeSource
 from devices.clock import SystemClock
+from devices.readings import Samples
+from telemedicine.live_chunks import LiveChunk
 from telemedicine.live_data import DataViewer, LiveData
 from telemedicine.media.audio import AudioBridge, Line
 from telemedicine.media.h264 import first_that_works
@@ -43,6 +45,7 @@ WIDTH, HEIGHT, FRAME_RATE_HZ = 1280, 720, 30.0
 FLOOR_BPS, MOST_BPS = 250_000, 6_000_000
 SAMPLE_RATE_HZ, FRAME_SAMPLES = 48_000, 960
 ECG_EVERY_S, ECG_BYTES = 0.04, 256
+ECG = Samples("ecg", ("I",), 500.0, 0, 0, np.zeros((20, 1), np.int16), 1.25, "uV")
 PLAIN_DATA_BOUND_BYTES = 1 << 20
 
 
@@ -88,7 +91,7 @@ class ProjectVan:
 
     def send_ecg(self, message: bytes) -> None:
         for viewer in self._viewers:
-            viewer.send_frame(message)
+            viewer.send_frame(LiveChunk("ecg", ECG, message, None))
 
     def facts(self) -> dict[str, Any]:
         return {

@@ -4,6 +4,10 @@
 out and the gap is stated. "vitals" carries JSON in order. A page that joins first gets the states as they are now, and
 may ask for samples it has missed: ``{"type": "backfill", "device", "segment", "first", "count"}`` on "vitals".
 
+A page that opens "live" with the subprotocol "packed/1" gets ``devices.packed_samples``, both live and asked for, and
+on "vitals" their forms: ``{"type": "samples_form", "number", "device", "stream", ...}``; others get ``devices.wire``.
+While bits are scarce chunks are merged, and what a page has missed comes in small pieces.
+
 A specialist gets numbers and signals of the person the consultation is about and nothing else of the feed: not who is
 served (with address and phone), not the queue, not the crew's prompts. While the van serves somebody else nothing
 goes out, and the page is told so.
@@ -13,21 +17,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from typing import Any
 
 from aiortc import RTCDataChannel
 
 from devices.clock import Clock
 from devices.events import emit
+from devices.packed_samples import PROTOCOL, SampleForm
 from devices.wire import FrameUnreadable, unpack_samples
+from telemedicine.live_chunks import LiveChunk, LiveChunks
 from telemedicine.vehicle_client import VehicleAway, VehicleClient
 
 STREAMS = ("ecg", "pleth")
-LIVE_BOUND_BYTES = 6_000
-"""About half a second of ECG: what waits longer is of no use to a live picture."""
+LIVE_BOUND_S = 0.5
+"""What waits longer is of no use to a live picture."""
 VITALS_BOUND_BYTES = 128_000
 BACKFILL_BOUND_SAMPLES = 5_000
+SPARING_BACKFILL_SAMPLES, SPARING_BACKFILL_EVERY_S = 100, 0.8
+"""A message of a fifth of a second of ECG, 6 kbit/s: voice and what happens now go first."""
 SETTLED = frozenset({"confirmed", "rejected"})
 """States of the vehicle's ``reading`` messages after which the case's table of readings is another one."""
 WORKING_LINKS = frozenset({"connected", "degraded"})
@@ -44,6 +53,7 @@ class DataViewer:
         self._vitals: RTCDataChannel | None = None
         self._missed: dict[str, dict[str, Any]] = {}
         self._resync = False
+        self._packed = False
         self._asking: asyncio.Task[None] | None = None
         self.frames_sent = 0
         self.frames_skipped = 0
@@ -52,6 +62,7 @@ class DataViewer:
         """Take a channel that the page has opened; others than "live" and "vitals" are closed."""
         if channel.label == "live":
             self._live = channel
+            self._packed = channel.protocol == PROTOCOL
         elif channel.label == "vitals":
             self._vitals = channel
             channel.on("message", self._asked)
@@ -59,13 +70,14 @@ class DataViewer:
         else:
             channel.close()
 
-    def send_frame(self, frame: bytes) -> None:
+    def send_frame(self, chunk: LiveChunk) -> None:
         channel = self._live
         if channel is None or channel.readyState != "open":
             return
-        if channel.bufferedAmount + len(frame) > LIVE_BOUND_BYTES:
+        frame = self._form(chunk)
+        if channel.bufferedAmount > len(frame) * LIVE_BOUND_S / chunk.seconds:
             self.frames_skipped += 1
-            self._miss(frame)
+            self._miss(chunk)
             return
         self._tell_missed()
         channel.send(frame)
@@ -92,11 +104,11 @@ class DataViewer:
         for text in self._live_data.states():
             self.send_message(text)
 
-    def _miss(self, frame: bytes) -> None:
-        try:
-            device, samples = unpack_samples(frame)
-        except FrameUnreadable:
-            return
+    def _form(self, chunk: LiveChunk) -> bytes:
+        return chunk.packed if self._packed and chunk.packed is not None else chunk.plain
+
+    def _miss(self, chunk: LiveChunk) -> None:
+        device, samples = chunk.device, chunk.samples
         gap = self._missed.get(device)
         if gap is None or gap["segment"] != samples.segment:
             gap = self._missed[device] = {
@@ -130,11 +142,11 @@ class DataViewer:
 
     async def _backfill(self, device: str, segment: int, first: int, count: int) -> None:
         try:
-            frame = await self._live_data.samples(device, segment, first, min(count, BACKFILL_BOUND_SAMPLES))
+            chunk = await self._live_data.samples(device, segment, first, count)
         except VehicleAway:
             return
-        if frame is not None and self._vitals is not None and self._vitals.readyState == "open":
-            self._vitals.send(frame)
+        if chunk is not None and self._vitals is not None and self._vitals.readyState == "open":
+            self._vitals.send(self._form(chunk))
 
 
 class LiveData:
@@ -158,6 +170,7 @@ class LiveData:
         self._on_news = on_news
         self._on_image = on_image
         self._viewers: set[DataViewer] = set()
+        self._chunks = LiveChunks(self._tell_form)
         self._states: dict[str, str] = {}
         self._numbers: dict[str, dict[str, Any]] = {}
         """Device -> the live numbers that stand on the pages now."""
@@ -193,9 +206,26 @@ class LiveData:
         self._states[f"own/{message['type']}"] = _text(message)
         self._send(message)
 
-    async def samples(self, device: str, segment: int, first: int, count: int) -> bytes | None:
-        """Samples of the last minute for a page that missed them; None when there are none or they are withheld."""
-        return None if self.withheld else await self._vehicle.samples(device, segment, first, count)
+    def spare(self, sparing: bool) -> None:
+        """Whether bits are scarce: chunks of 0.2 s, which is 26 kbit/s on the wire for eight leads, instead of 40."""
+        self._chunks.merging = sparing
+        if not sparing:
+            self._send_chunks(self._chunks.flush())
+
+    async def samples(self, device: str, segment: int, first: int, count: int) -> LiveChunk | None:
+        """Samples of the last minute for a page that missed them, fewer than ``count`` if those are too many for one
+        message; None when there are none or they are withheld."""
+        count = min(count, BACKFILL_BOUND_SAMPLES)
+        if self._chunks.merging:
+            await self._clock.sleep(SPARING_BACKFILL_EVERY_S)
+            count = min(count, SPARING_BACKFILL_SAMPLES)
+        frame = None if self.withheld else await self._vehicle.samples(device, segment, first, count)
+        if frame is None or self.withheld:
+            return None
+        try:
+            return self._chunks.chunk(*unpack_samples(frame))
+        except FrameUnreadable:
+            return None
 
     async def run(self) -> None:
         """Follow the feed; open it again with back-off when the vehicle process restarts."""
@@ -223,9 +253,7 @@ class LiveData:
 
     def _take(self, message: str | bytes) -> None:
         if isinstance(message, bytes):
-            if not self.withheld:
-                for viewer in tuple(self._viewers):
-                    viewer.send_frame(message)
+            self._take_samples(message)
             return
         try:
             parsed = json.loads(message)
@@ -248,6 +276,16 @@ class LiveData:
             case "capture" | "image_measurement":
                 self._on_image(parsed)
 
+    def _take_samples(self, frame: bytes) -> None:
+        if self.withheld or not self._viewers:
+            return
+        try:
+            device, samples = unpack_samples(frame)
+        except FrameUnreadable:
+            return
+        if len(samples.counts):
+            self._send_chunks(self._chunks.add(device, samples))
+
     def _reading(self, message: dict[str, Any]) -> None:
         """Live numbers go out; what was confirmed or rejected is in the case itself.
 
@@ -262,6 +300,7 @@ class LiveData:
             self._send({"type": "reading", **numbers})
 
     def _device(self, message: dict[str, Any]) -> None:
+        self._send_chunks(self._chunks.flush())
         device = str(message.get("device", ""))
         self._states[f"device/{device}"] = _text(message)
         self._send(message)
@@ -271,6 +310,7 @@ class LiveData:
     def _look_who_is_served(self) -> None:
         if self.withheld or self._served is None:
             self._withdraw()
+            self._chunks.forget()
         told = {"type": "someone_else", "served": self.withheld}
         if self._states.get("own/someone_else") != _text(told):
             self.tell(told)
@@ -280,6 +320,16 @@ class LiveData:
         for name in [name for name in self._numbers if device in (None, name)]:
             shown = self._numbers.pop(name)
             self._send({**shown, "values": dict.fromkeys(shown["values"])})
+
+    def _tell_form(self, number: int, form: SampleForm) -> None:
+        told = {"type": "samples_form", "number": number, **asdict(form)}
+        self._states[f"own/samples_form/{number}"] = _text(told)
+        self._send(told)
+
+    def _send_chunks(self, chunks: Iterable[LiveChunk]) -> None:
+        for chunk in chunks:
+            for viewer in tuple(self._viewers):
+                viewer.send_frame(chunk)
 
     def _send(self, message: dict[str, Any]) -> None:
         text = _text(message)

@@ -41,8 +41,8 @@ class Channel:
     readyState = "open"
     bufferedAmount = 0
 
-    def __init__(self, label: str) -> None:
-        self.label = label
+    def __init__(self, label: str, protocol: str = "") -> None:
+        self.label, self.protocol = label, protocol
         self.sent: list[Any] = []
 
     def on(self, *_: object) -> None: ...

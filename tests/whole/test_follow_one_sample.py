@@ -22,8 +22,10 @@ from devices.session import DeviceSettings
 from devices.simulators.bench import Bench
 from devices.simulators.ecg_source import ecg_source
 from devices.simulators.gnss import GnssTwin
+from devices.wire import unpack_samples
 from sync.county.app import create_county
 from sync.county.settings import CountySettings
+from telemedicine.live_chunks import LiveChunk
 from telemedicine.live_data import DataViewer
 from vehicle.assembly import assemble
 from vehicle.settings import CountySettings as CountyOfVan
@@ -104,6 +106,7 @@ class Channel:
     readyState = "open"
     bufferedAmount = 0
     label = "live"
+    protocol = ""
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
@@ -148,7 +151,8 @@ async def live_one_recording(folder: Path) -> None:
         with vehicle.live.subscribe(("ecg",)) as reader:
             async for message in reader:
                 if isinstance(message, bytes):
-                    viewer.send_frame(message)
+                    device, samples = unpack_samples(message)
+                    viewer.send_frame(LiveChunk(device, samples, message, None))
                 if len(channel.sent) > 5:
                     break
         recording = await vehicle.ecg.record(2.0, "zhou.min")

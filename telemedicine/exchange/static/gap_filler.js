@@ -35,15 +35,19 @@ export class GapFiller {
     for (let first = missing.first; first < missing.first + missing.count; first += MOST_SAMPLES) {
       const part = { ...missing, first, count: Math.min(MOST_SAMPLES, missing.first + missing.count - first) };
       const lost = part.first + part.count > ring.firstIndex && ring.count(part.first + part.count - 1, 0) === -32768;
-      if (lost && !this.waiting.some((known) => known.first === part.first) && this.waiting.length < MOST_WAITING) this.waiting.push(part);
+      if (lost && !this.waiting.some((known) => known.first + known.count === part.first + part.count) && this.waiting.length < MOST_WAITING) this.waiting.push(part);
     }
     this.#next();
   }
 
-  /** @param {import('/shared/live_feed.js').SamplesFrame} frame an answer */
+  /** @param {import('/shared/live_feed.js').SamplesFrame} frame an answer, to all of a request or its beginning */
   filled(frame) {
     this.filledSamples += frame.n;
-    this.waiting = this.waiting.filter((part) => part.first !== frame.first_index);
+    this.waiting = this.waiting.flatMap((part) => {
+      if (part.first !== frame.first_index) return [part];
+      const left = frame.n > 0 ? part.count - frame.n : 0;
+      return left > 0 ? [{ ...part, first: part.first + frame.n, count: left }] : [];
+    });
     this.asked = 0;
     this.#next();
   }

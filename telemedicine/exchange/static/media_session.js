@@ -6,6 +6,7 @@
 //   media.take(session, sdp); media.refused(session);      what came back
 
 import { decodeSamples } from '/shared/live_feed.js';
+import { PROTOCOL, decodePacked, isPacked } from '/shared/packed_samples.js';
 import { GapFiller } from './gap_filler.js';
 
 const ANSWER_WITHIN_MS = 8000, CONNECT_WITHIN_MS = 12000, SILENT_FOR_MS = 2500, NOTHING_FOR_MS = 4000;
@@ -43,6 +44,8 @@ export class MediaSession {
       this.vitals.send(JSON.stringify({ type: 'backfill', ...missing }));
       return true;
     });
+    /** @type {Map<number, import('/shared/packed_samples.js').SampleForm>} */
+    this.forms = new Map();
     this.samplesAt = -Infinity;                // when the last live samples came
     this.page = crypto.getRandomValues(new Uint32Array(2)).join('-');
     this.attempt = 0;
@@ -129,7 +132,7 @@ export class MediaSession {
     this.pc = pc;
     this.triedAt = Date.now();
     this.session = `${this.page}_${this.attempt += 1}`;
-    const live = pc.createDataChannel('live', { ordered: false, maxRetransmits: 0 });
+    const live = pc.createDataChannel('live', { ordered: false, maxRetransmits: 0, protocol: PROTOCOL });
     this.#follow(live);
     this.vitals = pc.createDataChannel('vitals');
     this.vitals.onopen = () => this.gaps.restart();
@@ -158,13 +161,21 @@ export class MediaSession {
   #follow(channel) {
     channel.binaryType = 'arraybuffer';
     channel.onmessage = ({ data }) => {
-      if (typeof data === 'string') { this.#tell('message', JSON.parse(data)); return; }
-      const frame = decodeSamples(data);
+      if (typeof data === 'string') { this.#heard(JSON.parse(data)); return; }
+      const frame = isPacked(data) ? decodePacked(data, this.forms) : decodeSamples(data);
+      if (!frame) return;                      // what it looks like has not been told yet: it will be asked for again
       if (channel.label === 'live') { this.samplesAt = performance.now(); this.gaps.saw(frame); }
       const ring = this.store.push(frame);
       if (channel.label === 'live') this.#tell('samples', ring);
       else { this.gaps.filled(frame); this.#tell('backfilled', frame); }
     };
+  }
+
+  /** @param {any} message */
+  #heard(message) {
+    if (message.type !== 'samples_form') { this.#tell('message', message); return; }
+    const { type: _, number, ...form } = message;
+    this.forms.set(number, form);
   }
 
   /** @param {RTCPeerConnection} pc @param {MediaStreamTrack} track @param {RTCRtpTransceiver} transceiver */
@@ -239,6 +250,7 @@ export class MediaSession {
     this.marks = null;
     this.stills = null;
     this.face = null;
+    this.forms.clear();
     if (pc) { pc.onconnectionstatechange = null; pc.ontrack = null; pc.close(); }
   }
 

@@ -107,7 +107,11 @@ def at_the_van(demo: Demo, doctor: VillageDoctor, album: Album) -> None:
     album.both(page, f"{url}people/{patient}", "person")
     album.both(page, f"{url}people/register", "register")
     album.both(page, f"{url}ultrasound", "ultrasound", 3000)
+    page.get_by_test_id("freeze").click()
+    expect(page.get_by_test_id("still")).to_be_visible(timeout=20_000)
+    album.both(page, page.url.partition("?")[0], "ultrasound-still", 1500)
     album.both(page, f"{url}status", "status")
+    album.both(page, f"{url}status/link", "status-link")
     with stick_put_in():
         album.both(page, f"{url}status/stick", "stick")
     album.both(page, f"{url}consult", "consult-request")
@@ -174,6 +178,7 @@ def at_the_county(demo: Demo, county: Page, album: Album) -> None:
     sign_in_at_county(county, demo.county, ADMINISTRATOR.id, ADMINISTRATOR.secret)
     album.both(county, f"{demo.county}county/coverage", "county-coverage")
     album.both(county, f"{demo.county}county/map", "county-map")
+    album.both(county, f"{demo.county}county/link", "county-link")
     visit = demo.county_tables(
         "select visit from visits where closed_at is not null order by dwell_s desc, opened_at desc limit 1"
     )[0][0]

@@ -144,6 +144,15 @@ def vehicle_settings(home: Home, vehicle: str, county_key: str, county_port: int
     }
 
 
+PAINTED_MACHINE = {
+    "name": "ultrasound-1",
+    "model": "practice",
+    "source_size": [WIDTH_PX, HEIGHT_PX],
+    "mm_per_pixel": 0.4,
+}
+"""Of the demo's own clip: its cyst is 46 mm wide."""
+
+
 def consultation_settings(home: Home, county_port: int, chosen: Namespace) -> dict[str, Any]:
     return {
         "socket": str(home.consultation_socket),
@@ -152,7 +161,8 @@ def consultation_settings(home: Home, county_port: int, chosen: Namespace) -> di
         "identity": {"origin": home.origin(LIVE_VAN), "key": str(key_file(home, LIVE_VAN))},
         "feeds": [
             _feed("room", chosen.room, home.clips / "room.mp4"),
-            _feed("ultrasound", chosen.ultrasound, home.clips / "ultrasound.mp4"),
+            _feed("ultrasound", chosen.ultrasound, home.clips / "ultrasound.mp4")
+            | ({} if chosen.ultrasound else {"machine": PAINTED_MACHINE}),
         ],
     }
 
@@ -198,5 +208,8 @@ def _is_table(entry: Any) -> bool:
     return isinstance(entry, Mapping) or (isinstance(entry, Iterable) and not isinstance(entry, str))
 
 
-def _toml(plain: str | int | bool) -> str:
-    return json.dumps(plain, ensure_ascii=False)  # a TOML basic string, integer or boolean is written as in JSON
+def _toml(plain: Any) -> str:
+    """Strings, numbers, booleans and lists are written as in JSON; a table within a row inline."""
+    if isinstance(plain, Mapping):
+        return "{ " + ", ".join(f"{name} = {_toml(one)}" for name, one in plain.items()) + " }"
+    return json.dumps(plain, ensure_ascii=False)

@@ -66,9 +66,9 @@ def test_settings_files_read_back_as_written(tmp_path: Path) -> None:
 
 READY = """
 import os, socket, sys, time
+open(sys.argv[1], "a").write(f"{os.getpid()}\\n")
 notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 notify.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
-open(sys.argv[1], "a").write(f"{os.getpid()}\\n")
 time.sleep(60)
 """
 

@@ -54,7 +54,7 @@ class CountySettings(Settings):
     def _receipts_can_be_checked(self) -> CountySettings:
         if self.url:
             try:
-                VerifierKey.parse(self.key)
+                VerifierKey.typed(self.key)
             except NoteRefused as refusal:
                 raise ValueError(f"key: {refusal}; ask the county for its verifier key") from None
         return self

@@ -69,7 +69,7 @@ def _ask_running(socket: Path, folder: Path, whole: bool) -> dict[str, Any] | No
 async def _export_here(settings: VehicleSettings, clock: Clock, folder: Path, whole: bool) -> dict[str, Any]:
     record = open_record(settings, clock, os.urandom)
     try:
-        key = VerifierKey.parse(settings.county.key) if settings.county.key else None
+        key = VerifierKey.typed(settings.county.key) if settings.county.key else None
         sticks = Sticks(record.store, record.recordings, key, clock, lambda _: None, lambda: None, ())
         job = await sticks.export(folder, None, whole)
         await sticks.finished()

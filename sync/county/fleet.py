@@ -317,7 +317,7 @@ def _journal_key(origin: str, vkey: str) -> VerifierKey:
             f"origin {origin[:100]!r}: use a host name such as van-07.qingxi.example", "not_origin", what=origin
         )
     try:
-        key = VerifierKey.parse(vkey)
+        key = VerifierKey.typed(vkey)
     except NoteRefused as fault:
         raise EnrolmentRefused(f"{fault}: copy the whole line that the vehicle shows", "not_key") from None
     if key.name != origin:

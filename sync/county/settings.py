@@ -27,7 +27,7 @@ class WitnessAddress(Settings):
     @classmethod
     def _is_cosigner(cls, line: str) -> str:
         try:
-            key = VerifierKey.parse(line)
+            key = VerifierKey.typed(line)
         except NoteRefused as fault:
             raise ValueError(f"{fault}: copy the whole line that the witness shows") from None
         if key.algorithm != ED25519_COSIGNATURE:
@@ -36,7 +36,7 @@ class WitnessAddress(Settings):
 
     @property
     def verifier_key(self) -> VerifierKey:
-        return VerifierKey.parse(self.key)
+        return VerifierKey.typed(self.key)
 
 
 class Sm2Settings(Settings):

@@ -283,7 +283,7 @@ async def _bounded(answer: httpx.Response) -> Answer:
 
 def _county_key(text: str) -> VerifierKey:
     try:
-        key = VerifierKey.parse(text)
+        key = VerifierKey.typed(text)
     except NoteRefused as fault:
         raise SettingsRefused(f"the county's key in the settings: {fault}") from fault
     if key.algorithm != ED25519_COSIGNATURE:

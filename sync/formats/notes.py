@@ -60,7 +60,9 @@ def key_id(name: str, algorithm: int, public_key: bytes) -> bytes:
 
 
 def is_key_name(name: str) -> bool:
-    return bool(name) and "+" not in name and not any(letter.isspace() or ord(letter) < 0x20 for letter in name)
+    """Not what JSON can say and UTF-8 cannot, a lone surrogate, either."""
+    taken = "+" in name or any(one.isspace() or one < " " or "\ud800" <= one <= "\udfff" for one in name)
+    return bool(name) and not taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +106,11 @@ class VerifierKey:
 
     @classmethod
     def parse(cls, text: str) -> VerifierKey:
-        """:raises NoteRefused: malformed, unknown algorithm, or the id does not fit name and key."""
-        name, _, rest = text.strip().partition("+")
+        """The key that is written exactly so, with nothing around it.
+
+        :raises NoteRefused: malformed, unknown algorithm, or the id does not fit name and key.
+        """
+        name, _, rest = text.partition("+")
         identifier, _, encoded = rest.partition("+")
         data = unb64(encoded)
         if not is_key_name(name) or len(data) != 33 or data[0] not in (ED25519, ED25519_COSIGNATURE):
@@ -114,6 +119,14 @@ class VerifierKey:
         if key.key_id.hex() != identifier:
             raise NoteRefused(f"verifier key of {name}: its id does not fit; copy the whole line again")
         return key
+
+    @classmethod
+    def typed(cls, text: str) -> VerifierKey:
+        """As a person copies it into settings or a command: white space around it is passed over.
+
+        :raises NoteRefused: see ``parse``
+        """
+        return cls.parse(text.strip())
 
     def fits(self, signature: Signature) -> bool:
         """Whether ``signature`` claims to be made by this key."""

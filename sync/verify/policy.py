@@ -143,20 +143,9 @@ class _Reader:
         return Policy(tuple(self.logs.values()), self.witnesses, self.groups, quorum)
 
 
-def exact_key(text: str) -> VerifierKey:
-    """A verifier key that is written exactly so, with nothing around it.
-
-    :raises NoteRefused: anything else
-    """
-    key = VerifierKey.parse(text)
-    if str(key) != text:
-        raise NoteRefused(f"verifier key of {key.name}: there is white space around it")
-    return key
-
-
 def _key(text: str, algorithm: int) -> VerifierKey:
     try:
-        key = exact_key(text)
+        key = VerifierKey.parse(text)
     except (NoteRefused, UnicodeEncodeError) as fault:
         raise ValueError(str(fault)) from None
     if key.algorithm != algorithm:

@@ -13,7 +13,7 @@ from sync.proof.evidence import LogPart, Manifest, NotProven
 from sync.proof.registry_entries import ORIGIN_PREFIX, RegistryUnreadable, is_registry, read_registry_entry
 from sync.proof.registry_state import Decision, RegisteredVehicle, RegistryState, SealedVillage
 from sync.verify.checkpoints import SignedCheckpoint, check_signatures, read_checkpoint
-from sync.verify.policy import Policy, exact_key
+from sync.verify.policy import Policy
 from sync.verify.rules_check import RulesDue, RulesWitnessed
 
 
@@ -180,7 +180,7 @@ def _vehicle(state: RegistryState, origin: str) -> RegisteredVehicle:
 
 def _keys(vehicle: RegisteredVehicle) -> tuple[VerifierKey, ...]:
     try:
-        keys = tuple(exact_key(valid.key) for valid in vehicle.keys)
+        keys = tuple(VerifierKey.parse(valid.key) for valid in vehicle.keys)
     except NoteRefused as fault:
         raise NotProven("registry_entry_wrong", f"key of {vehicle.origin}: {fault}") from None
     for key in keys:

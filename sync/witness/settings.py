@@ -25,18 +25,18 @@ class WitnessedCounty(Settings):
     @classmethod
     def _is_key(cls, line: str) -> str:
         try:
-            VerifierKey.parse(line)
+            VerifierKey.typed(line)
         except NoteRefused as fault:
             raise ValueError(str(fault)) from None
         return line
 
     @property
     def registry_key(self) -> VerifierKey:
-        return VerifierKey.parse(self.registry)
+        return VerifierKey.typed(self.registry)
 
     @property
     def county_key(self) -> VerifierKey:
-        return VerifierKey.parse(self.key)
+        return VerifierKey.typed(self.key)
 
 
 class WitnessSettings(Settings):

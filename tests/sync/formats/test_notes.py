@@ -155,8 +155,18 @@ def test_extension_lines_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "name", GO_KEY[:-4], GO_KEY.replace("c74f20a3", "c74f20a4"), GO_KEY.replace("+AR", "+BR")]
+    "text",
+    [
+        *("", "name", GO_KEY[:-4], GO_KEY.replace("c74f20a3", "c74f20a4"), GO_KEY.replace("+AR", "+BR")),
+        *(f" {GO_KEY}", f"{GO_KEY}\n", f"{GO_KEY}\u2003", f"\ud800{GO_KEY}", GO_KEY.upper()),
+    ],
 )
 def test_damaged_verifier_keys_are_refused(text: str) -> None:
     with pytest.raises(NoteRefused):
         VerifierKey.parse(text)
+
+
+def test_blanks_around_a_key_that_somebody_copied_are_passed_over() -> None:
+    assert VerifierKey.typed(f" {GO_KEY}\n") == VerifierKey.parse(GO_KEY)
+    with pytest.raises(NoteRefused):
+        VerifierKey.typed(GO_KEY.replace("+", " +", 1))

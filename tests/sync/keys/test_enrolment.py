@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
-import inspect
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from string import Formatter
 
 import httpx
 import pytest
@@ -17,8 +14,6 @@ from county_month import PASSWORD, Founded, at
 from sqlalchemy import insert
 
 from devices.clock import SimulatedClock
-from sync.county import fleet as fleet_module
-from sync.county import fleet_pages
 from sync.county.enrolment import (
     MOST_OF_ADDRESS,
     MOST_WRONG_CODES,
@@ -42,7 +37,6 @@ from sync.keys.key_statements import (
     fingerprint,
     parse_enrolment_answer,
 )
-from sync.web.catalog import texts
 
 ORIGIN = "van-07.qingyu.example"
 VAN = SeedSigner(ORIGIN, b"v" * 32)
@@ -427,25 +421,6 @@ async def test_a_journal_goes_on_under_a_new_origin(founded: Founded, enrolments
         assert fleet.lineage(origin) == (ORIGIN, second.name, third.name)
     with pytest.raises(EnrolmentRefused, match="never enrolled"):
         fleet.enrol(OTHER.name, str(OTHER.verifier_key()), succeeds="van-99.qingyu.example")
-
-
-@pytest.mark.parametrize("language", ["zh", "en"])
-def test_every_refusal_has_words_on_the_fleet_page(language: str) -> None:
-    source = inspect.getsource(fleet_module) + inspect.getsource(fleet_pages)
-    refusals = [node for node in ast.walk(ast.parse(source)) if getattr(_called(node), "id", "") == "EnrolmentRefused"]
-    assert len(refusals) > 15
-    words = texts(language)
-    for call in refusals:
-        assert isinstance(call, ast.Call)
-        problem, named = ast.literal_eval(call.args[1]), {one.arg for one in call.keywords}
-        wanted = {name for _, name, _, _ in Formatter().parse(words(f"county.fleet.problem_{problem}")) if name}
-        assert wanted <= named, problem
-    for problem in CodeProblem:
-        assert f"county.fleet.problem_{problem.value}" in words
-
-
-def _called(node: ast.AST) -> ast.AST | None:
-    return node.func if isinstance(node, ast.Call) else None
 
 
 def test_one_key_has_one_role(founded: Founded) -> None:

@@ -85,7 +85,7 @@ def test_names_are_octets_not_text() -> None:
         (LOG + f"witness w {key('w.example', ED25519)}\nquorum none\n", "signature type 1"),
         (LOG + "witness w nonsense\nquorum none\n", "line 2"),
         (LOG + W["X1"].replace("X1.example+", "X2.example+") + "quorum none\n", "id does not fit"),
-        (LOG.rstrip("\n") + "\u00a0\nquorum none\n", "white space"),
+        (LOG.rstrip("\n") + "\u00a0\nquorum none\n", "not base64"),
         (LOG + "wittness w\nquorum none\n", "none of log, witness"),
         (LOG.replace("log ", "log\v") + "quorum none\n", "control"),
         (LOG.replace("\n", "\r\n") + "quorum none\n", "control"),

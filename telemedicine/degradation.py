@@ -57,8 +57,8 @@ LADDER: Mapping[Rung, Needs] = MappingProxyType(
         Rung.ASYNCHRONOUS: Needs(0.0, float("inf"), 100.0, float("inf"), 0, False, False, False),
     }
 )
-"""Best first. 64 kbit/s: voice at 24 and eight leads of ECG packed; an outage of up to 10 s changes nothing, because
-the session comes back where it was."""
+"""Best first. 64 kbit/s: sparing voice (at most 28 on the wire) and eight leads of ECG packed (31); an outage of up to
+10 s changes nothing, because the session comes back where it was."""
 
 ROOM_TO_RISE = 1.3
 """A rung is taken again when the link gives so much more than it needs, and RTT and loss are so much less."""

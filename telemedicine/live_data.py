@@ -33,6 +33,7 @@ from telemedicine.vehicle_client import VehicleAway, VehicleClient
 STREAMS = ("ecg", "pleth")
 LIVE_BOUND_S = 0.5
 """What waits longer is of no use to a live picture."""
+QUEUED_RTT_S = 1.0
 VITALS_BOUND_BYTES = 128_000
 BACKFILL_BOUND_SAMPLES = 5_000
 SPARING_BACKFILL_SAMPLES, SPARING_BACKFILL_EVERY_S = 100, 0.8
@@ -70,12 +71,13 @@ class DataViewer:
         else:
             channel.close()
 
-    def send_frame(self, chunk: LiveChunk) -> None:
+    def send_frame(self, chunk: LiveChunk, held: bool = False) -> None:
+        """:param held: it would come too late, whatever this channel says"""
         channel = self._live
         if channel is None or channel.readyState != "open":
             return
         frame = self._form(chunk)
-        if channel.bufferedAmount > len(frame) * LIVE_BOUND_S / chunk.seconds:
+        if held or channel.bufferedAmount > len(frame) * LIVE_BOUND_S / chunk.seconds:
             self.frames_skipped += 1
             self._miss(chunk)
             return
@@ -171,6 +173,7 @@ class LiveData:
         self._on_image = on_image
         self._viewers: set[DataViewer] = set()
         self._chunks = LiveChunks(self._tell_form)
+        self._held = False
         self._states: dict[str, str] = {}
         self._numbers: dict[str, dict[str, Any]] = {}
         """Device -> the live numbers that stand on the pages now."""
@@ -206,9 +209,13 @@ class LiveData:
         self._states[f"own/{message['type']}"] = _text(message)
         self._send(message)
 
-    def spare(self, sparing: bool) -> None:
-        """Whether bits are scarce: chunks of 0.2 s, which is 26 kbit/s on the wire for eight leads, instead of 40."""
-        self._chunks.merging = sparing
+    def spare(self, sparing: bool, rtt_s: float = 0.0) -> None:
+        """Whether bits are scarce: chunks of 0.2 s, which is at most 31 kbit/s on the wire for eight leads, instead of 50.
+
+        :param rtt_s: where bits are scarce and this is long, packets queue in the network: chunks are left out and
+            stated as gaps, or the queue would never end
+        """
+        self._chunks.merging, self._held = sparing, sparing and rtt_s > QUEUED_RTT_S
         if not sparing:
             self._send_chunks(self._chunks.flush())
 
@@ -220,7 +227,7 @@ class LiveData:
             await self._clock.sleep(SPARING_BACKFILL_EVERY_S)
             count = min(count, SPARING_BACKFILL_SAMPLES)
         frame = None if self.withheld else await self._vehicle.samples(device, segment, first, count)
-        if frame is None or self.withheld:
+        if frame is None or self.withheld or self._held:
             return None
         try:
             return self._chunks.chunk(*unpack_samples(frame))
@@ -329,7 +336,7 @@ class LiveData:
     def _send_chunks(self, chunks: Iterable[LiveChunk]) -> None:
         for chunk in chunks:
             for viewer in tuple(self._viewers):
-                viewer.send_frame(chunk)
+                viewer.send_frame(chunk, self._held)
 
     def _send(self, message: dict[str, Any]) -> None:
         text = _text(message)

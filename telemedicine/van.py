@@ -494,7 +494,7 @@ class Van:
     def _spare(self, up_bit_s: float) -> None:
         if up_bit_s < SPARES_BELOW_BIT_S or up_bit_s >= SPARES_UNTIL_BIT_S:
             self._bridge.spare(up_bit_s < SPARES_BELOW_BIT_S)
-            self._live_data.spare(up_bit_s < SPARES_BELOW_BIT_S)
+            self._live_data.spare(up_bit_s < SPARES_BELOW_BIT_S, self._uplink.facts()["rtt_s"])
 
     async def _follow_feeds(self) -> None:
         """The feeds' state to every page, when it changes; and how the link of a live session stands."""

@@ -137,7 +137,7 @@ class MediaUplink:
 
     @property
     def target_bit_s(self) -> float:
-        return self._uplink.control.target_bit_s
+        return self._uplink.target_bit_s
 
     def facts(self) -> dict[str, float]:
         """What is known of the link now, for logs and figures; seconds and bit/s."""

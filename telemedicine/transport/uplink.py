@@ -16,6 +16,7 @@ from telemedicine.transport.budget import Demand, divide
 from telemedicine.transport.delay import Usage
 from telemedicine.transport.feedback import Feedback
 from telemedicine.transport.monitor import PathMonitor, Signals
+from telemedicine.transport.narrow import NarrowLink
 from telemedicine.transport.pacer import Pacer, Queued
 from telemedicine.transport.rate_control import HIGH_QUEUE_S, LOW_QUEUE_S, STEP_SHARE, RateControl
 
@@ -31,6 +32,10 @@ LAGGING_S = 0.5
 SIGNALS_AGE_S = 0.5
 DATA_RESERVE_BIT_S = 50_000.0
 """ECG, pleth and vitals of one viewer; they leave beside the pacer, before everything else."""
+NARROW_PROBE_EVERY_S = 8.0
+"""A probe that fills the queue keeps ``NarrowLink`` from trying pictures, which would fill it for longer."""
+NARROW_MOST_BIT_S = 110_000.0
+"""Of a link without pictures no more is claimed: what it carried was measured in a full queue."""
 HALF_RATE_BELOW_BIT_S = 450_000.0
 AFTER_OUTAGE_BIT_S = 2_500_000.0
 RESUMING_S, PACING_RESUMING, WINDOW_RESUMING_S = 0.3, 4.0, 0.1
@@ -91,6 +96,8 @@ class Uplink(Generic[P]):
 
     def __init__(self, now_s: float, first_bit_s: float = FIRST_BIT_S, most_bit_s: float = MOST_BIT_S) -> None:
         self.control = RateControl(first_bit_s, LEAST_BIT_S, most_bit_s)
+        self._narrow = NarrowLink()
+        self._probed_s = float("-inf")
         self._most_bit_s = most_bit_s
         self._pacer: Pacer[P] = Pacer(RANKS, now_s)
         self._streams: dict[str, Stream] = {}
@@ -126,6 +133,14 @@ class Uplink(Generic[P]):
     def resumed_s(self, path: str) -> float:
         """When the connection last came back; what was sent before is not worth repeating."""
         return self._paths[path].resumed_s
+
+    @property
+    def target_bit_s(self) -> float:
+        """What the link is good for, with voice and data; on a narrow link less than any picture needs."""
+        if not self._narrow.narrow:
+            return self.control.target_bit_s
+        live = sum(path.state == PathState.LIVE for path in self._paths.values())
+        return min(NARROW_MOST_BIT_S, self._narrow.carried_bit_s + live * DATA_RESERVE_BIT_S)
 
     # what the encoders may do
 
@@ -193,6 +208,9 @@ class Uplink(Generic[P]):
         live = [name for name, path in self._paths.items() if path.state == PathState.LIVE and path.signals is not None]
         if not live or len(self._pacer) or not self.control.wants_probe(now_s):
             return None
+        if self._narrow.narrow and now_s - self._probed_s < NARROW_PROBE_EVERY_S:
+            return None
+        self._probed_s = now_s
         self.control.probed(now_s)
         return live[0]
 
@@ -236,6 +254,9 @@ class Uplink(Generic[P]):
         together = self._together(now_s)
         self._capacity_bit_s, self._stretched = together.capacity_bit_s, together.stretched
         self.control.update(together)
+        least_rate = self.control.target_bit_s <= LEAST_BIT_S
+        if self._narrow.update(now_s, together.queue_s, least_rate, together.delivered_bit_s or 0.0):
+            self._pacer.drop(path=path)
         self._consider_doubling(together)
         self._limit_alone(its, together)
         self._divide()
@@ -403,7 +424,7 @@ class Uplink(Generic[P]):
             )
             for stream in self._streams.values()
         ]
-        rates = divide(budget, demands)
+        rates = divide(0.0 if self._narrow.narrow else budget, demands)
         self._rates = rates
         for path in live:
             path.share = 1.0

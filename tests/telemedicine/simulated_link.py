@@ -14,14 +14,21 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from telemedicine.live_data import QUEUED_RTT_S
 from telemedicine.transport.feedback import DELTA_STEP_S, parse_feedback
 from telemedicine.transport.uplink import PROBE_BYTES, PathState, Stream, Uplink
+from telemedicine.van import SPARES_BELOW_BIT_S, SPARES_UNTIL_BIT_S
 
 FRAME_S = 1 / 30
 PACKET_BYTES = 1_200
 HEADER_BYTES = 66
+SOUND, SOUND_SPARING = (0.02, 64 + HEADER_BYTES), (0.06, 124 + HEADER_BYTES)
+"""(seconds apart, bytes on the wire): what ``test_voice`` measures of speech, at most."""
+ECG, ECG_SPARING = (0.05, 217 + 93), (0.2, 683 + 93)
+"""The largest messages of a real record (``test_packed_samples``) with SCTP, DTLS, UDP and IPv4."""
 FEEDBACK_S = 0.050
 LOOK_S = 0.025
+BEGAN_S = 100.0
 REMOTE_CLOCK_S = 40_000.0
 """The receiver's clock is somewhere else, so the reference time wraps now and then."""
 
@@ -97,6 +104,8 @@ class Viewer:
     """Stream -> (when, how old the picture was), in order of showing."""
     newest: dict[str, int] = field(default_factory=dict)
     ecg: list[tuple[float, float]] = field(default_factory=list)
+    """(when, how old the first sample of the chunk was)"""
+    sound: list[tuple[float, float]] = field(default_factory=list)
     got: list[tuple[float, int]] = field(default_factory=list)
 
 
@@ -132,7 +141,7 @@ class Simulation:
         ecg: bool = True,
     ) -> None:
         self.radio, self.downlinks = radio, downlinks or {}
-        self.now_s = 100.0
+        self.now_s = BEGAN_S
         self.uplink: Uplink[Packet] = Uplink(self.now_s, first_bit_s)
         self.viewers = {f"v{index}": Viewer(f"v{index}") for index in range(viewers)}
         self._events: list[tuple[float, int, Callable[[], None]]] = []
@@ -141,7 +150,7 @@ class Simulation:
         self.encoders = {stream.name: Encoder(chance, activity) for stream in streams}
         self.log: list[tuple[float, float, float, float]] = []
         """(when, target, queue in the radio in s, picture rate of the first stream)"""
-        self._pacing = False
+        self._pacing = self._spares = False
         self._sent: dict[tuple[str, str, int, int], float] = {}
         self.began_s = self.now_s
         for stream in streams:
@@ -191,6 +200,9 @@ class Simulation:
     def ecg_s(self, since_s: float, until_s: float, viewer: str = "v0") -> list[float]:
         return sorted(age for at_s, age in self.viewers[viewer].ecg if since_s <= at_s - self.began_s < until_s)
 
+    def sound_s(self, since_s: float, until_s: float, viewer: str = "v0") -> list[float]:
+        return sorted(age for at_s, age in self.viewers[viewer].sound if since_s <= at_s - self.began_s < until_s)
+
     def most_queue_s(self, since_s: float, until_s: float) -> float:
         return max(queue_s for at_s, _, queue_s, _ in self.log if since_s <= at_s - self.began_s < until_s)
 
@@ -236,15 +248,27 @@ class Simulation:
         self._pace()
 
     def _sound(self, viewer: str) -> None:
-        self._at(self.now_s + 0.02, lambda: self._sound(viewer))
-        number = self.uplink.urgent(viewer, 64 + HEADER_BYTES, self.now_s)
-        self._transmit(viewer, number, 64 + HEADER_BYTES, lambda at: None)
+        every_s, size = SOUND_SPARING if self._sparing() else SOUND
+        self._at(self.now_s + every_s, lambda: self._sound(viewer))
+        number, sent_s = self.uplink.urgent(viewer, size, self.now_s), self.now_s
+        heard = self.viewers[viewer].sound
+        self._transmit(viewer, number, size, lambda at: heard.append((at, at - sent_s)))
 
     def _ecg(self, viewer: str) -> None:
-        self._at(self.now_s + 0.04, lambda: self._ecg(viewer))
-        if (through := self._through(viewer, 340)) is not None:
-            sent_s = self.now_s
-            self._at(through, lambda: self.viewers[viewer].ecg.append((self.now_s, self.now_s - sent_s)))
+        every_s, size = ECG_SPARING if self._sparing() else ECG
+        self._at(self.now_s + every_s, lambda: self._ecg(viewer))
+        if self._sparing() and self.uplink.facts()["rtt_s"] > QUEUED_RTT_S:
+            return
+        if (through := self._through(viewer, size)) is not None:
+            oldest_s = self.now_s - every_s
+            self._at(through, lambda: self.viewers[viewer].ecg.append((self.now_s, self.now_s - oldest_s)))
+
+    def _sparing(self) -> bool:
+        """As ``telemedicine.van`` has it."""
+        target = self.uplink.target_bit_s
+        if target < SPARES_BELOW_BIT_S or target >= SPARES_UNTIL_BIT_S:
+            self._spares = target < SPARES_BELOW_BIT_S
+        return self._spares
 
     def _look(self) -> None:
         self._at(self.now_s + LOOK_S, self._look)
@@ -259,7 +283,7 @@ class Simulation:
                     probed, first, PACKET_BYTES + HEADER_BYTES, packet, self.now_s, again=True, padding=True
                 )
         queue_s = max(0.0, min(60.0, self.radio.free_s - self.now_s))
-        self.log.append((self.now_s, self.uplink.control.target_bit_s, queue_s, self.uplink.picture_bit_s(first)))
+        self.log.append((self.now_s, self.uplink.target_bit_s, queue_s, self.uplink.picture_bit_s(first)))
         self._pace()
 
     def _want_key(self) -> None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import fields
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from consultation_stage import ecg_chunk, until
+from consultation_stage import CHUNK, ecg_chunk, until
 
 from devices.clock import SimulatedClock, SystemClock
+from devices.packed_samples import PROTOCOL, SampleForm, unpack
 from devices.readings import DeviceState, Link, PulseOximetry, Sensor
+from devices.wire import unpack_samples
 from telemedicine.live_data import DataViewer, LiveData
 from telemedicine.vehicle_client import VehicleAway
 from tests.vehicle.clinic_world import DOCTOR, World, card
@@ -66,8 +70,8 @@ class Van:
     def _look(self, message: dict[str, Any]) -> None:
         self.looks += not message
 
-    def page(self) -> tuple[DataViewer, Channel, Channel]:
-        viewer, live, vitals = self.data.join(), Channel("live"), Channel("vitals")
+    def page(self, protocol: str = "") -> tuple[DataViewer, Channel, Channel]:
+        viewer, live, vitals = self.data.join(), Channel("live", protocol), Channel("vitals")
         viewer.attach(live)  # type: ignore[arg-type]
         viewer.attach(vitals)  # type: ignore[arg-type]
         return viewer, live, vitals
@@ -78,6 +82,14 @@ def numbers(channel: Channel) -> tuple[int | None, int | None] | None:
     told = [message for message in map(json.loads, channel.sent) if message["type"] == "reading"]
     assert all(message["kind"] == "pulse_oximetry" and "tile" not in message for message in told)
     return (told[-1]["values"]["spo2_percent"], told[-1]["values"]["pulse_bpm"]) if told else None
+
+
+def forms(vitals: Channel) -> dict[int, SampleForm]:
+    """The forms that a page was told."""
+    told = [message for message in map(json.loads, vitals.sent) if message["type"] == "samples_form"]
+    names = [field.name for field in fields(SampleForm)]
+    made = {form["number"]: {name: form[name] for name in names} for form in told}
+    return {number: SampleForm(**{**form, "channels": tuple(form["channels"])}) for number, form in made.items()}
 
 
 @pytest.fixture
@@ -160,3 +172,58 @@ async def test_nothing_of_the_next_person_reaches_the_specialist(van: Van) -> No
     assert "李大山" not in said
     assert "王家村" not in said, "addresses stay in the van"
     assert "杨桂芳" not in said
+
+
+async def test_a_page_that_can_read_them_gets_packed_samples_and_first_their_form(van: Van) -> None:
+    await van.world.serve()
+    _, old, _ = van.page()
+    viewer, live, vitals = van.page(PROTOCOL)
+    van.world.publish(ecg_chunk(0), "ecg-1")
+    await until(lambda: live.sent and old.sent)
+    assert unpack(live.sent[0], forms(vitals))[0] == "ecg-1"
+    assert np.array_equal(unpack(live.sent[0], forms(vitals))[1].counts, ecg_chunk(0).counts)
+    assert np.array_equal(unpack_samples(old.sent[0])[1].counts, ecg_chunk(0).counts)
+    assert viewer.frames_sent == 1
+    _, _, later = van.page(PROTOCOL)
+    assert forms(later) == forms(vitals)
+
+
+async def test_while_bits_are_scarce_chunks_travel_together_and_a_silent_device_leaves_nothing_behind(van: Van) -> None:
+    await van.world.serve()
+    van.data.spare(True)
+    _, live, vitals = van.page(PROTOCOL)
+    for first in range(0, 14 * CHUNK, CHUNK):
+        van.world.publish(ecg_chunk(first), "ecg-1")
+    await until(lambda: len(live.sent) == 2)
+    van.world.publish(DeviceState(Link.LOST), "ecg-1")
+    await until(lambda: len(live.sent) == 3)
+    got = [unpack(frame, forms(vitals))[1] for frame in live.sent]
+    assert [len(chunk.counts) for chunk in got] == [100, 100, 80]
+    assert np.array_equal(np.concatenate([chunk.counts for chunk in got]), ecg_chunk(0, 280).counts)
+
+
+async def test_a_link_that_is_wide_again_waits_for_nothing(van: Van) -> None:
+    await van.world.serve()
+    van.data.spare(True)
+    _, live, _ = van.page(PROTOCOL)
+    van.world.publish(ecg_chunk(0), "ecg-1")
+    van.world.publish(DeviceState(Link.CONNECTED), "finger-1")
+    van.data.spare(False)
+    van.world.publish(ecg_chunk(CHUNK), "ecg-1")
+    await until(lambda: len(live.sent) == 2)
+
+
+async def test_what_would_be_late_is_left_out_and_stated(van: Van) -> None:
+    await van.world.serve()
+    viewer, live, vitals = van.page(PROTOCOL)
+    van.world.publish(ecg_chunk(0), "ecg-1")
+    await until(lambda: live.sent)
+    live.bufferedAmount = 20 * len(live.sent[0])
+    for first in (CHUNK, 2 * CHUNK):
+        van.world.publish(ecg_chunk(first), "ecg-1")
+    await until(lambda: viewer.frames_skipped == 2)
+    live.bufferedAmount = 0
+    van.world.publish(ecg_chunk(3 * CHUNK), "ecg-1")
+    await until(lambda: len(live.sent) == 2)
+    told = [message for message in map(json.loads, vitals.sent) if message["type"] == "gap"]
+    assert [(gap["first_index"], gap["count"]) for gap in told] == [(CHUNK, 2 * CHUNK)]

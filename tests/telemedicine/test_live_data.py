@@ -17,8 +17,14 @@ from consultation_stage import CHUNK, ecg_chunk, until
 from devices.clock import SimulatedClock, SystemClock
 from devices.packed_samples import PROTOCOL, SampleForm, unpack
 from devices.readings import DeviceState, Link, PulseOximetry, Sensor
-from devices.wire import unpack_samples
-from telemedicine.live_data import DataViewer, LiveData
+from devices.wire import pack_samples, unpack_samples
+from telemedicine.live_data import (
+    BACKFILL_BOUND_SAMPLES,
+    QUEUED_RTT_S,
+    SPARING_BACKFILL_SAMPLES,
+    DataViewer,
+    LiveData,
+)
 from telemedicine.vehicle_client import VehicleAway
 from tests.vehicle.clinic_world import DOCTOR, World, card
 from tests.vehicle.conftest import MORNING
@@ -37,6 +43,9 @@ class VehicleOfHub:
         async for item in self.reader:
             yield item
         raise VehicleAway("closed")
+
+    async def samples(self, device: str, segment: int, first: int, count: int) -> bytes | None:
+        return pack_samples(device, ecg_chunk(first, count, segment))
 
 
 class Channel:
@@ -227,3 +236,28 @@ async def test_what_would_be_late_is_left_out_and_stated(van: Van) -> None:
     await until(lambda: len(live.sent) == 2)
     told = [message for message in map(json.loads, vitals.sent) if message["type"] == "gap"]
     assert [(gap["first_index"], gap["count"]) for gap in told] == [(CHUNK, 2 * CHUNK)]
+
+
+async def test_into_a_full_queue_nothing_more_is_sent_and_the_page_may_ask_later(van: Van) -> None:
+    await van.world.serve()
+    viewer, live, vitals = van.page(PROTOCOL)
+    van.data.spare(True, rtt_s=2 * QUEUED_RTT_S)
+    for first in range(0, 10 * CHUNK, CHUNK):
+        van.world.publish(ecg_chunk(first), "ecg-1")
+    await until(lambda: viewer.frames_skipped == 2)
+    assert live.sent == []
+    van.data.spare(True, rtt_s=0.1)
+    for first in range(10 * CHUNK, 15 * CHUNK, CHUNK):
+        van.world.publish(ecg_chunk(first), "ecg-1")
+    await until(lambda: len(live.sent) == 1)
+    gaps = [message for message in map(json.loads, vitals.sent) if message["type"] == "gap"]
+    assert [(gap["first_index"], gap["count"]) for gap in gaps] == [(0, 10 * CHUNK)]
+
+
+@pytest.mark.parametrize(("sparing", "count"), [(False, BACKFILL_BOUND_SAMPLES), (True, SPARING_BACKFILL_SAMPLES)])
+async def test_what_was_missed_comes_in_pieces_that_the_link_can_bear(van: Van, sparing: bool, count: int) -> None:
+    await van.world.serve()
+    van.data.spare(sparing)
+    chunk = await van.data.samples("ecg-1", 1, 300, 6000)
+    assert chunk is not None
+    assert np.array_equal(chunk.samples.counts, ecg_chunk(300, count).counts)

@@ -80,8 +80,9 @@ def link_of(demo: Demo, device: str) -> str:
 
 def measure(demo: Demo, systolic_mmhg: int) -> None:
     """One blood pressure; returns when the van says it is stored."""
+    before = stored_pressures(demo).count(systolic_mmhg)
     demo.simulate("blood_pressure", systolic_mmhg=systolic_mmhg, diastolic_mmhg=80, pulse_bpm=70)
-    wait_until(f"{systolic_mmhg} mmHg is stored", lambda: systolic_mmhg in stored_pressures(demo), 40)
+    wait_until(f"{systolic_mmhg} mmHg is stored", lambda: stored_pressures(demo).count(systolic_mmhg) > before, 40)
 
 
 def stored_pressures(demo: Demo) -> list[int]:
@@ -125,8 +126,9 @@ def test_bluetooth_meters_come_back_by_themselves(van: Demo) -> None:
     measure(van, 132)
     van.simulate("unplug", device="glucose")
     van.simulate("plug", device="glucose")
+    before = stored_glucose(van).count(770)
     van.simulate("glucose", glucose_mmol_l=7.7)
-    wait_until("the glucose value is stored once", lambda: stored_glucose(van).count(770) == 1, 40)
+    wait_until("the glucose value is stored once", lambda: stored_glucose(van).count(770) == before + 1, 40)
 
 
 def test_network_gone_and_back(uplink: tuple[Relay, Demo], van: Demo) -> None:
@@ -160,6 +162,7 @@ def test_kill_in_the_middle_of_a_recording(van: Demo) -> None:
 def test_kills_during_upload(uplink: tuple[Relay, Demo], van: Demo) -> None:
     relay, _ = uplink
     for number, module in enumerate(["vehicle", "telemedicine.exchange"]):
+        before = stored_pressures(van).count(150 + number)
         relay.cut()
         measure(van, 150 + number)
         relay.restore()
@@ -167,7 +170,7 @@ def test_kills_during_upload(uplink: tuple[Relay, Demo], van: Demo) -> None:
         old = van.kill(module)
         van.wait_restarted(module, old)
         wait_until("the van answers again", lambda: status(van))
-        assert stored_pressures(van).count(150 + number) == 1
+        assert stored_pressures(van).count(150 + number) == before + 1
     assert_county_has_it_all_once(van)
 
 

@@ -1,7 +1,7 @@
 // The page's line to the exchange: JSON messages by type, comes back by itself.
 
 const FIRST_PAUSE_MS = 500, LAST_PAUSE_MS = 8000;
-const PING_EVERY_MS = 5000, PONG_WITHIN_MS = 4000, SLEPT_MS = 4000, LOOK_EVERY_MS = 1000, OPEN_WITHIN_MS = 10_000;
+const PING_EVERY_MS = 5000, PONG_WITHIN_MS = 4000, SLEPT_MS = 4000, LOOK_EVERY_MS = 1000, OPEN_WITHIN_MS = 10_000, ANSWER_WITHIN_MS = 4000;
 
 /** @typedef {{ consultation: string, state: string, origin: string, urgency: string, requested_at: string, summary: any,
  *   specialist: string | null, people: { id: string, name: string, title: string, role: string, invited_by: string }[], van_online: boolean, opinion: { in_journal: boolean, content: any } | null,
@@ -98,12 +98,18 @@ export class ExchangeSocket {
     window.addEventListener('online', () => { if (!this.socket) { clearTimeout(this.retry); void this.#again(); } });
   }
 
-  /** A session that has ended sends to the sign-in page; a network that is away is tried again. */
+  /**
+   * A session that has ended sends to the sign-in page; a network that is away is tried again. The browser may ask over
+   * a connection that died in the same sleep, which answers never.
+   */
   async #again() {
+    const patience = new AbortController(), givenUp = setTimeout(() => patience.abort(), ANSWER_WITHIN_MS);
     try {
-      const answer = await fetch('/specialist', { headers: { accept: 'application/json' }, redirect: 'manual' });
+      const asked = { headers: { accept: 'application/json' }, signal: patience.signal };
+      const answer = await fetch('/specialist', { ...asked, redirect: 'manual' });
       if (answer.status === 401 || answer.type === 'opaqueredirect') { location.reload(); return; }
     } catch { /* no network: the next attempt will say */ }
+    clearTimeout(givenUp);
     this.start();
   }
 

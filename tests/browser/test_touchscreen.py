@@ -142,7 +142,7 @@ def test_a_red_value_cannot_be_left_without_an_action(van: Van, page: Any) -> No
     confirm_pressure(van, page, 184, 112)
     page.get_by_test_id("critical").wait_for()
     page.keyboard.press("Escape")
-    assert page.get_by_test_id("critical").is_visible()
+    page.get_by_test_id("critical").wait_for()
     assert page.get_by_test_id("critical-leave").is_disabled()
     page.get_by_test_id("critical-told").check()
     assert page.get_by_test_id("critical-leave").is_disabled()
@@ -312,7 +312,7 @@ def test_a_recording_of_ten_seconds_is_stored_and_shown_as_it_is_in_the_file(van
 def test_a_consultation_from_the_five_fields_to_the_signed_decision(van: Van, page: Any) -> None:
     serve(van, page)
     page.get_by_test_id("go-consult").click()
-    assert page.get_by_test_id("media-down").is_visible()
+    page.get_by_test_id("media-down").wait_for()
     for field in ("chief_complaint", "history", "findings", "preliminary", "question"):
         page.get_by_test_id(field).fill("头晕三天")
     page.get_by_test_id("read-aloud").check()

@@ -31,9 +31,7 @@ def another_root(anchor: Draft) -> Draft:
     return Draft("anchor/1", {**anchor.fields, "root": sha256(b"none").hexdigest()})
 
 
-@pytest.mark.parametrize(
-    ("change", "known"), [(unchanged, True), (another_receipt, False), (another_root, False)], ids=lambda one: str(one)
-)
+@pytest.mark.parametrize(("change", "known"), [(unchanged, True), (another_receipt, False), (another_root, False)])
 async def test_only_the_receipt_that_the_county_gave_says_the_earliest_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Draft], Draft], known: bool
 ) -> None:

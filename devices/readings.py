@@ -199,7 +199,74 @@ class Cellular:
     """Component carriers in use, the primary one included."""
 
 
-Reading = BloodPressure | Glucose | PulseOximetry | Temperature | IdentityCard | CardRemoved | Position | Cellular
+@dataclass(frozen=True, slots=True)
+class LaboratoryValue:
+    """One analyte. What the analyser said stays as it said it; what we know about it stands beside it."""
+
+    code: str
+    """The analyser's own code or name: "GLI", "WBC"."""
+    said: str
+    """The result as sent: "6.40", "<0.5", "++", "-----"."""
+    unit: str = ""
+    """As sent: "mg/dL", "10^9/L"."""
+    key: str | None = None
+    """Our name of the analyte (devices/analytes); None: not in the map of this analyser, never guessed."""
+    number: float | None = None
+    """``said`` as a number, in ``unit``; with a comparator a bound. None for words, plus signs and dashes."""
+    comparator: str | None = None
+    """"<", "<=", ">" or ">="."""
+    quantity: float | None = None
+    """``number`` in the analyte's own unit ``ucum``; None when the unit sent is not one we can convert."""
+    ucum: str | None = None
+    reference_range: str = ""
+    """As sent: "3.9-6.1", "negative"."""
+    flags: tuple[str, ...] = ()
+    """Abnormal flags as sent: "H", "LL", "A", "N"."""
+    status: str = ""
+    """Result status as sent: "F" final, "C" corrected, "P" preliminary."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaboratoryResult:
+    """What an analyser found in one specimen (ASTM E1394 order with its results, HL7 OBR with its OBX).
+
+    Whose it is says nobody but the specimen's number; what was typed in at the analyser is sensitive, never logged.
+    """
+
+    kind: ClassVar[str] = "laboratory"
+    specimen: str | None
+    """Sample number or barcode as sent; None when there was none."""
+    values: tuple[LaboratoryValue, ...]
+    analyser: str = ""
+    """What the analyser calls itself."""
+    material: str | None = None
+    """Kind of specimen as sent."""
+    control: bool = False
+    """A measurement of control material: belongs to nobody."""
+    person_said: str | None = None
+    """Name or number of a person as typed at the analyser: shown to whoever assigns, never used to assign."""
+    comments: tuple[str, ...] = ()
+    message_id: str | None = None
+    device_said_at: str | None = None
+    """When it was measured, by the analyser's clock."""
+    message_said_at: str | None = None
+    """When it was sent, by the analyser's clock: tells how far that clock is off."""
+
+    def __repr__(self) -> str:
+        return f"LaboratoryResult({len(self.values)} values, …)"
+
+
+Reading = (
+    BloodPressure
+    | Glucose
+    | PulseOximetry
+    | Temperature
+    | LaboratoryResult
+    | IdentityCard
+    | CardRemoved
+    | Position
+    | Cellular
+)
 
 
 class Link(StrEnum):

@@ -15,7 +15,7 @@ from typing import Annotated, Literal, TextIO, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from devices.clock import Clock
-from devices.driver import DriverContract, GattUse, SerialLine, Write
+from devices.driver import DriverContract, Line, Write
 from devices.errors import AskPerson, LinkLost
 from devices.links.link import DeviceLink, SessionEnded
 from devices.readings import Event
@@ -90,10 +90,10 @@ def read_capture(path: Path) -> Capture:
     return Capture(head=head, steps=steps)
 
 
-Line = TypeVar("Line", bound=BaseModel)
+Model = TypeVar("Model", bound=BaseModel)
 
 
-def _read_line(model: type[Line], path: Path, number: int, line: str) -> Line:
+def _read_line(model: type[Model], path: Path, number: int, line: str) -> Model:
     try:
         return model.model_validate_json(line)
     except ValidationError as fault:
@@ -159,7 +159,7 @@ class RecordingLink:
     def fault(self) -> str | None:
         return self._link.fault
 
-    async def open(self, line: SerialLine | GattUse) -> None:
+    async def open(self, line: Line | tuple[Line, ...]) -> None:
         await self._link.open(line)
 
     async def receive(self) -> tuple[str, bytes]:
@@ -193,7 +193,7 @@ class ReplayLink:
     def fault(self) -> str | None:
         return None
 
-    async def open(self, line: SerialLine | GattUse) -> None:
+    async def open(self, line: Line | tuple[Line, ...]) -> None:
         self._opened_s = self._clock.monotonic_s()
         self._next = 0
 

@@ -6,10 +6,14 @@ A driver file holds one class named ``Driver`` with ``about`` and the methods of
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from enum import IntEnum
+from typing import ClassVar, Protocol, TypeVar
 
 from devices.readings import Event
+
+BASE_UUID = "0000{}-0000-1000-8000-00805f9b34fb"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +39,71 @@ class SerialLine:
     rts: bool = False
 
 
+class Match(IntEnum):
+    """How surely an advertisement is the device that is looked for; the higher one gets it."""
+
+    NOT = 0
+    NAME = 1
+    SERVICE = 2
+    SERVICE_AND_NAME = 3
+    ADDRESS = 4
+
+
 @dataclass(frozen=True, slots=True)
 class GattUse:
-    """Which service announces the device and which characteristics to subscribe, in this order."""
+    """How a Bluetooth device is recognised and which of its characteristics are used.
+
+    A protocol of a maker's own is a stream of bytes: what any subscribed characteristic notifies is fed as it comes,
+    cut anywhere, and ``Write`` without a channel goes to ``write``. No MTU is asked for: bluetoothd asks every device
+    for the largest, and one that cuts its frames at 20 bytes is fed in such pieces.
+    """
 
     service: str
-    """16-bit UUIDs as four hex digits ("1808"), others as 36 characters."""
+    """The service that announces the device; 16-bit UUIDs as four hex digits ("1808"), others as 36 characters.
+
+    Empty: not known. The first vendor service (outside 0x18xx) that notifies and can be written is used, its notifying
+    and its first written characteristic; ``subscribe`` and ``write`` stay empty, and what comes has channel "".
+    """
     subscribe: tuple[str, ...]
+    """In this order. Without the first one the device is not ours; others may be missing."""
     read: tuple[str, ...] = ()
     """Read once after connecting (2A19 battery, 2A29 manufacturer...) and fed to the driver."""
     bond: bool = True
+    write: str = ""
+    """Where a ``Write`` without a channel goes; with response where the characteristic offers it."""
+    names: tuple[str, ...] = ()
+    """Beginnings of advertised names, upper and lower case alike: for devices that do not advertise ``service``."""
+    shared_service: bool = False
+    """Makers share ``service`` (Nordic UART): the name decides alone."""
+
+    def match(self, name: str, services: Collection[str]) -> Match:
+        """What an advertisement with this name and these services (full, lower-case UUIDs) says; never ADDRESS."""
+        named = name.casefold().startswith(tuple(known.casefold() for known in self.names))
+        announced = bool(self.service) and full_uuid(self.service) in services
+        if named:
+            return Match.SERVICE_AND_NAME if announced else Match.NAME
+        return Match.SERVICE if announced and not self.shared_service else Match.NOT
+
+
+def full_uuid(uuid: str) -> str:
+    """ "2A18" -> "00002a18-0000-1000-8000-00805f9b34fb"; 36 characters stay as they are, in lower case."""
+    return BASE_UUID.format(uuid.lower()) if len(uuid) == 4 else uuid.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class TcpListener:
+    """The device is the TCP client and calls us, as analysers do (HL7 over MLLP, ASTM over TCP)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TcpService:
+    """The device, or a daemon in front of it, waits to be called: at ``port`` unless its address names another."""
+
+    port: int
+
+
+Line = SerialLine | GattUse | TcpListener | TcpService
+SomeLine = TypeVar("SomeLine", SerialLine, GattUse, TcpListener, TcpService)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +114,23 @@ class About:
     title_en: str
     models: tuple[str, ...]
     metrics: tuple[Metric, ...]
-    line: SerialLine | GattUse
+    line: Line | tuple[Line, ...]
+    """How the device is reached. Several: ways of different kinds (the settings choose), or variants of one kind."""
     source: str
     """Where the wire format comes from: standard and clause, vendor document, public capture."""
     hardware_tested: str = "no"
     """"no", or model, firmware and date."""
     lost_after_s: float = 3.0
     """Silence after which the device counts as lost; infinite for devices that speak only when used."""
+
+    def lines(self, kind: type[SomeLine]) -> tuple[SomeLine, ...]:
+        """The ways of one kind; empty: the device has none."""
+        return lines_of(self.line, kind)
+
+
+def lines_of(line: Line | tuple[Line, ...], kind: type[SomeLine]) -> tuple[SomeLine, ...]:
+    """The ways of one kind among one or several."""
+    return tuple(one for one in (line if isinstance(line, tuple) else (line,)) if isinstance(one, kind))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +139,10 @@ class Write:
 
     payload: bytes
     channel: str = ""
-    """Empty for serial; the characteristic for GATT."""
+    """The characteristic for GATT; empty: ``GattUse.write``, or the serial line."""
     after_s: float = 0.0
+    after_stored: bool = False
+    """An acknowledgement after which the device forgets: sent only once every event so far is durable."""
 
 
 @dataclass(slots=True)
@@ -97,6 +168,10 @@ class Output:
 
 
 class DriverContract(Protocol):
+    """A driver may also have ``identity`` (``devices.identity``), and ``last_sequence``, set by the session before
+    ``open`` for a device that keeps numbered records.
+    """
+
     about: ClassVar[About]
     allowed_writes: ClassVar[tuple[bytes, ...]]
     """Prefixes of everything this driver may ever send; a test fails on any other output."""

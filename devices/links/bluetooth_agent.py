@@ -146,16 +146,15 @@ class BluezBus:
             await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
         self._tell_lost("the D-Bus connection broke")
 
-    async def release_stale(self, services: Collection[str], is_ours: Callable[[str], bool]) -> None:
-        """Disconnect devices with one of ``services`` (full UUIDs) that a former life left connected."""
+    async def release_stale(self, is_stale: Callable[[str, str, Collection[str]], bool]) -> None:
+        """Disconnect devices that a former life left connected.
+
+        :param is_stale: told address, name and full service UUIDs of each connected device
+        """
         objects = await self._call(BLUEZ, "/", OBJECT_MANAGER, "GetManagedObjects", "")
         for path, interfaces in objects.items():
             device = interfaces.get(DEVICE, {})
-            if (
-                device.get("Connected")
-                and set(services) & set(device.get("UUIDs", ()))
-                and not is_ours(device["Address"])
-            ):
+            if device.get("Connected") and is_stale(device["Address"], device.get("Name", ""), device.get("UUIDs", ())):
                 await self._call(BLUEZ, path, DEVICE, "Disconnect", "")
 
     async def forget(self, address: str) -> None:

@@ -16,10 +16,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections import deque
+from collections.abc import Collection, Iterable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 from bleak import BleakClient, BleakScanner
 from bleak.args.bluez import BlueZDiscoveryFilters, BlueZScannerArgs
@@ -29,7 +32,7 @@ from bleak.backends.scanner import AdvertisementData
 from bleak.exc import BleakDBusError, BleakError, BleakGATTProtocolError, BleakGATTProtocolErrorCode
 
 from devices.clock import Clock
-from devices.driver import GattUse, SerialLine, Write
+from devices.driver import GattUse, Line, Match, Write, full_uuid, lines_of
 from devices.errors import LinkLost
 from devices.events import emit
 from devices.links.bluetooth_agent import BUS_ERRORS, AskPasskey, BluezBus, refuse_passkey
@@ -49,7 +52,9 @@ MAX_WAITING_VALUES = 4096
 """Unread notifications of one device; beyond it the connection is given up and the records are asked for again."""
 
 BATTERY_LEVEL = "2A19"
-BASE_UUID = "0000{}-0000-1000-8000-00805f9b34fb"
+WRITES = {"write", "write-without-response"}
+SIG_SERVICE = re.compile(full_uuid("18xx").replace("xx", "[0-9a-f]{2}"))
+"""Services of the Bluetooth SIG (0x18xx); numbers from 0xF000 on are makers'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,16 @@ class Limits:
     unavailable_most_s: float = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class Advertised:
+    """What a device says of itself on the air."""
+
+    address: str
+    name: str
+    services: tuple[str, ...]
+    """Full UUIDs in lower case."""
+
+
 class BluetoothHub:
     """The adapter, shared by all Bluetooth devices. Starts with the first ``open`` of a link; end it with ``stop``."""
 
@@ -81,16 +96,19 @@ class BluetoothHub:
         """One connection attempt at a time: parallel ones fail on BlueZ."""
         self.bluez: BluezBus | None = None
         self._ask_passkey = ask_passkey
-        self._services: set[str] = set()
+        self._links: WeakSet[BluetoothLink] = WeakSet()
+        """All that ever waited: a device is left to the one it matches best, even while that one is busy."""
+        self._services: frozenset[str] | None = frozenset()
+        """What the scan is filtered by; None: a device is looked for by its name, so everything is heard."""
         self._services_changed = asyncio.Event()
-        self._waiting: dict[BluetoothLink, asyncio.Future[BLEDevice]] = {}
+        self._waiting: dict[BluetoothLink, asyncio.Future[tuple[BLEDevice, Advertised]]] = {}
         self._claimed: set[str] = set()
         self._settled_s: dict[str, float] = {}
         self._heard_s = 0.0
         self._scanning: asyncio.Task[None] | None = None
 
     def link(self, name: str, address: str = "") -> BluetoothLink:
-        """:param address: take only the device with this address; empty: the first with the driver's service."""
+        """:param address: take only the device with this address; empty: the first that the driver recognises."""
         return BluetoothLink(self, name, address.upper())
 
     async def stop(self) -> None:
@@ -112,16 +130,16 @@ class BluetoothHub:
         except BUS_ERRORS as reason:
             raise LinkLost(f"bluetoothd did not forget {address}: {reason}") from reason
 
-    async def advertised(self, link: BluetoothLink, service: str) -> BLEDevice:
-        """Wait for a device with ``service`` that no other link has, and claim it: ``release`` it afterwards."""
-        self._listen_for(full_uuid(service))
-        found: asyncio.Future[BLEDevice] = asyncio.get_running_loop().create_future()
+    async def advertised(self, link: BluetoothLink) -> tuple[BLEDevice, Advertised]:
+        """Wait for a device of ``link`` that no other link has or matches better; claim it: ``release`` it after."""
+        self._listen_for(link)
+        found: asyncio.Future[tuple[BLEDevice, Advertised]] = asyncio.get_running_loop().create_future()
         self._waiting[link] = found
         try:
             return await found
         except asyncio.CancelledError:
             if found.done() and not found.cancelled():
-                self.release(found.result().address)
+                self.release(found.result()[0].address)
             raise
         finally:
             self._waiting.pop(link, None)
@@ -132,9 +150,13 @@ class BluetoothHub:
 
     # scanning
 
-    def _listen_for(self, service: str) -> None:
-        if service not in self._services:
-            self._services.add(service)
+    def _listen_for(self, link: BluetoothLink) -> None:
+        self._links.add(link)
+        uses = [use for one in self._links for use in one.uses]
+        by_name = any(use.names for use in uses)
+        services = None if by_name else frozenset(full_uuid(use.service) for use in uses)
+        if services != self._services:
+            self._services = services
             self._services_changed.set()
         if self._scanning is None or self._scanning.done():
             self._scanning = asyncio.get_running_loop().create_task(self._scan_for_ever())
@@ -172,12 +194,11 @@ class BluetoothHub:
         :raises TRANSIENT: Bluetooth went away.
         """
         self._services_changed.clear()
-        services = sorted(self._services)
         async with self.connecting:
-            await bluez.release_stale(services, self._claimed.__contains__)
+            await bluez.release_stale(self._is_looked_for)
             scanner = BleakScanner(
                 self._on_advertisement,
-                service_uuids=services,
+                service_uuids=None if self._services is None else sorted(self._services),
                 bluez=BlueZScannerArgs(filters=BlueZDiscoveryFilters(DuplicateData=True)),
             )
             async with asyncio.timeout(self.limits.call_s):
@@ -216,11 +237,20 @@ class BluetoothHub:
         self._heard_s = now_s
         if device.address in self._claimed:
             return
+        said = Advertised(device.address, advertisement.local_name or "", tuple(advertisement.service_uuids))
+        best = max((link.match(said) for link in self._links), default=Match.NOT)
+        if best is Match.NOT:
+            return
         for link, found in self._waiting.items():
-            if not found.done() and link.takes(device.address, advertisement.service_uuids):
+            if not found.done() and link.match(said) is best:
                 self._claimed.add(device.address)
-                found.set_result(device)
+                found.set_result((device, said))
                 return
+
+    def _is_looked_for(self, address: str, name: str, services: Collection[str]) -> bool:
+        """Whether a connected device is one of ours that nobody holds."""
+        said = Advertised(address, name, tuple(services))
+        return address not in self._claimed and any(link.match(said) for link in self._links)
 
     def _forget_bus(self) -> None:
         self.bluez = None
@@ -241,7 +271,9 @@ class BluetoothLink:
 
     def __init__(self, hub: BluetoothHub, name: str, address: str) -> None:
         self._hub, self._name, self._address = hub, name, address
-        self._service = ""
+        self.uses: tuple[GattUse, ...] = ()
+        """The ways the driver knows, since the first ``open``."""
+        self._write_to: BleakGATTCharacteristic | None = None
         self._place = ""
         self._claimed = ""
         """The address that is claimed at the hub; another link may have it as soon as it is released."""
@@ -262,22 +294,25 @@ class BluetoothLink:
     def fault(self) -> str | None:
         return self._hub.fault or self._fault
 
-    def takes(self, address: str, services: list[str]) -> bool:
-        return self._service in services and self._address in ("", address)
+    def match(self, said: Advertised) -> Match:
+        if self._address == said.address:
+            return Match.ADDRESS
+        if self._address:
+            return Match.NOT
+        return max((use.match(said.name, said.services) for use in self.uses), default=Match.NOT)
 
-    async def open(self, line: SerialLine | GattUse) -> None:
+    async def open(self, line: Line | tuple[Line, ...]) -> None:
         """See :class:`DeviceLink`. Never raises ``LinkLost``: it waits and tries until the device is there."""
-        if not isinstance(line, GattUse):
-            raise TypeError(
-                f"{self._name}: the driver is for a serial line, its link is Bluetooth; change the settings"
-            )
+        self.uses = lines_of(line, GattUse)
+        if not self.uses:
+            raise TypeError(f"{self._name}: the driver has no use of Bluetooth, its link is; change the settings")
         await self.close()
-        self._service = full_uuid(line.service)
         while True:
-            device = await self._hub.advertised(self, line.service)
+            device, said = await self._hub.advertised(self)
             self._place = self._claimed = device.address
+            likely = sorted(self.uses, key=lambda use: use.match(said.name, said.services), reverse=True)
             try:
-                await self._connect(device, line)
+                await self._connect(device, likely)
             except TRANSIENT as reason:
                 await self.close()
                 self._failed(reason)
@@ -307,10 +342,16 @@ class BluetoothLink:
             raise self._ended
         if self._client is None:
             raise LinkLost(f"{self._name}: not connected")
+        characteristic = self._write_to
+        if write.channel:
+            characteristic = self._client.services.get_characteristic(full_uuid(write.channel))
+        if characteristic is None:
+            raise LinkLost(f"{self._name}: the device has no characteristic {write.channel or 'to write to'}")
         self._active_s = self._hub.clock.monotonic_s()
         try:
             async with asyncio.timeout(self._hub.limits.pair_s):  # bluetoothd may have to pair first
-                await self._client.write_gatt_char(full_uuid(write.channel), write.payload, response=True)
+                with_response = "write" in characteristic.properties
+                await self._client.write_gatt_char(characteristic, write.payload, response=with_response)
         except TRANSIENT as reason:
             if is_about_security(reason):
                 self._pairing_refused = True
@@ -331,12 +372,12 @@ class BluetoothLink:
 
     # connecting
 
-    async def _connect(self, device: BLEDevice, line: GattUse) -> None:
+    async def _connect(self, device: BLEDevice, uses: list[GattUse]) -> None:
         """:raises TRANSIENT: did not work; ``close`` and wait for the next advertisement."""
         self._values.clear()
         self._ended = None
         limits = self._hub.limits
-        pair = line.bond and not self._pairing_refused and not device.details["props"].get("Paired")
+        pair = uses[0].bond and not self._pairing_refused and not device.details["props"].get("Paired")
         client = BleakClient(
             device,
             disconnected_callback=lambda client: self._on_disconnected(client),
@@ -346,20 +387,17 @@ class BluetoothLink:
         self._client = client
         async with self._hub.connecting:
             await client.connect()
-            await self._subscribe(client, line.subscribe)
+            use, heard, self._write_to = found_in(client, uses)
+            await self._subscribe(client, heard)
         self._active_s = self._hub.clock.monotonic_s()
-        await self._read(client, device, line.read)
+        await self._read(client, device, use.read)
 
-    async def _subscribe(self, client: BleakClient, characteristics: tuple[str, ...]) -> None:
+    async def _subscribe(self, client: BleakClient, heard: list[tuple[str, BleakGATTCharacteristic]]) -> None:
         """In order. A device that has already said something and hung up is not a failure."""
         try:
-            for name in characteristics:
-                characteristic = client.services.get_characteristic(full_uuid(name))
-                if characteristic is None and name == characteristics[0]:
-                    raise BleakError(f"characteristic {name} is missing: the list of services is stale")
-                if characteristic is not None:
-                    async with asyncio.timeout(self._hub.limits.pair_s):
-                        await client.start_notify(characteristic, self._listener(client, name))
+            for channel, characteristic in heard:
+                async with asyncio.timeout(self._hub.limits.pair_s):
+                    await client.start_notify(characteristic, self._listener(client, channel))
         except TRANSIENT:
             if not self._values:
                 raise
@@ -428,6 +466,40 @@ class BluetoothLink:
         return float(min(limits.retry_first_s * 2 ** min(self._failures - 1, 10), limits.retry_most_s))
 
 
+Found = tuple[GattUse, list[tuple[str, BleakGATTCharacteristic]], BleakGATTCharacteristic | None]
+"""The use, the characteristics to listen to by their channel, and the one that writes go to."""
+
+
+def found_in(client: BleakClient, uses: Iterable[GattUse]) -> Found:
+    """The first of ``uses`` that the connected device has.
+
+    :raises BleakError: none of them: another device, or a stale list of services.
+    """
+    for use in uses:
+        if not use.service:
+            if (vendor := _vendor_service(client)) is not None:
+                return use, *vendor
+            continue
+        heard = [(name, client.services.get_characteristic(full_uuid(name))) for name in use.subscribe]
+        if heard and heard[0][1] is not None:
+            write_to = client.services.get_characteristic(full_uuid(use.write)) if use.write else None
+            return use, [(name, found) for name, found in heard if found is not None], write_to
+    missing = ", ".join(use.subscribe[0] if use.subscribe else "a vendor service" for use in uses)
+    raise BleakError(f"{missing} is missing: another device, or the list of services is stale")
+
+
+def _vendor_service(
+    client: BleakClient,
+) -> tuple[list[tuple[str, BleakGATTCharacteristic]], BleakGATTCharacteristic] | None:
+    """What ``GattUse.service`` "" means."""
+    for service in sorted(client.services, key=lambda service: service.handle):
+        heard = [one for one in service.characteristics if {"notify", "indicate"} & set(one.properties)]
+        written = [one for one in service.characteristics if WRITES & set(one.properties)]
+        if heard and written and not SIG_SERVICE.match(service.uuid):
+            return [("", one) for one in heard], written[0]
+    return None
+
+
 def is_about_security(reason: BaseException) -> bool:
     """Whether bluetoothd or the device refused for want of authentication or encryption."""
     if isinstance(reason, BleakGATTProtocolError):
@@ -438,8 +510,3 @@ def is_about_security(reason: BaseException) -> bool:
     return isinstance(reason, BleakDBusError) and (
         "Authentication" in reason.dbus_error or reason.dbus_error == "org.bluez.Error.NotPermitted"
     )
-
-
-def full_uuid(name: str) -> str:
-    """ "2A18" -> "00002a18-0000-1000-8000-00805f9b34fb"; 36 characters stay as they are."""
-    return BASE_UUID.format(name.lower()) if len(name) == 4 else name.lower()

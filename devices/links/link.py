@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from devices.driver import GattUse, SerialLine, Write
+from devices.driver import Line, Write
 from devices.errors import LinkLost
 
 
@@ -29,9 +29,10 @@ class DeviceLink(Protocol):
         """Why ``open`` is still waiting, as an error code ("bluetooth_off"); None: the device just is not there."""
         ...
 
-    async def open(self, line: SerialLine | GattUse) -> None:
+    async def open(self, line: Line | tuple[Line, ...]) -> None:
         """Return once the device is there and, for GATT, subscribed.
 
+        A link takes of ``line`` what it can speak; TypeError when there is nothing: the settings name a wrong link.
         May wait without limit for a device that is away (Bluetooth: for its advertisement); safe to cancel at any time.
 
         :raises LinkLost: the device cannot be opened now; try again later.
@@ -39,7 +40,7 @@ class DeviceLink(Protocol):
         ...
 
     async def receive(self) -> tuple[str, bytes]:
-        """The next (channel, bytes); channel is "" for serial, the characteristic ("2A18") for GATT.
+        """The next (channel, bytes); channel is "" for serial, for GATT the characteristic as the driver names it.
 
         Everything that arrived before the end is handed out before the end is told. One reader at a time; safe to
         cancel without losing bytes.

@@ -15,7 +15,7 @@ import time
 
 import serial
 
-from devices.driver import GattUse, SerialLine, Write
+from devices.driver import Line, SerialLine, Write, lines_of
 from devices.errors import LinkLost
 from devices.events import emit
 
@@ -61,16 +61,17 @@ class SerialLink:
     def fault(self) -> str | None:
         return self._fault
 
-    async def open(self, line: SerialLine | GattUse) -> None:
+    async def open(self, line: Line | tuple[Line, ...]) -> None:
         """
         :raises PortAbsent, PortBusy, PortRefused: see there.
         """
-        if not isinstance(line, SerialLine):
+        ways = lines_of(line, SerialLine)
+        if not ways:
             raise TypeError("a serial link needs a SerialLine")
         await self.close()
         self._fault = None
         try:
-            port = await asyncio.to_thread(_open_port, self._port, line)
+            port = await asyncio.to_thread(_open_port, self._port, ways[0])
         except LinkLost as refusal:
             self._fault = None if isinstance(refusal, PortAbsent) else refusal.code
             raise

@@ -30,7 +30,7 @@ from devices.readings import (
 )
 
 DRIVERS = sorted(catalog.drivers())
-SERIAL = [driver_id for driver_id in DRIVERS if isinstance(catalog.about(driver_id).line, SerialLine)]
+SERIAL = [driver_id for driver_id in DRIVERS if catalog.about(driver_id).lines(SerialLine)]
 CAPTURES = [pytest.param(path, id=f"{name}/{path.name}") for name in DRIVERS for path in captures_of(name)]
 SERIAL_CAPTURES = [pytest.param(path, id=f"{name}/{path.name}") for name in SERIAL for path in captures_of(name)]
 NEVER_SENT = {
@@ -65,8 +65,8 @@ class Watched:
         return output.events
 
     def channels(self) -> list[str]:
-        line = self.driver.about.line
-        return [*line.subscribe, *line.read] if isinstance(line, GattUse) else [""]
+        named = [name for use in self.driver.about.lines(GattUse) for name in (*use.subscribe, *use.read)]
+        return named if named and not self.driver.about.lines(SerialLine) else [""]
 
 
 def assert_sane(event: Event) -> None:
@@ -190,7 +190,7 @@ def test_noise_never_raises_and_is_overcome(path: Any, data: st.DataObject) -> N
         watched.took(watched.driver.feed(chunk, data.draw(st.sampled_from(watched.channels()))))
         watched.took(watched.driver.tick(data.draw(st.sampled_from([0.0, 0.1, 7.0]))))
     watched.took(watched.driver.tick(40.0))
-    if isinstance(watched.driver.about.line, SerialLine):
+    if watched.driver.about.lines(SerialLine):
         again = replayed_without_opening(watched, capture)
         assert kinds(again) == kinds(run_through(catalog.driver(capture.head.driver)(), capture))
     watched.took(watched.driver.close())

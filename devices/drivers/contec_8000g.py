@@ -31,6 +31,7 @@ import numpy.typing as npt
 from devices.driver import About, Counters, Metric, Output, SerialLine, Write
 from devices.framing import Frame, MarkedFramer, Spoiled
 from devices.readings import INVALID_COUNT, DeviceState, Event, Link, Samples, Sensor
+from devices.sample_clock import SampleClock
 
 CHANNELS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 SAMPLE_RATE_HZ = 500.0
@@ -53,9 +54,8 @@ FILLED_SCANS = 500
 """A loss of up to 0.5 s is filled with INVALID_COUNT; a longer one is a jump of ``first_index``."""
 LEADS_SETTLED_CHUNKS = 5
 """An electrode is called off, or on again, after it has looked so for 0.25 s."""
-LOSS_WINDOW_S = 2.0
 LOSS_SCANS = 250
-"""Scans missing against the clock, for a whole window, that open a new segment."""
+"""Scans missing against the clock that open a new segment."""
 
 _SHIFTS = np.arange(7, dtype=np.uint8)
 
@@ -115,7 +115,7 @@ class Driver:
         self._taken = 0
         self._spoiled_bytes = 0
         self._scans: list[bytes | None] = []
-        self._clock = _ScanClock()
+        self._clock = SampleClock(SCANS_PER_S, LOSS_SCANS)
         self._quiet = False
 
     def _take(self, piece: Frame | Spoiled, events: list[Event]) -> None:
@@ -200,27 +200,3 @@ class _Leads:
             return []
         self._told = off
         return [DeviceState(Link.CONNECTED, Sensor.LEAD_OFF if off else Sensor.OK, leads_off=off)]
-
-
-class _ScanClock:
-    """Scans against the clock. A stalled host catches up, a lost stretch does not: only the smallest lag counts."""
-
-    def __init__(self) -> None:
-        self._elapsed_s = 0.0
-        self._window_s = 0.0
-        self._least_lag: float | None = None
-        self._usual_lag: float | None = None
-
-    def lost(self, elapsed_s: float, taken: int) -> bool:
-        """True once when, over a whole window, the lag never came back to what it was."""
-        if not taken:
-            return False
-        self._elapsed_s += elapsed_s
-        self._window_s += elapsed_s
-        lag = self._elapsed_s * SCANS_PER_S - taken
-        self._least_lag = lag if self._least_lag is None else min(lag, self._least_lag)
-        if self._window_s < LOSS_WINDOW_S:
-            return False
-        usual, least = self._usual_lag, self._least_lag
-        self._usual_lag, self._least_lag, self._window_s = least, None, 0.0
-        return usual is not None and least - usual > LOSS_SCANS

@@ -17,14 +17,14 @@ from devices import catalog
 from devices.capture import CaptureWriter, Head, RecordingLink, read_capture, run_through, settled
 from devices.clock import Clock, SystemClock
 from devices.discovery import serial_ports
-from devices.driver import About, DriverContract, GattUse
+from devices.driver import About, DriverContract, GattUse, SerialLine
 from devices.errors import AskPerson
 from devices.event_json import event_json
 from devices.links.bluetooth_link import BluetoothHub
 from devices.links.link import DeviceLink
 from devices.links.serial_link import SerialLink
 from devices.readings import IdentityCard, Samples, Stamped
-from devices.session import DeviceSession, DeviceSettings
+from devices.session import DeviceSession, DeviceSettings, LinkKind, links_of
 
 
 class HexRefused(AskPerson):
@@ -83,14 +83,13 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _list(wanted: argparse.Namespace) -> None:
     for driver_id in catalog.drivers():
-        _print({"driver": driver_id} | _label(catalog.about(driver_id)))
+        _print({"driver": driver_id, "link": links_of(driver_id)} | _label(catalog.about(driver_id)))
     for port in serial_ports():
         _print({"port": port.path} | dataclasses.asdict(port))
 
 
 def _label(about: About) -> dict[str, Any]:
     label = dataclasses.asdict(about)
-    label["link"] = "bluetooth" if isinstance(about.line, GattUse) else "serial"
     if about.lost_after_s == float("inf"):
         label["lost_after_s"] = None
     return label
@@ -111,9 +110,8 @@ def _decode(wanted: argparse.Namespace) -> None:
 def _chunk(driver: DriverContract, said: str) -> tuple[str, bytes]:
     """(channel, bytes) of ``HEX`` or ``CHANNEL:HEX``; without a channel it is the first one a driver subscribes to."""
     channel, _, digits = said.rpartition(":")
-    line = driver.about.line
-    if not channel and isinstance(line, GattUse):
-        channel = line.subscribe[0]
+    if not channel and not driver.about.lines(SerialLine):
+        channel = next((name for line in driver.about.lines(GattUse) for name in line.subscribe), "")
     try:
         return channel.upper(), bytes.fromhex(digits)
     except ValueError:
@@ -162,11 +160,17 @@ def _record(wanted: argparse.Namespace) -> None:
 
 
 def _link(wanted: argparse.Namespace, clock: Clock) -> DeviceLink:
-    if isinstance(catalog.about(wanted.driver).line, GattUse):
+    if _link_kind(wanted) == "bluetooth":
         return BluetoothHub(clock).link("bench", wanted.address)
     if not wanted.port:
         raise PortMissing("name the port with --port; `python -m devices list` shows those that are there")
     return SerialLink(wanted.port)
+
+
+def _link_kind(wanted: argparse.Namespace) -> LinkKind:
+    """A device with both kinds is reached by the port that was named, else by Bluetooth."""
+    speaks = links_of(wanted.driver)
+    return speaks[0] if wanted.port else speaks[-1]
 
 
 class PortMissing(AskPerson):
@@ -183,11 +187,10 @@ async def _attend(wanted: argparse.Namespace, link: DeviceLink, clock: Clock) ->
             said = {"type": event.kind, "hidden": "use --show-personal"}
         _print({"at": stamped.received_at.isoformat()} | said)
 
-    line = catalog.about(wanted.driver).line
     settings = DeviceSettings(
         name="bench",
         driver=wanted.driver,
-        link="bluetooth" if isinstance(line, GattUse) else "serial",
+        link=_link_kind(wanted),
         port=wanted.port,
         address=wanted.address,
     )

@@ -150,8 +150,10 @@ class XorFramer:
 class LineFramer:
     """Text lines ended by LF, starting at ``start``; longer ones than ``max_length`` and control bytes are dropped."""
 
-    def __init__(self, start: bytes, max_length: int, counters: Counters) -> None:
+    def __init__(self, start: bytes, max_length: int, counters: Counters, anywhere: bool = True) -> None:
+        """:param anywhere: what stands before ``start`` in a line is dropped, else the whole line"""
         self._start = start
+        self._anywhere = anywhere
         self._max_length = max_length
         self._counters = counters
         self._held = bytearray()
@@ -173,7 +175,7 @@ class LineFramer:
             self._hold(end)
             line, overlong = bytes(self._held), self._overlong
             self._clear()
-            at = line.rfind(self._start)
+            at = line.rfind(self._start) if self._anywhere else 0 if line.startswith(self._start) else -1
             if overlong or at < 0:
                 self._drop(len(line) + 1)
                 continue

@@ -19,11 +19,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from devices import catalog
 from devices.clock import Clock
-from devices.driver import DriverContract, GattUse, Output, Write
+from devices.driver import DriverContract, GattUse, Output, SerialLine, TcpService, Write
 from devices.errors import LinkLost
 from devices.events import emit
+from devices.identity import Identity, identity_of
 from devices.links.link import DeviceLink, SessionEnded
 from devices.links.serial_link import PortAbsent, SerialLink
+from devices.links.tcp_link import TcpLink, split_address
 from devices.readings import DeviceState, Event, Link, Stamped
 
 TICK_S = 0.1
@@ -38,6 +40,8 @@ GOODBYE_WITHIN_S = 1.0
 
 Publish = Callable[[Stamped], None]
 LastSequence = Callable[[str], int | None]
+LinkKind = Literal["serial", "bluetooth", "tcp"]
+"""``tcp``: the van calls the device."""
 
 
 class DeviceSettings(BaseModel):
@@ -48,21 +52,40 @@ class DeviceSettings(BaseModel):
     name: str = Field(min_length=1, pattern=r"^[a-z0-9][a-z0-9-]*$")
     """Stable: readings are filed under it, e.g. "ecg-1"."""
     driver: str
-    link: Literal["serial", "bluetooth"]
+    link: LinkKind
     port: str = ""
     """For serial: a path that stays, such as /dev/serial/by-path/..."""
     address: str = ""
-    """For Bluetooth: take only this device."""
+    """For Bluetooth: take only this device. For TCP: host, or host:port."""
+    title: str = Field(default="", max_length=40)
+    """What the crew calls it, where the driver's own title does not tell it from another one."""
 
     @model_validator(mode="after")
     def _complete(self) -> DeviceSettings:
         if self.link == "serial" and not self.port:
             raise ValueError(f'device {self.name!r} has link = "serial": name its port')
+        if self.link == "tcp":
+            split_address(self.address)
         if self.driver in catalog.drivers():  # an unknown one is told by open_sessions, with those that exist
-            speaks = "bluetooth" if isinstance(catalog.about(self.driver).line, GattUse) else "serial"
-            if speaks != self.link:
-                raise ValueError(f'device {self.name!r}: driver {self.driver!r} needs link = "{speaks}"')
+            speaks = links_of(self.driver)
+            if self.link not in speaks:
+                wanted = " or ".join(f'"{link}"' for link in speaks)
+                raise ValueError(f"device {self.name!r}: driver {self.driver!r} needs link = {wanted}")
         return self
+
+
+def links_of(driver_id: str) -> list[LinkKind]:
+    """What ``DeviceSettings.link`` may be with this driver.
+
+    :raises DriverUnknown: there is no such driver.
+    """
+    about = catalog.about(driver_id)
+    found: tuple[tuple[LinkKind, bool], ...] = (
+        ("serial", bool(about.lines(SerialLine))),
+        ("bluetooth", bool(about.lines(GattUse))),
+        ("tcp", bool(about.lines(TcpService))),
+    )
+    return [link for link, speaks in found if speaks]
 
 
 class BluetoothLinks(Protocol):
@@ -115,6 +138,11 @@ class DeviceSession:
     def place(self) -> str:
         """Where the device was found: port path or Bluetooth address; empty while it never was."""
         return self._link.place
+
+    @property
+    def identity(self) -> Identity | None:
+        """What the device said of itself since it was last attached."""
+        return identity_of(self._driver)
 
     @property
     def state(self) -> DeviceState:
@@ -318,11 +346,15 @@ def open_sessions(
     sessions = []
     for settings in devices:
         driver = catalog.driver(settings.driver)()
-        if settings.link == "serial":
-            link: DeviceLink = SerialLink(settings.port)
-        elif hub is not None:
-            link = hub.link(settings.name, settings.address)
-        else:
-            continue
-        sessions.append(DeviceSession(settings, driver, link, publish, clock, last_sequence))
+        link = _link(settings, hub)
+        if link is not None:
+            sessions.append(DeviceSession(settings, driver, link, publish, clock, last_sequence))
     return sessions
+
+
+def _link(settings: DeviceSettings, hub: BluetoothLinks | None) -> DeviceLink | None:
+    if settings.link == "serial":
+        return SerialLink(settings.port)
+    if settings.link == "tcp":
+        return TcpLink(settings.address)
+    return None if hub is None else hub.link(settings.name, settings.address)

@@ -32,11 +32,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from devices.driver import About, Counters, Metric, Output, SerialLine, Write
+from devices.driver import About, Counters, Output, SerialLine, Write
+from devices.finger_oximeter import PERFUSION, PULSE, SPO2, FingerOximeter, Moment, Numbers, pleth
 from devices.framing import Frame, MarkedFramer, Spoiled
-from devices.readings import INVALID_COUNT, DeviceState, Event, Link, PulseOximetry, Samples, Sensor
+from devices.readings import Sensor
 
 FRAME_LENGTHS = {
     0x01: 9,  # real time
@@ -73,12 +72,6 @@ STOP_STORED, STOP, START, KEEP_ALIVE = command(0xA7), command(0xA2), command(0xA
 KEEP_ALIVE_S = 5.0
 
 SAMPLE_RATE_HZ = 60.0
-SAMPLES_PER_CHUNK = 6
-AGREEING_FRAMES = 6
-FRAMES_BETWEEN_NUMBERS = 62
-"""The fastest device allowed sends 62 frames a second: at most one number a second."""
-LONGEST_FILL_FRAMES = 60
-WITHDRAW_AFTER_S = 1.5
 
 
 class Driver:
@@ -86,12 +79,7 @@ class Driver:
         title_zh="康泰 CMS50 指夹血氧仪",
         title_en="Contec CMS50 pulse oximeter",
         models=("CMS50D+ (firmware >= 4.6)", "CMS50E", "CMS50F", "CMS50EW"),
-        metrics=(
-            Metric("spo2_percent", mdc=150456, loinc="59408-5", ucum="%"),
-            Metric("pulse_bpm", mdc=149530, loinc="8889-8", ucum="/min"),
-            Metric("perfusion_index_percent", mdc=150488, loinc="61006-3", ucum="%"),
-            Metric("pleth", mdc=None, loinc=None, ucum="1", sample_rate_hz=SAMPLE_RATE_HZ),
-        ),
+        metrics=(SPO2, PULSE, PERFUSION, pleth(SAMPLE_RATE_HZ)),
         line=SerialLine(115200),
         source="vendor protocol V7.0 and public wire logs; hardware/protocols/contec_cms50_v7.md",
         lost_after_s=2.0,
@@ -101,35 +89,24 @@ class Driver:
     def __init__(self) -> None:
         self.counters = Counters()
         self._framer = MarkedFramer(FRAME_LENGTHS, first_has_top_bit=False, counters=self.counters)
-        self._segment = -1
+        self._oximeter = FingerOximeter(SAMPLE_RATE_HZ, FRAME_LENGTHS[REAL_TIME], self.counters)
         self._begin()
 
     def _begin(self) -> None:
-        self._segment += 1
-        self._index = 0
-        self._pleth: list[int] = []
-        self._spoiled_bytes = 0
         self._quiet = False
-        self._silent_s = 0.0
         self._since_keep_alive_s = 0.0
-        self._numbers: Numbers | None = None
-        self._agreeing = 0
-        self._since_number = FRAMES_BETWEEN_NUMBERS
-        self._shown = False
-        self._sensor_seen = Sensor.UNKNOWN
-        self._sensor_times = 0
-        self._sensor_told = Sensor.UNKNOWN
         self._restart_allowed = False
 
     def open(self) -> Output:
         self._framer.reset()
+        self._oximeter.begin()
         self._begin()
         return Output(writes=[Write(STOP_STORED), Write(STOP, after_s=0.05), Write(START, after_s=0.05)])
 
     def close(self) -> Output:
         self._framer.reset()
         output = Output(writes=[Write(STOP)])
-        self._withdraw(output.events)
+        self._oximeter.withdraw(output.events)
         return output
 
     def feed(self, chunk: bytes, channel: str = "") -> Output:
@@ -142,11 +119,9 @@ class Driver:
         output = Output()
         if self._quiet:
             self._take(self._framer.flush(), output)
-            self._publish_pleth(output.events)
+            self._oximeter.publish_pleth(output.events)
         self._quiet = True
-        self._silent_s += elapsed_s
-        if self._silent_s >= WITHDRAW_AFTER_S:
-            self._withdraw(output.events)
+        self._oximeter.tick(elapsed_s, output.events)
         self._since_keep_alive_s += elapsed_s
         if self._since_keep_alive_s >= KEEP_ALIVE_S:
             self._since_keep_alive_s = 0.0
@@ -156,84 +131,13 @@ class Driver:
     def _take(self, pieces: Iterable[Frame | Spoiled], output: Output) -> None:
         for piece in pieces:
             if isinstance(piece, Spoiled):
-                self._spoiled_bytes += piece.n_bytes
+                self._oximeter.spoiled(piece.n_bytes)
             elif piece.payload[0] == REAL_TIME:
-                self._fill_gap(output.events)
-                self._real_time(RealTime.of(piece.payload), output.events)
+                self._restart_allowed = True
+                self._oximeter.take(RealTime.of(piece.payload).moment, output.events)
             elif piece.payload[0] == IDLE and self._restart_allowed:
                 self._restart_allowed = False
                 output.writes.append(Write(START))
-
-    def _fill_gap(self, events: list[Event]) -> None:
-        """Frames lost between two good ones, counted from the bytes between them."""
-        lost, self._spoiled_bytes = round(self._spoiled_bytes / FRAME_LENGTHS[REAL_TIME]), 0
-        if not lost or not self._restart_allowed:
-            return
-        self.counters.gaps += 1
-        self._agreeing = 0
-        if lost > LONGEST_FILL_FRAMES:
-            self._publish_pleth(events)
-            self._index += lost
-            return
-        for _ in range(lost):
-            self._append_pleth(INVALID_COUNT, events)
-
-    def _real_time(self, frame: RealTime, events: list[Event]) -> None:
-        self._silent_s = 0.0
-        self._restart_allowed = True
-        self._append_pleth(INVALID_COUNT if frame.pleth is None else frame.pleth, events)
-        self._watch_sensor(frame.sensor, events)
-        self._agreeing = self._agreeing + 1 if frame.numbers == self._numbers else 1
-        self._numbers = frame.numbers
-        self._since_number += 1
-        if self._agreeing < AGREEING_FRAMES:
-            return
-        if frame.numbers.spo2_percent is None:
-            self._withdraw(events)
-        elif self._since_number >= FRAMES_BETWEEN_NUMBERS:
-            self._since_number = 0
-            self._shown = True
-            perfusion_e2 = frame.numbers.perfusion_index_e2
-            events.append(
-                PulseOximetry(
-                    spo2_percent=frame.numbers.spo2_percent,
-                    pulse_bpm=frame.numbers.pulse_bpm,
-                    perfusion_index_percent=None if perfusion_e2 is None else perfusion_e2 / 100,
-                )
-            )
-
-    def _withdraw(self, events: list[Event]) -> None:
-        if self._shown:
-            self._shown = False
-            self._since_number = FRAMES_BETWEEN_NUMBERS
-            events.append(PulseOximetry(spo2_percent=None, pulse_bpm=None))
-
-    def _watch_sensor(self, sensor: Sensor, events: list[Event]) -> None:
-        self._sensor_times = self._sensor_times + 1 if sensor == self._sensor_seen else 1
-        self._sensor_seen = sensor
-        if self._sensor_times == AGREEING_FRAMES and sensor != self._sensor_told:
-            self._sensor_told = sensor
-            events.append(DeviceState(Link.CONNECTED, sensor))
-
-    def _append_pleth(self, count: int, events: list[Event]) -> None:
-        self._pleth.append(count)
-        if len(self._pleth) == SAMPLES_PER_CHUNK:
-            self._publish_pleth(events)
-
-    def _publish_pleth(self, events: list[Event]) -> None:
-        if not self._pleth:
-            return
-        counts = np.array(self._pleth, np.int16).reshape(-1, 1)
-        self._pleth = []
-        events.append(Samples("pleth", ("pleth",), SAMPLE_RATE_HZ, self._segment, self._index, counts, 1.0, "1"))
-        self._index += len(counts)
-
-
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    spo2_percent: int | None
-    pulse_bpm: int | None
-    perfusion_index_e2: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,9 +146,7 @@ class RealTime:
 
     signal: int | None
     bar: int
-    pleth: int | None
-    numbers: Numbers
-    sensor: Sensor
+    moment: Moment
 
     @classmethod
     def of(cls, frame: bytes) -> RealTime:
@@ -254,16 +156,16 @@ class RealTime:
         finger_out, searching = bool(d0 & 0x80), bool(d1 & 0x80)
         perfusion = low | high << 8
         measured = consistent and not finger_out
+        numbers = Numbers(
+            spo2_percent=spo2 if measured and 0 < spo2 <= 100 else None,
+            pulse_bpm=pulse if measured and 0 < pulse != NO_PULSE else None,
+            perfusion_index_e2=perfusion if measured and perfusion != NO_PERFUSION and not d2 & 0x10 else None,
+        )
+        sensor = _sensor(consistent, finger_out, searching or spo2 == NO_SPO2)
         return cls(
             signal=signal if consistent else None,
             bar=d2 & 0x0F,
-            pleth=d1 & 0x7F if measured else None,
-            numbers=Numbers(
-                spo2_percent=spo2 if measured and 0 < spo2 <= 100 else None,
-                pulse_bpm=pulse if measured and 0 < pulse != NO_PULSE else None,
-                perfusion_index_e2=perfusion if measured and perfusion != NO_PERFUSION and not d2 & 0x10 else None,
-            ),
-            sensor=_sensor(consistent, finger_out, searching or spo2 == NO_SPO2),
+            moment=Moment(d1 & 0x7F if measured else None, numbers, sensor),
         )
 
 

@@ -198,14 +198,15 @@ def test_cms50_vectors(vector: dict[str, Any]) -> None:
         assert driver.counters.frames == 1
         return
     real = contec_cms50_v7.RealTime.of(frame)
-    assert real.numbers.pulse_bpm == expected["pulse"]
-    assert real.numbers.spo2_percent == expected["spo2"]
-    assert real.numbers.perfusion_index_e2 == expected["pi"]
+    moment = real.moment
+    assert moment.numbers.pulse_bpm == expected["pulse"]
+    assert moment.numbers.spo2_percent == expected["spo2"]
+    assert moment.numbers.perfusion_index_e2 == expected["pi"]
     if expected["probe_error"]:
-        assert real.sensor is Sensor.OFF
-        assert real.pleth is None
+        assert moment.sensor is Sensor.OFF
+        assert moment.pleth is None
     else:
-        assert (real.signal, real.bar, real.pleth) == (expected["signal"], expected["bar"], expected["pleth"])
+        assert (real.signal, real.bar, moment.pleth) == (expected["signal"], expected["bar"], expected["pleth"])
 
 
 def good(spo2: int = 97, pulse: int = 70, pleth: int = 40) -> bytes:

@@ -76,6 +76,11 @@ class GattUse:
     shared_service: bool = False
     """Makers share ``service`` (Nordic UART): the name decides alone."""
 
+    @property
+    def is_stream(self) -> bool:
+        """One way in and one out, as a serial line: frames may come cut and joined anywhere."""
+        return not self.service or (len(self.subscribe) == 1 and bool(self.write))
+
     def match(self, name: str, services: Collection[str]) -> Match:
         """What an advertisement with this name and these services (full, lower-case UUIDs) says; never ADDRESS."""
         named = name.casefold().startswith(tuple(known.casefold() for known in self.names))

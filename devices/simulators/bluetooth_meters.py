@@ -86,12 +86,15 @@ def blood_pressure_measurement(systolic_mmhg: int, diastolic_mmhg: int, pulse_bp
 class GlucoseMeter(Peripheral):
     """Glucose Service (0x1808). Sleeps until it is switched on or has measured; hangs up when nobody asks for more."""
 
-    def __init__(self, link: LocalLink, clock: Clock, passkey: int | None = None) -> None:
+    def __init__(
+        self, link: LocalLink, clock: Clock, passkey: int | None = None, address: str = GLUCOSE_ADDRESS
+    ) -> None:
         self.records: list[GlucoseRecord] = []
         self.requests: list[bytes] = []
         """Everything written to the control point."""
         self.drop_after: int | None = None
         """Hang up after that many records of the next report, once."""
+        self.idle_limit_s = IDLE_LIMIT_S
         self._clock = clock
         self._procedure: asyncio.Task[None] | None = None
         self._awake = False
@@ -106,7 +109,7 @@ class GlucoseMeter(Peripheral):
             UUID.from_16_bits(0x2A52), Written | Indicated, secured, CharacteristicValue(write=self._on_request)
         )
         service = Service(UUID.from_16_bits(0x1808), [self._measurement, self._context, feature, self._racp])
-        super().__init__(link, "XZ Glucose", GLUCOSE_ADDRESS, service, battery_percent=82, passkey=passkey)
+        super().__init__(link, "XZ Glucose", address, service, battery_percent=82, passkey=passkey)
 
     async def switch_on(self) -> None:
         self._awake = True
@@ -191,7 +194,7 @@ class GlucoseMeter(Peripheral):
     def _stay_awake(self) -> None:
         if self._idle is not None:
             self._idle.cancel()
-        self._idle = asyncio.get_running_loop().call_later(IDLE_LIMIT_S, lambda: self.spawn(self.switch_off()))
+        self._idle = asyncio.get_running_loop().call_later(self.idle_limit_s, lambda: self.spawn(self.switch_off()))
 
     def on_hung_up(self) -> None:
         if self._idle is not None:
@@ -205,8 +208,10 @@ class GlucoseMeter(Peripheral):
 class BloodPressureCuff(Peripheral):
     """Blood Pressure Service (0x1810). Results that nobody fetched are kept and come with the next ones."""
 
-    def __init__(self, link: LocalLink, clock: Clock, passkey: int | None = None) -> None:
+    def __init__(self, link: LocalLink, clock: Clock, passkey: int | None = None, address: str = CUFF_ADDRESS) -> None:
         self.waiting: list[bytes] = []
+        self.delay_s = 0.0
+        """Between the subscription and the first result."""
         self.hold_s = CUFF_HOLD_S
         self._clock = clock
         self._on = True
@@ -216,7 +221,7 @@ class BloodPressureCuff(Peripheral):
             UUID.from_16_bits(0x2A49), Characteristic.Properties.READ, Characteristic.Permissions.READABLE, b"\x07\x00"
         )
         service = Service(UUID.from_16_bits(0x1810), [self._measurement, feature])
-        super().__init__(link, "XZ Cuff", CUFF_ADDRESS, service, battery_percent=64, passkey=passkey)
+        super().__init__(link, "XZ Cuff", address, service, battery_percent=64, passkey=passkey)
 
     async def switch_on(self) -> None:
         self._on = True
@@ -244,6 +249,7 @@ class BloodPressureCuff(Peripheral):
             self.spawn(self._hand_out())
 
     async def _hand_out(self) -> None:
+        await asyncio.sleep(self.delay_s)
         while self.waiting and self.connection is not None:
             await self.indicate(self._measurement, self.waiting[0])
             self.waiting.pop(0)
@@ -263,6 +269,8 @@ class BluetoothMeters:
         self._folder = folder or Path(self._temporary.name if self._temporary else "")
         clock = clock or SystemClock()
         link = LocalLink()  # type: ignore[no-untyped-call]
+        self.radio = link
+        """Whatever else is to be in reach is made with it."""
         self.bluez = VirtualBlueZ(link, self._folder)
         self.glucose_meter = GlucoseMeter(link, clock, passkey)
         self.cuff = BloodPressureCuff(link, clock)

@@ -17,14 +17,27 @@ from bumble.link import LocalLink
 from bumble.pairing import PairingConfig, PairingDelegate
 
 ADVERTISING_INTERVAL_MS = 100.0
+ADVERTISEMENT_BYTES = 31
+SERVICE_LIST = {
+    2: AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS,
+    16: AdvertisingData.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS,
+}
 
 
 class Peripheral:
     """A battery-driven device: advertises when it wants to be found, takes one connection, hangs up by itself."""
 
     def __init__(
-        self, link: LocalLink, name: str, address: str, service: Service, battery_percent: int, passkey: int | None
+        self,
+        link: LocalLink,
+        name: str,
+        address: str,
+        service: Service,
+        battery_percent: int,
+        passkey: int | None,
+        tells_service: bool = True,
     ) -> None:
+        """:param tells_service: advertise ``service``; else only the name says what the device is"""
         controller = Controller(name, link=link)
         configuration = DeviceConfiguration(
             name=name,
@@ -42,7 +55,7 @@ class Peripheral:
         self._controller, self._link = controller, link
         self._device = Device.from_config_with_hci(configuration, controller, controller)
         self._device.add_services([service, *_information(name, address[-5:], battery_percent)])
-        self._device.advertising_data = _advertisement(name, service)
+        self._device.advertising_data = _advertisement(name, service.uuid if tells_service else None)
         self._device.on("connection", self._on_connection)
         delegate = _Display(self, passkey) if passkey is not None else PairingDelegate()
         self._device.pairing_config_factory = lambda _: PairingConfig(
@@ -69,6 +82,17 @@ class Peripheral:
         if self.connection is not None:
             with suppress(ProtocolError):  # the other side was faster
                 await self.connection.disconnect()
+
+    async def withdraw(self) -> None:
+        """Out of everybody's reach, for good."""
+        await self.quiet()
+        await self.hang_up()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._powered:
+            await self._device.power_off()
+        self._link.remove_controller(self._controller)
 
     async def notify(self, characteristic: Characteristic[bytes], value: bytes) -> None:
         if self.connection is not None:
@@ -138,14 +162,15 @@ def _readable(number: int, value: bytes) -> Characteristic[bytes]:
     )
 
 
-def _advertisement(name: str, service: Service) -> bytes:
+def _advertisement(name: str, service: UUID | None) -> bytes:
+    """The 31 bytes of legacy advertising; a name that does not fit is shortened."""
     flags = AdvertisingData.Flags.LE_GENERAL_DISCOVERABLE_MODE | AdvertisingData.Flags.BR_EDR_NOT_SUPPORTED
-    return bytes(
-        AdvertisingData(
-            [
-                data_types.Flags(flags),
-                data_types.CompleteLocalName(name),
-                (AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS, service.uuid.to_bytes()),
-            ]
-        )
-    )
+    told = bytes(AdvertisingData([data_types.Flags(flags)]))
+    if service is not None:
+        uuid = service.to_bytes()
+        kind = SERVICE_LIST[len(uuid)]
+        told += bytes(AdvertisingData([(kind, uuid)]))
+    room = ADVERTISEMENT_BYTES - len(told) - 2
+    whole = len(name.encode()) <= room
+    kind = AdvertisingData.COMPLETE_LOCAL_NAME if whole else AdvertisingData.SHORTENED_LOCAL_NAME
+    return told + bytes(AdvertisingData([(kind, name.encode()[:room])]))

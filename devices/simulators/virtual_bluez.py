@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bumble.controller import Controller
-from bumble.core import AdvertisingData
+from bumble.core import UUID, AdvertisingData
 from bumble.device import Advertisement, Device, DeviceConfiguration
 from bumble.hci import Address
 from bumble.link import LocalLink
@@ -48,18 +48,22 @@ class Faults:
     """Discovery runs and hears nothing until it is started again."""
     resolved_before_objects: bool = False
     """ServicesResolved turns true before the services are on the bus."""
+    abort_by_local: int = 0
+    """So many connections break as soon as they are made, and Connect says le-connection-abort-by-local."""
+    forgets_after_discovery: bool = False
+    """Devices that are neither paired nor connected are removed as soon as nobody discovers any more."""
     _refusals: defaultdict[str, deque[tuple[str, str]]] = field(default_factory=lambda: defaultdict(deque))
 
     def refuse(self, member: str, error: str, text: str = "", times: int = 1) -> None:
-        """``error`` is the last word of org.bluez.Error.*"""
-        self._refusals[member].extend([(error, text or error)] * times)
+        """``error`` is a D-Bus error name, or the last word of org.bluez.Error.*"""
+        name = error if "." in error else f"org.bluez.Error.{error}"
+        self._refusals[member].extend([(name, text or error)] * times)
 
     async def before(self, member: str) -> None:
         if self.slow_s:
             await asyncio.sleep(self.slow_s)
         if self._refusals[member]:
-            error, text = self._refusals[member].popleft()
-            raise Refused(f"org.bluez.Error.{error}", text)
+            raise Refused(*self._refusals[member].popleft())
 
 
 class VirtualBlueZ:
@@ -81,6 +85,8 @@ class VirtualBlueZ:
         self.central.pairing_config_factory = lambda connection: PairingConfig(
             sc=True, mitm=True, bonding=True, delegate=AgentDelegate(self, connection)
         )
+        self.mtu = 247
+        """Asked for at each connection, as bluetoothd does; 23: nothing is asked, and devices cut at 20 bytes."""
         self.connecting = asyncio.Lock()
         """bumble's central holds one pending connection, as a real controller does."""
         self._register_methods()
@@ -259,6 +265,9 @@ class VirtualBlueZ:
         if not self._discovering and self.central.is_scanning:
             await self.central.stop_scanning()
             self.tree.change(ADAPTER_PATH, ADAPTER, Discovering=Variant("b", False))
+        if self.faults.forgets_after_discovery and not self._discovering:
+            for device in [one for one in self.devices.values() if not one.is_paired and not one.is_connected]:
+                await self.forget(str(device.address))
 
     async def _remove_device(self, call: Call) -> None:
         path = call.body[0]
@@ -289,6 +298,19 @@ def device_path(address: str) -> str:
     return f"{ADAPTER_PATH}/dev_" + address.split("/")[0].replace(":", "_")
 
 
+SERVICE_LISTS = {
+    AdvertisingData.INCOMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS: 2,
+    AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS: 2,
+    AdvertisingData.INCOMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS: 16,
+    AdvertisingData.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS: 16,
+}
+"""Kind of structure -> bytes of each UUID in it."""
+
+
 def advertised_services(data: AdvertisingData) -> list[str]:
-    uuids = data.get(AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS) or []
-    return [full_uuid(uuid) for uuid in uuids]
+    return [
+        full_uuid(UUID.from_bytes(listed[start : start + size]))
+        for kind, listed in data.ad_structures
+        if (size := SERVICE_LISTS.get(AdvertisingData.Type(kind)))
+        for start in range(0, len(listed) - size + 1, size)
+    ]

@@ -34,7 +34,7 @@ CLAIMED_SERVICES = ("1800", "1801", "180F")
 INSUFFICIENT_SECURITY = (0x05, 0x0F)
 RSSI_THRESHOLD_DB = 8
 CONNECT_LIMIT_S = 20.0
-MTU = 247
+LEAST_MTU = 23
 
 FAILED = "org.bluez.Error.Failed"
 
@@ -60,7 +60,8 @@ class RemoteDevice:
         self._listeners: defaultdict[str, list[str]] = defaultdict(list)
         """Path of a characteristic -> clients that started notifications; kept over reconnects."""
         self._subscribed: set[str] = set()
-        name = advertisement.data.get(AdvertisingData.COMPLETE_LOCAL_NAME) or ""
+        data = advertisement.data
+        name = data.get(AdvertisingData.COMPLETE_LOCAL_NAME) or data.get(AdvertisingData.SHORTENED_LOCAL_NAME) or ""
         bluez.tree.add(path, {DEVICE: self._properties(str(name), uuids)})
 
     def _properties(self, name: str, uuids: list[str]) -> dict[str, Variant]:
@@ -123,6 +124,10 @@ class RemoteDevice:
             if self._opening is not None and not self._opening.cancelled():
                 raise
             raise Refused(FAILED, "le-connection-abort-by-local") from None
+        if self._bluez.faults.abort_by_local:
+            self._bluez.faults.abort_by_local -= 1
+            await self.drop()
+            raise Refused(FAILED, "le-connection-abort-by-local")
 
     async def _open(self) -> None:
         try:
@@ -159,7 +164,8 @@ class RemoteDevice:
             if self.is_paired:
                 await connection.encrypt()
             peer = Peer(connection)
-            await peer.request_mtu(MTU)
+            if self._bluez.mtu > LEAST_MTU:
+                await peer.request_mtu(self._bluez.mtu)
             await peer.discover_all()  # type: ignore[no-untyped-call]
             self._publish(peer)
             await self._read_battery(peer)
@@ -196,7 +202,7 @@ class RemoteDevice:
             "Flags": Variant("as", flags),
             "Value": Variant("ay", b""),
             "Notifying": Variant("b", bool(self._listeners.get(path))),
-            "MTU": Variant("q", MTU),
+            "MTU": Variant("q", self._bluez.mtu),
         }
         self._attributes[path] = characteristic
         self._bluez.tree.add(path, {CHARACTERISTIC: properties})

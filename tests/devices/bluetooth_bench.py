@@ -8,7 +8,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -19,6 +19,7 @@ from devices.links.link import SessionEnded
 from devices.readings import BloodPressure, DeviceState, Glucose, Link, Stamped
 from devices.session import DeviceSettings, open_sessions
 from devices.simulators.bluetooth_meters import BluetoothMeters
+from devices.simulators.stream_peripheral import StreamPeripheral
 
 needs_dbus_daemon = pytest.mark.skipif(
     shutil.which("dbus-daemon") is None, reason="skipped: dbus-daemon is not installed (package dbus)"
@@ -29,24 +30,36 @@ PATIENCE_S = 30.0
 
 QUICK = Limits(settle_s=0.1, retry_first_s=0.05, retry_most_s=0.2, unavailable_most_s=0.2)
 
-DRIVERS = {"glucose-1": "bluetooth_glucose", "cuff-1": "bluetooth_blood_pressure"}
+DRIVERS = {"glucose": "bluetooth_glucose", "cuff": "bluetooth_blood_pressure"}
+
+
+SomeEvent = TypeVar("SomeEvent")
 
 
 class Bench:
     """What was published, and a way to wait for it."""
 
-    def __init__(self, meters: BluetoothMeters, hub: BluetoothHub) -> None:
+    patience_s = PATIENCE_S
+
+    def __init__(self, meters: Any, hub: BluetoothHub) -> None:
         self.meters, self.hub = meters, hub
         self.published: list[Stamped] = []
         self.last_sequence: int | None = None
         """What the sessions are told to be the last stored record."""
         self._news = asyncio.Event()
         self._sessions: dict[str, asyncio.Task[None]] = {}
+        self._further: list[StreamPeripheral] = []
+
+    async def put(self, device: StreamPeripheral) -> StreamPeripheral:
+        """Switch on a further device, made with ``self.meters.radio``."""
+        self._further.append(device)
+        await device.switch_on()
+        return device
 
     def attach(self, *names: str, address: str = "") -> None:
-        """Start a session for each name; a name that is not in DRIVERS is another glucose meter."""
+        """Start a session for each name: "glucose-1", "cuff-2", ..."""
         for name in names:
-            driver = DRIVERS.get(name, "bluetooth_glucose")
+            driver = DRIVERS[name.partition("-")[0]]
             settings = DeviceSettings(name=name, driver=driver, link="bluetooth", address=address)
             sessions = open_sessions([settings], self._publish, self.hub.clock, self.hub, lambda _: self.last_sequence)
             self._sessions[name] = asyncio.create_task(sessions[0].run())
@@ -60,12 +73,19 @@ class Bench:
         for name in list(self._sessions):
             await self.detach(name)
         await self.hub.stop()
+        for device in self._further:
+            await device.withdraw()
+
+    def events(self, device: str, kind: type[SomeEvent]) -> list[SomeEvent]:
+        return [s.event for s in self.published if s.device == device and isinstance(s.event, kind)]
 
     def glucose(self, device: str = "glucose-1") -> list[Glucose]:
         return [s.event for s in self.published if s.device == device and isinstance(s.event, Glucose)]
 
-    def pressures(self) -> list[BloodPressure]:
-        return [stamped.event for stamped in self.published if isinstance(stamped.event, BloodPressure)]
+    def pressures(self, device: str = "") -> list[BloodPressure]:
+        """Of all cuffs, or of one."""
+        events = [s.event for s in self.published if device in ("", s.device)]
+        return [event for event in events if isinstance(event, BloodPressure)]
 
     def states(self, device: str) -> list[DeviceState]:
         return [s.event for s in self.published if s.device == device and isinstance(s.event, DeviceState)]
@@ -80,7 +100,7 @@ class Bench:
 
     async def until(self, done: Callable[[], Any]) -> None:
         """Wait for ``done`` to be true after some published event."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(self.patience_s):
             while not done():
                 self._news.clear()
                 await self._news.wait()
@@ -108,18 +128,18 @@ async def bluetooth_bench(
         await meters.stop()
 
 
-async def happens(done: Callable[[], Any]) -> None:
+async def happens(done: Callable[[], Any], within_s: float = PATIENCE_S) -> None:
     """Wait for something that nobody announces."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(within_s):
         while not done():  # noqa: ASYNC110  nothing to await: the other side does not tell
             await asyncio.sleep(0.02)
 
 
-async def all_values(link: BluetoothLink) -> list[bytes]:
+async def all_values(link: BluetoothLink, within_s: float = PATIENCE_S) -> list[bytes]:
     """Everything the device says until it hangs up or is let go."""
     values = []
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(within_s):
             while True:
                 values.append((await link.receive())[1])
     except SessionEnded:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from devices import catalog
 from devices.capture import read_capture, run_through, settled
-from devices.driver import DriverContract, GattUse, Output, SerialLine, Write
+from devices.driver import About, DriverContract, GattUse, Output, SerialLine, Write
 from devices.drivers.sam_id_card import id_number_valid
 from devices.event_json import event_json
 from devices.readings import (
@@ -29,10 +29,16 @@ from devices.readings import (
     Samples,
 )
 
+
+def is_stream(about: About) -> bool:
+    """Whether its bytes may come cut and joined anywhere."""
+    return bool(about.lines(SerialLine)) or any(use.is_stream for use in about.lines(GattUse))
+
+
 DRIVERS = sorted(catalog.drivers())
-SERIAL = [driver_id for driver_id in DRIVERS if catalog.about(driver_id).lines(SerialLine)]
+STREAMS = [driver_id for driver_id in DRIVERS if is_stream(catalog.about(driver_id))]
 CAPTURES = [pytest.param(path, id=f"{name}/{path.name}") for name in DRIVERS for path in captures_of(name)]
-SERIAL_CAPTURES = [pytest.param(path, id=f"{name}/{path.name}") for name in SERIAL for path in captures_of(name)]
+STREAM_CAPTURES = [pytest.param(path, id=f"{name}/{path.name}") for name in STREAMS for path in captures_of(name)]
 NEVER_SENT = {
     "contec_cms50_v7": [b"\x7d\x81\xae", b"\x7d\x81\xb1", b"\x7d\x81\xb2"],
     "contec_8000g": [b"\x8b", b"\x8c", b"\x8d"],
@@ -66,7 +72,7 @@ class Watched:
 
     def channels(self) -> list[str]:
         named = [name for use in self.driver.about.lines(GattUse) for name in (*use.subscribe, *use.read)]
-        return named if named and not self.driver.about.lines(SerialLine) else [""]
+        return named if named and not is_stream(self.driver.about) else [""]
 
 
 def assert_sane(event: Event) -> None:
@@ -102,7 +108,7 @@ def made(driver_id: str) -> Watched:
     return Watched(catalog.driver(driver_id)())
 
 
-def serial_bytes(path: Any) -> bytes:
+def stream_bytes(path: Any) -> bytes:
     return b"".join(chunk for _, chunk in read_capture(path).received)
 
 
@@ -157,17 +163,17 @@ def test_capture_gives_the_agreed_readings(path: Any) -> None:
     assert as_agreed(events, expected["samples"]) == expected
 
 
-@pytest.mark.parametrize("path", SERIAL_CAPTURES)
+@pytest.mark.parametrize("path", STREAM_CAPTURES)
 def test_byte_by_byte_is_the_same_as_in_one_piece(path: Any) -> None:
-    driver_id, whole = path.parent.name, serial_bytes(path)
+    driver_id, whole = path.parent.name, stream_bytes(path)
     assert heard(driver_id, [whole[i : i + 1] for i in range(len(whole))]) == heard(driver_id, [whole])
 
 
-@pytest.mark.parametrize("path", SERIAL_CAPTURES)
+@pytest.mark.parametrize("path", STREAM_CAPTURES)
 @quick
 @given(data=st.data())
 def test_any_cut_gives_the_same(path: Any, data: st.DataObject) -> None:
-    driver_id, whole = path.parent.name, serial_bytes(path)
+    driver_id, whole = path.parent.name, stream_bytes(path)
     cuts = data.draw(st.lists(st.integers(0, len(whole)), max_size=12).map(sorted))
     pieces = [whole[start:end] for start, end in pairwise([0, *cuts, len(whole)])]
     assert heard(driver_id, pieces) == heard(driver_id, [whole])
@@ -190,7 +196,7 @@ def test_noise_never_raises_and_is_overcome(path: Any, data: st.DataObject) -> N
         watched.took(watched.driver.feed(chunk, data.draw(st.sampled_from(watched.channels()))))
         watched.took(watched.driver.tick(data.draw(st.sampled_from([0.0, 0.1, 7.0]))))
     watched.took(watched.driver.tick(40.0))
-    if watched.driver.about.lines(SerialLine):
+    if is_stream(watched.driver.about):
         again = replayed_without_opening(watched, capture)
         assert kinds(again) == kinds(run_through(catalog.driver(capture.head.driver)(), capture))
     watched.took(watched.driver.close())

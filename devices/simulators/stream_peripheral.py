@@ -1,0 +1,119 @@
+"""Any twin as a Bluetooth device of its maker's own protocol: it notifies what the twin sends, and feeds the twin."""
+
+from __future__ import annotations
+
+import asyncio
+
+from bumble.core import UUID
+from bumble.device import Connection
+from bumble.gatt import Characteristic, CharacteristicValue, Service
+from bumble.link import LocalLink
+
+from devices.clock import Clock
+from devices.driver import GattUse
+from devices.simulators.bluetooth_peripheral import Peripheral
+from devices.simulators.twin import Twin
+
+STEP_S = 0.02
+NOTIFICATION_HEAD = 3
+"""Bytes of the MTU that are not value."""
+
+Properties = Characteristic.Properties
+
+
+class StreamPeripheral(Peripheral):
+    """Advertises from ``switch_on`` to ``switch_off``, whenever nobody is connected.
+
+    Notifications are as long as the MTU of the connection allows, and at most ``cut_at``: frames are cut and joined
+    without regard to where they begin. While nobody has subscribed, what the twin sends is lost.
+    """
+
+    def __init__(
+        self,
+        link: LocalLink,
+        clock: Clock,
+        twin: Twin,
+        name: str,
+        address: str,
+        use: GattUse,
+        *,
+        service: str = "",
+        notify: str = "",
+        write: str = "",
+        tells_service: bool = True,
+        with_response: bool = True,
+        battery_percent: int = 77,
+    ) -> None:
+        """
+        :param use: how a driver uses it; ``service``, ``notify`` and ``write`` are for what it leaves open
+        :param with_response: writes are requests; else commands
+        """
+        self.twin = twin
+        self.cut_at = 512
+        self.written: list[bytes] = []
+        """Everything the host wrote."""
+        self._clock = clock
+        self._on = False
+        self._unsent = bytearray()
+        self._pacing: asyncio.Task[None] | None = None
+        written = Properties.WRITE if with_response else Properties.WRITE_WITHOUT_RESPONSE
+        notify, write = notify or use.subscribe[0], write or use.write
+        both_ways = notify == write
+        self._notified: Characteristic[bytes] = Characteristic(
+            UUID(notify),
+            Properties.NOTIFY | written if both_ways else Properties.NOTIFY,
+            Characteristic.Permissions.WRITEABLE,
+            CharacteristicValue(write=self._on_write) if both_ways else b"",
+        )
+        characteristics = [self._notified]
+        if not both_ways:
+            value = CharacteristicValue(write=self._on_write)
+            characteristics.append(Characteristic(UUID(write), written, Characteristic.Permissions.WRITEABLE, value))
+        served = Service(UUID(service or use.service), characteristics)
+        super().__init__(link, name, address, served, battery_percent, passkey=None, tells_service=tells_service)
+
+    async def switch_on(self) -> None:
+        self._on = True
+        self.twin.power_on()
+        await self.advertise()
+
+    async def switch_off(self) -> None:
+        self._on = False
+        await self.quiet()
+        await self.hang_up()
+
+    async def withdraw(self) -> None:
+        self._on = False
+        await super().withdraw()
+
+    def on_hung_up(self) -> None:
+        if self._pacing is not None:
+            self._pacing.cancel()
+            self._pacing = None
+        self._unsent.clear()
+        if self._on:
+            self.spawn(self.advertise())
+
+    def _on_connection(self, connection: Connection) -> None:
+        super()._on_connection(connection)
+        self._pacing = self.spawn(self._pace(connection))
+
+    def _on_write(self, connection: Connection, value: bytes) -> None:
+        self.written.append(bytes(value))
+        self._unsent += self.twin.receive(bytes(value))
+
+    async def _pace(self, connection: Connection) -> None:
+        """Real time: what a stall of ours held up is sent after it."""
+        before_s = self._clock.monotonic_s()
+        while True:
+            await self._clock.sleep(STEP_S)
+            now_s = self._clock.monotonic_s()
+            self._unsent += self.twin.advance(now_s - before_s)
+            before_s = now_s
+            if not self.is_subscribed(self._notified):
+                self._unsent.clear()
+            size = min(self.cut_at, connection.att_mtu - NOTIFICATION_HEAD)
+            while self._unsent:
+                piece = bytes(self._unsent[:size])
+                del self._unsent[:size]
+                await self.notify(self._notified, piece)

@@ -101,6 +101,7 @@ def split_address(address: str) -> tuple[str, int | None]:
     host, colon, port = address.rpartition(":")
     if not colon or (":" in host and not host.startswith("[")) or port.endswith("]"):
         host, port = address, ""
-    if not host.strip("[]") or (colon and host != address and not 0 < int(port or 0) < 65536):
+    named = bool(colon) and host != address
+    if not host.strip("[]") or (named and not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536)):
         raise ValueError(f"{address!r} is no address: write host or host:port")
     return host.strip("[]"), int(port) if port else None

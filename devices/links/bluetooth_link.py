@@ -387,6 +387,8 @@ class BluetoothLink:
         self._client = client
         async with self._hub.connecting:
             await client.connect()
+            if client.is_connected:
+                self._ended = None  # bleak connected twice: the first connection broke while it was made
             use, heard, self._write_to = found_in(client, uses)
             await self._subscribe(client, heard)
         self._active_s = self._hub.clock.monotonic_s()

@@ -17,13 +17,14 @@ from devices.clock import SystemClock
 from devices.drivers import bluetooth_glucose
 from devices.links.bluetooth_link import BluetoothHub, Limits
 from devices.links.link import SessionEnded
-from devices.readings import Link
+from devices.readings import DeviceState, Link
 from devices.simulators.bluetooth_meters import CUFF_ADDRESS, GLUCOSE_ADDRESS
 from devices.simulators.virtual_bluez import device_path
 
 pytestmark = needs_dbus_daemon
 
 PASSKEY = 482913
+UNKNOWN_OBJECT = "org.freedesktop.DBus.Error.UnknownObject"
 GLUCOSE_LINE = bluetooth_glucose.Driver.about.line
 
 
@@ -98,6 +99,15 @@ async def test_no_bus_at_all_is_told_once_and_waited_for(
         ("WriteValue", "InProgress", "In Progress"),
         ("WriteValue", "Failed", "Not connected"),
         ("WriteValue", "Failed", "Operation failed with ATT error: 0xfe"),
+        ("WriteValue", UNKNOWN_OBJECT, "no such object"),
+        ("StartDiscovery", "Failed", "Operation failed"),
+        ("StartDiscovery", UNKNOWN_OBJECT, "the adapter is gone"),
+        ("RequestDefaultAgent", "DoesNotExist", "Does Not Exist"),
+        ("Pair", "InProgress", "In Progress"),
+        ("Pair", "NotReady", "Resource Not Ready"),
+        ("Pair", UNKNOWN_OBJECT, "it was temporary"),
+        ("StartNotify", "NotPermitted", "Not permitted"),
+        ("StartNotify", UNKNOWN_OBJECT, "the services went away"),
     ],
 )
 async def test_a_refused_call_is_tried_again(bench: Bench, member: str, error: str, text: str) -> None:
@@ -108,13 +118,76 @@ async def test_a_refused_call_is_tried_again(bench: Bench, member: str, error: s
     assert bench.meters.bluez.calls.count(member) >= 3
 
 
-async def test_abort_by_local_is_tried_again(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        ("Failed", "br-connection-unknown"),
+        ("NotReady", "Resource Not Ready"),
+        ("InProgress", "In Progress"),
+        (UNKNOWN_OBJECT, "it was temporary"),
+    ],
+)
+async def test_a_refused_connection_to_a_bonded_meter_is_tried_again(bench: Bench, error: str, text: str) -> None:
     bench.attach("glucose-1")
     await bench.meters.glucose(5.8)
     await comes_through(bench)
-    bench.meters.bluez.faults.refuse("Connect", "Failed", "br-connection-unknown", times=2)
+    bench.meters.bluez.faults.refuse("Connect", error, text, times=2)
     await bench.meters.glucose(5.9)
     await comes_through(bench, 2)
+
+
+async def test_a_connection_that_broke_while_it_was_made_is_no_hanging_up(bench: Bench) -> None:
+    bench.attach("glucose-1")
+    await bench.meters.glucose(5.8)
+    await comes_through(bench)
+    await bench.meters.unplug("glucose")
+    await bench.until(lambda: bench.link("glucose-1") is Link.ABSENT)
+    bench.meters.bluez.faults.abort_by_local = 1
+    told = len(bench.published)
+    await bench.meters.glucose(5.9)
+    await bench.meters.plug("glucose")
+    await comes_through(bench, 2)
+    links = [stamped.event.link for stamped in bench.published[told:] if isinstance(stamped.event, DeviceState)]
+    assert Link.ABSENT not in links[links.index(Link.CONNECTED) :], "bleak tried again by itself, on one opening"
+
+
+async def test_the_device_is_forgotten_when_discovery_stops(bench: Bench) -> None:
+    bench.meters.bluez.faults.forgets_after_discovery = True
+    bench.attach("glucose-1")
+    await bench.until(lambda: bench.link("glucose-1") is Link.CONNECTED)
+    await bench.meters.unplug("glucose")
+    await bench.until(lambda: bench.link("glucose-1") is Link.ABSENT)
+    bench.attach("cuff-1")  # another service: the scan stops and begins anew
+    await bench.meters.plug("glucose")
+    await bench.meters.glucose(5.8)
+    await bench.meters.blood_pressure(131, 84, 66)
+    await comes_through(bench)
+    await bench.until(lambda: bench.pressures())
+
+
+async def test_bus_killed_in_the_middle_of_a_report_loses_and_doubles_nothing(bench: Bench) -> None:
+    for index in range(60):
+        await bench.meters.glucose_meter.measure(4.0 + index / 10, switched_on=False)
+    bench.attach("glucose-1")
+    await bench.until(lambda: len(bench.glucose()) >= 5)
+    await bench.meters.bluez.kill_bus()
+    await bench.until(lambda: bench.fault("glucose-1") == "bluetooth_off")
+    bench.last_sequence = bench.glucose()[-1].sequence
+    await bench.meters.bluez.revive_bus()
+    await bench.until(lambda: len(bench.glucose()) >= 60)
+    assert [reading.sequence for reading in bench.glucose()] == list(range(1, 61))
+
+
+async def test_bus_killed_while_connecting(bench: Bench) -> None:
+    await bench.meters.glucose(5.8)
+    bench.meters.bluez.faults.slow_s = 0.2
+    bench.attach("glucose-1")
+    await happens(lambda: "Pair" in bench.meters.bluez.calls)
+    await bench.meters.bluez.kill_bus()
+    bench.meters.bluez.faults.slow_s = 0.0
+    await bench.until(lambda: bench.fault("glucose-1") == "bluetooth_off")
+    await bench.meters.bluez.revive_bus()
+    await comes_through(bench)
 
 
 async def test_slow_bluetoothd(bench: Bench) -> None:

@@ -65,6 +65,8 @@ class BloodPressure:
 
 
 class GlucoseRange(StrEnum):
+    """Of any meter with test strips."""
+
     IN_RANGE = "in_range"
     LOW = "low"
     HIGH = "high"
@@ -99,9 +101,59 @@ class PulseOximetry:
 
 @dataclass(frozen=True, slots=True)
 class Temperature:
+    """A body temperature. ``temperature_c`` is None where the thermometer showed none."""
+
     kind: ClassVar[str] = "temperature"
     temperature_c: float | None
     site: str | None = None
+    """Bluetooth SIG Temperature Type (0x2A1D) in words: "armpit", "body", "ear", "finger", "gastrointestinal_tract",
+    "mouth", "rectum", "toe", "tympanum"; also "forehead". None: not said."""
+    mode: str | None = None
+    """What the thermometer was set to: "adult", "child"; None: not said."""
+    final: bool = True
+    """False: a number on the way (Intermediate Temperature, 0x2A1E) or one of a stream: shown live, kept by a tap."""
+    device_said_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """Bluetooth SIG Weight Measurement (0x2A9D) and Body Composition Measurement (0x2A9C).
+
+    ``weight_kg`` is None where the scale could not measure. Height and what follows from it are as the scale was told.
+    """
+
+    kind: ClassVar[str] = "weight"
+    weight_kg: float | None
+    height_cm: float | None = None
+    bmi: float | None = None
+    """kg/m2."""
+    body_fat_percent: float | None = None
+    device_said_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeartRate:
+    """Bluetooth SIG Heart Rate Measurement (0x2A37); at most one a second is published.
+
+    ``heart_rate_bpm`` None takes the last number back: no contact with the skin, or the strap went.
+    """
+
+    kind: ClassVar[str] = "heart_rate"
+    heart_rate_bpm: int | None
+    rr_ms: tuple[int, ...] = ()
+    """RR intervals since the last reading, oldest first, in milliseconds; empty where the device tells none."""
+    contact: bool | None = None
+    """Whether the sensor touches the skin; None: it cannot tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class UricAcid:
+    """Uric acid of capillary blood from a strip. ``uric_acid_umol_l`` is None where the meter showed LO or HI."""
+
+    kind: ClassVar[str] = "uric_acid"
+    uric_acid_umol_l: float | None
+    range: GlucoseRange = GlucoseRange.IN_RANGE
+    sequence: int | None = None
     device_said_at: str | None = None
 
 
@@ -259,8 +311,11 @@ class LaboratoryResult:
 Reading = (
     BloodPressure
     | Glucose
+    | UricAcid
     | PulseOximetry
+    | HeartRate
     | Temperature
+    | Weight
     | LaboratoryResult
     | IdentityCard
     | CardRemoved

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
-from devices.readings import DeviceState, PulseOximetry, Samples, Stamped
+from devices.readings import DeviceState, HeartRate, PulseOximetry, Samples, Stamped
 from devices.wire import pack_samples
 from vehicle.feed import Feed
 
@@ -22,6 +22,11 @@ STATES = frozenset({"device", "status", "visit", "encounter", "prompts", "consul
 """Message types that say how things are now; all others say that something happened."""
 
 WAVEFORMS = ("ecg", "pleth")
+NUMBERS: dict[str, tuple[str, ...]] = {
+    "pulse_oximetry": ("spo2_percent", "pulse_bpm", "perfusion_index_percent"),
+    "heart_rate": ("heart_rate_bpm",),
+}
+"""Readings of which each one is told, and what of them."""
 MESSAGES_BOUND = 200
 FRAMES_BOUND = 100
 """Per reader and device: 5 s of ECG at 20 chunks a second."""
@@ -33,11 +38,12 @@ class LiveHub:
         self._readers: list[LiveReader] = []
 
     def listen(self, feed: Feed) -> None:
-        """Forward the feed: waveforms as frames, device states and the oximeter's live numbers as messages."""
+        """Forward the feed: waveforms as frames, device states and live numbers as messages."""
         for stream in WAVEFORMS:
             feed.on(stream, self._on_samples, "live")
         feed.on("device", self._on_device, "live")
-        feed.on("pulse_oximetry", self._on_oximetry, "live")
+        for stream in NUMBERS:
+            feed.on(stream, self._on_numbers, "live")
 
     def send(self, message: dict[str, Any]) -> None:
         """Tell every reader; ``message`` has a ``type`` and is JSON-serialisable."""
@@ -84,14 +90,10 @@ class LiveHub:
         if isinstance(state, DeviceState):
             self.send(device_message(stamped, state))
 
-    def _on_oximetry(self, stamped: Stamped) -> None:
+    def _on_numbers(self, stamped: Stamped) -> None:
         reading = stamped.event
-        if isinstance(reading, PulseOximetry):
-            values = {
-                "spo2_percent": reading.spo2_percent,
-                "pulse_bpm": reading.pulse_bpm,
-                "perfusion_index_percent": reading.perfusion_index_percent,
-            }
+        if isinstance(reading, PulseOximetry | HeartRate):
+            values = {name: getattr(reading, name) for name in NUMBERS[reading.kind]}
             self.send(
                 {
                     "type": "reading",

@@ -154,6 +154,7 @@ KINDS: dict[str, Kind] = {
             driver="text",
             type="text",
             values="object",
+            codes="object?",
             device_said_at="text?",
             sequence="integer?",
             by_hand="boolean",

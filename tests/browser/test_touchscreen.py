@@ -236,21 +236,23 @@ def test_an_oximeter_that_was_unplugged_draws_no_wave(van: Van, page: Any) -> No
     page.wait_for_selector("#focus #pleth", state="detached")
 
 
-@pytest.mark.parametrize("focus", ["blood_pressure", "glucose", "pulse_oximetry", "temperature"])
+@pytest.mark.parametrize("focus", ["blood_pressure", "glucose", "pulse_oximetry", "temperature", "weight"])
 @pytest.mark.parametrize("size", [SIZE, {"width": 1920, "height": 1080}])
 def test_the_tiles_fill_their_grid_whatever_is_in_focus(van: Van, page: Any, focus: str, size: dict[str, int]) -> None:
     serve(van, page)
     page.set_viewport_size(size)
     page.goto(f"{van.address}/measure?focus={focus}")
-    grid, gap, boxes = page.evaluate(
+    rows, grid, gap, boxes = page.evaluate(
         """(() => { const grid = document.querySelector('#tiles');
                    const box = ({x, y, width, height}) => ({x, y, width, height});
-                   return [box(grid.getBoundingClientRect()), parseFloat(getComputedStyle(grid).columnGap),
+                   return [Number(grid.dataset.rows), box(grid.getBoundingClientRect()),
+                           parseFloat(getComputedStyle(grid).columnGap),
                            [...grid.children].map((tile) => box(tile.getBoundingClientRect()))]; })()"""
     )
-    width, height = ((grid[side] - 2 * gap) / 3 for side in ("width", "height"))
-    assert sum(round((box["width"] + gap) / (width + gap)) for box in boxes) == 9
-    assert all(abs(box["height"] - height) < 2 for box in boxes)
+    width, height = (grid["width"] - 2 * gap) / 3, (grid["height"] - (rows - 1) * gap) / rows
+    cells = [((box["width"] + gap) / (width + gap), (box["height"] + gap) / (height + gap)) for box in boxes]
+    assert all(abs(side - round(side)) < 0.02 for cell in cells for side in cell)
+    assert sum(round(columns) * round(lines) for columns, lines in cells) == 3 * rows
     assert max(box["x"] + box["width"] for box in boxes) == pytest.approx(grid["x"] + grid["width"], abs=2)
     assert max(box["y"] + box["height"] for box in boxes) == pytest.approx(grid["y"] + grid["height"], abs=2)
 

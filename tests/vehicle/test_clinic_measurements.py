@@ -230,7 +230,7 @@ async def test_spo2_is_withdrawn_when_the_finger_leaves(world: World) -> None:
     assert (world.tile("pulse_oximetry").state, world.tile("pulse_oximetry").values) == ("waiting", {})
     assert world.told("reading")[-1]["state"] == "withdrawn"
     with pytest.raises(NothingLive):
-        await world.measurements.keep_spo2(DOCTOR)
+        await world.measurements.keep("pulse_oximetry", DOCTOR)
 
 
 async def test_spo2_is_withdrawn_when_the_oximeter_falls_silent_or_is_unplugged(world: World) -> None:
@@ -247,7 +247,7 @@ async def test_spo2_is_withdrawn_when_the_oximeter_falls_silent_or_is_unplugged(
 async def test_spo2_can_be_kept_at_once(world: World) -> None:
     await world.serve()
     world.finger(93, seconds=3)
-    tile = await world.measurements.keep_spo2(DOCTOR)
+    tile = await world.measurements.keep("pulse_oximetry", DOCTOR)
     assert (tile.state, tile.values["spo2_percent"], tile.grade) == ("arrived", 93, "yellow")
     assert world.store.read("SELECT driver, device FROM readings") == [{"driver": "simulated", "device": "finger-1"}]
 
@@ -271,6 +271,7 @@ async def test_tiles_tell_missing_from_waiting_from_absent(world: World) -> None
         "glucose": "waiting",
         "pulse_oximetry": "waiting",
         "temperature": "absent",
+        "weight": "absent",
     }
     world.state("cuff-1", Link.ABSENT)
     assert world.tile("blood_pressure").state == "waiting"  # a cuff is only there while it measures

@@ -55,7 +55,7 @@ def test_times_are_shown_in_chinese_legal_time() -> None:
         ("blood_pressure", {"systolic_mmhg": 184}, "–"),
         ("glucose", {"glucose_mmol_l": 6.4}, "6.4"),
         ("glucose", {"glucose_mmol_l_e2": 3330}, "33.3"),
-        ("glucose", {"beyond_range": "low"}, "LO"),
+        ("glucose", {"range": "low"}, "LO"),
         ("pulse_oximetry", {"spo2_percent": 96}, "96"),
         ("temperature", {"temperature_c_e2": 3660}, "36.6"),
         ("temperature", {}, "–"),

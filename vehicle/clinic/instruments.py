@@ -14,6 +14,9 @@ _TYPE_OF = {
     "glucose_mmol_l": "glucose",
     "spo2_percent": "pulse_oximetry",
     "temperature_c": "temperature",
+    "weight_kg": "weight",
+    "heart_rate_bpm": "heart_rate",
+    "uric_acid_umol_l": "uric_acid",
 }
 
 

@@ -19,10 +19,13 @@ from devices.readings import (
     BloodPressure,
     DeviceState,
     Glucose,
+    HeartRate,
     Link,
     PulseOximetry,
     Stamped,
     Temperature,
+    UricAcid,
+    Weight,
 )
 from sync.formats.canonical import Json
 from sync.formats.records import Draft, format_time
@@ -30,13 +33,14 @@ from vehicle.clinic.encounters import Encounters, EncounterView
 from vehicle.clinic.instruments import Instrument
 from vehicle.clinic.ports import Ids, Journal, Listenable, Live, Soon, Visits
 from vehicle.clinic.prompts import NoEncounter, Prompts
-from vehicle.clinic.settling import Settling
+from vehicle.clinic.settling import STREAMS, Settling
 from vehicle.clinic.tiles import Critical, Held, Tile, Tiles
 from vehicle.clinic.units import (
     MEALS,
     QUANTITIES,
     REQUIRED,
     Measured,
+    codes,
     stored_numbers,
     stored_values,
 )
@@ -66,7 +70,7 @@ class Implausible(AskPerson):
 
 
 class NothingLive(AskPerson):
-    """No finger is in the oximeter."""
+    """No finger is in the oximeter, no strap on the chest: there is no live number."""
 
     code = "nothing_live"
 
@@ -98,10 +102,10 @@ class Measurements:
         self._encounters = encounters
         self._prompts = prompts
         self._visits = visits
-        self._settling = Settling()
+        self._settling = {type_: Settling(stream) for type_, stream in STREAMS.items()}
         self._tiles = Tiles(store, clock, encounters, prompts, instruments, self._settling)
-        self._oximeter: Stamped | None = None
-        """The last event of the oximeter whose numbers are live."""
+        self._streamed: dict[str, Stamped] = {}
+        """By type, the last event of the device whose numbers are live."""
         self._changing = asyncio.Lock()
         """Two taps on one value are one confirmation."""
         self._on_the_way: set[tuple[str, str]] = set()
@@ -111,47 +115,56 @@ class Measurements:
 
     def listen(self, feed: Listenable) -> None:
         """From now on every reading of the feed is committed, and device states are known to the tiles."""
-        for topic in ("blood_pressure", "glucose", "temperature"):
+        for topic in ("blood_pressure", "glucose", "uric_acid", "temperature", "weight"):
             feed.on(topic, self.on_reading, "measurements")
-        feed.on("pulse_oximetry", self.on_oximetry, "measurements")
+        for topic in ("pulse_oximetry", "heart_rate", "temperature"):
+            feed.on(topic, self.on_live, "measurements")
         feed.on("device", self._on_device, "measurements")
 
     # from the feed
 
     def on_reading(self, stamped: Stamped) -> None:
-        """Commit one reading of a cuff, a meter or a thermometer; a repeat from the device's memory is left out."""
+        """Commit one reading of a cuff, a meter, a scale or a thermometer; a repeat from its memory is left out."""
         reading = stamped.event
-        if not isinstance(reading, BloodPressure | Glucose | Temperature):
+        if not isinstance(reading, BloodPressure | Glucose | UricAcid | Temperature | Weight) or is_live(reading):
             return
         mark = _mark(reading)
         if not stored_values(reading) or self._have(stamped.device, mark, reading):
             return
         self._take(stamped, reading, mark)
 
-    def on_oximetry(self, stamped: Stamped) -> None:
-        """Follow the live numbers; commit the value once it stands still."""
+    def on_live(self, stamped: Stamped) -> None:
+        """Follow the live numbers; commit the value once it stands still. Of two devices the first one is followed."""
         reading = stamped.event
-        if not isinstance(reading, PulseOximetry):
+        if not isinstance(reading, PulseOximetry | HeartRate | Temperature) or not is_live(reading):
             return
-        self._oximeter = stamped
-        self._tiles.oximeter = stamped.device
-        settled = self._settling.feed(stamped.received_mono_s, reading)
+        settling = self._settling[reading.kind]
+        followed = self._tiles.live_devices.get(reading.kind)
+        if followed not in (None, stamped.device) and settling.live(stamped.received_mono_s) is not None:
+            return
+        self._streamed[reading.kind] = stamped
+        self._tiles.live_devices[reading.kind] = stamped.device
+        settled = settling.feed(stamped.received_mono_s, reading)
         if settled is not None:
             self._take(replace(stamped, event=settled), settled, None)
         else:
-            self._tell("live" if reading.spo2_percent is not None else "withdrawn", reading.kind, None)
+            there = settling.live(stamped.received_mono_s) is not None
+            self._tell("live" if there else "withdrawn", reading.kind, None)
 
     def _on_device(self, stamped: Stamped) -> None:
         state = stamped.event
         if not isinstance(state, DeviceState):
             return
-        if stamped.device == self._tiles.oximeter and state.link in (Link.LOST, Link.ABSENT):
-            self._settling.finger_left()
+        if state.link in (Link.LOST, Link.ABSENT):
+            for type_, device in self._tiles.live_devices.items():
+                if device == stamped.device:
+                    self._settling[type_].finger_left()
         for type_ in self._tiles.device_changed(stamped.device, state):
             self._tell("device", type_, None)
 
     def _on_encounter(self, served: EncounterView | None) -> None:
-        self._settling.another_person()
+        for settling in self._settling.values():
+            settling.another_person()
 
     # what is
 
@@ -252,6 +265,7 @@ class Measurements:
             "driver": "hand",
             "type": type_,
             "values": stored,
+            "codes": codes(type_, stored),
             "by_hand": True,
         }
         known = self._prompts.inputs_with(served.encounter, type_, stored)
@@ -262,16 +276,17 @@ class Measurements:
         )
         return self._changed("confirmed", type_, reading, served.encounter)
 
-    async def keep_spo2(self, by: str) -> Tile:
-        """Take the live number now, without waiting for ten quiet seconds.
+    async def keep(self, type_: str, by: str) -> Tile:
+        """Take the live number of this type now, without waiting for ten quiet seconds.
 
-        :raises NothingLive: no finger is in the oximeter
+        :raises NothingLive: no finger is in the oximeter, no strap on the chest
         """
-        live = self._settling.live(self._clock.monotonic_s())
-        kept = self._settling.take() if live is not None else None
-        if kept is None or self._oximeter is None:
-            raise NothingLive("put a finger into the oximeter and wait for a number")
-        draft, reading = self._draft(replace(self._oximeter, event=kept, received_at=self._clock.now()), kept, None, by)
+        settling, streamed = self._settling.get(type_), self._streamed.get(type_)
+        live = settling.live(self._clock.monotonic_s()) if settling is not None else None
+        kept = settling.take() if settling is not None and live is not None else None
+        if kept is None or streamed is None:
+            raise NothingLive("put the sensor on and wait for a number")
+        draft, reading = self._draft(replace(streamed, event=kept, received_at=self._clock.now()), kept, None, by)
         await self._store.commit(draft)
         return self._changed("arrived", kept.kind, reading, None)
 
@@ -318,10 +333,11 @@ class Measurements:
             "driver": stamped.driver,
             "type": reading.kind,
             "values": stored_values(reading),
+            "codes": codes(reading.kind, stored_values(reading)),
             "by_hand": False,
         }
-        if reading.device_said_at is not None:
-            fields["device_said_at"] = reading.device_said_at
+        if (shown := getattr(reading, "device_said_at", None)) is not None:
+            fields["device_said_at"] = shown
         if sequence is not None:
             fields["sequence"] = sequence
         encounter = served.encounter if served else None
@@ -338,9 +354,9 @@ class Measurements:
         sequence = getattr(reading, "sequence", None)
         rows = self._store.read(
             "SELECT values_json FROM readings WHERE device = ? AND sequence IS ? AND device_said_at IS ?",
-            (device, sequence, reading.device_said_at),
+            (device, sequence, shown := getattr(reading, "device_said_at", None)),
         )
-        if sequence is not None and reading.device_said_at is not None:
+        if sequence is not None and shown is not None:
             return bool(rows)
         return any(json.loads(row["values_json"]) == stored_values(reading) for row in rows)
 
@@ -350,7 +366,7 @@ class Measurements:
             given = values.get(quantity.name)
             if given is None and quantity.name not in REQUIRED[type_]:
                 continue
-            low, high = self._prompts.possible(quantity.rule_input)
+            low, high = self._prompts.possible(quantity)
             number = given if isinstance(given, int | float) and not isinstance(given, bool) else None
             if number is None or not low <= number <= high:
                 raise Implausible(
@@ -417,9 +433,14 @@ class Measurements:
         return tile
 
 
+def is_live(reading: Measured) -> bool:
+    """Whether it is one number of a stream, not a measurement that the device holds to be finished."""
+    return isinstance(reading, PulseOximetry | HeartRate) or (isinstance(reading, Temperature) and not reading.final)
+
+
 def _mark(reading: Measured) -> str | None:
     """By what a device's repeat of a stored reading is known; None when the device gives nothing to know it by."""
-    sequence, shown = getattr(reading, "sequence", None), reading.device_said_at
+    sequence, shown = getattr(reading, "sequence", None), getattr(reading, "device_said_at", None)
     if sequence is None and shown is None:
         return None
     if sequence is not None and shown is not None:

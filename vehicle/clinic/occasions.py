@@ -85,6 +85,8 @@ TILE_RULES: dict[str, tuple[str, ...]] = {
     "glucose": ("GLU-SCREEN", "GLU-URGENT", "CRIT-A"),
     "pulse_oximetry": ("SPO2", "CRIT-A"),
     "temperature": ("TEMP",),
+    "weight": ("BMI-CN",),
+    "heart_rate": ("HR-ADULT", "CRIT-A"),
 }
 """Which rules may grade a reading on its tile; the most severe answer counts."""
 
@@ -93,13 +95,15 @@ LADDERS: dict[str, tuple[tuple[str, str], ...]] = {
     "glucose": (("GLU-SCREEN", "fpg"),),
     "pulse_oximetry": (("SPO2", "spo2"),),
     "temperature": (("TEMP", "temp"),),
+    "weight": (("BMI-CN", "bmi"),),
+    "heart_rate": (("HR-ADULT", "hr"),),
 }
 """Which steps to draw beside a value."""
 
 DEVICE_INPUTS = frozenset({
     "sbp", "dbp", "sbp_left", "sbp_right", "hr", "spo2", "temp", "fhr",
     "glu", "fpg", "rpg", "ogtt1h", "ogtt2h", "hba1c", "tc", "hdl", "tg", "hb", "plt", "wbc",
-    "age", "sex", "altitude_m", "spo2_baseline_p2_5",
+    "bmi", "age", "sex", "altitude_m", "spo2_baseline_p2_5",
 })  # fmt: skip
 """Inputs that are measured, registered or set, not asked of a person."""
 

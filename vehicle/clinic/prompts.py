@@ -7,7 +7,6 @@ and the patient, words the results, and writes every new result as an entry with
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -35,7 +34,7 @@ from vehicle.clinic.screening import (
     RuleSet,
 )
 from vehicle.clinic.settings import ClinicSettings
-from vehicle.clinic.units import MEALS, rule_inputs
+from vehicle.clinic.units import MEALS, RULE_ORDER, Quantity, rule_inputs
 from vehicle.clinic.views import CHINA, plain
 
 ANSWERS = "answers"
@@ -173,17 +172,17 @@ class Prompts:
         """The same with one more reading, which is about to be confirmed."""
         return _with_meal(self._known(encounter) | rule_inputs(type_, stored))
 
-    def possible(self, field: str | None) -> tuple[float, float]:
-        """Least and most that a rule input can plausibly be; anything from 0 up where no rule has a range."""
-        kind = self._rules.fields.get(field or "")
+    def possible(self, quantity: Quantity) -> tuple[float, float]:
+        """Least and most that a typed number can be: the range of the rules' input, else what is plausible."""
+        kind = self._rules.fields.get(quantity.rule_input or "")
         if kind is None or kind.low is None or kind.high is None:
-            return 0.0, math.inf
+            return quantity.low, quantity.high
         return kind.low, kind.high
 
     def _known(self, encounter: str) -> dict[str, object]:
         known = self._facts(encounter)
         rows = self._readings(encounter)
-        for type_ in ("temperature", "glucose", "pulse_oximetry", "blood_pressure"):  # the cuff's pulse counts last
+        for type_ in RULE_ORDER:
             for row in rows:
                 if row["type"] == type_:
                     known |= rule_inputs(type_, json.loads(row["values_json"]))

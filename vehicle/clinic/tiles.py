@@ -20,7 +20,7 @@ from vehicle.clinic.instruments import Instrument
 from vehicle.clinic.ports import Journal
 from vehicle.clinic.prompts import ANSWERS, Grade, Missing, Prompts
 from vehicle.clinic.settling import Settling
-from vehicle.clinic.units import TYPES, UNITS, shown_values, stored_values
+from vehicle.clinic.units import ALWAYS_SHOWN, TYPES, UNITS, implausible, shown_values, stored_values
 
 CLOSING = frozenset({"referred", "consulted", "refused"})
 """One of these actions lets a person with a red value go; so does a repeat that was no longer red."""
@@ -57,7 +57,9 @@ class Tile:
     previous: Previous | None
     """The last confirmed value of this person before this encounter."""
     stable_s: int | None = None
-    """Pulse oximeter, live: for how many of ten seconds the number has stood still."""
+    """Live: for how many of ten seconds the number has stood still; None where it is kept by a tap only."""
+    implausible: tuple[str, ...] = ()
+    """Names of the values that hardly can be right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Held:
     device: str
     at: datetime
     device_said_at: str
+    implausible: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class Critical:
 
 class Tiles:
     """
-    :param settling: the live number of the oximeter
+    :param settling: by type, the live numbers
     """
 
     def __init__(
@@ -99,7 +102,7 @@ class Tiles:
         encounters: Encounters,
         prompts: Prompts,
         instruments: Sequence[Instrument],
-        settling: Settling,
+        settling: Mapping[str, Settling],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -108,8 +111,8 @@ class Tiles:
         self._instruments = tuple(instruments)
         self._settling = settling
         self._states: dict[str, DeviceState] = {}
-        self.oximeter = ""
-        """The device whose numbers are live."""
+        self.live_devices: dict[str, str] = {}
+        """By type, the device whose numbers are live."""
 
     def device_changed(self, device: str, state: DeviceState) -> tuple[str, ...]:
         """Note what a device is doing; returns the types whose tiles may look different now."""
@@ -120,8 +123,15 @@ class Tiles:
         return tuple(type_ for row in self._instruments if row.device == device for type_ in row.types)
 
     def all(self, language: str | None = None) -> list[Tile]:
-        """One tile per type, of the person being served; without one, only what is live and what devices do."""
-        return self._tiles(TYPES, language)
+        """One tile per type, of the person being served; without one, only what is live and what devices do.
+
+        A type that not every van can measure is there with an instrument for it, or a value.
+        """
+        return [
+            tile
+            for tile in self._tiles(TYPES, language)
+            if tile.type in ALWAYS_SHOWN or tile.state != "absent" or tile.previous is not None
+        ]
 
     def of(self, type_: str) -> Tile:
         """The tile of one type."""
@@ -212,19 +222,21 @@ class Tiles:
         previous: Previous | None,
         language: str | None,
     ) -> Tile:
-        live = self._settling.live(self._clock.monotonic_s()) if type_ == "pulse_oximetry" else None
+        settling, now_s = self._settling.get(type_), self._clock.monotonic_s()
+        live = settling.live(now_s) if settling is not None else None
         encounter = served.encounter if served else None
-        if row is not None and not (live is not None and not self._settling.kept):
+        if row is not None and (settling is None or live is None or settling.kept):
             grade = self._grade(encounter, row, language)
-            values = shown_values(json.loads(row["values_json"]))
+            stored = json.loads(row["values_json"])
             state = "confirmed" if row["confirmed_at"] else "arrived"
-            return _tile(type_, state, values, grade, row, previous)
-        if live is not None:
+            tile = _tile(type_, state, shown_values(stored), grade, row, previous)
+            return replace(tile, implausible=implausible(type_, stored))
+        if settling is not None and live is not None:
             stored = stored_values(live)
             grade = self._prompts.grade(encounter, type_, stored, language)
-            stable_s = int(self._settling.stable_s(self._clock.monotonic_s()))
+            stable_s = int(settling.stable_s(now_s)) if settling.by_itself else None
             tile = _tile(type_, "live", shown_values(stored), grade, None, previous)
-            return replace(tile, device=self.oximeter, stable_s=stable_s)
+            return replace(tile, device=self.live_devices.get(type_, ""), stable_s=stable_s)
         t = texts(language or "zh")
         state, device = self._device_state(type_)
         none = Grade(None, "none", t("clinic.grade.none"), "", "", "")
@@ -254,6 +266,7 @@ def _held(row: Mapping[str, Any]) -> Held:
         device=row["device"],
         at=parse_time(row["taken_at"]),
         device_said_at=row["device_said_at"] or "",
+        implausible=implausible(row["type"], json.loads(row["values_json"])),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any
 
@@ -22,13 +23,24 @@ from vehicle.touchscreen import wording
 from vehicle.touchscreen.frame import Screen, back
 from vehicle.touchscreen.sessions import CLINICAL
 
-ICONS = {"blood_pressure": "bp", "glucose": "drop", "pulse_oximetry": "spo2", "temperature": "temp"}
+ICONS = {
+    "blood_pressure": "bp",
+    "glucose": "drop",
+    "pulse_oximetry": "spo2",
+    "temperature": "temp",
+    "weight": "weight",
+    "heart_rate": "heart",
+    "uric_acid": "acid",
+}
 CRITICAL_ICONS = {"repeated": "again", "told": "people", "referred": "van", "consulted": "consult", "refused": "pen"}
 HAND: dict[str, tuple[str, ...]] = {
     "blood_pressure": ("systolic_mmhg", "diastolic_mmhg", "pulse_bpm"),
     "glucose": ("glucose_mmol_l",),
     "pulse_oximetry": ("spo2_percent", "pulse_bpm"),
     "temperature": ("temperature_c",),
+    "weight": ("weight_kg", "height_cm"),
+    "heart_rate": ("heart_rate_bpm",),
+    "uric_acid": ("uric_acid_umol_l",),
 }
 """Fields of a hand entry; what is plausible is said by the service."""
 LADDER_VALUES = {
@@ -37,7 +49,14 @@ LADDER_VALUES = {
     "fpg": "glucose_mmol_l",
     "spo2": "spo2_percent",
     "temp": "temperature_c",
+    "hr": "heart_rate_bpm",
 }
+
+
+OXIMETER = "pulse_oximetry"
+ALSO_NARROW = 1
+"""The ultrasound's tile is as narrow as those of the readings."""
+COLUMNS = 3
 
 
 class HandEntryDiffers(ValueError):
@@ -67,6 +86,7 @@ def routes(screen: Screen) -> APIRouter:
             "held": [reading for reading in held if reading.type == chosen],
             "held_types": {reading.type for reading in held},
             "icons": ICONS,
+            "grid": tile_grid(len(tiles) - 1 - (chosen != OXIMETER) + ALSO_NARROW, chosen != OXIMETER),
             "ladders": _ladders(vehicle.screening.ladders(chosen, language), tiles[chosen]) if chosen else [],
             "critical": critical[0] if critical else None,
             "critical_actions": CRITICAL_ICONS,
@@ -87,11 +107,11 @@ def routes(screen: Screen) -> APIRouter:
         tile = await vehicle.measurements.reject(reading, reason, request.state.caller.id)
         return back(f"/measure?focus={tile.type}")
 
-    @router.post("/measure/spo2/keep")
+    @router.post("/measure/live/{kind}/keep")
     @roles(*CLINICAL)
-    async def keep(request: Request) -> Response:
-        await vehicle.measurements.keep_spo2(request.state.caller.id)
-        return back("/measure?focus=pulse_oximetry")
+    async def keep(request: Request, kind: str) -> Response:
+        tile = await vehicle.measurements.keep(kind, request.state.caller.id)
+        return back(f"/measure?focus={tile.type}")
 
     @router.get("/measure/by-hand/{kind}")
     @roles(*CLINICAL)
@@ -182,6 +202,27 @@ def in_focus(tiles: Sequence[Tile], asked: str, seen_ms: int = 0) -> str:
     if arrived:
         return max(arrived, key=lambda tile: str(tile.at)).type
     return kinds[0] if kinds else ""
+
+
+@dataclass(frozen=True, slots=True)
+class TileGrid:
+    """How the tiles beside the one in focus fill their grid without a hole."""
+
+    rows: int
+    ecg_rows: int
+    """The ECG is two columns wide and so many rows high."""
+    screening_columns: int
+
+
+def tile_grid(narrow: int, with_oximeter: bool) -> TileGrid:
+    """
+    :param narrow: tiles of one cell
+    :param with_oximeter: the oximeter's tile of two cells is among them; otherwise it is in focus
+    """
+    least = narrow + 2 * with_oximeter + 4  # the ECG and the prompts have two cells each at least
+    rows = max(COLUMNS, -(-least // COLUMNS))
+    spare = rows * COLUMNS - least
+    return TileGrid(rows, 2 if spare >= 2 else 1, 3 if spare % 2 else 2)
 
 
 def _ms(tile: Tile) -> int:

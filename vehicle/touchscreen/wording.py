@@ -88,10 +88,12 @@ def value_text(kind: str, values: Mapping[str, Any] | None) -> str:
         "pulse_oximetry": ("spo2_percent", 0),
         "temperature": ("temperature_c", 1),
         "weight": ("weight_kg", 1),
+        "heart_rate": ("heart_rate_bpm", 0),
+        "uric_acid": ("uric_acid_umol_l", 0),
     }.get(kind, (kind, 0))
     number = measured(values, name)
     if number is None:
-        return {"low": "LO", "high": "HI"}.get(str(values.get("beyond_range")), MISSING)
+        return {"low": "LO", "high": "HI"}.get(str(values.get("range")), MISSING)
     return f"{number:.{digits}f}"
 
 

@@ -82,6 +82,9 @@ function valueText(type, reading) {
     case 'blood_pressure': return `${v.systolic_mmhg ?? '–'}/${v.diastolic_mmhg ?? '–'}`;
     case 'glucose': return String(scaled('glucose_mmol_l', 1) ?? '–');
     case 'temperature': return String(scaled('temperature_c', 1) ?? '–');
+    case 'weight': return String(scaled('weight_kg', 1) ?? '–');
+    case 'heart_rate': return String(v.heart_rate_bpm ?? '–');
+    case 'uric_acid': return String(v.uric_acid_umol_l ?? '–');
     case 'spo2': case 'pulse_oximetry': return String(v.spo2_percent ?? '–');
     default: return String(reading.text ?? Object.values(v)[0] ?? '–');
   }

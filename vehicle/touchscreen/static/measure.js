@@ -7,6 +7,13 @@ import { feed, recent, store } from './frame.js';
 const pleth = document.getElementById('pleth');
 if (pleth instanceof HTMLCanvasElement) new PlethStrip(pleth).live(store);
 
+/** @type {Record<string, [string, string, number][]>} by kind of reading: where it stands, its field, decimals */
+const LIVE = {
+  pulse_oximetry: [['pulse_oximetry', 'spo2_percent', 0], ['pulse_bpm', 'pulse_bpm', 0]],
+  heart_rate: [['heart_rate', 'heart_rate_bpm', 0]],
+  temperature: [['temperature', 'temperature_c', 1]],
+};
+
 /** @type {HTMLElement | null} */
 let drawn = null;
 /** @type {EcgStrip | null} */
@@ -28,11 +35,13 @@ document.addEventListener('renewed', () => {
 });
 
 feed.on('reading', (message) => {
-  if (!message.live || message.kind !== 'pulse_oximetry') return;
-  const { spo2_percent: spo2, pulse_bpm: pulse } = message.values ?? message.tile?.values ?? {};
-  for (const [name, number] of [['pulse_oximetry', spo2], ['pulse_bpm', pulse]]) {
+  const told = message.live ? LIVE[message.kind] : undefined;
+  if (!told) return;
+  const values = message.values ?? message.tile?.values ?? {};
+  for (const [name, field, digits] of told) {
+    const number = values[field];
     for (const place of document.querySelectorAll(`[data-live-value="${name}"]`)) {
-      const text = number === null || number === undefined ? '–' : String(Math.round(number));
+      const text = number === null || number === undefined ? '–' : number.toFixed(digits);
       if (place.textContent !== text) place.textContent = text;
     }
   }

@@ -1,0 +1,25 @@
+"""ECG files that devices write onto cards and sticks: bytes in, a document out. Pure.
+
+``read`` finds the format by the bytes, never by the file's name.
+"""
+
+from __future__ import annotations
+
+from devices.ecg_files import contec_ecg, scp_ecg
+from devices.ecg_files.document import LARGEST_FILE_BYTES, EcgDocument, EcgFileRefused
+
+SUFFIXES = (".ecg", ".scp")
+"""By which such files are listed; what they are is told by their bytes."""
+
+
+def read(content: bytes) -> EcgDocument:
+    """
+    :raises EcgFileRefused: no ECG file that we know, too large, damaged, or of a kind that is not read here.
+    """
+    if len(content) > LARGEST_FILE_BYTES:
+        raise EcgFileRefused(f"{len(content)} bytes are more than the {LARGEST_FILE_BYTES} that are read")
+    if scp_ecg.recognises(content):
+        return scp_ecg.read(content)
+    if contec_ecg.recognises(content):
+        return contec_ecg.read(content)
+    raise EcgFileRefused("neither a Contec .ECG nor an SCP-ECG file")

@@ -29,7 +29,8 @@ class Samples:
     stream: str
     """"ecg" or "pleth"."""
     channels: tuple[str, ...]
-    """For ECG the IEEE 11073 lead names: I, II, III, aVR, aVL, aVF, V1..V6. Derived leads are not sent."""
+    """For ECG the IEEE 11073 lead names: I, II, III, aVR, aVL, aVF, V1..V6, and "ECG" where the electrodes may touch
+    anywhere (hand-held, patch, strap). Derived leads are not sent."""
     sample_rate_hz: float
     segment: int
     first_index: int

@@ -16,7 +16,7 @@ from typing import Any
 from devices import catalog
 from devices.capture import CaptureWriter, Head, RecordingLink, read_capture, run_through, settled
 from devices.clock import Clock, SystemClock
-from devices.discovery import serial_ports
+from devices.serial_ports import serial_ports
 from devices.driver import About, DriverContract, GattUse, SerialLine
 from devices.errors import AskPerson
 from devices.event_json import event_json

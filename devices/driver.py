@@ -125,6 +125,9 @@ class About:
     """Where the wire format comes from: standard and clause, vendor document, public capture."""
     hardware_tested: str = "no"
     """"no", or model, firmware and date."""
+    usb_ids: tuple[str, ...] = ()
+    """"10c4:ea60": adapters or devices on whose port this device may be looked for without being asked. Adapters are used
+    by many makers, so it is a hint, no more; see ``devices.identify``."""
     lost_after_s: float = 3.0
     """Silence after which the device counts as lost; infinite for devices that speak only when used."""
 

@@ -67,6 +67,7 @@ class Driver:
         models=("CONTEC 8000G",),
         metrics=(Metric("ecg", mdc=131328, loinc="11524-6", ucum="uV", sample_rate_hz=SAMPLE_RATE_HZ),),
         line=SerialLine(230400, dtr=True, rts=True),
+        usb_ids=("10c4:ea60",),
         source="jamilbn/ECG-Studio live module (facts); hardware/protocols/contec_8000g.md",
         lost_after_s=2.0,
     )

@@ -81,6 +81,7 @@ class Driver:
         models=("CMS50D+ (firmware >= 4.6)", "CMS50E", "CMS50F", "CMS50EW"),
         metrics=(SPO2, PULSE, PERFUSION, pleth(SAMPLE_RATE_HZ)),
         line=SerialLine(115200),
+        usb_ids=("10c4:ea60",),
         source="vendor protocol V7.0 and public wire logs; hardware/protocols/contec_cms50_v7.md",
         lost_after_s=2.0,
     )

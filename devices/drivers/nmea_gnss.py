@@ -40,6 +40,7 @@ class Driver:
         models=("any NMEA 0183 receiver",),
         metrics=(Metric("position", mdc=None, loinc=None, ucum="deg", sample_rate_hz=1.0),),
         line=SerialLine(9600),
+        usb_ids=("1546:01a7", "1546:01a8", "067b:2303"),
         source="NMEA 0183; hardware/protocols/nmea_gnss.md",
         lost_after_s=5.0,
     )

@@ -60,6 +60,7 @@ class Driver:
         models=("SAM/SDT serial readers",),
         metrics=(Metric("identity_card", mdc=None, loinc=None, ucum="1"),),
         line=SerialLine(115200),
+        usb_ids=("0400:c35a",),
         source="public SAM command set (facts); hardware/protocols/sam_id_card.md",
         lost_after_s=6.0,
     )

@@ -18,8 +18,8 @@ import asyncio
 import logging
 import re
 from collections import deque
-from collections.abc import Collection, Iterable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
@@ -102,6 +102,7 @@ class BluetoothHub:
         """What the scan is filtered by; None: a device is looked for by its name, so everything is heard."""
         self._services_changed = asyncio.Event()
         self._waiting: dict[BluetoothLink, asyncio.Future[tuple[BLEDevice, Advertised]]] = {}
+        self._overhearing: list[Callable[[Advertised], None]] = []
         self._claimed: set[str] = set()
         self._settled_s: dict[str, float] = {}
         self._heard_s = 0.0
@@ -150,11 +151,31 @@ class BluetoothHub:
 
     # scanning
 
+    @contextmanager
+    def overheard(self, tell: Callable[[Advertised], None]) -> Iterator[None]:
+        """While this is held everything on the air is heard, and ``tell`` is told of each advertisement of a device
+        that no link of ours waits for or has; many times a second, of strangers' devices too. Nothing is connected.
+        """
+        self._overhearing.append(tell)
+        self._listen()
+        try:
+            yield
+        finally:
+            self._overhearing.remove(tell)
+            if self._links or self._overhearing:
+                self._listen()
+            elif self._scanning is not None:
+                self._scanning.cancel()
+                self._scanning, self._services = None, frozenset()
+
     def _listen_for(self, link: BluetoothLink) -> None:
         self._links.add(link)
+        self._listen()
+
+    def _listen(self) -> None:
         uses = [use for one in self._links for use in one.uses]
-        by_name = any(use.names for use in uses)
-        services = None if by_name else frozenset(full_uuid(use.service) for use in uses)
+        everything = bool(self._overhearing) or any(use.names for use in uses)
+        services = None if everything else frozenset(full_uuid(use.service) for use in uses)
         if services != self._services:
             self._services = services
             self._services_changed.set()
@@ -239,13 +260,14 @@ class BluetoothHub:
             return
         said = Advertised(device.address, advertisement.local_name or "", tuple(advertisement.service_uuids))
         best = max((link.match(said) for link in self._links), default=Match.NOT)
-        if best is Match.NOT:
-            return
         for link, found in self._waiting.items():
-            if not found.done() and link.match(said) is best:
+            if best is not Match.NOT and not found.done() and link.match(said) is best:
                 self._claimed.add(device.address)
                 found.set_result((device, said))
                 return
+        if best is not Match.ADDRESS:
+            for tell in self._overhearing:
+                tell(said)
 
     def _is_looked_for(self, address: str, name: str, services: Collection[str]) -> bool:
         """Whether a connected device is one of ours that nobody holds."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from device_captures import CAPTURES
 
-from devices import catalog, discovery
+from devices import catalog
 from devices.__main__ import main
 from devices.capture import read_capture
 from devices.clock import SystemClock
@@ -116,12 +115,3 @@ async def test_record_keeps_what_came_over_a_port(tmp_path: Path, capfd: pytest.
     assert capture.head.kind == "simulated"
     assert b"$GNRMC" in b"".join(chunk for _, chunk in capture.received)
     assert '"type": "position"' in capfd.readouterr().out
-
-
-def test_ports_are_named_by_the_path_that_stays(tmp_path: Path) -> None:
-    by_path, by_id, device = tmp_path / "by-path", tmp_path / "by-id", tmp_path / "ttyUSB0"
-    device.touch()
-    for folder in (by_path, by_id):
-        folder.mkdir()
-        os.symlink(device, folder / f"port-{folder.name}")
-    assert discovery.stable_paths((by_path, by_id, tmp_path / "none")) == {str(device): str(by_path / "port-by-path")}

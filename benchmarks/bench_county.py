@@ -43,6 +43,7 @@ from sync.county.schema import metadata
 from sync.county.settings import CountySettings
 from sync.proof.coverage import end_of_month
 from sync.proof.presence import LOCAL
+from sync.service import collect_rarely
 from tests.sync.postgresql import PostgresqlServer, installed
 
 GOAL_MS = 200
@@ -207,6 +208,7 @@ def main() -> int:
     asked = parser.parse_args()
     size = Size(asked.vans, asked.villages, asked.months, every_s=60, entry_s=1800)
     settings = kept_year(size)
+    collect_rarely()  # as the county's processes do
     print(f"{size.villages} villages, {size.vans} vans; load of the machine {os.getloadavg()[0]:.1f}")
     worst = measure("SQLite", settings, size)
     if installed():

@@ -7,6 +7,7 @@ container, the demo) it does nothing. The log is one JSON object per line on std
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -63,6 +64,17 @@ def watchdog_interval_s(environment: Mapping[str, str] | None = None) -> float |
     if (variables.get("WATCHDOG_PID") or str(os.getpid())) != str(os.getpid()):
         return None
     return int(text) / 2_000_000
+
+
+def collect_rarely() -> None:
+    """Have the garbage collector pass over what is there now, and look at new objects less often.
+
+    A county's month table makes some 10^5 objects that live; looking for cycles among them again and again took a third
+    of its time (``benchmarks/bench_county.py``). Call it once, when the process has what it will keep.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 async def beat(alive: Callable[[], bool], clock: Clock) -> None:

@@ -91,9 +91,10 @@ class Registry:
         """What is in force now, whichever process wrote it."""
         row = self._database.row(select(logs.c.mirror_size).where(logs.c.origin == self.origin))
         size = row["mirror_size"] if row else 0
-        if size != self._state.size:
-            self._state = self._state_of(size, self._database.rows)
-        return self._state
+        state = self._state  # another thread may put its own there meanwhile
+        if size != state.size:
+            state = self._state = self._state_of(size, self._database.rows)
+        return state
 
     def entry(self, n: int) -> RegistryEntry:
         """:raises RegistryUnreadable: there is none at this place"""

@@ -27,7 +27,7 @@ from sync.county.app import County, create_county
 from sync.county.database import fit_for_several_processes
 from sync.county.settings import read_county_settings
 from sync.formats.wire import KEEP_ALIVE_S
-from sync.service import READY, STOPPING, WATCHDOG, log_to_stderr, notify
+from sync.service import READY, STOPPING, WATCHDOG, collect_rarely, log_to_stderr, notify
 from sync.web.server import GOODBYE_WITHIN_S, listening
 
 SERVICE = "county"
@@ -74,6 +74,7 @@ def worker_app(settings_file: Path) -> FastAPI:
         emit("service_refused", service=SERVICE, code=refusal.code, reason=str(refusal))
         raise SystemExit(STARTUP_FAILURE) from None
     app.router.lifespan_context = _background
+    collect_rarely()
     return app
 
 

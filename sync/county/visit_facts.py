@@ -22,7 +22,7 @@ from sync.county.interpretation import reading_lock
 from sync.county.registry import Registry
 from sync.county.schema import checkpoints, entries, entry_facts, logs, visit_facts
 from sync.formats.notes import Note
-from sync.formats.records import Entry, format_time, parse_time, read_entry
+from sync.formats.records import Entry, format_time, read_entry
 from sync.proof.presence import Stay
 from sync.proof.registry_state import RegistryState
 from sync.proof.visit_proof import Bracket, Shift, VisitEvidence, evidence_of_visit
@@ -214,6 +214,10 @@ def write_evidence(evidence: VisitEvidence) -> dict[str, Any]:
     }
 
 
+_moment = datetime.fromisoformat
+"""``format_time`` wrote these: they are not checked once more, there are tens of thousands in a month."""
+
+
 @lru_cache(maxsize=4096)
 def _read(text: str) -> VisitEvidence:
     """As many as a county has in some months; they never change, and a month is asked for again and again."""
@@ -227,19 +231,19 @@ def read_evidence(said: dict[str, Any]) -> VisitEvidence:
         village=said["village"],
         named=said["named"],
         day=date.fromisoformat(said["day"]),
-        opened_at=parse_time(said["opened_at"]),
-        closed_at=parse_time(said["closed_at"]) if said["closed_at"] else None,
+        opened_at=_moment(said["opened_at"]),
+        closed_at=_moment(said["closed_at"]) if said["closed_at"] else None,
         practice=said["practice"],
         stays=tuple(map(_read_stay, said["stays"])),
         staff=frozenset((person, role) for person, role in said["staff"]),
-        served=tuple(map(parse_time, said["served"])),
+        served=tuple(map(_moment, said["served"])),
         outreach=said["outreach"],
         witnesses=tuple(Witness(name, agrees) for name, agrees in said["witnesses"]),
         review=tuple(said["review"]),
         flags=tuple(said["flags"]),
-        since=parse_time(said["since"]) if said["since"] else None,
+        since=_moment(said["since"]) if said["since"] else None,
         on_duty=tuple(
-            Shift(person, role, parse_time(since), parse_time(until)) for person, role, since, until in said["on_duty"]
+            Shift(person, role, _moment(since), _moment(until)) for person, role, since, until in said["on_duty"]
         ),
         hidden=said["hidden"],
         first=said["first"],
@@ -258,5 +262,5 @@ def _write_stay(stay: Stay) -> list[Any]:
 
 def _read_stay(written: list[Any]) -> Stay:
     code, arrived, departed, seen, dwell_s, inferred_s, flags = written
-    left = parse_time(departed) if departed else None
-    return Stay(code, parse_time(arrived), left, parse_time(seen), dwell_s, inferred_s, tuple(flags))
+    left = _moment(departed) if departed else None
+    return Stay(code, _moment(arrived), left, _moment(seen), dwell_s, inferred_s, tuple(flags))

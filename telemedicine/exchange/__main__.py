@@ -21,7 +21,7 @@ from devices.events import emit
 from sync.county.app import County, create_county
 from sync.county.settings import CountySettings, read_county_settings
 from sync.formats.wire import KEEP_ALIVE_S
-from sync.service import READY, beat, log_to_stderr, notify, stop_on_signals
+from sync.service import READY, beat, collect_rarely, log_to_stderr, notify, stop_on_signals
 from telemedicine.exchange.app import SOCKET_LIMIT_BYTES, add_exchange
 from telemedicine.exchange.store import ExchangeStore
 from telemedicine.exchange.turn import turn_credentials
@@ -92,6 +92,7 @@ async def serve(settings: CountySettings) -> None:
     began_s = clock.monotonic_s()
     with _listening(settings) as listener:
         app = create_app(settings, clock)
+        collect_rarely()
         server = _Server(
             uvicorn.Config(
                 app,

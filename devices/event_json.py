@@ -31,6 +31,8 @@ def event_json(event: Event) -> dict[str, Any]:
 def _plain(said: Any) -> Any:
     if isinstance(said, datetime | date):
         return said.isoformat()
-    if isinstance(said, tuple):
-        return list(said)
+    if isinstance(said, tuple | list):
+        return [_plain(one) for one in said]
+    if isinstance(said, dict):
+        return {name: _plain(one) for name, one in said.items()}
     return said

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Literal, Protocol
 
@@ -19,13 +20,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from devices import catalog
 from devices.clock import Clock
-from devices.driver import DriverContract, GattUse, Output, SerialLine, TcpService, Write
+from devices.driver import DriverContract, GattUse, Output, SerialLine, TcpListener, TcpService, Write
 from devices.errors import LinkLost
 from devices.events import emit
 from devices.identity import Identity, identity_of
 from devices.links.link import DeviceLink, SessionEnded
 from devices.links.serial_link import PortAbsent, SerialLink
 from devices.links.tcp_link import TcpLink, split_address
+from devices.links.tcp_listener import TcpListenerLink, host_and_port
 from devices.readings import DeviceState, Event, Link, Stamped
 
 TICK_S = 0.1
@@ -40,8 +42,10 @@ GOODBYE_WITHIN_S = 1.0
 
 Publish = Callable[[Stamped], None]
 LastSequence = Callable[[str], int | None]
-LinkKind = Literal["serial", "bluetooth", "tcp"]
-"""``tcp``: the van calls the device."""
+Stored = Callable[[], Awaitable[bool]]
+"""Waits until everything published so far is durable; False: it is not, and the device had better keep it."""
+LinkKind = Literal["serial", "bluetooth", "tcp", "listen"]
+"""``tcp``: the van calls the device; ``listen``: the device calls the van."""
 
 
 class DeviceSettings(BaseModel):
@@ -54,9 +58,10 @@ class DeviceSettings(BaseModel):
     driver: str
     link: LinkKind
     port: str = ""
-    """For serial: a path that stays, such as /dev/serial/by-path/..."""
+    """For serial: a path that stays, such as /dev/serial/by-path/... For listen: this computer's address and a port,
+    such as 192.168.10.1:9100."""
     address: str = ""
-    """For Bluetooth: take only this device. For TCP: host, or host:port."""
+    """For Bluetooth and listen: take only this device. For TCP: host, or host:port."""
     title: str = Field(default="", max_length=40)
     """What the crew calls it, where the driver's own title does not tell it from another one."""
 
@@ -66,6 +71,10 @@ class DeviceSettings(BaseModel):
             raise ValueError(f'device {self.name!r} has link = "serial": name its port')
         if self.link == "tcp":
             split_address(self.address)
+        if self.link == "listen":
+            host_and_port(self.port)
+            if self.address:
+                ipaddress.ip_address(self.address)
         if self.driver in catalog.drivers():  # an unknown one is told by open_sessions, with those that exist
             speaks = links_of(self.driver)
             if self.link not in speaks:
@@ -84,6 +93,7 @@ def links_of(driver_id: str) -> list[LinkKind]:
         ("serial", bool(about.lines(SerialLine))),
         ("bluetooth", bool(about.lines(GattUse))),
         ("tcp", bool(about.lines(TcpService))),
+        ("listen", bool(about.lines(TcpListener))),
     )
     return [link for link, speaks in found if speaks]
 
@@ -116,6 +126,7 @@ class DeviceSession:
         clock: Clock,
         last_sequence: LastSequence = lambda device: None,
         random_unit: Callable[[], float] = random.random,
+        stored: Stored | None = None,
     ) -> None:
         self.settings = settings
         self._driver = driver
@@ -124,6 +135,7 @@ class DeviceSession:
         self._clock = clock
         self._last_sequence = last_sequence
         self._random_unit = random_unit
+        self._stored = stored
         self._said = DeviceState(Link.ABSENT)
         self._state: DeviceState | None = None
         self._state_told_s = -math.inf
@@ -151,20 +163,27 @@ class DeviceSession:
     async def run(self) -> None:
         """Never returns; to end it, cancel it: the device is told to stop and the port is given back."""
         self._tell(Link.ABSENT)
-        while True:
-            try:
-                await self._open()
-                await self._attend()
-            except PortAbsent:
-                self._gone(Link.ABSENT, None)
-            except SessionEnded as reason:
-                self._gone(Link.ABSENT, reason)
-                self._back_off_s = BACK_OFF_FIRST_S
-            except LinkLost as reason:
-                self._gone(Link.LOST if self._link_state != Link.ABSENT else Link.ABSENT, reason)
-            finally:
-                await self._goodbye()
-            await self._back_off()
+        try:
+            while True:
+                await self._once()
+                await self._back_off()
+        finally:
+            await self._link.close()
+
+    async def _once(self) -> None:
+        """From opening to the end of one connection."""
+        try:
+            await self._open()
+            await self._attend()
+        except PortAbsent:
+            self._gone(Link.ABSENT, None)
+        except SessionEnded as reason:
+            self._gone(Link.ABSENT, reason)
+            self._back_off_s = BACK_OFF_FIRST_S
+        except LinkLost as reason:
+            self._gone(Link.LOST if self._link_state != Link.ABSENT else Link.ABSENT, reason)
+        finally:
+            await self._goodbye()
 
     async def _open(self) -> None:
         """A Bluetooth link waits here for its device, without limit; the state is told meanwhile."""
@@ -273,7 +292,10 @@ class DeviceSession:
 
     async def _send_due(self) -> None:
         while self._writes and self._written_s + self._writes[0].after_s <= self._clock.monotonic_s():
-            await self._link.write(self._writes.popleft())
+            write = self._writes.popleft()
+            if write.after_stored and self._stored is not None and not await self._stored():
+                continue  # the device misses our answer and sends it again
+            await self._link.write(write)
             self._written_s = self._clock.monotonic_s()
 
     def _tell(self, link: Link) -> None:
@@ -338,9 +360,11 @@ def open_sessions(
     clock: Clock,
     hub: BluetoothLinks | None,
     last_sequence: LastSequence = lambda device: None,
+    stored: Stored | None = None,
 ) -> list[DeviceSession]:
     """A session for each device; nothing is opened before ``run``. Without a hub Bluetooth devices are left out.
 
+    :param stored: asked before a device is told that it may forget (``Write.after_stored``)
     :raises DriverUnknown: a driver that does not exist.
     """
     sessions = []
@@ -348,7 +372,7 @@ def open_sessions(
         driver = catalog.driver(settings.driver)()
         link = _link(settings, hub)
         if link is not None:
-            sessions.append(DeviceSession(settings, driver, link, publish, clock, last_sequence))
+            sessions.append(DeviceSession(settings, driver, link, publish, clock, last_sequence, stored=stored))
     return sessions
 
 
@@ -357,4 +381,6 @@ def _link(settings: DeviceSettings, hub: BluetoothLinks | None) -> DeviceLink | 
         return SerialLink(settings.port)
     if settings.link == "tcp":
         return TcpLink(settings.address)
+    if settings.link == "listen":
+        return TcpListenerLink(settings.name, *host_and_port(settings.port), only_from=settings.address)
     return None if hub is None else hub.link(settings.name, settings.address)

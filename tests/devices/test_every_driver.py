@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from devices import catalog
 from devices.capture import read_capture, run_through, settled
-from devices.driver import About, DriverContract, GattUse, Output, SerialLine, Write
+from devices.driver import About, DriverContract, GattUse, Output, SerialLine, TcpListener, Write
 from devices.drivers.sam_id_card import id_number_valid
 from devices.event_json import event_json
 from devices.readings import (
@@ -24,6 +24,7 @@ from devices.readings import (
     Event,
     Glucose,
     IdentityCard,
+    LaboratoryResult,
     Position,
     PulseOximetry,
     Samples,
@@ -32,7 +33,8 @@ from devices.readings import (
 
 def is_stream(about: About) -> bool:
     """Whether its bytes may come cut and joined anywhere."""
-    return bool(about.lines(SerialLine)) or any(use.is_stream for use in about.lines(GattUse))
+    by_wire = about.lines(SerialLine) or about.lines(TcpListener)
+    return bool(by_wire) or any(use.is_stream for use in about.lines(GattUse))
 
 
 DRIVERS = sorted(catalog.drivers())
@@ -92,6 +94,12 @@ def assert_sane(event: Event) -> None:
                 assert said is None or math.isfinite(said)
         case Glucose():
             assert event.glucose_mmol_l is None or math.isfinite(event.glucose_mmol_l)
+        case LaboratoryResult():
+            assert event.values
+            for found in event.values:
+                assert found.said
+                assert found.number is None or float(found.said.lstrip("<>=≤≥ ")) == found.number
+                assert found.quantity is None or (found.number is not None and found.key and found.ucum)
         case Position():
             assert (event.latitude_deg is None) == (event.longitude_deg is None)
             assert event.latitude_deg is None or abs(event.latitude_deg) <= 90

@@ -1,0 +1,332 @@
+r"""Analysers that speak HL7 v2: ORU^R01 (2.3.1 and later) in MLLP frames (``0B .. 1C 0D``) over TCP.
+
+The analyser is the client. Each message is answered by ACK^R01: AA when its results are durable, AE with the reason
+when it cannot be read, AR when it is of another type. Without an answer the analyser sends it again.
+
+=======  ==============================================================================================================
+segment  what is used
+=======  ==============================================================================================================
+MSH      3 and 4 sender, 7 time of the message, 9 type, 10 control id, 11 processing id (Q: control), 16 (1 calibration,
+         2 control, as Mindray and URIT write it)
+PID      3 and 5: what was typed at the analyser, shown to whoever assigns, never used to assign
+OBR      2 specimen, else 3; 7 time, 15 material
+OBX      2 type, 3 test, 5 result, 6 unit, 7 range, 8 flags, 11 status, 14 time
+NTE      3 comment
+=======  ==============================================================================================================
+
+Met in the field and borne: the analyte in OBX-4 with an ordinal in OBX-3 (URIT-8031); ``10^9/L`` in OBX-6, a component
+separator inside a unit (URIT-5160); a LOINC code in OBX-3 that belongs to another analyte than its name (Dymind DH36,
+share and count swapped: told by the unit); MSH-18 "UNICODE" or "ASCII"; names in GB18030; flags like ``H~A``; values
+like ``**.*``. Histograms (ED) are named in the comments and not kept; modes and messages of the analyser (IS) go there.
+
+Sources: HL7 2.3.1 chapters 2 and 7; MLLP release 1; public notes on URIT and Mindray analysers. Not tried on hardware
+by us.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from devices.analytes import analytes
+from devices.driver import About, Counters, Metric, Output, TcpListener, Write
+from devices.laboratory import decoded, in_entries, laboratory_value, time_of, word
+from devices.readings import DeviceState, LaboratoryResult, LaboratoryValue, Link, Sensor
+
+START, END = 0x0B, 0x1C
+MAX_MESSAGE_BYTES = 128_000
+RECEIVE_LIMIT_S = 30.0
+ANSWER_HEAD = b"\x0bMSH|^~\\&|"
+ATTACHMENTS = ("ED", "RP")
+REMARKS = ("IS", "TX", "FT")
+"""Value types of OBX-2 that are about the measurement, not results of it."""
+
+
+class MessageRefused(ValueError):
+    """A message that is answered by AE or AR; the text is the reason for the analyser's own log."""
+
+    def __init__(self, reason: str, code: str = "AE", control_id: str = "") -> None:
+        super().__init__(reason)
+        self.code = code
+        self.control_id = control_id
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """Separators of one message: ``|`` and MSH-2."""
+
+    field: str
+    component: str
+    repeat: str
+    escape: str
+    sub: str
+
+    def plain(self, text: str) -> str:
+        r"""Escape sequences undone: \F\ \S\ \T\ \R\ \E\ and \Xhh..\; others stay as they are."""
+        mark = re.escape(self.escape)
+        known = {"F": self.field, "S": self.component, "T": self.sub, "R": self.repeat, "E": self.escape}
+
+        def undone(found: re.Match[str]) -> str:
+            said = found.group(1)
+            if said in known:
+                return known[said]
+            if re.fullmatch(r"X([0-9A-Fa-f]{2})+", said):
+                return decoded(bytes.fromhex(said[1:]))
+            return found.group(0)
+
+        return re.sub(f"{mark}([^{mark}]{{1,40}}){mark}", undone, text)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    encoding: Encoding
+    fields: tuple[str, ...]
+    """``fields[n]`` is field n of the standard; for MSH, field 1 is the separator itself."""
+
+    @property
+    def name(self) -> str:
+        return self.fields[0]
+
+    def raw(self, number: int) -> str:
+        return self.fields[number] if len(self.fields) > number else ""
+
+    def parts(self, number: int) -> list[str]:
+        """Components of the first repetition, escapes undone."""
+        first = self.raw(number).split(self.encoding.repeat)[0]
+        return [self.encoding.plain(part).strip() for part in first.split(self.encoding.component)]
+
+    def first(self, number: int) -> str:
+        return self.parts(number)[0]
+
+
+@dataclass(slots=True)
+class Report:
+    """One OBR and what follows it."""
+
+    specimen: str | None = None
+    material: str | None = None
+    said_at: str | None = None
+    values: list[LaboratoryValue] = field(default_factory=list)
+    comments: list[str] = field(default_factory=list)
+
+    def remark(self, text: str) -> None:
+        said = word(text, 200)
+        if said and len(self.comments) < 20:
+            self.comments.append(said)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An ORU^R01, read."""
+
+    control_id: str
+    version: str
+    sender: tuple[str, str]
+    results: tuple[LaboratoryResult, ...]
+
+
+def segments_of(text: str) -> list[Segment]:
+    """
+    :raises MessageRefused: it does not begin with an MSH that says how it is written.
+    """
+    lines = [line for line in re.split(r"[\r\n]+", text) if line.strip()]
+    if not lines or not lines[0].startswith("MSH") or len(lines[0]) < 8:
+        raise MessageRefused("no MSH segment")
+    separator, codes = lines[0][3], lines[0][4:8]
+    if len({separator, *codes}) != 5:
+        raise MessageRefused("MSH-2 does not name four different encoding characters")
+    encoding = Encoding(separator, *codes)
+    head, *others = (line.split(separator) for line in lines)
+    return [Segment(encoding, (head[0], separator, *head[1:])), *(Segment(encoding, tuple(cut)) for cut in others)]
+
+
+def message_of(text: str) -> Message:
+    """
+    :raises MessageRefused: not readable, not ORU^R01, or without any result.
+    """
+    head, *others = segments_of(text)
+    control_id = word(head.first(10), 50)
+    if head.parts(9)[:2] != ["ORU", "R01"]:
+        raise MessageRefused("only ORU^R01 is taken", "AR", control_id)
+    sender = word(f"{head.first(3)} {head.first(4)}")
+    control = head.first(11) == "Q" or head.first(16) in ("1", "2")
+    person: str | None = None
+    reports: list[Report] = []
+    for segment in others:
+        if segment.name == "PID":
+            told = [part for number in (3, 5) for part in segment.parts(number) if part not in ("", "0")]
+            person = word(" ".join(told)) or None
+        elif segment.name == "OBR":
+            reports.append(_report(segment))
+        elif segment.name == "OBX":
+            reports = reports or [Report()]
+            _observe(segment, sender, reports[-1])
+        elif segment.name == "NTE" and reports:
+            reports[-1].remark(" ".join(segment.parts(3)))
+    results = tuple(
+        part
+        for report in reports
+        for part in in_entries(
+            LaboratoryResult(
+                specimen=report.specimen,
+                values=tuple(report.values),
+                analyser=sender,
+                material=report.material,
+                control=control,
+                person_said=person,
+                comments=tuple(report.comments),
+                message_id=control_id or None,
+                device_said_at=report.said_at,
+                message_said_at=time_of(head.first(7)),
+            )
+        )
+    )
+    if not results:
+        raise MessageRefused("no result in it", "AE", control_id)
+    return Message(control_id, head.first(12), (head.raw(3), head.raw(4)), results)
+
+
+def _report(segment: Segment) -> Report:
+    return Report(
+        specimen=word(segment.first(2)) or word(segment.first(3)) or None,
+        material=word(segment.first(15)) or None,
+        said_at=time_of(segment.first(7)),
+    )
+
+
+def _observe(segment: Segment, sender: str, report: Report) -> None:
+    code, loinc = _test(segment)
+    value_type, said = segment.first(2), segment.encoding.plain(segment.raw(5)).strip()
+    if value_type in ATTACHMENTS:
+        report.remark(f"{code}: {value_type}, not kept")
+        return
+    if not said or not code:
+        return
+    if value_type in REMARKS:
+        report.remark(f"{code}: {said}")
+        return
+    if value_type == "SN":
+        said = "".join(segment.parts(5))
+    report.said_at = max((at for at in (report.said_at, time_of(segment.first(14))) if at), default=None)
+    report.values.append(
+        laboratory_value(
+            sender,
+            code,
+            said,
+            unit=_unit(segment),
+            loinc=loinc,
+            reference_range=segment.encoding.plain(segment.raw(7)),
+            flags=segment.raw(8).split(segment.encoding.repeat),
+            status=segment.first(11),
+        )
+    )
+
+
+def _test(segment: Segment) -> tuple[str, str | None]:
+    """(the analyser's name of the test, its LOINC code where the analyser gives one)."""
+    number, name, system, *_ = [*segment.parts(3), "", "", ""]
+    sub_id = segment.first(4)
+    if number.isdigit() and not name and any(letter.isalpha() for letter in sub_id):
+        return sub_id, None
+    return name or number, number if system == "LN" else None
+
+
+def _unit(segment: Segment) -> str:
+    raw = segment.raw(6)
+    whole = raw if re.match(r"x?10\^\d", raw) else raw.split(segment.encoding.component)[0]
+    return segment.encoding.plain(whole)
+
+
+def answer(
+    code: str, control_id: str, version: str = "2.3.1", to: tuple[str, str] = ("", ""), reason: str = ""
+) -> bytes:
+    """ACK^R01 in its frame. MSH-7 stays empty: a driver reads no clock, and the field is optional."""
+    head = ["MSH", "^~\\&", "xunzhen", "", *to, "", "", "ACK^R01", control_id, "P", version or "2.3.1"]
+    acknowledgement = ["MSA", code, control_id, *([reason] if reason else [])]
+    text = "|".join(head) + "\r" + "|".join(acknowledgement) + "\r"
+    return bytes((START,)) + text.encode("utf-8") + bytes((END, 0x0D))
+
+
+class Driver:
+    about: ClassVar[About] = About(
+        title_zh="检验分析仪（HL7）",
+        title_en="Analyser (HL7)",
+        models=("HL7 v2.3.1 ORU^R01 analysers (URIT, Mindray, Dymind ...)",),
+        metrics=tuple(Metric(row.key, None, row.loinc, row.ucum) for row in analytes().values()),
+        line=TcpListener(),
+        source="HL7 2.3.1 chapters 2 and 7, MLLP release 1; hardware/protocols/hl7_analyser.md",
+        lost_after_s=float("inf"),
+    )
+    allowed_writes: ClassVar[tuple[bytes, ...]] = (ANSWER_HEAD,)
+
+    def __init__(self) -> None:
+        self.counters = Counters()
+        self._held: bytearray | None = None
+        """Bytes after the start of a message; None between messages."""
+        self._idle_s = 0.0
+        self._fault: str | None = None
+
+    def open(self) -> Output:
+        self._drop()
+        self._fault = None
+        return Output(events=[self._state()])
+
+    def close(self) -> Output:
+        self._drop()
+        return Output()
+
+    def feed(self, chunk: bytes, channel: str = "") -> Output:
+        output = Output()
+        self._idle_s = 0.0
+        for piece in re.findall(rb"\x0b|\x1c|[^\x0b\x1c]+", chunk):
+            if piece[0] == START:
+                self._drop()
+                self._held = bytearray()
+            elif self._held is None:
+                self.counters.dropped_bytes += len(piece.strip(b"\r\n"))
+            elif piece[0] == END:
+                whole, self._held = bytes(self._held), None
+                self._message(whole, output)
+            elif len(self._held) + len(piece) > MAX_MESSAGE_BYTES:
+                self._held += piece
+                self._drop()
+            else:
+                self._held += piece
+        return output
+
+    def tick(self, elapsed_s: float) -> Output:
+        self._idle_s += elapsed_s
+        output = Output()
+        if self._held is not None and self._idle_s >= RECEIVE_LIMIT_S:
+            self._drop()
+            self._tell_fault("analyser_interrupted", output)
+        return output
+
+    def _message(self, raw: bytes, output: Output) -> None:
+        try:
+            message = message_of(decoded(raw))
+        except MessageRefused as refusal:
+            self.counters.resyncs += 1
+            output.writes.append(Write(answer(refusal.code, refusal.control_id, reason=str(refusal))))
+            self._tell_fault("analyser_message_refused", output)
+            return
+        self.counters.frames += 1
+        self._tell_fault(None, output)
+        output.events += message.results
+        said = answer("AA", message.control_id, message.version, message.sender)
+        output.writes.append(Write(said, after_stored=True))
+
+    def _tell_fault(self, fault: str | None, output: Output) -> None:
+        if fault != self._fault:
+            self._fault = fault
+            output.events.append(self._state())
+
+    def _drop(self) -> None:
+        if self._held is not None:
+            self.counters.resyncs += 1
+            self.counters.dropped_bytes += len(self._held) + 1
+        self._held = None
+
+    def _state(self) -> DeviceState:
+        return DeviceState(Link.CONNECTED, Sensor.UNKNOWN, fault=self._fault)

@@ -4,7 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check verifier bench bench-sync bench-media powercut screenshots pins clean
+# Real bluetoothd and kernel in a virtual machine, for the Bluetooth tests; without them these say that they are skipped.
+APPLIANCE := qemu-system-x86 bluez dbus busybox-static cpio kmod
+
+.PHONY: demo test appliance check verifier bench bench-sync bench-media powercut screenshots pins clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/xunzhen demo $(if $(FRESH),--fresh) $(if $(ECG),--ecg "$(ECG)") $(if $(TRACK),--track "$(TRACK)") \
@@ -13,7 +16,13 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	@scripts/install-debian-packages chromium fonts-noto-cjk dbus systemd postgresql e2fsprogs fuse3 swtpm tpm2-tools openssl \
 		libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 poppler-utils orthanc dicom3tools xvfb coturn iproute2 gpsd
+	@scripts/install-debian-packages $(APPLIANCE) || echo "without the BlueZ appliance"
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
+
+# The Bluetooth tests against a real bluetoothd, with 300 drops and 200 times plugged and pulled; no radio, no KVM.
+appliance: $(VENV)/.test
+	@scripts/install-debian-packages $(APPLIANCE)
+	APPLIANCE_DROPS=300 APPLIANCE_PLUGS=200 $(BIN)/python -m pytest tests/devices/test_bluez_appliance.py $(TESTS)
 
 check: $(VENV)/.test
 	@scripts/install-debian-packages node-typescript systemd

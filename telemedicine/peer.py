@@ -1,8 +1,9 @@
-"""One WebRTC leg of a consultation: to a specialist's browser, or to the van's own touchscreen.
+"""One WebRTC leg of a consultation: to a specialist's browser, to the van's own touchscreen, or to a hospital's SFU.
 
-The page always makes the offer: video lines in the order room, ultrasound, then optionally a line of its own camera
+A page always makes the offer: video lines in the order room, ultrasound, then optionally a line of its own camera
 (or, on the touchscreen, the specialist's face); one audio line; the specialist's page also opens the data channels
-"live" and "vitals". All candidates are in the descriptions, nothing trickles.
+"live" and "vitals". To an SFU the offer is ours: what we send, and voice. All candidates are in the descriptions,
+nothing trickles.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aiortc import (
     MediaStreamTrack,
+    RTCBundlePolicy,
     RTCCertificate,
     RTCConfiguration,
     RTCDataChannel,
@@ -37,6 +39,8 @@ from telemedicine.transport.media_uplink import MediaUplink
 MOST_VIDEO_LINES = 3
 CONNECT_WITHIN_S = 20.0
 _MDNS_CANDIDATE = re.compile(r"^a=candidate:\S+ \d+ \S+ \d+ \S+\.local .*\r?\n", re.MULTILINE)
+_UNREADABLE = (ValueError, AssertionError, IndexError, KeyError, TypeError, AttributeError)
+"""What aiortc/sdp.py raises on text that is no session description."""
 _END_OF_CANDIDATES = re.compile(r"^a=end-of-candidates\r?\n", re.MULTILINE)
 
 
@@ -46,14 +50,19 @@ class OfferRefused(AskPerson):
     code = "offer_refused"
 
 
+class AnswerUnusable(ValueError):
+    """What came back is no answer to our offer; ``str()`` says why."""
+
+
 class Leg:
-    """One peer connection; ``answer`` once, then it lives until ``close`` or until the other side is gone."""
+    """One peer connection; ``answer``, or ``offer`` and ``take``, once; then it lives until ``close`` or until the
+    other side is gone."""
 
     def __init__(
         self,
         name: str,
         ladders: Sequence[Ladder | None],
-        line: Line,
+        line: Line | None,
         data: DataViewer | None,
         ice_servers: Sequence[IceServer],
         on_state: Callable[[Leg, str], None],
@@ -62,20 +71,24 @@ class Leg:
         through_uplink: bool = True,
         certificate: RTCCertificate | None = None,
         channels: Mapping[str, Callable[[RTCDataChannel], None]] | None = None,
+        keeps_line: bool = False,
     ) -> None:
         """
         :param ladders: what the video lines show, in their order; None for a feed that is not configured
+        :param line: the voices; None: this leg has no sound
         :param on_state: called with the connection's state: connecting, connected, disconnected, failed, closed
         :param uplink: what all legs share
         :param watch: reads the page's own camera to its end; None: its pictures are thrown away
         :param through_uplink: False: the van's own screen, which is not behind the radio
         :param certificate: what this side shows; None: a new one
         :param channels: who serves a data channel of this label; of others, "live" and "vitals" go to ``data``
+        :param keeps_line: ``line`` is not of this leg alone: closing it is up to who made it
         """
         self._channels = dict(channels or {})
         self.name = name
         self._ladders = list(ladders)
         self._line = line
+        self._keeps_line = keeps_line
         self._data = data
         self._on_state = on_state
         self._watch = watch or _drain
@@ -100,7 +113,7 @@ class Leg:
         try:
             description = SessionDescription.parse(offer_sdp)
             lines = [media for media in description.media if media.kind == "video"]
-        except (ValueError, AssertionError, IndexError, KeyError, TypeError, AttributeError) as fault:
+        except _UNREADABLE as fault:
             await self.close()
             raise OfferRefused(f"the offer is not a session description: {fault}") from None
         if not description.media:
@@ -115,20 +128,47 @@ class Leg:
                 self._pc.addTransceiver("video", direction="recvonly")  # its camera, in whatever codec it prefers
             else:
                 self._add_video(self._ladders[index] if wanted and index < len(self._ladders) else None)
-        if any(media.kind == "audio" for media in description.media):
-            self._add_voice()
+        if any(media.kind == "audio" for media in description.media) and self._line is not None:
+            self._add_voice(self._line)
         try:
             await self._pc.setRemoteDescription(RTCSessionDescription(without_mdns(offer_sdp), "offer"))
             await self._pc.setLocalDescription(await self._pc.createAnswer())
         except (OperationError, InvalidAccessError, InvalidStateError, ValueError, AssertionError) as fault:
             await self.close()
             raise OfferRefused(f"the offer cannot be answered; the page must offer H.264 and Opus: {fault}") from None
+        self._begin()
+        return with_terms(str(self._pc.localDescription.sdp))
+
+    async def offer(self, voice: str) -> str:
+        """Our offer with all candidates: a line for each ladder (None: a picture that we want to see), one of sound.
+
+        :param voice: "sendonly" or "recvonly"
+        """
+        for ladder in self._ladders:
+            self._add_video(ladder)
+        if self._line is not None:
+            self._add_voice(self._line, voice)
+        await self._pc.setLocalDescription(await self._pc.createOffer())
+        return with_terms(str(self._pc.localDescription.sdp))
+
+    async def take(self, answer_sdp: str) -> None:
+        """The answer to ``offer``.
+
+        :raises AnswerUnusable: not SDP, or it does not fit the offer
+        """
+        try:
+            await self._pc.setRemoteDescription(RTCSessionDescription(answer_sdp, "answer"))
+        except (*_UNREADABLE, OperationError, InvalidAccessError, InvalidStateError) as fault:
+            await self.close()
+            raise AnswerUnusable(str(fault) or type(fault).__name__) from None
+        self._begin()
+
+    def _begin(self) -> None:
         if self._through_uplink:
             self._uplink.attach(self.path, self._pc, self._senders, self._begin_anew)
         else:
             self._uplink.attach_beside(self.path, self._senders)
         asyncio.get_running_loop().call_later(CONNECT_WITHIN_S, self._give_up)
-        return with_terms(str(self._pc.localDescription.sdp))
 
     @property
     def route(self) -> str | None:
@@ -145,7 +185,8 @@ class Leg:
             task.cancel()
         for track in self.tracks.values():
             track.stop()
-        self._line.stop()
+        if self._line is not None and not self._keeps_line:
+            self._line.stop()
         if self._data is not None:
             self._data.close()
         await self._pc.close()
@@ -155,7 +196,7 @@ class Leg:
             RTCIceServer(urls=server.urls, username=server.username or None, credential=server.credential or None)
             for server in self._ice_servers
         ]
-        pc = RTCPeerConnection(RTCConfiguration(iceServers=servers))
+        pc = RTCPeerConnection(RTCConfiguration(iceServers=servers, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
         if certificate is not None:
             aiortc_patches.certify(pc, certificate)
         pc.on("track", self._take_track)
@@ -175,12 +216,12 @@ class Leg:
         codecs = RTCRtpSender.getCapabilities("video").codecs
         transceiver.setCodecPreferences([codec for codec in codecs if codec.mimeType in ("video/H264", "video/rtx")])
 
-    def _add_voice(self) -> None:
-        transceiver = self._pc.addTransceiver(self._line)
+    def _add_voice(self, line: Line, direction: str = "sendrecv") -> None:
+        transceiver = self._pc.addTransceiver(line, direction=direction)
         aiortc_patches.extend_headers(transceiver.sender, self._through_uplink)
         codecs = RTCRtpSender.getCapabilities("audio").codecs
         transceiver.setCodecPreferences([codec for codec in codecs if codec.mimeType == "audio/opus"])
-        aiortc_patches.pass_packets(transceiver.receiver, self._line.take_packet)
+        aiortc_patches.pass_packets(transceiver.receiver, line.take_packet)
 
     def _begin_anew(self) -> None:
         for track in self.tracks.values():

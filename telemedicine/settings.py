@@ -70,6 +70,30 @@ class IceServer(Settings):
     credential: str = ""
 
 
+HttpUrl = Annotated[str, Field(pattern=r"^https://|^http://(127\.0\.0\.1|localhost)[:/]", max_length=500)]
+"""Never in the clear over a network: a token and a person's pictures go there."""
+
+
+class SfuSettings(Settings):
+    """A hospital's own SFU, which gets pictures and voices while a consultation is live (WHIP, RFC 9725), and may send
+    a stream back (WHEP)."""
+
+    name: Annotated[str, Field(pattern=r"^[^,;()/\s][^,;()/]{0,23}$")]
+    """As people call it: it stands among those who take part, and in the journal."""
+    publish: dict[FeedName, HttpUrl] = Field(default_factory=dict)
+    """WHIP endpoint of each picture; the first one carries the voices too."""
+    play: HttpUrl | None = None
+    """WHEP endpoint: heard by everybody, seen on the touchscreen."""
+    token: Path | None = None
+    """File with the bearer token; None: the endpoint asks for none."""
+
+    @model_validator(mode="after")
+    def _something(self) -> SfuSettings:
+        if not self.publish and self.play is None:
+            raise ValueError("give publish.ultrasound, publish.room or play, the URL of a WHIP or WHEP endpoint")
+        return self
+
+
 class ConsultationSettings(Settings):
     socket: Path
     """Where this process answers the touchscreen's server."""
@@ -79,6 +103,14 @@ class ConsultationSettings(Settings):
     feeds: Annotated[list[FeedSettings], Field(max_length=2)]
     ice_servers: tuple[IceServer, ...] = ()
     """Empty unless configured: a closed 5G network has none, and no foreign server is ever asked."""
+    sfu: Annotated[tuple[SfuSettings, ...], Field(max_length=2)] = ()
+
+    @field_validator("sfu")
+    @classmethod
+    def _named_once(cls, sfu: tuple[SfuSettings, ...]) -> tuple[SfuSettings, ...]:
+        if len({one.name for one in sfu}) != len(sfu):
+            raise ValueError("each SFU needs a name of its own")
+        return sfu
 
     @field_validator("feeds")
     @classmethod
@@ -99,8 +131,10 @@ def load_settings(file: Path) -> ConsultationSettings:
     located = {"key": folder / settings.identity.key, "dtls_key": None if dtls_key is None else folder / dtls_key}
     identity = settings.identity.model_copy(update=located)
     feeds = [feed.model_copy(update={"source": _located(folder, feed.source)}) for feed in settings.feeds]
+    sfu = [one if one.token is None else one.model_copy(update={"token": folder / one.token}) for one in settings.sfu]
     return settings.model_copy(
         update={
+            "sfu": sfu,
             "socket": folder / settings.socket,
             "vehicle_socket": folder / settings.vehicle_socket,
             "identity": identity,

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from aiortc import RTCCertificate
@@ -19,29 +17,23 @@ from aiortc import RTCCertificate
 from devices.clock import Clock
 from devices.events import emit
 from sync.keys.vehicle_key import PurposeSigner
-from telemedicine.consultation import LIVE, OPEN, Event, State, WrongMoment, next_state, write_who
-from telemedicine.feeds import ladder_of, status_of, stream_of
+from telemedicine.background import Background
+from telemedicine.consultation import LIVE, OPEN, Event, State, WrongMoment, next_state
 from telemedicine.invitation import case_of
+from telemedicine.legs import KIOSK, Legs, account_of, who
 from telemedicine.live_data import LiveData
-from telemedicine.marks import LABEL as MARKS
 from telemedicine.marks import Marks
-from telemedicine.media import face
-from telemedicine.media.audio import AudioBridge
 from telemedicine.media.h264 import H264
-from telemedicine.media.ladder import Ladder, shapes
-from telemedicine.media.sources import SourceState
+from telemedicine.media_engine import MediaEngine
 from telemedicine.participants import Participant, Participants
 from telemedicine.peer import Leg, OfferRefused
-from telemedicine.session_link import SessionLink
-from telemedicine.settings import FEED_ORDER, ConsultationSettings, FeedName
+from telemedicine.settings import ConsultationSettings, IceServer
+from telemedicine.sfu.hospital import Hospital
 from telemedicine.signalling_client import SignallingClient
-from telemedicine.transport import addresses
 from telemedicine.transport.certificate import fingerprint, make_certificate
-from telemedicine.transport.media_uplink import MediaUplink
-from telemedicine.transport.relay import RelayChoice, has_relay
+from telemedicine.transport.relay import RelayChoice
 from telemedicine.ultrasound.bridge import UltrasoundBridge
 from telemedicine.ultrasound.on_board import UltrasoundOnBoard
-from telemedicine.ultrasound.still_channel import LABEL as STILLS
 from telemedicine.vehicle_client import VehicleAway, VehicleClient, VehicleRefused
 from telemedicine.wire import (
     Accept,
@@ -65,12 +57,7 @@ LOOK_EVERY_S = 5.0
 """The vehicle tells every change on its live feed; this is only the net below."""
 FEEDS_EVERY_S = 1.0
 NEWS_BOUND = 20
-MOST_PAGES = 3
 GOODBYE_WITHIN_S = 3.0
-ENDS_WITHIN_S = 5.0
-KIOSK = "kiosk"
-SPARES_BELOW_BIT_S, SPARES_UNTIL_BIT_S = 120_000, 200_000
-"""Of the whole uplink: below, voice and data take as little as they can."""
 
 
 class Van:
@@ -98,7 +85,6 @@ class Van:
         self._signalling = SignallingClient(
             settings.exchange.url, key, clock, jitter, self._joined, self._from_exchange
         )
-        self._h264 = h264
         self._certificate = certificate or make_certificate(clock.now())
         self._ultrasound = UltrasoundOnBoard(
             settings,
@@ -107,33 +93,27 @@ class Van:
             clock,
             lambda: self._case,
             lambda: self._live_data.withheld,
-            lambda: round(self._uplink.target_bit_s),
+            lambda: round(self._engine.uplink.target_bit_s),
         )
-        self._ladders: dict[FeedName, Ladder] = {
-            feed.name: ladder_of(feed, clock, h264, self._ultrasound.prepared(feed.name))
-            for feed in settings.feeds
-            if h264 is not None
-        }
-        self._face = face.Face(clock)
-        self._face_ladder: Ladder | None = None
-        if h264 is not None:
-            floor_bps, ceiling_bps = face.BIT_RATE_BIT_S // 4, face.BIT_RATE_BIT_S
-            rungs = shapes(face.WIDTH, face.HEIGHT, face.FRAME_RATE_HZ, floor_bps, ceiling_bps)
-            self._face_ladder = Ladder(self._face, rungs, clock, h264, repeats_still=False)
-        self._uplink = MediaUplink(clock)
-        for feed in settings.feeds:
-            self._uplink.add_stream(stream_of(feed))
-        for name, ladder in self._ladders.items():
-            for rung in ladder.rungs:
-                rung.set_gate(partial(self._uplink.may_encode, name))
-        self._uplink.on_rates(self._allot)
-        self._session_link = SessionLink(self._uplink.facts, lambda: self._uplink.target_bit_s, clock)
-        self._bridge = AudioBridge(clock)
+        self._engine = MediaEngine(settings, h264, clock, self._ultrasound.prepared, self._live_data.spare)
         self._relay = RelayChoice(clock)
         self._marks = Marks(clock)
         self._people = Participants(self._tell_access)
-        self._legs: dict[str, Leg] = {}
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._legs = Legs(
+            self._engine,
+            self._live_data,
+            self._marks,
+            self._ultrasound,
+            self._relay,
+            self._certificate,
+            self._relays,
+            self._leg_state,
+        )
+        self._hospitals = [
+            Hospital(sfu, self._engine, self._certificate, self._relays, self._tell_access, clock)
+            for sfu in settings.sfu
+        ]
+        self._background = Background()
         self._look_now = asyncio.Event()
         self._news: dict[str, StateChanged] = {}
         """The vehicle's last live message about each consultation; told again whenever the exchange is joined."""
@@ -150,16 +130,15 @@ class Van:
                 group.create_task(self._live_data.run())
                 group.create_task(self._signalling.run())
                 group.create_task(self._follow_vehicle())
-                group.create_task(self._uplink.run(addresses.changes()))
+                group.create_task(self._engine.run())
                 group.create_task(self._follow_feeds())
                 group.create_task(self._ultrasound.run())
                 group.create_task(self._relay.run())
         finally:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(GOODBYE_WITHIN_S):
-                    await asyncio.gather(*(leg.close() for leg in self._legs.values()), return_exceptions=True)
-            ended = [ladder.close() for ladder in (*self._ladders.values(), *filter(None, [self._face_ladder]))]
-            await asyncio.to_thread(_join, [thread for threads in ended for thread in threads])
+                    await asyncio.gather(self._legs.close_all(), *(hospital.close() for hospital in self._hospitals))
+            await self._engine.close()
             await self._vehicle.close()
 
     # what the touchscreen's server asks
@@ -169,15 +148,14 @@ class Van:
 
         :raises OfferRefused: says what the page has to change
         """
-        return await self._answer(KIOSK, sdp, None)
+        return await self._legs.answer(KIOSK, sdp, None)
 
     async def hang_up(self) -> None:
         """End the live session for everybody; the opinion is still due.
 
         :raises VehicleAway: the vehicle does not answer; the legs are closed all the same
         """
-        for name in list(self._legs):
-            await self._close_leg(name)
+        await self._legs.close_all()
         if self._case is not None and self._case.state in LIVE:
             await self._propose(self._case.invitation.consultation, Event.ENDED, "")
 
@@ -187,24 +165,19 @@ class Van:
         return self._ultrasound.bridge
 
     def status(self) -> dict[str, Any]:
-        case = self._case
+        case, connected = self._case, self._legs.connected()
         return {
             "exchange": "joined" if self._signalling.joined else "lost",
             "consultation": case.invitation.consultation if case is not None else None,
             "state": str(case.state) if case is not None else None,
             "specialist": self._specialist.model_dump() if self._specialist is not None else None,
-            "viewers": sorted(name.partition("/")[0] for name, leg in self._legs.items() if leg.state == "connected"),
-            "routes": {name: leg.route for name, leg in self._legs.items() if leg.state == "connected"},
+            "viewers": sorted(account_of(name) for name in connected),
+            "routes": {name: leg.route for name, leg in connected.items()},
             "relay": self._relay.told_as(),
             "vehicle_feed": "up" if self._live_data.connected else "down",
-            "h264_encoder": self._h264.name if self._h264 is not None else None,
-            "feeds": self._feeds(),
-            "face": "on" if self._face.state == SourceState.LIVE else "off",
-            "link": self._session_link.told(),
+            "sfu": [line for hospital in self._hospitals for line in hospital.told()],
+            **self._engine.told(),
         }
-
-    def _feeds(self) -> dict[str, Any]:
-        return {feed.name: status_of(self._ladders.get(feed.name)) for feed in self._settings.feeds}
 
     # what the vehicle says
 
@@ -255,8 +228,9 @@ class Van:
             self._people.forget()
         case = self._case = case_of(view, self._key, self._specialist, fingerprint(self._certificate))
         self._live_data.about(case.invitation.summary.get("encounter"))
+        self._follow_hospitals(case.invitation.consultation if case.state in LIVE else None)
         if case.state not in LIVE:
-            await self._close_specialists()
+            await self._legs.close_pages()
         if not self._signalling.joined:
             return
         if case != self._case_sent and await self._signalling.send(case):
@@ -265,11 +239,12 @@ class Van:
         await self._tell_news(case.invitation.consultation)
         if case.state == State.REQUESTED and self._case_sent == case:
             await self._propose(case.invitation.consultation, Event.INVITED, "")
-        elif case.state == State.CONNECTED and not self._specialist_connected():
+        elif case.state == State.CONNECTED and not self._legs.specialist_there:
             await self._propose(case.invitation.consultation, Event.INTERRUPTED, "", "link lost")
 
     async def _nothing_open(self) -> None:
-        await self._close_specialists()
+        await self._legs.close_pages()
+        self._follow_hospitals(None)
         self._case = None
         self._live_data.about(None)
         await self._tell_news("")
@@ -290,16 +265,16 @@ class Van:
                 case Accept():
                     await self._accept(message)
                 case Decline():
-                    await self._propose(message.consultation, Event.DECLINED, _who(message.specialist), message.reason)
+                    await self._propose(message.consultation, Event.DECLINED, who(message.specialist), message.reason)
                 case Offer():
                     await self._offer(message)
                 case HangUp() if message.role != "lead":
-                    await self._close_specialists(message.specialist.id)
+                    await self._legs.close_pages(message.specialist.id)
                     await self._people.left(message.consultation, message.specialist.id)
                 case HangUp():
-                    await self._close_specialists()
+                    await self._legs.close_pages()
                     await self._people.all_left(message.consultation)
-                    await self._propose(message.consultation, Event.ENDED, _who(message.specialist))
+                    await self._propose(message.consultation, Event.ENDED, who(message.specialist))
                 case OpinionSigned():
                     await self._opinion(message)
                 case Relays():
@@ -318,7 +293,7 @@ class Van:
         next_state(case.state, Event.ACCEPTED)
         before, self._specialist = self._specialist, message.specialist
         try:
-            await self._propose(message.consultation, Event.ACCEPTED, _who(message.specialist))
+            await self._propose(message.consultation, Event.ACCEPTED, who(message.specialist))
         except (VehicleAway, VehicleRefused):
             self._specialist = before
             raise
@@ -338,8 +313,8 @@ class Van:
         if not self._people.admit(participant):
             raise WrongMoment("there are enough guests in this session")
         page = message.session.partition("_")[0]
-        sdp = await self._answer(f"{message.specialist.id}/{page}", message.sdp, participant)
-        await self._close_oldest_pages(message.specialist.id)
+        sdp = await self._legs.answer(f"{message.specialist.id}/{page}", message.sdp, participant)
+        await self._legs.close_oldest_pages(message.specialist.id)
         await self._signalling.send(
             Answer(
                 consultation=message.consultation,
@@ -383,118 +358,39 @@ class Van:
             )
         )
 
-    # legs
-
-    async def _answer(self, viewer: str, sdp: str, participant: Participant | None) -> str:
-        """:param participant: None for the touchscreen"""
-        with_data, lead = participant is not None, participant is not None and participant.role == "lead"
-        feeds = [self._ladders.get(name) for name in FEED_ORDER]
-        relays = self._settings.ice_servers or await self._relay.servers() if with_data else ()
-        leg = Leg(
-            viewer,
-            feeds if with_data else [*feeds, self._face_ladder],
-            self._bridge.join(viewer, may_speak=participant is None or participant.may_speak),
-            self._live_data.join() if with_data else None,
-            relays,
-            self._leg_state,
-            self._uplink,
-            self._face.watch if lead else None,
-            through_uplink=with_data,
-            certificate=self._certificate,
-            channels={
-                MARKS: partial(
-                    self._marks.attach,
-                    author=viewer,
-                    by=participant.specialist.name if participant is not None else "",
-                    may_draw=participant is not None and participant.may_speak,
-                ),
-                STILLS: partial(
-                    self._ultrasound.attach,
-                    who=_who(participant.specialist if participant else None),
-                    may_ask=participant is not None and participant.may_speak,
-                ),
-            },
-        )
-        answer = await leg.answer(sdp)
-        if relays and not has_relay(answer):
-            self._relay.look_again()
-        older = self._legs.pop(viewer, None)
-        self._legs[viewer] = leg
-        if older is not None:
-            self._later(older.close())
-        return answer
+    # the connections
 
     def _leg_state(self, leg: Leg, state: str) -> None:
-        if self._legs.get(leg.name) is not leg:
-            return
         consultation = self._case.invitation.consultation if self._case is not None else ""
         if state == "connected":
             emit("viewer_connected", consultation=consultation, viewer=leg.name)
-            if leg.name != KIOSK and self._case is not None:
-                account = leg.name.partition("/")[0]
-                self._later(self._propose_quietly(consultation, Event.CONNECTED, account))
-                self._later(self._people.arrived(consultation, account))
         elif state in ("disconnected", "failed", "closed"):
-            self._relay.look_again()
             emit("viewer_lost", consultation=consultation, viewer=leg.name)
-            if state != "disconnected":
-                del self._legs[leg.name]
-                self._later(leg.close())
-            live = self._case is not None and self._case.state == State.CONNECTED
-            if leg.name != KIOSK and live and not self._specialist_connected():
-                self._later(
-                    self._propose_quietly(consultation, Event.INTERRUPTED, leg.name.partition("/")[0], "link lost")
-                )
+        if leg.name == KIOSK or self._case is None:
+            return
+        account = account_of(leg.name)
+        if state == "connected":
+            self._background.start(self._propose_quietly(consultation, Event.CONNECTED, account))
+            self._background.start(self._people.arrived(consultation, account))
+        elif self._case.state == State.CONNECTED and state != "connecting" and not self._legs.specialist_there:
+            self._background.start(self._propose_quietly(consultation, Event.INTERRUPTED, account, "link lost"))
+
+    def _follow_hospitals(self, consultation: str | None) -> None:
+        for hospital in self._hospitals:
+            hospital.follow(consultation)
+
+    async def _relays(self) -> tuple[IceServer, ...]:
+        return self._settings.ice_servers or await self._relay.servers()
 
     async def _tell_access(self, consultation: str, participant: Participant, here: bool) -> None:
         await self._vehicle.access(
-            consultation, _who(participant.specialist), participant.role, participant.invited_by, here
+            consultation, who(participant.specialist), participant.role, participant.invited_by, here
         )
 
     async def _propose_quietly(self, consultation: str, event: Event, who: str, reason: str = "") -> None:
         """A change of the media's state: when it comes at the wrong moment, the journal's state is the right one."""
         with contextlib.suppress(VehicleAway, VehicleRefused):
             await self._propose(consultation, event, who, reason)
-
-    def _specialist_connected(self) -> bool:
-        return any(
-            name != KIOSK and leg.state in ("connected", "connecting", "new") for name, leg in self._legs.items()
-        )
-
-    async def _close_specialists(self, account: str | None = None) -> None:
-        """The pages of ``account``, or of all."""
-        for name in [name for name in self._legs if name != KIOSK and account in (None, name.partition("/")[0])]:
-            await self._close_leg(name)
-
-    async def _close_oldest_pages(self, account: str) -> None:
-        """A specialist may have a few pages open; a reloaded one leaves its old leg to die by itself."""
-        for name in [name for name in self._legs if name.partition("/")[0] == account][:-MOST_PAGES]:
-            await self._close_leg(name)
-
-    async def _close_leg(self, name: str) -> None:
-        leg = self._legs.pop(name, None)
-        if leg is not None:
-            await leg.close()
-
-    def _later(self, work: Any) -> None:
-        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
-
-    def _allot(self) -> None:
-        """Each viewer behind the uplink on the rung, and each rung at the rate, that its share is good for."""
-        legs = [leg for leg in self._legs.values() if leg.name != KIOSK and leg.state == "connected"]
-        for name, ladder in self._ladders.items():
-            shares = {
-                leg.tracks[ladder]: self._uplink.picture_bit_s(name, leg.path) for leg in legs if ladder in leg.tracks
-            }
-            ladder.allot({track: share_bps for track, share_bps in shares.items() if share_bps > 0})
-        self._spare(self._uplink.target_bit_s if legs else SPARES_UNTIL_BIT_S)
-
-    def _spare(self, up_bit_s: float) -> None:
-        if up_bit_s < SPARES_BELOW_BIT_S or up_bit_s >= SPARES_UNTIL_BIT_S:
-            self._bridge.spare(up_bit_s < SPARES_BELOW_BIT_S)
-            self._live_data.spare(up_bit_s < SPARES_BELOW_BIT_S, self._uplink.facts()["rtt_s"])
 
     async def _follow_feeds(self) -> None:
         """The feeds' state to every page, when it changes; and how the link of a live session stands."""
@@ -503,17 +399,12 @@ class Van:
             await self._clock.sleep(FEEDS_EVERY_S)
             case = self._case
             live = case is not None and case.state in (State.CONNECTED, State.INTERRUPTED)
-            self._session_link.look(case.invitation.consultation if case is not None and live else None)
-            feeds = self._feeds()
-            if feeds != last:
-                self._live_data.tell({"type": "feeds", "feeds": feeds})
-                last = feeds
-
-
-def _join(threads: list[threading.Thread]) -> None:
-    for thread in threads:
-        thread.join(timeout=ENDS_WITHIN_S)
-
-
-def _who(specialist: Specialist | None) -> str:
-    return "" if specialist is None else write_who(specialist.id, specialist.name, specialist.title)
+            self._engine.session_link.look(case.invitation.consultation if case is not None and live else None)
+            said: dict[str, dict[str, Any]] = {
+                "feeds": {"feeds": self._engine.feeds_told()},
+                "session_rung": {"rung": str(self._engine.session_link.rung)},
+            }
+            for kind, now in said.items():
+                if now != last.get(kind):
+                    self._live_data.tell({"type": kind, **now})
+            last = said

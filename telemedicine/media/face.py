@@ -29,6 +29,7 @@ class Face:
         self._clock = clock
         self._changed = threading.Condition()
         self._frame: Frame | None = None
+        self._of: MediaStreamTrack | None = None
 
     @property
     def state(self) -> SourceState:
@@ -53,8 +54,11 @@ class Face:
             self._changed.wait_for(lambda: self._frame is not None and self._frame.number > than, timeout_s)
             return self._frame if self._frame is not None and self._frame.number > than else None
 
-    async def watch(self, track: MediaStreamTrack) -> None:
-        """Take the pictures of ``track`` until it ends; those that come too fast or too large are left out."""
+    async def watch(self, track: MediaStreamTrack, yields: bool = False) -> None:
+        """Take the pictures of ``track`` until it ends; those that come too fast or too large are left out.
+
+        :param yields: shown only while no other track has pictures: a hospital's stream, beside the specialist's face
+        """
         while True:
             try:
                 picture = await track.recv()
@@ -63,9 +67,12 @@ class Face:
             now_s = self._clock.monotonic_s()
             last = self._frame
             early = last is not None and now_s - last.captured_mono_s < 0.8 / FRAME_RATE_HZ
+            if yields and self._of is not track and self.state == SourceState.LIVE:
+                continue
             if early or not isinstance(picture, VideoFrame) or max(picture.width, picture.height) > LARGEST_SIDE_PIXELS:
                 continue
             image = np.asarray(picture.to_ndarray(format="bgr24"), dtype=np.uint8)
             with self._changed:
+                self._of = track
                 self._frame = Frame(image, last.number + 1 if last is not None else 1, now_s)
                 self._changed.notify_all()

@@ -140,7 +140,7 @@ async def test_a_whole_consultation(stage: Stage, browser: Browser) -> None:
 
         voice = "document.getElementById('voice').srcObject?.getAudioTracks()[0]?.readyState"
         assert await page.evaluate(voice) == "live"
-        await until(lambda: any(line.received_frames > 20 for line in stage.van._bridge._lines))
+        await until(lambda: any(line.received_frames > 20 for line in stage.van._engine.voices._lines))
 
         await page.get_by_test_id("template-cystic_echinococcosis").click()
         await page.locator("input[value=CE2]").check()

@@ -106,7 +106,7 @@ async def test_the_ecg_is_not_later_than_the_picture(stage: Stage, browser: Brow
         await enter_session(stage, page)
         assert await moves(page, "ultrasound")
         await becomes(page, f"{NEXT_ECG} > 2000")
-        source = stage.van._ladders["ultrasound"].source
+        source = stage.van._engine.ladders["ultrasound"].source
         ecg_s, picture_s = [], []
         for _ in range(LOOKS):
             sent, newest = stage.vehicle.sent, source.newer(-1, 0)

@@ -42,7 +42,7 @@ from telemedicine.exchange.app import SOCKET_LIMIT_BYTES, Exchange, add_exchange
 from telemedicine.exchange.turn import TurnCredentials
 from telemedicine.media.h264 import H264, LIBX264
 from telemedicine.opinion import OpinionRefused, SignedOpinion, verify_opinion
-from telemedicine.settings import ConsultationSettings, ExchangeSettings, FeedSettings, IdentitySettings
+from telemedicine.settings import ConsultationSettings, ExchangeSettings, FeedSettings, IdentitySettings, SfuSettings
 from telemedicine.transport import aiortc_patches
 from telemedicine.van import Van
 
@@ -362,7 +362,10 @@ class Stage:
 
 @contextlib.asynccontextmanager
 async def consultation_stage(
-    folder: Path, clips: dict[str, Path] | None = None, h264: H264 | None = LIBX264
+    folder: Path,
+    clips: dict[str, Path] | None = None,
+    h264: H264 | None = LIBX264,
+    sfu: tuple[SfuSettings, ...] = (),
 ) -> AsyncIterator[Stage]:
     """Everything up and joined; no consultation requested yet."""
     aiortc_patches.apply()
@@ -376,7 +379,7 @@ async def consultation_stage(
     listener = tcp_listener()
     port = listener.getsockname()[1]
     app, exchange = exchange_app(folder, key)
-    settings = consultation_settings(folder, port, clips, size)
+    settings = consultation_settings(folder, port, clips, size).model_copy(update={"sfu": sfu})
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(serving(vehicle.app(), unix_listener(settings.vehicle_socket)))
         await stack.enter_async_context(serving(app, listener))

@@ -1,0 +1,1 @@
+"""A hospital's own SFU: the van publishes to it (WHIP) and plays out from it (WHEP)."""

@@ -115,6 +115,12 @@ TABLES: dict[str, Table] = {
         made="requested_at",
     ),
     "device_events": _table("n:integer", "device driver event at facts_json", index="device"),
+    "devices": _table(
+        "device",
+        "driver link place title source identity_json evidence_json state added_at added_by removed_at removed_by",
+        made="added_at",
+    ),
+    "device_cares": _table("device what", "done_on due_on lot title at by", made="at"),
     "tracks": _table("n:integer", "at started_at points_json", index="started_at"),
     "link_qualities": _table(
         "n:integer",
@@ -190,6 +196,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "facts_json<json:facts n<@n",
         ),
     ),
+    "recording_assigned/1": (_rule("recordings", "sha256 patient encounter<@encounter"),),
     "recording_evicted/1": (_rule("recordings", "sha256 evicted_at<@at"),),
     "image_measurement/1": (
         _rule(
@@ -226,6 +233,15 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "opinion/1": (_rule("consultations", "consultation specialist opinion_json<json:* opinion_at<signed_at"),),
     "decision/1": (_rule("consultations", "consultation decision_json<json:* decided_at<@at"),),
     "device_event/1": (_rule("device_events", "n<@n device driver event at<@at facts_json<json:facts"),),
+    "device_added/1": (
+        _rule(
+            "devices",
+            "device driver link place title source identity_json<json:identity evidence_json<json:evidence "
+            "state<=added added_at<@at added_by<@by",
+        ),
+    ),
+    "device_removed/1": (_rule("devices", "device state<=removed removed_at<@at removed_by<@by"),),
+    "device_care/1": (_rule("device_cares", "device what done_on due_on lot title at<@at by<@by"),),
     "track/1": (_rule("tracks", "n<@n at<@at started_at points_json<json:*"),),
     "link_quality/1": (
         _rule(

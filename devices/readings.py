@@ -65,6 +65,19 @@ class BloodPressure:
     device_said_at: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class CuffPressure:
+    """Bluetooth SIG Intermediate Cuff Pressure (0x2A36): while a cuff is at work; at most five a second are published.
+
+    ``cuff_mmhg`` None says that the measurement is over, with a value or without.
+    """
+
+    kind: ClassVar[str] = "cuff_pressure"
+    cuff_mmhg: int | None
+    heartbeat: bool | None = None
+    """Whether the cuff feels the pulse at this pressure; None: not said."""
+
+
 class GlucoseRange(StrEnum):
     """Of any meter with test strips."""
 
@@ -91,13 +104,15 @@ class Glucose:
 
 @dataclass(frozen=True, slots=True)
 class PulseOximetry:
-    """One number set of an oximeter; at most one a second is published."""
+    """One number set of an oximeter; of a stream at most one a second is published."""
 
     kind: ClassVar[str] = "pulse_oximetry"
     spo2_percent: int | None
     pulse_bpm: int | None
     perfusion_index_percent: float | None = None
     device_said_at: str | None = None
+    final: bool = False
+    """True: a spot check (PLX Spot-Check Measurement, 0x2A5E) that the oximeter holds to be finished; else live."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +171,14 @@ class UricAcid:
     range: GlucoseRange = GlucoseRange.IN_RANGE
     sequence: int | None = None
     device_said_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceClock:
+    """What a device's own clock shows at the moment it is read: with the time it was received, how far it is off."""
+
+    kind: ClassVar[str] = "device_clock"
+    device_said_at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +334,7 @@ class LaboratoryResult:
 
 Reading = (
     BloodPressure
+    | CuffPressure
     | Glucose
     | UricAcid
     | PulseOximetry
@@ -318,6 +342,7 @@ Reading = (
     | Temperature
     | Weight
     | LaboratoryResult
+    | DeviceClock
     | IdentityCard
     | CardRemoved
     | Position

@@ -43,6 +43,16 @@ def float32(raw: int) -> float | Special:
     return special or _scaled(_signed(mantissa, 24), _signed(raw >> 24 & 0xFF, 8))
 
 
+def to_float32(mantissa: int, exponent: int) -> bytes:
+    """The four bytes of ``mantissa * 10**exponent``, for whoever plays the device.
+
+    :raises ValueError: does not fit, or would spell a special value.
+    """
+    if not -8388605 <= mantissa <= 8388605 or not -128 <= exponent <= 127:
+        raise ValueError(f"{mantissa}e{exponent} does not fit a FLOAT (mantissa ±8388605, exponent -128..127)")
+    return (mantissa & 0xFF_FFFF | (exponent & 0xFF) << 24).to_bytes(4, "little")
+
+
 def to_sfloat(mantissa: int, exponent: int) -> bytes:
     """The two bytes of ``mantissa * 10**exponent``, for whoever plays the device.
 
@@ -83,6 +93,11 @@ class Fields:
         self._value = value
         self._at = 0
 
+    @property
+    def left(self) -> int:
+        """Bytes that were not read yet."""
+        return len(self._value) - self._at
+
     def take(self, size: int) -> bytes:
         end = self._at + size
         if end > len(self._value):
@@ -95,6 +110,9 @@ class Fields:
 
     def uint16(self) -> int:
         return int.from_bytes(self.take(2), "little")
+
+    def uint24(self) -> int:
+        return int.from_bytes(self.take(3), "little")
 
     def sint16(self) -> int:
         return int.from_bytes(self.take(2), "little", signed=True)
@@ -117,6 +135,12 @@ class Fields:
         if not 1 <= day <= calendar.monthrange(year, month)[1]:
             return None
         return datetime(year, month, day, hour, minute, second)  # noqa: DTZ001  a device's clock has no zone
+
+
+def date_time(shown: datetime) -> bytes:
+    """Date Time 0x2A08 as a device's clock shows it, to the second."""
+    clock = (shown.month, shown.day, shown.hour, shown.minute, shown.second)
+    return shown.year.to_bytes(2, "little") + bytes(clock)
 
 
 def said_at(shown: datetime | None, offset_min: int = 0) -> str | None:

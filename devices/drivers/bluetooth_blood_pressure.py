@@ -4,7 +4,8 @@ Models: every cuff that claims the profile (A&D UA-651BLE, Omron with BLP, Beure
 The cuff advertises for a few seconds after a measurement, indicates the result (and, on many models, results that
 never were fetched) as soon as the Blood Pressure Measurement (0x2A35) is subscribed, and hangs up.
 
-This driver only listens: it never writes.
+Some cuffs (A&D UA-651BLE) keep results with the date of a clock that nothing else can set: the operator may allow it to
+be set, see ``devices.sig_profile``. Nothing else is ever written.
 
 Limits: the Intermediate Cuff Pressure (0x2A36) is not subscribed. User ids are read over and not used: who was measured
 is decided on the screen. Sources: Blood Pressure Service 1.1, Blood Pressure Profile 1.1, GATT Specification
@@ -13,16 +14,18 @@ Supplement "Blood Pressure Measurement". Not tested on hardware.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from devices.driver import About, Counters, GattUse, Metric, Output
-from devices.readings import BloodPressure, DeviceState, Link, Sensor
-from devices.sig import Fields, Special, Truncated, said_at
+from devices.driver import About, GattUse, Output
+from devices.nomenclature import metrics
+from devices.readings import BloodPressure, Sensor
+from devices.sig import Fields, Special, said_at
+from devices.sig_profile import CLOCK_WRITES, READ, ProfileDriver, Take, number
 
 MEASUREMENT = "2A35"
-BATTERY_LEVEL = "2A19"
 
 MMHG_PER_KPA = 7.500617
 
@@ -67,82 +70,38 @@ def _mmhg(pressure: float | Special, in_kpa: bool) -> float | Special:
     return round(pressure * MMHG_PER_KPA, 1)
 
 
-class Driver:
+class Driver(ProfileDriver):
     about: ClassVar[About] = About(
         title_zh="蓝牙血压计",
         title_en="Bluetooth blood-pressure cuff",
         models=("Bluetooth SIG Blood Pressure Profile 1.0, 1.1",),
-        metrics=(
-            Metric("systolic_mmhg", 150021, "8480-6", "mm[Hg]"),
-            Metric("diastolic_mmhg", 150022, "8462-4", "mm[Hg]"),
-            Metric("mean_mmhg", 150023, "8478-0", "mm[Hg]"),
-            Metric("pulse_bpm", 149546, "8867-4", "/min"),
-        ),
-        line=GattUse(service="1810", subscribe=(MEASUREMENT,), read=(BATTERY_LEVEL,)),
+        metrics=metrics("blood_pressure", "systolic_mmhg", "diastolic_mmhg", "mean_mmhg", "pulse_bpm"),
+        line=GattUse(service="1810", subscribe=(MEASUREMENT,), read=READ),
         source="Bluetooth SIG Blood Pressure Service 1.1; GATT Specification Supplement, Blood Pressure Measurement",
         lost_after_s=float("inf"),
     )
-    allowed_writes: ClassVar[tuple[bytes, ...]] = ()
+    allowed_writes: ClassVar[tuple[bytes, ...]] = CLOCK_WRITES
 
-    def __init__(self) -> None:
-        self.counters = Counters()
-        self._state = DeviceState(Link.CONNECTED)
-
-    def open(self) -> Output:
-        self._state = DeviceState(Link.CONNECTED, battery_percent=self._state.battery_percent)
-        return Output()
-
-    def feed(self, chunk: bytes, channel: str = "") -> Output:
-        """One characteristic value; an empty ``channel`` means the measurement."""
-        if channel in (MEASUREMENT, ""):
-            return self._on_measurement(chunk)
-        if channel == BATTERY_LEVEL:
-            return self._on_battery(chunk)
-        self.counters.dropped_bytes += len(chunk)
-        return Output()
-
-    def tick(self, elapsed_s: float) -> Output:
-        return Output()
-
-    def close(self) -> Output:
-        return Output()
+    def takes(self) -> Mapping[str, Take]:
+        return {MEASUREMENT: self._on_measurement}
 
     def _on_measurement(self, value: bytes) -> Output:
-        try:
-            measurement = decode_measurement(value)
-        except Truncated:
-            self.counters.dropped_bytes += len(value)
-            return Output()
-        self.counters.frames += 1
+        measurement = decode_measurement(value)
         systolic, diastolic = measurement.systolic_mmhg, measurement.diastolic_mmhg
         if isinstance(systolic, Special) or isinstance(diastolic, Special):
             cause = _cause(measurement.status)
-            return Output([self._now(sensor=Sensor.ERROR, fault="blood_pressure_not_measured", vendor_text=cause)])
+            return Output([self.now(sensor=Sensor.ERROR, fault="blood_pressure_not_measured", vendor_text=cause)])
         reading = BloodPressure(
             systolic_mmhg=systolic,
             diastolic_mmhg=diastolic,
-            mean_mmhg=_number(measurement.mean_mmhg),
-            pulse_bpm=_number(measurement.pulse_bpm),
+            mean_mmhg=number(measurement.mean_mmhg),
+            pulse_bpm=number(measurement.pulse_bpm),
             irregular_pulse=_bit(measurement.status, IRREGULAR_PULSE),
             body_movement=_bit(measurement.status, BODY_MOVEMENT),
             cuff_too_loose=_bit(measurement.status, CUFF_TOO_LOOSE),
             device_said_at=said_at(measurement.shown_at),
         )
-        return Output([reading, self._now(sensor=Sensor.OK, fault=None, vendor_text=None)])
-
-    def _on_battery(self, value: bytes) -> Output:
-        if len(value) != 1 or value[0] > 100:
-            self.counters.dropped_bytes += len(value)
-            return Output()
-        return Output([self._now(battery_percent=value[0])])
-
-    def _now(self, **changed: Any) -> DeviceState:
-        self._state = replace(self._state, counters=self.counters.as_dict(), **changed)
-        return self._state
-
-
-def _number(value: float | Special | None) -> float | None:
-    return None if isinstance(value, Special) else value
+        return Output([reading, self.now(sensor=Sensor.OK, fault=None, vendor_text=None)])
 
 
 def _bit(status: int | None, bit: int) -> bool | None:

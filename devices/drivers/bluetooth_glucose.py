@@ -15,28 +15,33 @@ records that the meter itself marks as failed, are told as device state and are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from devices.driver import About, Counters, GattUse, Metric, Output, Write
-from devices.readings import DeviceState, Glucose, GlucoseRange, Link, Sensor
-from devices.sig import Fields, Special, Truncated, said_at
+from devices.driver import About, GattUse, Output, Write
+from devices.nomenclature import metrics
+from devices.readings import Glucose, GlucoseRange, Sensor
+from devices.sig import Fields, Special, said_at
+from devices.sig_profile import READ, ProfileDriver, Take
+from devices.sig_records import (
+    ABORT,
+    ALL_RECORDS,
+    LAST_RECORD,
+    NO_RECORDS,
+    NOT_COMPLETED,
+    RACP,
+    RECORDS_FROM,
+    REPORT,
+    SUCCESS,
+    UNSUPPORTED,
+    RecordCount,
+    decode_racp,
+)
 
 MEASUREMENT = "2A18"
 CONTEXT = "2A34"
-RACP = "2A52"
-BATTERY_LEVEL = "2A19"
-
-ALL_RECORDS = b"\x01\x01"
-LAST_RECORD = b"\x01\x06"
-RECORDS_FROM = b"\x01\x03\x01"
-"""Report stored records, operator "greater than or equal to", filter type "sequence number"; 2 bytes follow."""
-ABORT = b"\x03\x00"
-
-SUCCESS, NO_RECORDS, ABORT_UNSUCCESSFUL, NOT_COMPLETED = 1, 6, 7, 8
-UNSUPPORTED = (2, 3, 4, 5, 9)
-"""Response codes of a meter that cannot filter by sequence number: it is asked for all records instead."""
 
 ANSWER_LIMIT_S = 30.0
 """Procedure time limit of the Glucose Profile, section 5.5.1.4, counted from the last sign of life."""
@@ -136,31 +141,6 @@ def decode_context(value: bytes) -> Context:
     return Context(sequence=sequence, meal=found[1][0] if 1 in found else None)
 
 
-@dataclass(frozen=True, slots=True)
-class RecordCount:
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    request: int
-    code: int
-
-
-def decode_racp(value: bytes) -> RecordCount | Response:
-    """What a meter may indicate on the Record Access Control Point.
-
-    :raises Truncated: not an answer of the service: a request, a wrong operator, or too short.
-    """
-    fields = Fields(value)
-    opcode, operator = fields.uint8(), fields.uint8()
-    if opcode == 6 and operator == 0:
-        return Response(request=fields.uint8(), code=fields.uint8())
-    if opcode == 5 and operator == 0 and len(value) in (4, 6):  # two bytes by the service; four were seen
-        return RecordCount(int.from_bytes(value[2:], "little"))
-    raise Truncated(f"not an answer of the control point: opcode {opcode}, operator {operator}")
-
-
 def millimol_per_litre(concentration: float, unit: str) -> float:
     """Glucose in mmol/L of the characteristic's kg/L or mol/L, to three decimals."""
     if unit == "mol/L":
@@ -168,23 +148,22 @@ def millimol_per_litre(concentration: float, unit: str) -> float:
     return round(concentration * 1e6 / MILLIGRAM_PER_MILLIMOL, 3)
 
 
-class Driver:
+class Driver(ProfileDriver):
     about: ClassVar[About] = About(
         title_zh="蓝牙血糖仪",
         title_en="Bluetooth glucose meter",
         models=("Bluetooth SIG Glucose Profile 1.0",),
-        metrics=(Metric("glucose_mmol_l", 160184, "15074-8", "mmol/L"),),
-        line=GattUse(service="1808", subscribe=(MEASUREMENT, CONTEXT, RACP), read=(BATTERY_LEVEL,)),
+        metrics=metrics("glucose", "glucose_mmol_l"),
+        line=GattUse(service="1808", subscribe=(MEASUREMENT, CONTEXT, RACP), read=READ),
         source="Bluetooth SIG Glucose Service 1.0.1; GATT Specification Supplement, Glucose Measurement",
         lost_after_s=float("inf"),
     )
     allowed_writes: ClassVar[tuple[bytes, ...]] = (ALL_RECORDS, LAST_RECORD, RECORDS_FROM, ABORT)
 
     def __init__(self) -> None:
-        self.counters = Counters()
+        super().__init__()
         self.last_sequence: int | None = None
         """Sequence number of the last stored record; set before ``open``. None: nothing is stored, ask for all."""
-        self._state = DeviceState(Link.CONNECTED)
         self._asked = b""
         self._newest: int | None = None
         """Highest sequence number that came since ``_asked`` was sent."""
@@ -196,36 +175,27 @@ class Driver:
         self._told: set[tuple[int, str | None]] = set()
         self._told_before: set[tuple[int, str | None]] = set()
 
+    def takes(self) -> Mapping[str, Take]:
+        return {MEASUREMENT: self._on_measurement, CONTEXT: self._on_context, RACP: self._on_racp}
+
     def open(self) -> Output:
         output = self._flush()
+        super().open()
         self._forget_what_was_not_stored()
         self._restarted = False
-        self._state = DeviceState(Link.CONNECTED, battery_percent=self._state.battery_percent)
         self._ask(output, self._records_missing())
         return output
 
     def feed(self, chunk: bytes, channel: str = "") -> Output:
-        """One characteristic value; an empty ``channel`` means the measurement."""
         self._silent_s = 0.0
-        take = {MEASUREMENT: self._on_measurement, "": self._on_measurement, CONTEXT: self._on_context}
-        take |= {RACP: self._on_racp, BATTERY_LEVEL: self._on_battery}
-        if channel not in take:
-            self.counters.dropped_bytes += len(chunk)
-            return Output()
-        try:
-            output = take[channel](chunk)
-        except Truncated:
-            self.counters.dropped_bytes += len(chunk)
-            return Output()
-        self.counters.frames += 1
-        return output
+        return super().feed(chunk, channel)
 
     def tick(self, elapsed_s: float) -> Output:
-        output = Output()
+        output = super().tick(elapsed_s)
         self._silent_s += elapsed_s
         self._held_s += elapsed_s
         if self._held is not None and self._held_s >= CONTEXT_LIMIT_S:
-            output = self._flush()
+            output.events += self._flush().events
         if self._ask_again_in_s is not None:
             self._ask_again_in_s -= elapsed_s
             if self._ask_again_in_s <= 0:
@@ -256,12 +226,12 @@ class Driver:
         self._newest = None
         self._ask_again_in_s = None
         self._silent_s = 0.0
-        output.writes.append(Write(request, RACP))
+        output.writes.append(Write(request, RACP, after_stored=True))
 
     def _on_racp(self, value: bytes) -> Output:
         answer = decode_racp(value)
         output = self._flush()
-        if isinstance(answer, RecordCount) or answer.request != ALL_RECORDS[0]:
+        if isinstance(answer, RecordCount) or answer.request != REPORT:
             return output
         asked, self._asked = self._asked, b""
         cannot_filter = answer.code in UNSUPPORTED and asked.startswith(RECORDS_FROM)
@@ -300,12 +270,6 @@ class Driver:
         self._tell(output, held, MEALS.get(context.meal or 0))
         return output
 
-    def _on_battery(self, value: bytes) -> Output:
-        percent = Fields(value).uint8()
-        if percent > 100:
-            raise Truncated(f"battery level {percent} is reserved")
-        return Output([self._now(battery_percent=percent)])
-
     def _flush(self) -> Output:
         """A measurement whose announced context did not come is told without it."""
         output = Output()
@@ -325,7 +289,7 @@ class Driver:
         failure = _failure(measurement)
         if failure:
             text = f"record {measurement.sequence}: {failure}"
-            output.events.append(self._now(sensor=Sensor.ERROR, fault="glucose_not_measured", vendor_text=text))
+            output.events.append(self.now(sensor=Sensor.ERROR, fault="glucose_not_measured", vendor_text=text))
             return
         glucose_mmol_l, where = _result(measurement)
         output.events.append(
@@ -338,7 +302,7 @@ class Driver:
                 device_said_at=shown,
             )
         )
-        output.events.append(self._now(sensor=Sensor.OK, fault=None, vendor_text=None))
+        output.events.append(self.now(sensor=Sensor.OK, fault=None, vendor_text=None))
 
     def _is_known(self, record: tuple[int, str | None]) -> bool:
         if record in self._told or record in self._told_before:
@@ -358,10 +322,6 @@ class Driver:
         while len(self._told_before) > MAX_REMEMBERED:
             self._told_before.pop()
         self._told = set()
-
-    def _now(self, **changed: Any) -> DeviceState:
-        self._state = replace(self._state, counters=self.counters.as_dict(), **changed)
-        return self._state
 
 
 def _result(measurement: Measurement) -> tuple[float | None, GlucoseRange]:

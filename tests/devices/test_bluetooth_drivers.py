@@ -1,4 +1,4 @@
-"""What the two Bluetooth drivers promise beside decoding: special values, requests, resuming, meals, silence."""
+"""What the drivers of cuffs and glucose meters promise beside decoding: special values, requests, resuming, silence."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from devices import sig_records as racp
 from devices.driver import Output
 from devices.drivers import bluetooth_blood_pressure as cuff
 from devices.drivers import bluetooth_glucose as meter
@@ -17,7 +18,7 @@ from devices.sig import Fields, Special, float32, said_at, sfloat, to_sfloat
 
 AT = struct.pack("<HBBBBB", 2026, 11, 21, 8, 30, 0)
 NAN, PLUS_INFINITY, MINUS_INFINITY = b"\xff\x07", b"\xfe\x07", b"\x02\x08"
-DONE = bytes([6, 0, 1, meter.SUCCESS])
+DONE = bytes([6, 0, 1, racp.SUCCESS])
 
 
 def record(
@@ -185,13 +186,13 @@ def test_a_meter_that_cannot_filter_is_asked_for_all_and_old_records_stay_out() 
     driver = meter.Driver()
     driver.last_sequence = 2
     driver.open()
-    assert sent(driver.feed(bytes([6, 0, 1, 4]), "2A52")) == [meter.ALL_RECORDS]
+    assert sent(driver.feed(bytes([6, 0, 1, 4]), "2A52")) == [racp.ALL_RECORDS]
     told = readings(*(driver.feed(record(sequence), "2A18") for sequence in (1, 2, 3)))
     assert [reading.sequence for reading in told if isinstance(reading, Glucose)] == [3]
 
 
 @pytest.mark.parametrize("stored", [500, 0xFFFF])
-@pytest.mark.parametrize("refuses", [meter.RECORDS_FROM, None])
+@pytest.mark.parametrize("refuses", [racp.RECORDS_FROM, None])
 def test_a_meter_that_counts_anew_tells_all_its_records_once(stored: int, refuses: bytes | None) -> None:
     """Cleared, exchanged, or past 65535; also one that cannot filter."""
     driver, told = meter.Driver(), []
@@ -199,12 +200,12 @@ def test_a_meter_that_counts_anew_tells_all_its_records_once(stored: int, refuse
     asked = sent(driver.open())
     for _ in range(4):
         request, asked = asked[-1:], []
-        if request == [meter.ALL_RECORDS] or request == [meter.LAST_RECORD]:
-            for sequence in (1, 2, 3) if request == [meter.ALL_RECORDS] else (3,):
+        if request == [racp.ALL_RECORDS] or request == [racp.LAST_RECORD]:
+            for sequence in (1, 2, 3) if request == [racp.ALL_RECORDS] else (3,):
                 told += readings(driver.feed(record(sequence), "2A18"))
             asked = sent(driver.feed(DONE, "2A52"))
         elif request:
-            code = meter.NO_RECORDS if refuses is None else meter.UNSUPPORTED[0]
+            code = racp.NO_RECORDS if refuses is None else racp.UNSUPPORTED[0]
             asked = sent(driver.feed(bytes([6, 0, 1, code]), "2A52"))
     assert asked == []
     assert sorted(reading.sequence or 0 for reading in told if isinstance(reading, Glucose)) == [1, 2, 3]
@@ -214,7 +215,7 @@ def test_no_records_and_an_old_last_one_is_the_end() -> None:
     driver = meter.Driver()
     driver.last_sequence = 3
     driver.open()
-    assert sent(driver.feed(bytes([6, 0, 1, meter.NO_RECORDS]), "2A52")) == [meter.LAST_RECORD]
+    assert sent(driver.feed(bytes([6, 0, 1, racp.NO_RECORDS]), "2A52")) == [racp.LAST_RECORD]
     assert readings(driver.feed(record(3), "2A18")) == []
     assert sent(driver.feed(DONE, "2A52"), driver.close()) == []
 
@@ -222,8 +223,8 @@ def test_no_records_and_an_old_last_one_is_the_end() -> None:
 def test_procedure_not_completed_is_asked_again_after_a_pause() -> None:
     driver = meter.Driver()
     driver.open()
-    assert sent(driver.feed(bytes([6, 0, 1, meter.NOT_COMPLETED]), "2A52"), driver.tick(1.0)) == []
-    assert sent(driver.tick(1.0)) == [meter.ALL_RECORDS]
+    assert sent(driver.feed(bytes([6, 0, 1, racp.NOT_COMPLETED]), "2A52"), driver.tick(1.0)) == []
+    assert sent(driver.tick(1.0)) == [racp.ALL_RECORDS]
 
 
 def test_silence_within_a_procedure_is_asked_again_after_the_profile_s_limit() -> None:
@@ -232,13 +233,13 @@ def test_silence_within_a_procedure_is_asked_again_after_the_profile_s_limit() -
     assert sent(driver.tick(29.0)) == []
     driver.feed(record(1), "2A18")
     assert sent(driver.tick(29.0)) == []
-    assert sent(driver.tick(1.0)) == [meter.ALL_RECORDS]
+    assert sent(driver.tick(1.0)) == [racp.ALL_RECORDS]
 
 
 def test_closing_within_a_procedure_aborts_it() -> None:
     driver = meter.Driver()
     driver.open()
-    assert sent(driver.close()) == [meter.ABORT]
+    assert sent(driver.close()) == [racp.ABORT]
     assert sent(driver.close()) == []
 
 

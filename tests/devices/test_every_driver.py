@@ -23,11 +23,14 @@ from devices.readings import (
     DeviceState,
     Event,
     Glucose,
+    HeartRate,
     IdentityCard,
     LaboratoryResult,
     Position,
     PulseOximetry,
     Samples,
+    Temperature,
+    Weight,
 )
 
 
@@ -46,6 +49,7 @@ NEVER_SENT = {
     "contec_8000g": [b"\x8b", b"\x8c", b"\x8d"],
     "sam_id_card": [bytes.fromhex("AAAAAA96690003 10FF EC"), bytes.fromhex("AAAAAA96690004 61FF")],
     "bluetooth_glucose": [b"\x02"],
+    "bluetooth_pulse_oximeter": [b"\x02"],
     "quectel_5g": [
         b"AT+CFUN=0\r",
         b'AT+QCFG="usbnet",1\r',
@@ -87,13 +91,23 @@ def assert_sane(event: Event) -> None:
             assert event.first_index >= 0
         case PulseOximetry():
             assert event.spo2_percent is None or 1 <= event.spo2_percent <= 100
-            assert event.pulse_bpm is None or 1 <= event.pulse_bpm <= 254
+            assert event.pulse_bpm is None or 1 <= event.pulse_bpm <= 350
             assert event.perfusion_index_percent is None or 0 <= event.perfusion_index_percent < 655.35
         case BloodPressure():
             for said in (event.systolic_mmhg, event.diastolic_mmhg, event.mean_mmhg, event.pulse_bpm):
                 assert said is None or math.isfinite(said)
         case Glucose():
             assert event.glucose_mmol_l is None or math.isfinite(event.glucose_mmol_l)
+        case Temperature():
+            assert event.temperature_c is None or math.isfinite(event.temperature_c)
+            assert event.temperature_c is not None or not event.final
+        case Weight():
+            assert event.weight_kg is not None
+            assert 0 <= event.weight_kg < 0xFFFF * 0.005
+        case HeartRate():
+            assert event.heart_rate_bpm is None or event.heart_rate_bpm > 0
+            assert all(rr_ms > 0 for rr_ms in event.rr_ms)
+            assert len(event.rr_ms) <= 32
         case LaboratoryResult():
             assert event.values
             for found in event.values:

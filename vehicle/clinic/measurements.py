@@ -16,16 +16,12 @@ from typing import Any
 from devices.clock import Clock
 from devices.errors import AskPerson
 from devices.readings import (
-    BloodPressure,
     DeviceState,
-    Glucose,
     HeartRate,
     Link,
     PulseOximetry,
     Stamped,
     Temperature,
-    UricAcid,
-    Weight,
 )
 from sync.formats.canonical import Json
 from sync.formats.records import Draft, format_time
@@ -115,7 +111,7 @@ class Measurements:
 
     def listen(self, feed: Listenable) -> None:
         """From now on every reading of the feed is committed, and device states are known to the tiles."""
-        for topic in ("blood_pressure", "glucose", "uric_acid", "temperature", "weight"):
+        for topic in ("blood_pressure", "glucose", "uric_acid", "pulse_oximetry", "temperature", "weight"):
             feed.on(topic, self.on_reading, "measurements")
         for topic in ("pulse_oximetry", "heart_rate", "temperature"):
             feed.on(topic, self.on_live, "measurements")
@@ -126,7 +122,7 @@ class Measurements:
     def on_reading(self, stamped: Stamped) -> None:
         """Commit one reading of a cuff, a meter, a scale or a thermometer; a repeat from its memory is left out."""
         reading = stamped.event
-        if not isinstance(reading, BloodPressure | Glucose | UricAcid | Temperature | Weight) or is_live(reading):
+        if not isinstance(reading, Measured) or is_live(reading):
             return
         mark = _mark(reading)
         if not stored_values(reading) or self._have(stamped.device, mark, reading):
@@ -435,7 +431,7 @@ class Measurements:
 
 def is_live(reading: Measured) -> bool:
     """Whether it is one number of a stream, not a measurement that the device holds to be finished."""
-    return isinstance(reading, PulseOximetry | HeartRate) or (isinstance(reading, Temperature) and not reading.final)
+    return isinstance(reading, HeartRate) or (isinstance(reading, PulseOximetry | Temperature) and not reading.final)
 
 
 def _mark(reading: Measured) -> str | None:

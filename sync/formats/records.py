@@ -172,8 +172,10 @@ KINDS: dict[str, Kind] = {
             sequence="integer?",
             by_hand="boolean",
         ),
-        _kind("reading_confirmed/1", personal=True, reading="text", patient="text"),
+        _kind("reading_confirmed/1", personal=True, reading="text", patient="text", specimen="text?"),
         _kind("reading_rejected/1", reading="text", reason="text"),
+        _kind("specimen/1", personal=True, specimen="text", number="text", material="text", patient="text"),
+        _kind("specimen_discarded/1", specimen="text", reason="text"),
         _kind(
             "recording/1",
             personal=True,

@@ -76,9 +76,15 @@ TABLES: dict[str, Table] = {
     "readings": _table(
         "reading",
         "encounter visit patient device driver type values_json taken_at device_said_at sequence:integer confirmed_at "
-        "confirmed_by rejected_at rejected_reason by_hand:integer",
+        "confirmed_by specimen rejected_at rejected_reason by_hand:integer",
         index="patient encounter",
         county_index="visit",
+        made="taken_at",
+    ),
+    "specimens": _table(
+        "specimen",
+        "number material encounter visit patient taken_at taken_by discarded_at discarded_reason",
+        index="taken_at",
         made="taken_at",
     ),
     "recordings": _table(
@@ -185,9 +191,16 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "reading_confirmed/1": (
         _rule(
             "readings",
-            "reading patient encounter<@encounter visit<@visit confirmed_at<@at confirmed_by<@by",
+            "reading patient encounter<@encounter visit<@visit confirmed_at<@at confirmed_by<@by specimen",
         ),
     ),
+    "specimen/1": (
+        _rule(
+            "specimens",
+            "specimen number material encounter<@encounter visit<@visit patient taken_at<@at taken_by<@by",
+        ),
+    ),
+    "specimen_discarded/1": (_rule("specimens", "specimen discarded_at<@at discarded_reason<reason"),),
     "reading_rejected/1": (_rule("readings", "reading rejected_at<@at rejected_reason<reason"),),
     "recording/1": (
         _rule(

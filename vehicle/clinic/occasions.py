@@ -87,6 +87,7 @@ TILE_RULES: dict[str, tuple[str, ...]] = {
     "temperature": ("TEMP",),
     "weight": ("BMI-CN",),
     "heart_rate": ("HR-ADULT", "CRIT-A"),
+    "laboratory": ("GLU-SCREEN", "CRIT-A"),
 }
 """Which rules may grade a reading on its tile; the most severe answer counts."""
 

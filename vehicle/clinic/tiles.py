@@ -108,7 +108,7 @@ class Tiles:
         self._clock = clock
         self._encounters = encounters
         self._prompts = prompts
-        self._instruments = tuple(instruments)
+        self._instruments = instruments
         self._settling = settling
         self._states: dict[str, DeviceState] = {}
         self.live_devices: dict[str, str] = {}
@@ -282,7 +282,7 @@ def _tile(
         type=type_,
         state=state,
         values=values,
-        unit=UNITS[type_],
+        unit=UNITS.get(type_, ""),
         grade=grade.grade,
         grade_word=grade.word,
         result=grade.text,

@@ -21,6 +21,7 @@ from devices.readings import (
     Weight,
 )
 from sync.formats.canonical import Json
+from vehicle.clinic import laboratory_report
 
 Measured = BloodPressure | Glucose | UricAcid | PulseOximetry | HeartRate | Temperature | Weight
 
@@ -78,8 +79,8 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 """Without these a reading of that type says nothing."""
 
 TYPES = tuple(QUANTITIES)
-RULE_ORDER = ("temperature", "weight", "glucose", "heart_rate", "pulse_oximetry", "blood_pressure")
-"""Later ones count when two kinds of reading say the same: the pulse of the cuff wins."""
+RULE_ORDER = ("temperature", "weight", "glucose", "laboratory", "heart_rate", "pulse_oximetry", "blood_pressure")
+"""Later ones count when two kinds of reading say the same: plasma before a strip, the cuff before other pulses."""
 ALWAYS_SHOWN = ("blood_pressure", "glucose", "pulse_oximetry", "temperature", "weight")
 """Types that have a tile in every van; the others where there is an instrument or a value."""
 UNITS = {
@@ -175,6 +176,8 @@ def rule_inputs(type_: str, stored: Mapping[str, object]) -> dict[str, object]:
 
     Glucose is given as any glucose, and as fasting or random glucose only when the meal was said.
     """
+    if type_ == laboratory_report.TYPE:
+        return laboratory_report.rule_inputs(stored)
     shown = shown_values(stored)
     inputs = {
         quantity.rule_input: shown[quantity.name]

@@ -9,6 +9,7 @@ from typing import Any
 
 from sync.proof.presence import LOCAL
 from sync.web.catalog import Texts
+from vehicle.clinic import laboratory_report
 
 MISSING = "–"
 
@@ -83,6 +84,8 @@ def value_text(kind: str, values: Mapping[str, Any] | None) -> str:
     if kind == "blood_pressure":
         pair = (measured(values, "systolic_mmhg"), measured(values, "diastolic_mmhg"))
         return MISSING if None in pair else "/".join(f"{number:.0f}" for number in pair)
+    if kind == laboratory_report.TYPE:
+        return ", ".join(laboratory_report.summary(values)[:2]) or MISSING
     name, digits = {
         "glucose": ("glucose_mmol_l", 1),
         "pulse_oximetry": ("spo2_percent", 0),

@@ -1,0 +1,280 @@
+"""Results of analysers on their way to a person.
+
+A result is durable before the analyser is told that it arrived. Whose it is says the number of a specimen that was
+taken here (``vehicle.clinic.specimens``); a result that no specimen claims, or more than one person's, is held with the
+other readings that nobody took, until the doctor assigns or discards it. It is never guessed, and the name typed at the
+analyser is shown, not believed. Measurements of control material belong to nobody and are kept as device events.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from devices.clock import Clock
+from devices.readings import LaboratoryResult, Stamped
+from sync.formats.canonical import Json
+from sync.formats.records import Draft, format_time, parse_time
+from vehicle.clinic.laboratory_report import (
+    TYPE,
+    Group,
+    decimal_text,
+    groups,
+    material_of,
+    side,
+    stored_values,
+    summary,
+)
+from vehicle.clinic.ports import Ids, Journal, Listenable, Live, Soon, Visits
+from vehicle.clinic.prompts import Grade, Prompts
+from vehicle.clinic.specimens import Specimen, Specimens
+from vehicle.clinic.tiles import CLOSING
+from vehicle.clinic.views import CHINA
+
+BEFORE_TAKEN = timedelta(minutes=10)
+"""So much earlier than the specimen a measurement may seem by a clock that is a little off."""
+SAME_AGAIN = timedelta(hours=1)
+"""The same values without any device time within this time are the same result sent again."""
+SHOWN_FOR = timedelta(hours=48)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One result as the Laboratory page shows it."""
+
+    reading: str
+    patient: str | None
+    """Whose it is; None while nobody took it."""
+    encounter: str | None
+    specimen: str
+    """The number as the analyser sent it; empty when it sent none."""
+    analyser: str
+    device: str
+    at: datetime
+    """When it was measured, by the van's clock, as far as that is known; else when it arrived."""
+    device_said_at: str
+    clock_off_s: int | None
+    """How far the analyser's clock is ahead of the van's."""
+    person_said: str
+    comments: tuple[str, ...]
+    groups: tuple[Group, ...]
+    line: tuple[str, ...]
+    """ "HGB 9.8", out of range first."""
+    out_of_range: int
+    grade: Grade
+    done: tuple[str, ...]
+    """What was noted to be done about a red one."""
+
+    @property
+    def open_red(self) -> bool:
+        """Red, somebody's, and nobody has said what was done about it."""
+        return self.patient is not None and self.grade.grade == "red" and not CLOSING & set(self.done)
+
+
+class Laboratory:
+    def __init__(
+        self,
+        store: Journal,
+        ids: Ids,
+        clock: Clock,
+        live: Live,
+        commits: Soon,
+        specimens: Specimens,
+        prompts: Prompts,
+        visits: Visits,
+    ) -> None:
+        self._store = store
+        self._ids = ids
+        self._clock = clock
+        self._live = live
+        self._commits = commits
+        self._specimens = specimens
+        self._prompts = prompts
+        self._visits = visits
+        self._on_the_way: set[str] = set()
+        """What is being written, so that a repeat within the same moment is known."""
+
+    def listen(self, feed: Listenable) -> None:
+        """From now on every result of an analyser is committed."""
+        feed.on(TYPE, self.on_result, "laboratory")
+
+    # from the feed
+
+    def on_result(self, stamped: Stamped) -> None:
+        """Commit a result, with its person when a specimen claims it; one that was sent again is left out."""
+        result = stamped.event
+        if not isinstance(result, LaboratoryResult) or not result.values:
+            return
+        if result.control:
+            self._commits.soon(_control_draft(stamped, result))
+            return
+        values = stored_values(result)
+        mark = json.dumps([stamped.device, result.device_said_at, values], sort_keys=True)
+        if mark in self._on_the_way or self._have(stamped, result.device_said_at, values):
+            return
+        off_s = clock_off_s(result, stamped.received_at)
+        if off_s is not None:
+            values |= {"clock_off_s": off_s}
+        if (measured_at := self._measured_at(result, off_s)) is not None:
+            values |= {"measured_at": format_time(measured_at)}
+        specimen = self._claimed_by(result, values, measured_at)
+        self._on_the_way.add(mark)
+        self._commit(stamped, values, specimen, mark)
+
+    def _commit(self, stamped: Stamped, values: dict[str, Json], specimen: Specimen | None, mark: str) -> None:
+        result = stamped.event
+        reading = self._ids.new("reading")
+        fields: dict[str, Json] = {
+            "reading": reading,
+            "device": stamped.device,
+            "driver": stamped.driver,
+            "type": TYPE,
+            "values": values,
+            "by_hand": False,
+        }
+        if isinstance(result, LaboratoryResult) and result.device_said_at is not None:
+            fields["device_said_at"] = result.device_said_at
+        visit = self._visits.current()
+        drafts = [Draft("reading/1", fields, None, visit.visit if visit else None, None, stamped.received_at)]
+        if specimen is not None:
+            drafts += self._confirmed(reading, values, specimen)
+
+        def durable() -> None:
+            self._on_the_way.discard(mark)
+            self._tell("arrived" if specimen is None else "confirmed", reading)
+            if specimen is not None:
+                self._prompts.announce(specimen.encounter)
+
+        self._commits.soon(*drafts, then=durable)
+
+    def _confirmed(self, reading: str, values: Mapping[str, object], specimen: Specimen) -> list[Draft]:
+        known = self._prompts.inputs_with(specimen.encounter, TYPE, values)
+        fields = {"reading": reading, "patient": specimen.patient, "specimen": specimen.specimen}
+        return [
+            Draft("reading_confirmed/1", fields, None, specimen.visit, specimen.encounter),
+            *self._prompts.results_to_record(specimen.encounter, specimen.patient, specimen.visit, known, None),
+        ]
+
+    def _claimed_by(
+        self, result: LaboratoryResult, values: Mapping[str, Any], measured_at: datetime | None
+    ) -> Specimen | None:
+        """The specimen whose result this is; None when that is not certain."""
+        if result.specimen is None:
+            return None
+        named = self._specimens.named(result.specimen)
+        if len({known.patient for known in named}) != 1:
+            return None
+        material = material_of(values)
+        fitting = [known for known in named if material in (None, known.material)]
+        if measured_at is None and result.device_said_at is not None:
+            measured_at = _local(result.device_said_at)
+        fitting = [known for known in fitting if measured_at is None or known.taken_at - BEFORE_TAKEN <= measured_at]
+        return fitting[0] if fitting else None
+
+    def _measured_at(self, result: LaboratoryResult, off_s: int | None) -> datetime | None:
+        said = _local(result.device_said_at)
+        return None if said is None or off_s is None else said - timedelta(seconds=off_s)
+
+    def _have(self, stamped: Stamped, said_at: str | None, values: Mapping[str, Json]) -> bool:
+        since = format_time(stamped.received_at - SAME_AGAIN) if said_at is None else ""
+        rows = self._store.read(
+            "SELECT values_json FROM readings WHERE device = ? AND type = ? AND device_said_at IS ? AND taken_at >= ?",
+            (stamped.device, TYPE, said_at, since),
+        )
+        return any(_without_times(json.loads(row["values_json"])) == values for row in rows)
+
+    # what is
+
+    def waiting(self, language: str) -> list[Report]:
+        """Results that nobody took, oldest first; they stay until they are assigned or discarded."""
+        rows = self._store.read(
+            "SELECT * FROM readings WHERE type = ? AND confirmed_at IS NULL AND rejected_at IS NULL "
+            "ORDER BY taken_at, reading",
+            (TYPE,),
+        )
+        return [self._report(row, language) for row in rows]
+
+    def recent(self, language: str, limit: int = 50) -> list[Report]:
+        """Results of the last two days that belong to somebody, newest first."""
+        rows = self._store.read(
+            "SELECT * FROM readings WHERE type = ? AND confirmed_at IS NOT NULL AND rejected_at IS NULL "
+            "AND taken_at >= ? ORDER BY taken_at DESC, reading DESC LIMIT ?",
+            (TYPE, format_time(self._clock.now() - SHOWN_FOR), limit),
+        )
+        return [self._report(row, language) for row in rows]
+
+    def report(self, reading: str, language: str) -> Report | None:
+        """One result; None when there is none of this id, or it was discarded."""
+        rows = self._store.read(
+            "SELECT * FROM readings WHERE reading = ? AND type = ? AND rejected_at IS NULL", (reading, TYPE)
+        )
+        return self._report(rows[0], language) if rows else None
+
+    def _report(self, row: Mapping[str, Any], language: str) -> Report:
+        stored = json.loads(row["values_json"])
+        actions = self._store.read(
+            "SELECT action FROM access_log WHERE what = ? AND action LIKE 'critical_%' ORDER BY n", (row["reading"],)
+        )
+        return Report(
+            reading=row["reading"],
+            patient=row["patient"] if row["confirmed_at"] else None,
+            encounter=row["encounter"] if row["confirmed_at"] else None,
+            specimen=stored.get("specimen", ""),
+            analyser=stored.get("analyser", ""),
+            device=row["device"],
+            at=parse_time(stored.get("measured_at") or row["taken_at"]),
+            device_said_at=row["device_said_at"] or "",
+            clock_off_s=stored.get("clock_off_s"),
+            person_said=stored.get("person_said", ""),
+            comments=tuple(stored.get("comments", ())),
+            groups=tuple(groups(stored, language)),
+            line=tuple(summary(stored)),
+            out_of_range=sum(bool(side(value)) for value in stored.get("results", ())),
+            grade=self._prompts.grade(row["encounter"] if row["confirmed_at"] else None, TYPE, stored, language),
+            done=tuple(dict.fromkeys(found["action"].removeprefix("critical_") for found in actions)),
+        )
+
+    def _tell(self, state: str, reading: str) -> None:
+        self._live.send({"type": "reading", "live": False, "state": state, "kind": TYPE, "reading": reading})
+
+
+def clock_off_s(result: LaboratoryResult, received_at: datetime) -> int | None:
+    """How far the analyser's clock is ahead; None when it did not say when it sent."""
+    said = _local(result.message_said_at)
+    return None if said is None else round((said - received_at).total_seconds())
+
+
+def _local(said: str | None) -> datetime | None:
+    """What a device's clock showed as a moment: devices are set to the legal time of China. None: no time of day."""
+    if said is None or "T" not in said:
+        return None
+    return datetime.fromisoformat(said).replace(tzinfo=CHINA)
+
+
+def _without_times(stored: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: said for name, said in stored.items() if name not in ("clock_off_s", "measured_at")}
+
+
+def _control_draft(stamped: Stamped, result: LaboratoryResult) -> Draft:
+    """A measurement of control material, for the record of the analyser's quality."""
+    found: Sequence[Json] = [
+        {"code": value.code, "said": value.said, "unit": value.unit} | _number(value.number) for value in result.values
+    ]
+    facts: dict[str, Json] = {"specimen": result.specimen or "", "analyser": result.analyser, "results": found}
+    if result.device_said_at is not None:
+        facts["device_said_at"] = result.device_said_at
+    fields: dict[str, Json] = {
+        "device": stamped.device,
+        "driver": stamped.driver,
+        "event": "control_measured",
+        "facts": facts,
+    }
+    return Draft("device_event/1", fields, at=stamped.received_at)
+
+
+def _number(number: float | None) -> dict[str, Json]:
+    text = decimal_text(number)
+    return {} if text is None else {"number": text}

@@ -35,6 +35,8 @@ WITHDRAW_AFTER_S = 1.8
 """Parameters come once a second."""
 LOST_S = 0.5
 """So much of the wave missing against the clock opens a new segment: packets are not numbered."""
+WAVE_ENDED_S = 1.5
+"""Some send no wave without a finger: after such a silence the next wave is another segment, and nothing was lost."""
 
 
 def packet(token: int, type_: int, data: bytes = b"") -> bytes:
@@ -140,6 +142,7 @@ class Oximeter:
         self._begin_wave()
 
     def _begin_wave(self) -> None:
+        self._wave_silent_s = 0.0
         self._wave.begin()
         self._clock = SampleClock(self._rate_hz, LOST_S * self._rate_hz)
 
@@ -154,6 +157,7 @@ class Oximeter:
 
     def wave(self, data: bytes, events: list[Event]) -> None:
         """Samples of 0 to 127 in bits 0-6; bit 7 marks a beat. An empty probe has none."""
+        self._wave_silent_s = 0.0
         empty = self.sensor in (Sensor.OFF, Sensor.ERROR)
         for byte in data:
             self._wave.append((INVALID_COUNT if empty else byte & 0x7F,), events)
@@ -165,8 +169,10 @@ class Oximeter:
         self._silent_s += elapsed_s
         if self._silent_s >= WITHDRAW_AFTER_S:
             self.withdraw(events)
-        if self._clock.lost(elapsed_s, self._wave.taken):
-            self._counters.gaps += 1
+        self._wave_silent_s += elapsed_s
+        lost = self._clock.lost(elapsed_s, self._wave.taken)
+        if lost or (self._wave.taken and self._wave_silent_s >= WAVE_ENDED_S):
+            self._counters.gaps += lost
             self.publish_wave(events)
             self._begin_wave()
 

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from make import CONNECTED, OURS, Conversation, keep, oximetry
+from make import CONNECTED, OURS, Conversation, keep
+from make import oximetry as oximetry_of
 
 from devices.capture import Head, Step
-from devices.drivers import creative_oximeter
+from devices.drivers import creative_oximeter, creative_pc300
 from devices.simulators.contec_cms50 import Finger
 from devices.simulators.creative_oximeter import CreativeOximeterTwin
+from devices.simulators.creative_pc300 import Pc300Twin
+from devices.simulators.ecg_source import SynthesisedEcg
 
 
 def main() -> None:
     creative_finger()
     creative_published()
+    pc300_visit()
+    pc300_published()
+
+
+def oximetry(spo2_percent: int | None, pulse_bpm: int | None, perfusion: float | None) -> dict[str, Any]:
+    return oximetry_of(spo2_percent, pulse_bpm, perfusion) | {"final": False}
 
 
 def state(sensor: str, battery_percent: int | None = None, fault: str | None = None) -> dict[str, Any]:
@@ -69,6 +78,118 @@ def creative_published() -> None:
     )
     events = [state("ok", 100), oximetry(97, 72, 3.5), state("off", 100), oximetry(None, None, None)]
     keep("creative_oximeter/layout_as_published", head, steps, events, {})
+
+
+def pc300_visit() -> None:
+    """One person measured with everything that the case has."""
+    twin = Pc300Twin(SynthesisedEcg(heart_rate_bpm=72, seed=300))
+    talk = Conversation(twin)
+    talk.send(creative_pc300.ASK_NAME)
+    talk.send(creative_pc300.ASK_VERSION)
+    twin.measure_pressure(142, 88, 76, irregular=True)
+    talk.run(8.0)
+    twin.fail_pressure(4)
+    talk.run(5.0)
+    twin.measure_temperature(36.7)
+    talk.run(3.0)
+    twin.measure_glucose(6.4)
+    twin.put_finger(Finger(spo2_percent=97, pulse_bpm=74, perfusion_index_e2=350))
+    talk.run(2.9)
+    twin.put_finger(None)
+    talk.run(1.1)
+    twin.start_ecg()
+    talk.run(4.0)
+    twin.stop_ecg()
+    talk.run(0.1)
+    head = Head(
+        driver="creative_pc300",
+        kind="simulated",
+        device="twin of a PC_300SNT",
+        display="142/88 mmHg, pulse 76, irregular; cuff error 4; 36.7 degrees; 6.4 mmol/L; SpO2 97 %, pulse 74; ECG",
+        source=OURS,
+    )
+    pressures = [*range(10, 180, 30), *range(180, 88, -6)]
+    failed = [*range(10, 180, 30), *range(180, 120, -6)]
+    told = state("ok", 100) | {"vendor_text": None}
+    live: dict[str, Any] = {"type": "temperature", "site": None, "mode": None, "device_said_at": None, "final": False}
+    rate: dict[str, Any] = {"type": "heart_rate", "rr_ms": [], "contact": None}
+    events = [
+        told,
+        *(cuff(mmhg, beats=i >= 6 and mmhg < 142 and i % 4 == 0) for i, mmhg in enumerate(pressures)),
+        cuff(None, None),
+        {
+            "type": "blood_pressure",
+            "systolic_mmhg": 142,
+            "diastolic_mmhg": 88,
+            "mean_mmhg": 106,
+            "pulse_bpm": 76,
+            "irregular_pulse": True,
+            "body_movement": None,
+            "cuff_too_loose": None,
+            "device_said_at": None,
+        },
+        *(cuff(mmhg, beats=False) for mmhg in failed),
+        cuff(None, None),
+        told | {"fault": "cuff_moved", "vendor_text": "43 02, code 4: too much disturbance"},
+        *(live | {"temperature_c": celsius} for celsius in (35.5, 36.2, 36.5, 36.6, None)),
+        live | {"temperature_c": 36.7, "final": True},
+        told,
+        {
+            "type": "glucose",
+            "glucose_mmol_l": 6.4,
+            "range": "in_range",
+            "sequence": None,
+            "sample_type": None,
+            "meal": None,
+            "device_said_at": None,
+        },
+        oximetry(97, 74, 3.5),
+        oximetry(None, None, None),
+        *(rate | {"heart_rate_bpm": bpm} for bpm in (72, 72, 72, 72, None)),
+    ]
+    keep("creative_pc300/one_person", head, talk.steps, events, {"ecg": twin.ecg_sent.reshape(-1, 1)})
+
+
+def cuff(cuff_mmhg: int | None, beats: bool | None) -> dict[str, Any]:
+    return {"type": "cuff_pressure", "cuff_mmhg": cuff_mmhg, "heartbeat": beats}
+
+
+def pc300_published() -> None:
+    """The frames of the shared vectors, cut where notifications of 20 bytes would end."""
+    frames = "AA55430701808060504843" + "AA554303020614" + "AA5572050140029E66"
+    steps = [Step(t=round(at / 400, 3), rx=frames[at : at + 40]) for at in range(0, len(frames), 40)]
+    head = Head(
+        driver="creative_pc300",
+        kind="simulated",
+        device="PC-300",
+        display="128/80 mmHg, mean 96, pulse 72, irregular; cuff error 6; 36.7 degrees",
+        source="put together from the published layout (LepuBle, facts), check bytes recomputed; Apache-2.0",
+    )
+    events = [
+        {
+            "type": "blood_pressure",
+            "systolic_mmhg": 128,
+            "diastolic_mmhg": 80,
+            "mean_mmhg": 96,
+            "pulse_bpm": 72,
+            "irregular_pulse": True,
+            "body_movement": None,
+            "cuff_too_loose": None,
+            "device_said_at": None,
+        },
+        state("ok"),
+        state("ok", fault="cuff_leaks") | {"vendor_text": "43 02, code 6: leak"},
+        {
+            "type": "temperature",
+            "temperature_c": 36.7,
+            "site": None,
+            "mode": None,
+            "final": True,
+            "device_said_at": None,
+        },
+        state("ok"),
+    ]
+    keep("creative_pc300/layout_as_published", head, steps, events, {})
 
 
 if __name__ == "__main__":

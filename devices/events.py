@@ -26,6 +26,7 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "journal_opened": ("origin", "size", "boot"),
     "entry_appended": ("n", "kind"),
     "recording_stored": ("sha256", "bytes"),
+    "ecg_imported": ("sha256", "format", "held"),
     "uplink_lost": ("reason",),
     "uplink_restored": (),
     "batch_delivered": ("first", "count"),

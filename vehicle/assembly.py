@@ -50,6 +50,7 @@ from vehicle.consultation_process import ConsultationProcess
 from vehicle.consultations import Consultations
 from vehicle.device_events import DeviceEvents, usb_serial
 from vehicle.disk import Disk
+from vehicle.ecg_import import EcgImport
 from vehicle.enrolment import Enrolment
 from vehicle.feed import Feed
 from vehicle.health import VERSIONS, Health
@@ -259,6 +260,7 @@ class Vehicle:
         self.ecg = EcgRecorder(self.recordings, self.store, self.clock, self._served, self._tell_recording)
         self.recordings.discard_unclaimed()
         self.ecg.recover()
+        self.ecg_import = EcgImport(lambda: self.sticks.found(), self.recordings, self.store, self.clock, self._served)
         self.feed.on("ecg", self.ecg.on_samples, "ecg recorder")
 
     def _look_after(self, port: int | None) -> None:

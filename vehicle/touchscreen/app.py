@@ -20,6 +20,7 @@ from vehicle.touchscreen import (
     capture_api,
     consult,
     ecg,
+    ecg_import,
     enrol,
     link,
     live,
@@ -40,7 +41,7 @@ from vehicle.touchscreen.sessions import BACKGROUND, Sessions, over_unix_socket,
 if TYPE_CHECKING:
     from vehicle.assembly import Vehicle
 
-PAGES = (sign_in, enrol, today, people, measure, ecg, screening, consult, ultrasound, status, link, stick)
+PAGES = (sign_in, enrol, today, people, measure, ecg, ecg_import, screening, consult, ultrasound, status, link, stick)
 
 
 def create_touchscreen(vehicle: Vehicle) -> FastAPI:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,12 @@ def routes(screen: Screen) -> APIRouter:
     async def live(request: Request) -> Response:
         served = vehicle.encounters.current()
         recordings = vehicle.ecg.recordings_of(served.patient.patient) if served else []
-        context = {"recordings": recordings, "ecg_device": device(request), "seconds": RECORD_SECONDS}
+        context = {
+            "recordings": recordings,
+            "ecg_device": device(request),
+            "seconds": RECORD_SECONDS,
+            "held": len(vehicle.ecg_import.held()),
+        }
         return screen.page(request, "ecg.html", "measure", context)
 
     @router.post("/ecg/record")
@@ -55,7 +61,8 @@ def routes(screen: Screen) -> APIRouter:
         patient = vehicle.people.get(row["patient"]) if row["patient"] else None
         here = vehicle.recordings.has(sha256)  # or evicted: the county has it
         missing = None if here else hint(RecordingMissing.code, screen.texts(request).language)
-        context = {"recording": row, "patient": patient, "missing": missing}
+        imported = json.loads(row["facts_json"] or "{}").get("imported")
+        context = {"recording": row, "patient": patient, "missing": missing, "imported": imported}
         return screen.page(request, "ecg_stored.html", "measure", context)
 
     @router.get("/ecg/recordings/{sha256}/samples")

@@ -1,20 +1,21 @@
-// A stored recording on paper: the very counts of the file, nothing recomputed.
+// A stored recording, or an ECG file that is looked at, on paper: the very counts of the file, nothing recomputed.
 
 import { EcgStrip } from '/shared/ecg_strip.js';
 import { SampleStore, decodeSamples, exposeSamples } from '/shared/live_feed.js';
 import { words } from './frame.js';
-import { caliper, layoutButtons } from './ecg_tools.js';
+import { caliper, layoutButtons, pageButtons } from './ecg_tools.js';
 
 const say = words();
 const paper = /** @type {HTMLElement} */ (document.getElementById('paper'));
 const strip = new EcgStrip(paper, { offWord: say.off_word });
-const answer = await fetch(`/ecg/recordings/${paper.dataset.recording}/samples`);
+const answer = await fetch(paper.dataset.samples ?? '');
 if (answer.ok) {
   const frame = decodeSamples(await answer.arrayBuffer());
   const held = new SampleStore(Math.max(1, frame.n / frame.sample_rate_hz));
   held.push(frame);
   exposeSamples(held);
   strip.stored(frame);
+  pageButtons(strip);
 } else {
   const note = document.createElement('p');
   note.className = 'notice';

@@ -1,4 +1,4 @@
-// What the live and the stored ECG page share: layout, caliper, the word about the scale.
+// What the live and the stored ECG page share: layout, pages, caliper, the word about the scale.
 
 import { EcgStrip } from '/shared/ecg_strip.js';
 import { calibrated } from '/shared/scale.js';
@@ -15,6 +15,29 @@ export function layoutButtons(strip, words) {
   }
   const said = document.getElementById('scale-said');
   if (said) said.textContent = calibrated() ? words.calibrated : words.uncalibrated;
+}
+
+/**
+ * Sheet by sheet through a recording that is longer than one.
+ * @param {EcgStrip} strip
+ */
+export function pageButtons(strip) {
+  const pages = document.getElementById('pages'), said = document.getElementById('page-said');
+  const [back, on] = ['page-back', 'page-on'].map((id) => /** @type {HTMLButtonElement | null} */ (document.getElementById(id)));
+  if (!pages || !said || !back || !on) return;
+  const show = (/** @type {number} */ startS) => {
+    const last = Math.max(0, strip.durationS - 1);
+    const from = Math.min(Math.max(0, startS), last), until = Math.min(strip.durationS, from + strip.seconds);
+    if (from !== strip.startS) strip.page(from);
+    pages.hidden = strip.durationS <= strip.seconds + .5;
+    said.textContent = `${from.toFixed(0)}–${until.toFixed(0)} / ${strip.durationS.toFixed(0)} s`;
+    back.disabled = from <= 0;
+    on.disabled = until >= strip.durationS;
+  };
+  back.addEventListener('click', () => show(strip.startS - strip.seconds));
+  on.addEventListener('click', () => show(strip.startS + strip.seconds));
+  new ResizeObserver(() => show(strip.startS)).observe(strip.host);
+  show(0);
 }
 
 /**

@@ -8,7 +8,8 @@ there is none or falls silent. Where a checksum vouches for each frame, one fram
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
 
 from devices.readings import DeviceState, Event, Link, Sensor
 
@@ -69,23 +70,27 @@ class SteadyNumber(Generic[T]):
 
 
 class SteadyLeads:
-    """Which leads are off, told once a new picture has stood for ``settled_frames``, and with it a new battery."""
+    """What an ECG device says of itself, told on every change; an electrode only once it has stood long enough."""
 
     def __init__(self, settled_frames: int) -> None:
         self._settled_frames = max(1, settled_frames)
         self.begin()
 
     def begin(self) -> None:
-        self._told: tuple[tuple[str, ...], int | None] | None = None
+        self._said = DeviceState(Link.CONNECTED)
         self._seen: tuple[str, ...] = ()
         self._times = 0
 
-    def look(self, off: tuple[str, ...], events: list[Event], battery_percent: int | None = None) -> None:
+    def look(self, off: tuple[str, ...], events: list[Event]) -> None:
+        """One frame: these leads are off."""
         self._times = self._times + 1 if off == self._seen else 1
         self._seen = off
-        picture = (off, battery_percent)
-        if self._times < self._settled_frames or picture == self._told:
-            return
-        self._told = picture
-        sensor = Sensor.LEAD_OFF if off else Sensor.OK
-        events.append(DeviceState(Link.CONNECTED, sensor, leads_off=off, battery_percent=battery_percent))
+        if self._times >= self._settled_frames:
+            self.tell(events, sensor=Sensor.LEAD_OFF if off else Sensor.OK, leads_off=off)
+
+    def tell(self, events: list[Event], **changed: Any) -> None:
+        """Something else of ``DeviceState``: ``battery_percent``, ``fault``, ``vendor_text``."""
+        state = replace(self._said, **changed)
+        if state != self._said:
+            self._said = state
+            events.append(state)

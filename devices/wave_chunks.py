@@ -1,4 +1,4 @@
-"""Sample by sample into ``Samples``: chunks of 50 ms, an index without holes, gaps where something was lost. Pure."""
+"""Sample by sample into ``Samples``: chunks of 50 ms or of one frame, an index without holes, gaps where lost. Pure."""
 
 from __future__ import annotations
 
@@ -33,11 +33,13 @@ class WaveChunks:
         resolution: float,
         unit: str,
         counters: Counters,
+        per_chunk: int | None = None,
     ) -> None:
+        """:param per_chunk: how many samples one frame of the device brings, where it brings more than one"""
         self._stream, self._channels, self._rate_hz = stream, channels, sample_rate_hz
         self._resolution, self._unit = resolution, unit
         self._counters = counters
-        self._per_chunk = max(1, round(CHUNK_S * sample_rate_hz))
+        self._per_chunk = per_chunk or max(1, round(CHUNK_S * sample_rate_hz))
         self._nothing = (INVALID_COUNT,) * len(channels)
         self._segment = -1
         self.begin()

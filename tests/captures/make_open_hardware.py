@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from make import CONNECTED, OURS, Conversation, keep, oximetry
+from make import CONNECTED, OURS, Conversation, keep
 
+from devices import viatom
 from devices.capture import Head, Step
-from devices.drivers import openbci_cyton
+from devices.drivers import creative_pc80b, openbci_cyton, viatom_bp2, viatom_er1, viatom_o2ring
+from devices.simulators.aoj_20a import Aoj20aTwin
+from devices.simulators.creative_pc80b import Pc80bTwin
 from devices.simulators.ecg_source import SynthesisedEcg
 from devices.simulators.healthypi import HealthyPi5Twin, HealthyPiTwin, Person
 from devices.simulators.openbci_cyton import CytonTwin
+from devices.simulators.viatom import Bp2Twin, CuffResult, Er1Twin, O2RingTwin, Worn
 
 OK = CONNECTED | {"sensor": "ok", "fault": None}
 
@@ -20,6 +24,27 @@ def main() -> None:
     healthypi("healthypi_v5", HealthyPi5Twin(SynthesisedEcg(seed=5)))
     cyton()
     cyton_published()
+    pc80b("creative_pc80b/live_lead_off_and_lost", track=False)
+    pc80b("creative_pc80b/track_lead_off_and_lost", track=True)
+    er1()
+    bp2()
+    o2ring()
+    thermometer()
+
+
+def state(sensor: str, battery_percent: int | None, **more: Any) -> dict[str, Any]:
+    return CONNECTED | {"sensor": sensor, "battery_percent": battery_percent, "fault": None} | more
+
+
+def oximetry(spo2_percent: int | None, pulse_bpm: int | None, perfusion: float | None) -> dict[str, Any]:
+    return {
+        "type": "pulse_oximetry",
+        "spo2_percent": spo2_percent,
+        "pulse_bpm": pulse_bpm,
+        "perfusion_index_percent": perfusion,
+        "final": False,
+        "device_said_at": None,
+    }
 
 
 def heart_rate(bpm: int | None) -> dict[str, Any]:
@@ -93,6 +118,184 @@ def cyton_published() -> None:
     )
     off = CONNECTED | {"sensor": "lead_off", "leads_off": ["V3", "V4"], "fault": None}
     keep("openbci_cyton/published_frame", head, steps, [off], {})
+
+
+def pc80b(title: str, track: bool) -> None:
+    """Lead off for a second; then two frames that never arrive."""
+    twin = Pc80bTwin(SynthesisedEcg(seed=80), track=track)
+    talk = Conversation(twin)
+    talk.send(creative_pc80b.ASK_VERSIONS)
+    talk.run(0.1)
+    talk.send(creative_pc80b.ACCEPT_LIVE)
+    talk.send(creative_pc80b.KEEP_ALIVE)
+    talk.run(1.0)
+    twin.lead_off = True
+    talk.run(1.0)
+    twin.lead_off, twin.spoiled_frames = False, 2
+    talk.run(1.5)
+    talk._step(rx=twin.finish().hex())
+    head = Head(
+        driver="creative_pc80b",
+        kind="simulated",
+        device="twin of the Creative PC-80B, firmware that speaks " + ("DD" if track else "AA"),
+        display="heart rate 72; hands off for a second; two packets lost; put down at the end",
+        source=OURS,
+    )
+    off = {"leads_off": ["ECG"]}
+    events = [
+        state("unknown", 67),
+        heart_rate(72),
+        state("ok", 67),
+        heart_rate(None),
+        state("lead_off", 67, **off),
+        heart_rate(72),
+        state("ok", 67),
+        heart_rate(72),
+        heart_rate(None),
+    ]
+    keep(title, head, talk.steps, events, {"ecg": twin.sent(twin.samples_sent)})
+
+
+def asked(talk: Conversation, ask: bytes, seconds: float, each_s: float) -> None:
+    for _ in range(round(seconds / each_s)):
+        talk.run(each_s)
+        talk.send(ask)
+
+
+def notified(talk: Conversation, channel: str) -> list[Step]:
+    return [step if step.rx is None else step.model_copy(update={"channel": channel}) for step in talk.steps]
+
+
+def er1() -> None:
+    twin = Er1Twin(SynthesisedEcg(seed=11))
+    talk = Conversation(twin)
+    talk.send(viatom_er1.ASK_INFO)
+    asked(talk, viatom_er1.ASK_REAL_TIME, 2.0, 0.5)
+    twin.electrodes_on = False
+    asked(talk, viatom_er1.ASK_REAL_TIME, 1.0, 0.5)
+    head = Head(
+        driver="viatom_er1",
+        kind="simulated",
+        device="twin of the Viatom ER1",
+        display="heart rate 71, battery 88 %; at 2 s the patch is pulled off",
+        source=OURS,
+    )
+    events = [
+        state("unknown", 88),
+        state("ok", 88),
+        heart_rate(71),
+        heart_rate(71),
+        state("lead_off", 88, leads_off=["ECG"]),
+        heart_rate(None),
+    ]
+    keep("viatom_er1/patch_on_and_off", head, notified(talk, viatom.NOTIFY), events, {"ecg": twin.sent()})
+
+
+def bp2() -> None:
+    twin = Bp2Twin(SynthesisedEcg(seed=12))
+    talk = Conversation(twin)
+    talk.send(viatom_bp2.ASK_INFO)
+    for deed in (
+        twin.inflate,
+        lambda: twin.finish(CuffResult()),
+        twin.inflate,
+        lambda: twin.finish(CuffResult(0, 0, 0, 0, code=2)),
+        lambda: twin.touched(True),
+        lambda: twin.touched(False),
+    ):
+        deed()
+        asked(talk, viatom_bp2.ASK_REAL_TIME, 2.0, 0.5)
+    head = Head(
+        driver="viatom_bp2",
+        kind="simulated",
+        device="twin of the Viatom BP2",
+        display="128/82, mean 97, pulse 70; then a measurement spoiled by movement; then an ECG, heart rate 69",
+        source=OURS,
+    )
+    pressure = {
+        "type": "blood_pressure",
+        "systolic_mmhg": 128.0,
+        "diastolic_mmhg": 82.0,
+        "mean_mmhg": 97.0,
+        "pulse_bpm": 70.0,
+        "irregular_pulse": None,
+        "body_movement": None,
+        "cuff_too_loose": None,
+        "device_said_at": None,
+    }
+    failed = {"fault": "blood_pressure_not_measured", "vendor_text": "movement"}
+    events = [
+        state("unknown", 64),
+        pressure,
+        state("ok", 64),
+        state("error", 64, **failed),
+        state("error", 64),
+        state("ok", 64),
+        heart_rate(69),
+        heart_rate(69),
+        heart_rate(None),
+    ]
+    keep("viatom_bp2/pressure_movement_ecg", head, notified(talk, viatom.NOTIFY), events, {"ecg": twin.sent()})
+
+
+def o2ring() -> None:
+    twin = O2RingTwin()
+    talk = Conversation(twin)
+    talk.send(viatom_o2ring.ASK_INFO)
+    for worn in (None, Worn(0, 0, 0), Worn(), Worn(), None):
+        twin.worn = worn
+        asked(talk, viatom_o2ring.ASK_REAL_TIME, 1.0, 1.0)
+    head = Head(
+        driver="viatom_o2ring",
+        kind="simulated",
+        device="twin of the Viatom O2Ring",
+        display="put on, searching, then SpO2 96 %, pulse 66, PI 4.2; taken off",
+        source=OURS,
+    )
+    events = [
+        state("off", 71),
+        state("searching", 71),
+        state("ok", 71),
+        oximetry(96, 66, 4.2),
+        oximetry(96, 66, 4.2),
+        state("off", 71),
+        oximetry(None, None, None),
+    ]
+    keep("viatom_o2ring/put_on_and_off", head, notified(talk, viatom.NOTIFY), events, {})
+
+
+def thermometer() -> None:
+    twin = Aoj20aTwin()
+    talk = Conversation(twin)
+    talk.send(bytes.fromhex("AA01D500D4"))
+    for deed in (
+        lambda: twin.measure(3670),
+        lambda: twin.measure(3740, mode=3),
+        lambda: twin.measure(4550, mode=4),
+        lambda: twin.fail(0xE4),
+        lambda: twin.measure(3610, mode=2),
+    ):
+        deed()
+        talk.run(0.5)
+    head = Head(
+        driver="aoj_20a",
+        kind="simulated",
+        device="twin of the AOJ-20A; the first measurement is the published one",
+        display="36.7 forehead; 37.4 ear; a thing of 45.5; too cold; 36.1 a child's forehead",
+        source=OURS,
+    )
+    measured = temperature(36.7) | {"site": "forehead", "mode": "adult", "final": True}
+    events = [
+        state("unknown", 80),
+        measured,
+        state("ok", 80),
+        measured | {"temperature_c": 37.4, "site": "ear", "mode": None},
+        state("error", 80, fault="thermometer_measures_things"),
+        state("error", 80, fault="temperature_not_measured", vendor_text="body below 32 Cel"),
+        measured | {"temperature_c": 36.1, "mode": "child"},
+        state("ok", 80),
+    ]
+    keep("aoj_20a/five_presses", head, notified(talk, "FFE1"), events, {})
 
 
 if __name__ == "__main__":

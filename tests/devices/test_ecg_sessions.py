@@ -10,15 +10,33 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bluetooth_bench import Bench, bluetooth_bench, needs_dbus_daemon
 
+from devices import catalog
 from devices.clock import SystemClock
-from devices.readings import INVALID_COUNT, DeviceState, HeartRate, Link, PulseOximetry, Samples, Sensor, Stamped
+from devices.driver import GattUse
+from devices.readings import (
+    INVALID_COUNT,
+    BloodPressure,
+    DeviceState,
+    HeartRate,
+    Link,
+    PulseOximetry,
+    Samples,
+    Sensor,
+    Stamped,
+    Temperature,
+)
 from devices.session import DeviceSettings, open_sessions
+from devices.simulators.aoj_20a import Aoj20aTwin
+from devices.simulators.creative_pc80b import Pc80bTwin
 from devices.simulators.ecg_source import SynthesisedEcg
 from devices.simulators.healthypi import HealthyPi5Twin, HealthyPiTwin, Person
 from devices.simulators.openbci_cyton import CytonTwin
 from devices.simulators.pty_port import PtyPort
+from devices.simulators.stream_peripheral import StreamPeripheral
 from devices.simulators.twin import Twin
+from devices.simulators.viatom import Bp2Twin, CuffResult, Er1Twin, O2RingTwin, Worn
 
 PATIENCE_S = 30.0
 CLOCK = SystemClock()
@@ -116,3 +134,95 @@ async def test_a_cyton_is_started_streams_twelve_leads_and_is_stopped(tmp_path: 
         async with asyncio.timeout(PATIENCE_S):
             while twin.streaming:  # noqa: ASYNC110  a twin has no event to wait for
                 await asyncio.sleep(0.01)
+
+
+async def test_a_pc80b_on_a_serial_port_is_granted_its_session(tmp_path: Path) -> None:
+    twin = Pc80bTwin(SynthesisedEcg(seed=7))
+    async with plugged(tmp_path / "ecg", twin), attended(tmp_path / "ecg", "creative_pc80b") as listener:
+        chunks = await listener.samples(300)
+        await listener.until(lambda: HeartRate(72) in listener.events(HeartRate))
+    counts = np.concatenate([chunk.counts for chunk in chunks])
+    assert np.array_equal(counts, twin.sent(twin.samples_sent)[: len(counts)])
+
+
+# over Bluetooth
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    async with bluetooth_bench(tmp_path, monkeypatch) as bench:
+        yield bench
+
+
+async def on_the_air(bench: Bench, device: str, driver: str, name: str, twin: Twin) -> None:
+    """The twin as a peripheral under its name, and a session that looks for it."""
+    (use,) = catalog.about(driver).lines(GattUse)
+    address = "F0:F1:F2:00:0C:01"
+    await bench.put(StreamPeripheral(bench.meters.radio, bench.hub.clock, twin, name, address, use))
+    bench.attach(device, driver=driver)
+
+
+def counts_of(bench: Bench, device: str) -> Any:
+    """All samples so far as they came."""
+    return np.concatenate([np.empty((0, 1), np.int16), *(s.counts for s in bench.events(device, Samples))])
+
+
+@needs_dbus_daemon
+@pytest.mark.parametrize("mtu", [23, 247])
+@pytest.mark.parametrize(
+    ("driver", "name", "twin_of"),
+    [
+        pytest.param("creative_pc80b", "PC80B-BLE", Pc80bTwin, id="creative_pc80b"),
+        pytest.param("viatom_er1", "ER1 0012", Er1Twin, id="viatom_er1"),
+    ],
+)
+async def test_the_very_samples_arrive_over_bluetooth(
+    bench: Bench, mtu: int, driver: str, name: str, twin_of: Any
+) -> None:
+    bench.meters.bluez.mtu = mtu
+    twin = twin_of(SynthesisedEcg(seed=7))
+    await on_the_air(bench, "ecg-1", driver, name, twin)
+    await bench.until(lambda: len(counts_of(bench, "ecg-1")) >= 150)
+    await bench.until(lambda: bench.events("ecg-1", HeartRate))
+    counts = counts_of(bench, "ecg-1")
+    sent = twin.sent() if isinstance(twin, Er1Twin) else twin.sent(twin.samples_sent)
+    assert np.array_equal(counts, sent[: len(counts)])
+    assert bench.link("ecg-1") is Link.CONNECTED
+
+
+@needs_dbus_daemon
+async def test_a_bp2_measures_a_pressure_and_then_an_ecg(bench: Bench) -> None:
+    twin = Bp2Twin(SynthesisedEcg(seed=7))
+    await on_the_air(bench, "cuff-1", "viatom_bp2", "BP2 0012", twin)
+    await bench.until(lambda: bench.link("cuff-1") is Link.CONNECTED)
+    twin.inflate()
+    twin.finish(CuffResult(141, 88, 105, 77))
+    await bench.until(lambda: bench.pressures("cuff-1") == [BloodPressure(141.0, 88.0, 105.0, 77.0)])
+    twin.touched(True)
+    await bench.until(lambda: len(counts_of(bench, "cuff-1")) >= 250)
+    twin.touched(False)
+    await bench.until(lambda: HeartRate(None) in bench.events("cuff-1", HeartRate))
+    counts = counts_of(bench, "cuff-1")
+    assert np.array_equal(counts, twin.sent()[: len(counts)])
+    assert len(bench.pressures("cuff-1")) == 1
+
+
+@needs_dbus_daemon
+async def test_a_ring_put_on_and_taken_off(bench: Bench) -> None:
+    twin = O2RingTwin()
+    await on_the_air(bench, "oximeter-1", "viatom_o2ring", "O2Ring 0099", twin)
+    await bench.until(lambda: any(state.sensor is Sensor.OFF for state in bench.states("oximeter-1")))
+    twin.worn = Worn(spo2_percent=91)
+    await bench.until(lambda: [n for n in bench.events("oximeter-1", PulseOximetry) if n.spo2_percent == 91])
+    twin.worn = None
+    await bench.until(lambda: bench.events("oximeter-1", PulseOximetry)[-1].spo2_percent is None)
+
+
+@needs_dbus_daemon
+async def test_a_thermometer_says_what_it_measured(bench: Bench) -> None:
+    twin = Aoj20aTwin()
+    await on_the_air(bench, "thermometer-1", "aoj_20a", "AOJ-20A", twin)
+    await bench.until(lambda: any(state.battery_percent == 80 for state in bench.states("thermometer-1")))
+    twin.measure(3680)
+    await bench.until(lambda: bench.events("thermometer-1", Temperature))
+    assert bench.events("thermometer-1", Temperature) == [Temperature(36.8, site="forehead", mode="adult")]

@@ -1,0 +1,116 @@
+"""Twin of the Creative PC-80B: asks to be listened to, and streams once that is granted."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import numpy.typing as npt
+
+from devices.driver import Counters
+from devices.drivers import creative_pc80b as wire
+from devices.framing import Frame
+from devices.readings import INVALID_COUNT
+from devices.simulators.ecg_source import EcgSource
+from devices.simulators.lead_source import LeadSource
+
+ASKS_EACH_S = 1.0
+FIRMWARE = bytes((1, 1, 0, 7))
+SERIAL = b"XZ0000000012"
+REMEMBERED_SAMPLES = 60 * 150
+
+
+class Pc80bTwin:
+    """
+    :param track: speaks DD, as newer firmware does, instead of AA
+    """
+
+    def __init__(self, source: EcgSource, track: bool = False) -> None:
+        self.heart_rate_bpm = 72
+        self.lead_off = False
+        self.battery = 2
+        """0..3."""
+        self.offers_file = False
+        self.spoiled_frames = 0
+        """So many of the next frames of samples never arrive."""
+        self.acknowledged: list[int] = []
+        self._track = track
+        self._source = LeadSource(source, wire.SAMPLE_RATE_HZ)
+        self._framer = wire.framer(Counters())
+        self._remembered = np.empty(0, np.int16)
+        self.power_on()
+
+    @property
+    def streaming(self) -> bool:
+        return self._granted
+
+    def power_on(self) -> None:
+        self._granted = False
+        self._number = 0
+        self._asked_s = ASKS_EACH_S
+        self._owed_s = 0.0
+
+    def receive(self, chunk: bytes) -> bytes:
+        return b"".join(self._answer(piece.payload) for piece in self._framer.feed(chunk) if isinstance(piece, Frame))
+
+    def _answer(self, asked: bytes) -> bytes:
+        if asked == wire.ASK_VERSIONS:
+            return wire.command(wire.VERSIONS, FIRMWARE + b"\x11\x12")
+        if asked == wire.KEEP_ALIVE:
+            return wire.command(wire.HEARTBEAT, bytes((self.battery,)))
+        if asked == wire.ACCEPT_LIVE and not self._granted:
+            self._granted, self._number, self._owed_s = True, 0, 0.0
+        elif asked[1] == wire.CONTINUOUS:
+            self.acknowledged.append(asked[3])
+        return b""
+
+    def advance(self, elapsed_s: float) -> bytes:
+        if not self._granted:
+            return self._ask(elapsed_s)
+        self._owed_s += elapsed_s
+        n = int(self._owed_s * wire.FRAMES_PER_S + 1e-9)
+        self._owed_s -= n / wire.FRAMES_PER_S
+        return b"".join(self._frame() for _ in range(n))
+
+    def finish(self) -> bytes:
+        """The person puts the device down."""
+        self._granted = False
+        return wire.command(wire.CONTINUOUS, bytes((self._number,)))
+
+    def sent(self, last: int) -> npt.NDArray[np.int16]:
+        """The last samples that the bytes carried, in the driver's units, shape (n, 1)."""
+        return self._remembered[-last:].reshape(-1, 1)
+
+    @property
+    def samples_sent(self) -> int:
+        return len(self._remembered)
+
+    def _ask(self, elapsed_s: float) -> bytes:
+        self._asked_s += elapsed_s
+        if self._asked_s < ASKS_EACH_S:
+            return b""
+        self._asked_s = 0.0
+        return wire.command(wire.SESSION, bytes((0x0B, int(self.offers_file))) + SERIAL)
+
+    def _frame(self) -> bytes:
+        counts = np.round(self._source.next_uv(wire.SAMPLES_PER_FRAME)[:, 0] / wire.RESOLUTION_UV)
+        counts = np.clip(counts, 1 - wire.MID_SCALE, wire.FULL_SCALE - 1 - wire.MID_SCALE).astype(np.int16)
+        lost, self.spoiled_frames = self.spoiled_frames > 0, max(0, self.spoiled_frames - 1)
+        said = np.full_like(counts, INVALID_COUNT) if self.lead_off or lost else counts
+        self._remembered = np.concatenate([self._remembered, said])[-REMEMBERED_SAMPLES:]
+        raw = (counts + wire.MID_SCALE).astype("<u2").tobytes()
+        number, self._number = self._number, self._number + 1
+        frame = self._tracked(number, raw) if self._track else self._continuous(number, raw)
+        return b"" if lost else frame
+
+    def _continuous(self, number: int, raw: bytes) -> bytes:
+        millivolts = 3900
+        flags = (millivolts >> 8) | 0x10 | self.lead_off << 7
+        end = bytes((self.heart_rate_bpm, millivolts & 0xFF, flags))
+        return wire.command(wire.CONTINUOUS, bytes((number % 256,)) + raw + end)
+
+    def _tracked(self, number: int, raw: bytes) -> bytes:
+        measuring_built_in = 1 << 6 | 2 << 4 | 2
+        flags = wire.SAMPLES | self.lead_off << 7
+        head = struct.pack("<HBBBB", number % 65536, 0x10, measuring_built_in, self.heart_rate_bpm, flags)
+        return wire.command(wire.TRACK, head + raw)

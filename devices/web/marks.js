@@ -78,7 +78,14 @@ export class MarkLayer {
   /** @param {string} type */
   #order(type) { this.send?.({ type, feed: this.feed }); }
 
-  #fit() { this.svg.setAttribute('viewBox', `0 0 ${this.video.videoWidth || 640} ${this.video.videoHeight || 480}`); }
+  /** In units of the picture's width: a picture that comes smaller (another rung) is the same drawing ground. */
+  #fit() {
+    const { videoWidth: width, videoHeight: height } = this.video;
+    const viewBox = `0 0 ${SCALE} ${Math.round(SCALE * (width ? height / width : .75))}`;
+    if (viewBox === this.svg.getAttribute('viewBox')) return;
+    this.svg.setAttribute('viewBox', viewBox);
+    for (const line of this.lines) this.#trace(line);
+  }
 
   get #size() {
     const { width, height } = this.svg.viewBox.baseVal;
@@ -149,11 +156,16 @@ export class MarkLayer {
     }
     found.points.push(...points);
     found.touchedMs = performance.now();
-    const { width, height } = this.#size;
-    const [first, ...rest] = found.points.map(([x, y]) => `${((x / SCALE) * width).toFixed(1)} ${((y / SCALE) * height).toFixed(1)}`);
-    found.line.setAttribute('d', `M${first}${rest.length ? `L${rest.join(' ')}` : 'h.1'}`);
+    this.#trace(found);
     this.#counted();
     return found;
+  }
+
+  /** @param {Line} line */
+  #trace({ points, line }) {
+    const { width, height } = this.#size;
+    const [first, ...rest] = points.map(([x, y]) => `${((x / SCALE) * width).toFixed(1)} ${((y / SCALE) * height).toFixed(1)}`);
+    line.setAttribute('d', `M${first}${rest.length ? `L${rest.join(' ')}` : 'h.1'}`);
   }
 
   /** @param {Line[]} gone */

@@ -38,6 +38,64 @@ TOUCHSCREEN = """<!doctype html><title>van</title><link rel="stylesheet" href="/
 <figure class="screen"><video data-feed="ultrasound" autoplay playsinline muted></video></figure>
 <figure class="screen"><video data-feed="room" autoplay playsinline muted></video></figure>
 <script type="module">import { join } from '/static/media.js'; join(false, () => {});</script>"""
+PLACE = """() => {
+  const { x, y, width, height } = document.querySelector('video[data-feed=ultrasound]').getBoundingClientRect();
+  return [x, y, width, height];
+}"""
+WORDIEST = """() => {
+  const texts = JSON.parse(document.getElementById('texts').textContent);
+  const all = (start) => Object.keys(texts).filter((key) => key.startsWith(start)).map((key) => texts[key]);
+  const say = (id, ...words) => { document.getElementById(id).textContent = words.join(' '); };
+  say('link-words', texts.link_poor, ...all('link_why_'), ...all('link_carries'));
+  say('link-numbers', texts.link_lost_at, ...all('link_picture_'), texts.link_delay);
+  const longest = (words) => words.sort((one, other) => other.length - one.length)[0];
+  say('state', longest(all('state_')));
+  say('ecg-note', texts.ecg_gap);
+  document.getElementById('ecg-note').hidden = false;
+  const mute = ['voice_open', 'voice_muted', 'voice_none'].map((key) => texts[key]);
+  document.querySelector('#mute span').textContent = longest(mute);
+  for (const caption of document.querySelectorAll('.stage .caption')) caption.textContent = all('feed_').join(' ');
+}"""
+IN_ONE_ROW = """() => {
+  const boxes = [...document.querySelectorAll('.bar-tools button')].map((button) => button.getBoundingClientRect());
+  return Math.max(...boxes.map((box) => box.top)) < Math.min(...boxes.map((box) => box.bottom));
+}"""
+IN_OTHER_SIZES = """async () => {
+  const { MarkLayer } = await import('/shared/marks.js');
+  const figure = document.body.appendChild(document.createElement('figure'));
+  const video = figure.appendChild(Object.assign(document.createElement('video'), { muted: true }));
+  const canvas = document.createElement('canvas'), paper = canvas.getContext('2d');
+  figure.style.cssText = 'position: fixed; inset: 0 auto auto 0; width: 400px; height: 400px; margin: 0';
+  video.srcObject = canvas.captureStream(30);
+  void video.play();
+  const shows = async (width, height) => {
+    Object.assign(canvas, { width, height });
+    while (video.videoWidth !== width || video.videoHeight !== height) {
+      paper.fillRect(0, 0, width, height);
+      await new Promise((next) => setTimeout(next, 20));
+    }
+  };
+  await shows(640, 360);
+  const layer = new MarkLayer(video, 'ultrasound');
+  const points = [[2000, 4000], [6000, 9000]];
+  layer.take({ type: 'stroke', feed: 'ultrasound', author: 'a', by: 'A', stroke: 1, points });
+  const box = () => {
+    const { x, y, width, height } = layer.lines[0].line.getBBox(), whole = layer.svg.viewBox.baseVal;
+    const parts = [x / whole.width, y / whole.height, width / whole.width, height / whole.height];
+    return parts.map((part) => Number(part.toFixed(3)));
+  };
+  const boxes = [box()];
+  for (const [width, height] of [[320, 180], [1280, 720], [640, 480]]) {
+    await shows(width, height);
+    boxes.push(box());
+  }
+  figure.remove();
+  return boxes;
+}"""
+WORDLESS = """() => {
+  for (const id of ['link-words', 'link-numbers', 'state', 'ecg-note']) document.getElementById(id).textContent = '';
+  for (const id of ['mute', 'camera', 'hang-up']) document.getElementById(id).hidden = true;
+}"""
 LINES = "document.querySelector('[data-marks=ultrasound]')?.dataset.count"
 
 
@@ -97,12 +155,14 @@ async def test_a_line_lies_on_the_same_spot_in_the_van(stage: Stage, browser: Br
 
         await page.get_by_test_id("tool-pen").click()
         await becomes(van, "!('pointer' in document.querySelector('[data-marks=ultrasound]').dataset)")
+        place = await page.evaluate(PLACE)
         corners = [(0.4, 0.4), (0.6, 0.4), (0.6, 0.6), (0.4, 0.6)]
         await page.mouse.move(*await on_picture(page, *corners[0]))
         await page.mouse.down()
         for corner in corners[1:]:
             await page.mouse.move(*await on_picture(page, *corner), steps=8)
         await page.mouse.up()
+        assert await page.evaluate(PLACE) == place, "the picture stays where it is while somebody draws"
         await becomes(van, f"{LINES} === '1'")
         drawn = await van.evaluate(
             """() => { const line = document.querySelector('[data-marks=ultrasound] path');
@@ -117,3 +177,29 @@ async def test_a_line_lies_on_the_same_spot_in_the_van(stage: Stage, browser: Br
         await page.get_by_test_id("tool-clear").click()
         await becomes(van, f"{LINES} === '0'")
         await becomes(page, f"{LINES} === '0'")
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+async def test_the_picture_keeps_its_place_whatever_the_words_around_it_say(
+    stage: Stage, browser: Browser, lang: str
+) -> None:
+    async with signed_in(browser, stage, f"?lang={lang}") as page:
+        await enter_session(stage, page)
+        for width, height in [(1440, 900), (1280, 800)]:
+            await page.set_viewport_size({"width": width, "height": height})
+            place = await page.evaluate(PLACE)
+            assert place[2] > 500
+            assert await page.evaluate(IN_ONE_ROW)
+            for words in (WORDIEST, WORDLESS):
+                await page.evaluate(words)
+                assert await page.evaluate(PLACE) == place
+            await page.reload()
+            await page.wait_for_selector("body[data-media=connected]", timeout=30_000)
+
+
+async def test_lines_stay_on_their_spot_when_the_picture_comes_in_another_size(stage: Stage, browser: Browser) -> None:
+    async with signed_in(browser, stage) as page:
+        await enter_session(stage, page)
+        assert await moves(page, "ultrasound")
+        drawn = await page.evaluate(IN_OTHER_SIZES)
+        assert drawn == [[0.2, 0.4, 0.4, 0.5]] * 4

@@ -6,8 +6,13 @@ const EVERY_MS = 2000, SLOW_FPS = 7, BAD_LOSS = .05, SOME_LOSS = .02, SLOW_RTT_M
 const GRADES = ['poor', 'fair', 'good'];
 
 /**
- * What two looks at the statistics say, for one period.
- * @typedef {{ received: number, lost: number, frames: number[], rtt: number, microphone: boolean, ecg: boolean | null }} Period
+ * A picture as it came in one period: pictures a second, its lines, and how long it was on its way and in the buffer.
+ * @typedef {{ fps: number, lines: number, kbitS: number, delayMs: number | null }} Picture
+ *
+ * What two looks at the statistics say, for one period; `pictures` in the order of the offer: room, ultrasound.
+ * @typedef {{ received: number, lost: number, pictures: Picture[], rtt: number, microphone: boolean, ecg: boolean | null }} Period
+ *
+ * @typedef {{ frames: number, octets: number, waitedS: number, received: number, lost: number }} Counts
  */
 
 export class LinkQuality {
@@ -19,7 +24,9 @@ export class LinkQuality {
     this.ended = false;
     /** Feeds whose source is at fault in the van: no picture of them is not the link's. @type {Set<string>} */
     this.faulty = new Set();
-    /** @type {Map<string, { frames: number, received: number, lost: number }>} */
+    /** What the van says the link is good for (telemedicine/degradation.py). */
+    this.rung = 'live';
+    /** @type {Map<string, Counts>} */
     this.before = new Map();
     media.on('state', () => { this.show(); void this.#measure(); }).on('lost', ({ at, seconds }) => {
       const time = at.toLocaleTimeString(document.documentElement.lang, { hour: '2-digit', minute: '2-digit', hour12: false });
@@ -39,10 +46,11 @@ export class LinkQuality {
 
   /** @param {string} grade @param {string} title @param {string} rest @param {string} numbers */
   #say(grade, title, rest, numbers) {
-    const panel = byId('link-words').parentElement;
-    if (panel) panel.dataset.link = grade;
+    const panel = byId('link');
+    panel.dataset.link = grade;
+    panel.title = [title, rest].join(' ').trim();       // the panel keeps its height, whatever there is to say
     byId('link-words').replaceChildren(Object.assign(document.createElement('b'), { textContent: title }), rest);
-    byId('link-numbers').textContent = this.note || numbers;
+    byId('link-numbers').textContent = [this.note, numbers].filter(Boolean).join(t('link_stop'));
   }
 
   #stateWords() {
@@ -57,16 +65,17 @@ export class LinkQuality {
     if (!pc || this.media.state !== 'connected') { this.before.clear(); this.show(); return; }
     const first = this.before.size === 0;      // rates need two looks
     /** @type {Period} */
-    const now = { received: 0, lost: 0, frames: [], rtt: 0, microphone: Boolean(this.media.microphone), ecg: null };
-    for (const report of (await pc.getStats()).values()) {
-      if (report.type === 'candidate-pair' && report.nominated) now.rtt = Math.round((report.currentRoundTripTime ?? 0) * 1000);
+    const now = { received: 0, lost: 0, pictures: [], rtt: 0, microphone: Boolean(this.media.microphone), ecg: null };
+    const reports = [...(await pc.getStats()).values()];
+    for (const report of reports) if (report.type === 'candidate-pair' && report.nominated) now.rtt = Math.round((report.currentRoundTripTime ?? 0) * 1000);
+    for (const report of reports) {
       if (report.type !== 'inbound-rtp') continue;
-      const then = this.before.get(report.id) ?? { frames: 0, received: 0, lost: 0 };
-      const here = { frames: report.framesDecoded ?? 0, received: report.packetsReceived ?? 0, lost: report.packetsLost ?? 0 };
+      const here = counted(report), then = this.before.get(report.id) ?? counted({});
       this.before.set(report.id, here);
-      if (report.kind === 'video') now.frames[Number(report.mid)] = Math.max(0, Math.round((here.frames - then.frames) / (EVERY_MS / 1000)));
+      if (report.kind === 'video') now.pictures[Number(report.mid)] = pictured(here, then, report.frameHeight ?? 0, now.rtt);
       else { now.received = here.received - then.received; now.lost = Math.max(0, here.lost - then.lost); }
     }
+    now.pictures = now.pictures.filter((picture) => picture !== undefined);
     if (first) { this.#say('good', t('link_connected'), '', ''); return; }
     if (this.media.samplesAt > -Infinity) now.ecg = performance.now() - this.media.samplesAt < FRESH_MS;
     this.#tell(now);
@@ -74,16 +83,46 @@ export class LinkQuality {
 
   /** @param {Period} now */
   #tell(now) {
-    const [room = 0, ultrasound = 0] = now.frames.filter((rate) => rate !== undefined);
-    const { grade, why } = judged(now, this.faulty.has('ultrasound') ? null : ultrasound);
+    const [room = NO_PICTURE, ultrasound = NO_PICTURE] = now.pictures;
+    const { grade, why } = judged(now, this.faulty.has('ultrasound') ? null : ultrasound.fps);
     const carried = [
-      now.received > 0 && 'link_carries_voice', now.ecg && 'link_carries_ecg', ultrasound > 0 && 'link_carries_ultrasound', room > 0 && 'link_carries_room',
+      now.received > 0 && 'link_carries_voice', now.ecg && 'link_carries_ecg', ultrasound.fps > 0 && 'link_carries_ultrasound', room.fps > 0 && 'link_carries_room',
     ].filter(Boolean).map((key) => t(String(key)));
     const rest = grade === 'good' ? '' : carried.length ? t('link_carries', { what: carried.join(t('list_comma')) }) : t('link_carries_none');
     const reasons = [...why, ...(now.microphone ? [] : ['no_microphone'])].map((key) => t(`link_why_${key}`));
     const title = t(`link_${grade}`) + (reasons.length ? t('link_colon') + reasons.join(t('list_comma')) : '');
-    this.#say(grade, title, rest, t('link_numbers', { ultrasound, room, rtt: now.rtt }));
+    const rung = this.rung === 'live' ? '' : t(`link_rung_${this.rung}`);
+    this.#say(grade, title, [rung, rest].filter(Boolean).join(t('link_stop')), figures(room, ultrasound, now.rtt));
   }
+}
+
+/** @type {Picture} */
+const NO_PICTURE = { fps: 0, lines: 0, kbitS: 0, delayMs: null };
+
+/** @param {any} report an RTCInboundRtpStreamStats @returns {Counts} */
+function counted(report) {
+  return {
+    frames: report.framesDecoded ?? 0, octets: report.bytesReceived ?? 0, waitedS: report.totalProcessingDelay ?? 0,
+    received: report.packetsReceived ?? 0, lost: report.packetsLost ?? 0,
+  };
+}
+
+/**
+ * The delay is half the round trip and what it took from a picture's first packet until it was decoded.
+ * @param {Counts} here @param {Counts} then @param {number} lines @param {number} rttMs @returns {Picture}
+ */
+function pictured(here, then, lines, rttMs) {
+  const frames = Math.max(0, here.frames - then.frames);
+  const delayMs = frames ? Math.round(rttMs / 2 + Math.max(0, here.waitedS - then.waitedS) / frames * 1000) : null;
+  return { fps: Math.round(frames / (EVERY_MS / 1000)), lines, kbitS: Math.round(Math.max(0, here.octets - then.octets) * 8 / EVERY_MS), delayMs };
+}
+
+/** @param {Picture} room @param {Picture} ultrasound @param {number} rtt */
+function figures(room, ultrasound, rtt) {
+  const shown = /** @type {[string, Picture][]} */ ([['ultrasound', ultrasound], ['room', room]]).filter(([, picture]) => picture.fps > 0);
+  const parts = shown.map(([feed, { fps, lines, kbitS }]) => t(`link_picture_${feed}`, { fps, lines, kbitS }));
+  const delays = shown.map(([, picture]) => picture.delayMs ?? 0);
+  return [...parts, ...(delays.length ? [t('link_delay', { ms: Math.max(...delays) })] : []), t('link_round_trip', { ms: rtt })].join(t('list_comma'));
 }
 
 /**

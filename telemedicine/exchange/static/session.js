@@ -72,6 +72,7 @@ media.on('message', (message) => {
   else if (message.type === 'someone_else') someoneElse(message.served);
   else if (message.type === 'gap') fillIn(message);
   else if (message.type === 'feeds') feedStates(message.feeds);
+  else if (message.type === 'session_rung') quality.rung = message.rung;
 });
 media.on('state', (state) => {
   document.body.dataset.media = state;

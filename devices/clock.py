@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Protocol
+
+CHINA_TIME = timezone(timedelta(hours=8))
+"""What clocks on the wall show, in the whole country; so do those of its devices."""
 
 
 class Clock(Protocol):

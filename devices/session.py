@@ -19,7 +19,7 @@ from typing import Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from devices import catalog
-from devices.clock import Clock
+from devices.clock import CHINA_TIME, Clock
 from devices.driver import DriverContract, GattUse, Output, SerialLine, TcpListener, TcpService, Write
 from devices.errors import LinkLost
 from devices.events import emit
@@ -64,6 +64,10 @@ class DeviceSettings(BaseModel):
     """For Bluetooth and listen: take only this device. For TCP: host, or host:port."""
     title: str = Field(default="", max_length=40)
     """What the crew calls it, where the driver's own title does not tell it from another one."""
+
+    set_clock: bool = False
+    """The device's own clock may be set when it is wrong; only for devices that keep results, see
+    ``devices.sig_profile``."""
 
     @model_validator(mode="after")
     def _complete(self) -> DeviceSettings:
@@ -205,6 +209,9 @@ class DeviceSession:
         self._writes.clear()
         self._written_s = -math.inf
         self._said = DeviceState(Link.CONNECTING)
+        if hasattr(self._driver, "clock_to_set"):
+            shown = self._clock.now().astimezone(CHINA_TIME).replace(tzinfo=None)
+            self._driver.clock_to_set = shown if self.settings.set_clock else None
         if hasattr(self._driver, "last_sequence"):
             self._driver.last_sequence = self._last_sequence(self.settings.name)
         self._tell(Link.CONNECTING)

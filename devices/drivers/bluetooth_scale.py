@@ -2,8 +2,8 @@
 
 Models: every scale that claims the profile (A&D UC-352BLE, Beurer BF 720/BF 105, Sanitas SBF 70 line, ...). A result is
 indicated (0x2A9D) after the person stood still, also those that nobody fetched. A scale that measures body composition
-(its feature 0x2A9B is there) indicates that beside it (0x2A9C): both become one reading; when the second does not come
-within ``COMPOSITION_LIMIT_S``, the weight is told alone.
+indicates that beside it (0x2A9C): both become one reading. When the second does not come within
+``COMPOSITION_LIMIT_S``, the weight is told alone, and once more when it comes later with the same time.
 
 Limits: user ids are read over, who was weighed is decided on the screen; of body composition the fat is kept;
 impedance, muscle and water are read over. Sources: Weight Scale Service 1.0 section 3.2, Body Composition Service 1.0
@@ -23,7 +23,7 @@ from devices.readings import Sensor, Weight
 from devices.sig import Fields, said_at
 from devices.sig_profile import CLOCK_WRITES, READ, ProfileDriver, Take
 
-WEIGHT, COMPOSITION, COMPOSITION_FEATURE = "2A9D", "2A9C", "2A9B"
+WEIGHT, COMPOSITION = "2A9D", "2A9C"
 
 UNSUCCESSFUL = 0xFFFF
 KG_PER_POUND = 0.45359237
@@ -104,7 +104,7 @@ class Driver(ProfileDriver):
         models=("Bluetooth SIG Weight Scale Profile 1.0", "Body Composition Service 1.0"),
         metrics=metrics("weight", "weight_kg", "height_cm", "bmi", "body_fat_percent"),
         line=(
-            GattUse(service="181D", subscribe=(WEIGHT, COMPOSITION), read=(COMPOSITION_FEATURE, *READ)),
+            GattUse(service="181D", subscribe=(WEIGHT, COMPOSITION), read=READ),
             GattUse(service="181B", subscribe=(COMPOSITION,), read=READ),
         ),
         source="Bluetooth SIG Weight Scale Service 1.0, Body Composition Service 1.0; GATT Specification Supplement",
@@ -116,15 +116,15 @@ class Driver(ProfileDriver):
         super().__init__()
         self._held: Weighed | None = None
         self._held_s = 0.0
-        self._composes = False
+        self._told: Weighed | None = None
 
     def takes(self) -> Mapping[str, Take]:
-        return {WEIGHT: self._on_weight, COMPOSITION: self._on_composition, COMPOSITION_FEATURE: self._on_feature}
+        return {WEIGHT: self._on_weight, COMPOSITION: self._on_composition}
 
     def open(self) -> Output:
         output = self._flush()
         output.events += super().open().events
-        self._composes = False
+        self._told = None
         return output
 
     def tick(self, elapsed_s: float) -> Output:
@@ -137,33 +137,28 @@ class Driver(ProfileDriver):
     def close(self) -> Output:
         return self._flush()
 
-    def _on_feature(self, value: bytes) -> Output:
-        self._composes = True
-        return Output()
-
     def _on_weight(self, value: bytes) -> Output:
         weighed = decode_weight(value)
         output = self._flush()
         if weighed.weight_kg is None:
             output.events.append(self.now(sensor=Sensor.ERROR, fault="weight_not_measured"))
-        elif self._composes:
-            self._held, self._held_s = weighed, 0.0
         else:
-            self._tell(output, weighed, None)
+            self._held, self._held_s = weighed, 0.0
         return output
 
     def _on_composition(self, value: bytes) -> Output:
         found = decode_composition(value)
-        held = self._held
-        if held is not None and (found.shown_at is None or found.shown_at == held.shown_at):
-            self._held = None
-            output = Output()
+        held, told = self._held, self._told
+        if held is not None and found.shown_at in (None, held.shown_at):
+            self._held, output = None, Output()
             self._tell(output, held, found.body_fat_percent)
             return output
         output = self._flush()
         if found.weight_kg is not None:
             alone = Weighed(found.weight_kg, found.shown_at, None, None, found.height_cm)
             self._tell(output, alone, found.body_fat_percent)
+        elif told is not None and found.shown_at is not None and found.shown_at == told.shown_at:
+            self._tell(output, told, found.body_fat_percent)
         return output
 
     def _flush(self) -> Output:
@@ -175,6 +170,7 @@ class Driver(ProfileDriver):
         return output
 
     def _tell(self, output: Output, weighed: Weighed, body_fat_percent: float | None) -> None:
+        self._told = weighed
         output.events.append(
             Weight(
                 weight_kg=weighed.weight_kg,

@@ -11,7 +11,7 @@ import logging
 import struct
 import tempfile
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -21,8 +21,9 @@ from bumble.device import Connection
 from bumble.gatt import Characteristic, CharacteristicValue, Service
 from bumble.link import LocalLink
 
-from devices.clock import Clock, SystemClock
-from devices.sig import to_sfloat
+from devices.clock import CHINA_TIME, Clock, SystemClock
+from devices.sig import date_time, to_sfloat
+from devices.simulators.bluetooth_clock import ShownClock
 from devices.simulators.bluetooth_peripheral import Peripheral
 from devices.simulators.virtual_bluez import VirtualBlueZ
 
@@ -39,9 +40,6 @@ CLIENT_CONFIGURATION_IMPROPER = 0xFD
 
 REPORT, DELETE, ABORT, COUNT, RESPONSE, NUMBER = 1, 2, 3, 4, 6, 5
 SUCCESS, OPCODE_NOT_SUPPORTED, OPERATOR_NOT_SUPPORTED, INVALID_OPERAND, NO_RECORDS = 1, 2, 4, 5, 6
-
-DEVICE_ZONE = timezone(timedelta(hours=8))
-"""What the devices' own clocks show: Beijing time."""
 
 MeterName = Literal["glucose", "blood_pressure"]
 
@@ -69,11 +67,6 @@ class GlucoseRecord:
     def context(self) -> bytes:
         """Glucose Measurement Context (0x2A34) with the meal only."""
         return struct.pack("<BHB", 0b0000_0010, self.sequence, self.meal or 0)
-
-
-def date_time(shown: datetime) -> bytes:
-    """Date Time 0x2A08."""
-    return struct.pack("<HBBBBB", shown.year, shown.month, shown.day, shown.hour, shown.minute, shown.second)
 
 
 def blood_pressure_measurement(systolic_mmhg: int, diastolic_mmhg: int, pulse_bpm: int, shown: datetime) -> bytes:
@@ -128,7 +121,7 @@ class GlucoseMeter(Peripheral):
         if not 0.6 <= glucose_mmol_l <= 20.45:
             raise ValueError(f"glucose {glucose_mmol_l} mmol/L: the meter shows 0.6 to 20.45")
         sequence = self.records[-1].sequence + 1 if self.records else 1
-        shown = self._clock.now().astimezone(DEVICE_ZONE).replace(tzinfo=None, microsecond=0)
+        shown = self._clock.now().astimezone(CHINA_TIME).replace(tzinfo=None, microsecond=0)
         self.records.append(GlucoseRecord(sequence, shown, glucose_mmol_l, meal))
         if switched_on:
             await self.hang_up()
@@ -206,21 +199,32 @@ class GlucoseMeter(Peripheral):
 
 
 class BloodPressureCuff(Peripheral):
-    """Blood Pressure Service (0x1810). Results that nobody fetched are kept and come with the next ones."""
+    """Blood Pressure Service (0x1810). Results that nobody fetched are kept and come with the next ones.
 
-    def __init__(self, link: LocalLink, clock: Clock, passkey: int | None = None, address: str = CUFF_ADDRESS) -> None:
+    :param clock_off: how far its clock is ahead; None: it shows no clock to the host
+    """
+
+    def __init__(
+        self,
+        link: LocalLink,
+        clock: Clock,
+        passkey: int | None = None,
+        address: str = CUFF_ADDRESS,
+        clock_off: timedelta | None = None,
+    ) -> None:
         self.waiting: list[bytes] = []
         self.delay_s = 0.0
         """Between the subscription and the first result."""
         self.hold_s = CUFF_HOLD_S
-        self._clock = clock
+        self.clock = ShownClock(clock, clock_off or timedelta())
         self._on = True
         self._measurement = Characteristic(UUID.from_16_bits(0x2A35), Indicated, Closed, b"")
         self._measurement.on("subscription", self._on_subscription)
         feature = Characteristic(
             UUID.from_16_bits(0x2A49), Characteristic.Properties.READ, Characteristic.Permissions.READABLE, b"\x07\x00"
         )
-        service = Service(UUID.from_16_bits(0x1810), [self._measurement, feature])
+        clocks = [] if clock_off is None else [self.clock.characteristic]
+        service = Service(UUID.from_16_bits(0x1810), [self._measurement, feature, *clocks])
         super().__init__(link, "XZ Cuff", address, service, battery_percent=64, passkey=passkey)
 
     async def switch_on(self) -> None:
@@ -239,8 +243,8 @@ class BloodPressureCuff(Peripheral):
             raise ValueError(
                 f"blood pressure {systolic_mmhg}/{diastolic_mmhg} mmHg, {pulse_bpm}/min: no cuff shows this"
             )
-        shown = self._clock.now().astimezone(DEVICE_ZONE).replace(tzinfo=None)
-        self.waiting.append(blood_pressure_measurement(systolic_mmhg, diastolic_mmhg, pulse_bpm, shown))
+        value = blood_pressure_measurement(systolic_mmhg, diastolic_mmhg, pulse_bpm, self.clock.shown())
+        self.waiting.append(value)
         if self._on:
             await self.advertise()
 

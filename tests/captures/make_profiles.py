@@ -153,19 +153,20 @@ def scale() -> None:
 
 
 def composition() -> None:
-    """A weight with its body fat, then a weight whose composition does not come."""
+    """A weight with its body fat, then a weight whose body fat comes late."""
     driver = "bluetooth_scale"
     steps = [
-        Step(t=0.1, rx="00000000", channel="2A9B"),
         Step(t=0.3, rx=f"0EEE2F{AT}01F6002C06", channel="2A9D"),
         Step(t=0.8, rx=f"06023801{AT}01EE01", channel="2A9C"),
         Step(t=5.0, rx=f"02EE2F{AT}", channel="2A9D"),
-        Step(t=9.0, rx="", channel="2A9D"),
+        Step(t=8.0, rx=f"02003A01{AT}", channel="2A9C"),
     ]
     events = [
         weight(61.35, height_cm=158.0, bmi=24.6, body_fat_percent=31.2),
         NO_TEXT | {"sensor": "ok"},
         weight(61.35),
+        NO_TEXT | {"sensor": "ok"},
+        weight(61.35, body_fat_percent=31.4),
         NO_TEXT | {"sensor": "ok"},
     ]
     keep(

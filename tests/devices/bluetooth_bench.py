@@ -8,7 +8,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import pytest
 
@@ -19,7 +19,6 @@ from devices.links.link import SessionEnded
 from devices.readings import BloodPressure, DeviceState, Glucose, Link, Stamped
 from devices.session import DeviceSettings, open_sessions
 from devices.simulators.bluetooth_meters import BluetoothMeters
-from devices.simulators.stream_peripheral import StreamPeripheral
 
 needs_dbus_daemon = pytest.mark.skipif(
     shutil.which("dbus-daemon") is None, reason="skipped: dbus-daemon is not installed (package dbus)"
@@ -36,6 +35,17 @@ DRIVERS = {"glucose": "bluetooth_glucose", "cuff": "bluetooth_blood_pressure"}
 SomeEvent = TypeVar("SomeEvent")
 
 
+class Further(Protocol):
+    """A simulated device that is not one of the two meters."""
+
+    async def switch_on(self) -> None: ...
+
+    async def withdraw(self) -> None: ...
+
+
+Device = TypeVar("Device", bound=Further)
+
+
 class Bench:
     """What was published, and a way to wait for it."""
 
@@ -48,19 +58,19 @@ class Bench:
         """What the sessions are told to be the last stored record."""
         self._news = asyncio.Event()
         self._sessions: dict[str, asyncio.Task[None]] = {}
-        self._further: list[StreamPeripheral] = []
+        self._further: list[Further] = []
 
-    async def put(self, device: StreamPeripheral) -> StreamPeripheral:
+    async def put(self, device: Device) -> Device:
         """Switch on a further device, made with ``self.meters.radio``."""
         self._further.append(device)
         await device.switch_on()
         return device
 
-    def attach(self, *names: str, address: str = "") -> None:
-        """Start a session for each name: "glucose-1", "cuff-2", ..."""
+    def attach(self, *names: str, address: str = "", driver: str = "", set_clock: bool = False) -> None:
+        """Start a session for each name; without ``driver`` it is "glucose-1", "cuff-2", ..."""
         for name in names:
-            driver = DRIVERS[name.partition("-")[0]]
-            settings = DeviceSettings(name=name, driver=driver, link="bluetooth", address=address)
+            known = driver or DRIVERS[name.partition("-")[0]]
+            settings = DeviceSettings(name=name, driver=known, link="bluetooth", address=address, set_clock=set_clock)
             sessions = open_sessions([settings], self._publish, self.hub.clock, self.hub, lambda _: self.last_sequence)
             self._sessions[name] = asyncio.create_task(sessions[0].run())
 

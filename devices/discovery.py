@@ -14,9 +14,11 @@ from enum import IntEnum
 
 from devices import catalog
 from devices.driver import GattUse, Match, SerialLine
+from devices.identity import Identity
 from devices.session import DeviceSettings, LinkKind
 
-GPSD_SERVICE = "_gpsd._tcp.local."
+GPSD = "gpsd"
+"""The kind of network device that has a driver here, as ``vehicle.announce`` names it."""
 LABELS = {
     "ecg": "ecg",
     "oximeter": "spo2_percent",
@@ -60,6 +62,8 @@ class Candidate:
     evidence: tuple[Evidence, ...] = ()
     ours: bool = False
     """May be tried without being asked."""
+    identity: Identity | None = None
+    """What it said of itself when it answered."""
     device: str = ""
     """/dev/ttyUSB0 of a port, for comparing only: it changes with every plug."""
 
@@ -109,7 +113,7 @@ def of_port(port: Port) -> Candidate:
     confidence = Confidence.UNKNOWN
     if known:
         confidence = Confidence.LIKELY if port.label or len(known) == 1 else Confidence.POSSIBLE
-    return Candidate("serial", port.path, known, confidence, tuple(evidence), bool(known), port.device)
+    return Candidate("serial", port.path, known, confidence, tuple(evidence), bool(known), device=port.device)
 
 
 def of_advertisement(address: str, name: str, services: Collection[str]) -> Candidate | None:
@@ -129,14 +133,13 @@ def of_advertisement(address: str, name: str, services: Collection[str]) -> Cand
     return Candidate("bluetooth", address, drivers, confidence, tuple(evidence))
 
 
-def of_service(service: str, name: str, address: str, port: int) -> Candidate | None:
-    """A network service that announces itself and that a driver calls; None for all others (cameras, printers)."""
-    drivers = ("gpsd_gnss",) if service == GPSD_SERVICE else ()
-    if not drivers or not address:
+def of_service(kind: str, name: str, address: str, port: int) -> Candidate | None:
+    """A network device that announces itself and that a driver calls; None for all others (cameras, printers)."""
+    if kind != GPSD or not address:
         return None
     place = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-    evidence = (Evidence("announced", service.removesuffix(".local.")), Evidence("name", name))
-    return Candidate("tcp", place, drivers, Confidence.LIKELY, evidence, ours=True)
+    evidence = (Evidence("announced", kind), Evidence("name", name))
+    return Candidate("tcp", place, ("gpsd_gnss",), Confidence.LIKELY, evidence, ours=True)
 
 
 def of_local_gpsd(port: int) -> Candidate:
@@ -163,9 +166,14 @@ def unused(
     return sorted(left, key=lambda one: (-one.confidence, one.transport, one.address))
 
 
-def identified(candidate: Candidate, driver: str, *evidence: Evidence) -> Candidate:
+def identified(candidate: Candidate, driver: str, identity: Identity | None, *evidence: Evidence) -> Candidate:
+    """The candidate after its driver understood it."""
     return replace(
-        candidate, drivers=(driver,), confidence=Confidence.IDENTIFIED, evidence=(*candidate.evidence, *evidence)
+        candidate,
+        drivers=(driver,),
+        confidence=Confidence.IDENTIFIED,
+        evidence=(*candidate.evidence, *evidence),
+        identity=identity,
     )
 
 

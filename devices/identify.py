@@ -57,7 +57,7 @@ class Answer:
         return (*said, Evidence("frames", f"{self.counters['frames']}: {self.first_bytes.hex(' ').upper()}"))
 
     def told(self, candidate: Candidate) -> Candidate:
-        return identified(candidate, self.driver, *self.evidence())
+        return identified(candidate, self.driver, self.identity, *self.evidence())
 
 
 @dataclass(slots=True)

@@ -26,6 +26,7 @@ DEVICE_KINDS = {
     "_acr-nema._tcp.local.": "dicom",
     "_rtsp._tcp.local.": "camera",
     "_ipp._tcp.local.": "printer",
+    "_gpsd._tcp.local.": "gpsd",
     "_xunzhen-device._tcp.local.": "device",
 }
 """Registered service types (IANA) of what stands in a van, and our own for bridges and simulators."""

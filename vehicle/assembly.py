@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from devices import catalog
 from devices.clock import Clock, SystemClock
 from devices.events import emit
-from devices.session import DeviceSession, open_sessions
+from devices.serial_ports import Places
+from devices.session import DeviceSession, DeviceSettings, open_sessions
 from sync.delivery.connections import Connections
 from sync.delivery.county_client import CountyClient
 from sync.delivery.key_rotation import RotatingClient
@@ -38,11 +39,12 @@ from vehicle.announce import Announcer
 from vehicle.captures import Captures
 from vehicle.clinic.case import CaseNotes
 from vehicle.clinic.encounters import Encounters
-from vehicle.clinic.instruments import instruments
+from vehicle.clinic.laboratory import Laboratory
 from vehicle.clinic.measurements import Measurements
 from vehicle.clinic.people import People
 from vehicle.clinic.prompts import Prompts
 from vehicle.clinic.screening import shipped_rules
+from vehicle.clinic.specimens import Specimens
 from vehicle.clinic.staff import Staff
 from vehicle.commits import Commits
 from vehicle.consultation_people import ConsultationPeople
@@ -53,12 +55,14 @@ from vehicle.disk import Disk
 from vehicle.ecg_import import EcgImport
 from vehicle.enrolment import Enrolment
 from vehicle.feed import Feed
+from vehicle.finder import Finder
 from vehicle.health import VERSIONS, Health
 from vehicle.link.link import Link, Surroundings
 from vehicle.link.no_county import NoCounty
 from vehicle.link.uplink import Uplink
 from vehicle.link.visit_quality import OpenVisit
 from vehicle.live import LiveHub
+from vehicle.on_board import InstrumentsOnBoard, OnBoard
 from vehicle.patrol.position import Beside, Patrol
 from vehicle.patrol.visits import Visits
 from vehicle.picture_archive import dicom_queue
@@ -111,15 +115,19 @@ class Vehicle:
     encounters: Encounters
     screening: Prompts
     measurements: Measurements
+    specimens: Specimens
+    laboratory: Laboratory
     consultations: Consultations
     ecg: EcgRecorder
     # what looks after it
+    on_board: OnBoard
     device_events: DeviceEvents
     disk: Disk
     consultation_process: ConsultationProcess
     supervisor: Supervisor
     health: Health
     status_teller: StatusTeller
+    finder: Finder
     announcer: Announcer
 
     def __init__(
@@ -141,10 +149,11 @@ class Vehicle:
         self.feed = Feed()
         self.live = LiveHub()
         self.live.listen(self.feed)
-        self.sessions: list[DeviceSession] = []
+        self.supervisor = Supervisor(clock)
         self._hub: BluetoothHub | None = None
         self._with_sessions = sessions
         self._stopped = False
+        self.on_board = OnBoard(settings.devices, self.store, self.supervisor, self._open_session, self._tell_found)
         self._deliver(transport)
         self._follow_position()
         self._serve_people(record.sealer)
@@ -225,11 +234,14 @@ class Vehicle:
         self.encounters = Encounters(store, ids, clock, live, self.people, self.staff, self.visits)
         self.encounters.listen(self.feed)
         self.screening = Prompts(store, ids, clock, live, shipped_rules(), settings.clinic, settings.language)
-        on_board = instruments(settings.devices, catalog.about)
+        on_board = InstrumentsOnBoard(self.on_board)
         self.measurements = Measurements(
             store, ids, clock, live, self.commits, self.encounters, self.screening, self.visits, on_board
         )
         self.measurements.listen(self.feed)
+        self.specimens = Specimens(store, ids, clock, live, self.encounters)
+        self.laboratory = Laboratory(store, ids, clock, live, self.commits, self.specimens, self.screening, self.visits)
+        self.laboratory.listen(self.feed)
         self.consultation_people = ConsultationPeople(self.store, self.live)
         self.consultations = Consultations(
             store,
@@ -268,12 +280,13 @@ class Vehicle:
         self.disk = Disk(settings.data, self.clock, Eviction(self.store, self.recordings), self.store)
         self.recordings.admit = self.disk.admit
         self.consultation_process = ConsultationProcess(settings.consultation.socket, self.clock)
-        self.supervisor = Supervisor(self.clock)
         self.announcer = Announcer(settings, settings.touchscreen.port if port is None else port)
+        places = Places(settings.labelled_ports)
+        self.finder = Finder(self.on_board, self.clock, self._radio, self.announcer.found, self._tell_found, places)
         self.health = Health(
             clock=self.clock,
             language=settings.language,
-            devices=settings.devices,
+            devices=self.on_board,
             device_events=self.device_events,
             feed=self.feed,
             patrol=self.patrol,
@@ -297,11 +310,7 @@ class Vehicle:
     async def start(self) -> None:
         """Open the device sessions and start the services of ``vehicle.services``; the feed begins to flow."""
         if self._with_sessions:
-            self._hub = _bluetooth_hub(self.settings, self.clock)
-            devices = self.settings.devices
-            self.sessions = open_sessions(
-                devices, self.feed.publish, self.clock, self._hub, self.measurements.last_sequence
-            )
+            await self.on_board.start()
         self.supervisor.start(rows(self))
 
     async def stop(self) -> None:
@@ -323,6 +332,26 @@ class Vehicle:
             await self.county.aclose()
         await self.sticks.close()
         self.store.close()
+
+    # devices --------------------------------------------------------------------------------------------------------
+
+    def _open_session(self, device: DeviceSettings) -> DeviceSession | None:
+        radio = self._radio() if device.link == "bluetooth" else None
+        last = self.measurements.last_sequence
+        opened = open_sessions([device], self.feed.publish, self.clock, radio, last, stored=self.commits.settle)
+        return opened[0] if opened else None
+
+    def _radio(self) -> BluetoothHub | None:
+        """Made when first needed: importing it is not cheap, and a van may have no adapter."""
+        if self._hub is None and self._with_sessions:
+            from devices.links.bluetooth_link import BluetoothHub
+
+            self._hub = BluetoothHub(self.clock)
+        return self._hub
+
+    def _tell_found(self) -> None:
+        """Pages that show devices look again."""
+        self.live.send({"type": "discovery"})
 
     # between the parts ----------------------------------------------------------------------------------------------
 
@@ -373,10 +402,12 @@ class Vehicle:
         self.visits.clock_stepped(by)
 
     def _serial_of(self, device: str) -> str | None:
-        """What the hardware says it is: the Bluetooth address, or the serial number of the USB device."""
-        session = next((one for one in self.sessions if one.settings.name == device), None)
+        """What the hardware says it is: its own serial number, its Bluetooth address, or that of its USB adapter."""
+        session = self.on_board.sessions.get(device)
         if session is None or not session.place:
             return None
+        if session.identity is not None and session.identity.serial:
+            return session.identity.serial
         return session.place if session.settings.link == "bluetooth" else usb_serial(session.place)
 
     def _time_source_changed(self, source: str) -> None:
@@ -443,12 +474,3 @@ def _villages(path: Path) -> tuple[tuple[Village, ...], str | None]:
     except VillagesRefused as refusal:
         logging.getLogger(__name__).warning("%s: %s", path, refusal)
         return (), refusal.code
-
-
-def _bluetooth_hub(settings: VehicleSettings, clock: Clock) -> BluetoothHub | None:
-    """The radio, when a device needs it; imported only then, it is not cheap."""
-    if not any(device.link == "bluetooth" for device in settings.devices):
-        return None
-    from devices.links.bluetooth_link import BluetoothHub
-
-    return BluetoothHub(clock)

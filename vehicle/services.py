@@ -1,7 +1,7 @@
 """What runs in the vehicle process: one row each. ``vehicle.supervisor`` starts, restarts and watches them.
 
 ``run`` gives the coroutine to keep running; ``when`` only answers whether this vehicle needs it.
-Device sessions come as one row that makes one service per device, so that one faulty driver stops alone.
+Each device's session is a service of its own besides, so that one faulty driver stops alone: ``vehicle.on_board``.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ SERVICES: tuple[Service, ...] = (
     Service("link probe", lambda v: v.link.probe, lambda v: v.link.probing is not None),
     Service("modem", lambda v: v.link.modem_manager.run, lambda v: v.settings.link.modem == "modem_manager"),
     Service("consultation", lambda v: v.consultation_process.run),
+    Service("device finder", lambda v: v.finder.run),
     Service("status", lambda v: v.status_teller.run),
     Service("announcer", lambda v: v.announcer.run),
 )
 
 
 def rows(vehicle: Vehicle) -> list[tuple[str, Run]]:
-    """(name, run) of every service this vehicle needs, device sessions last."""
-    wanted = [(service.name, service.run(vehicle)) for service in SERVICES if service.when(vehicle)]
-    return [*wanted, *((f"device {session.settings.name}", session.run) for session in vehicle.sessions)]
+    """(name, run) of every service this vehicle needs; device sessions come besides, ``vehicle.on_board``."""
+    return [(service.name, service.run(vehicle)) for service in SERVICES if service.when(vehicle)]

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from devices.serial_ports import LABELS
 from devices.session import DeviceSettings
 from sync.formats.notes import NoteRefused, VerifierKey
 from sync.keys.tpm import KeyProtection, Tpm
@@ -115,6 +116,8 @@ class VehicleSettings(Settings):
     clinic: ClinicSettings = ClinicSettings()
     stick: StickSettings = StickSettings()
     link: LinkSettings = LinkSettings()
+    labelled_ports: Path = LABELS
+    """Folder with a link for every labelled serial port, made by the udev rules; for simulated ports another one."""
     staff: tuple[StaffSettings, ...] = ()
     devices: tuple[DeviceSettings, ...] = ()
 
@@ -134,6 +137,7 @@ class VehicleSettings(Settings):
         return self.model_copy(
             update={
                 "data": folder / self.data,
+                "labelled_ports": folder / self.labelled_ports,
                 "touchscreen": self.touchscreen.model_copy(update={"socket": folder / self.touchscreen.socket}),
                 "patrol": self.patrol.model_copy(update={"villages": folder / self.patrol.villages}),
                 "consultation": self.consultation.model_copy(update={"socket": folder / self.consultation.socket}),

@@ -45,20 +45,33 @@ class Supervisor:
         self._clock = clock
         self._pause_s = pause_s
         self.jobs: list[Job] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def start(self, jobs: Sequence[tuple[str, Callable[[], Awaitable[None]]]]) -> None:
         """Start every (name, run) in the running loop."""
         for name, run in jobs:
-            job = Job(name, run)
-            self.jobs.append(job)
-            self._tasks.append(asyncio.get_running_loop().create_task(self._keep(job), name=name))
+            self.add(name, run)
+
+    def add(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Start one more; a device that was plugged in and added."""
+        job = Job(name, run)
+        self.jobs.append(job)
+        self._tasks[name] = asyncio.get_running_loop().create_task(self._keep(job), name=name)
+
+    async def end(self, name: str) -> None:
+        """Cancel one for good, and wait until it has given everything back. Without such a one nothing happens."""
+        task = self._tasks.pop(name, None)
+        self.jobs = [job for job in self.jobs if job.name != name]
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def stop(self) -> None:
         """Cancel all, last started first, and wait until each has ended."""
-        for task in reversed(self._tasks):
+        tasks = list(self._tasks.values())
+        for task in reversed(tasks):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks.clear()
 
     @property

@@ -13,7 +13,7 @@ import pytest
 from devices import catalog
 from devices.clock import SystemClock
 from devices.discovery import (
-    GPSD_SERVICE,
+    GPSD,
     LABELS,
     Candidate,
     Confidence,
@@ -79,10 +79,10 @@ def test_on_the_air_a_service_is_likelier_than_a_name_and_strangers_are_none() -
 
 
 def test_gpsd_that_announces_itself_is_a_candidate_and_a_camera_is_none() -> None:
-    found = of_service(GPSD_SERVICE, "gpsd on van", "10.0.0.5", 2947)
+    found = of_service(GPSD, "gpsd on van", "10.0.0.5", 2947)
     assert found is not None
     assert (found.transport, found.address, found.drivers) == ("tcp", "10.0.0.5:2947", ("gpsd_gnss",))
-    assert of_service("_rtsp._tcp.local.", "ultrasound", "10.0.0.6", 554) is None
+    assert of_service("camera", "ultrasound", "10.0.0.6", 554) is None
 
 
 def test_what_is_a_device_already_is_no_candidate_by_whatever_name() -> None:

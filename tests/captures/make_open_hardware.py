@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from make import CONNECTED, OURS, Conversation, keep
 
 from devices import viatom
 from devices.capture import Head, Step
-from devices.drivers import creative_pc80b, openbci_cyton, viatom_bp2, viatom_er1, viatom_o2ring
+from devices.drivers import creative_pc80b, openbci_cyton, polar_h10, viatom_bp2, viatom_er1, viatom_o2ring
 from devices.simulators.aoj_20a import Aoj20aTwin
 from devices.simulators.creative_pc80b import Pc80bTwin
 from devices.simulators.ecg_source import SynthesisedEcg
 from devices.simulators.healthypi import HealthyPi5Twin, HealthyPiTwin, Person
 from devices.simulators.openbci_cyton import CytonTwin
+from devices.simulators.polar_h10 import PolarH10Twin
 from devices.simulators.viatom import Bp2Twin, CuffResult, Er1Twin, O2RingTwin, Worn
 
 OK = CONNECTED | {"sensor": "ok", "fault": None}
@@ -30,6 +32,7 @@ def main() -> None:
     bp2()
     o2ring()
     thermometer()
+    polar()
 
 
 def state(sensor: str, battery_percent: int | None, **more: Any) -> dict[str, Any]:
@@ -296,6 +299,36 @@ def thermometer() -> None:
         state("ok", 80),
     ]
     keep("aoj_20a/five_presses", head, notified(talk, "FFE1"), events, {})
+
+
+def polar() -> None:
+    """Two notifications of the heart rate, the ECG between them with one frame lost; then no skin."""
+    twin = PolarH10Twin(SynthesisedEcg(seed=10))
+    steps = [Step(t=0.0, tx=polar_h10.START.hex(), channel=polar_h10.CONTROL)]
+    steps.append(Step(t=0.0, rx=twin.control(polar_h10.START).hex(), channel=polar_h10.CONTROL))
+    for tick in range(1, 81):
+        twin.lost_frames = 1 if tick == 25 else twin.lost_frames
+        twin.contact = tick < 60
+        at_s = round(tick * 0.05, 3)
+        steps += [Step(t=at_s, rx=value.hex(), channel=name) for name, value in twin.advance(0.05)]
+    head = Head(
+        driver="polar_h10",
+        kind="simulated",
+        device="twin of the Polar H10",
+        display="heart rate 64; one frame of the ECG lost; no contact with the skin from 3 s on",
+        source=OURS,
+    )
+    beat = heart_rate(64) | {"contact": True}
+    events = [
+        beat | {"rr_ms": [938]},
+        state("ok", None),
+        beat | {"rr_ms": [938]},
+        beat | {"rr_ms": [938]},
+        heart_rate(None) | {"contact": False},
+        state("off", None),
+    ]
+    waves = np.delete(twin.sent(twin.samples_sent), range(2 * 73, 3 * 73), 0)
+    keep("polar_h10/one_frame_lost_then_no_skin", head, steps, events, {"ecg": waves})
 
 
 if __name__ == "__main__":

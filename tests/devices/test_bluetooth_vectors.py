@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from devices import sig_heart_rate
 from devices.drivers import bluetooth_blood_pressure as cuff
 from devices.drivers import bluetooth_glucose as meter
-from devices.drivers import bluetooth_heart_rate as strap
 from devices.drivers import bluetooth_pulse_oximeter as oximeter
 from devices.drivers import bluetooth_thermometer as thermometer
 from devices.sig import Fields, Special, Truncated
@@ -108,7 +108,7 @@ def temperature(value: bytes) -> dict[str, Any]:
 
 
 def heart_rate(value: bytes) -> dict[str, Any]:
-    measurement = strap.decode_measurement(value)
+    measurement = sig_heart_rate.decode_measurement(value)
     intervals = list(measurement.rr_1024) or None
     told = {"contact": bool(measurement.contact), "energy_kj": measurement.energy_kj, "rr_1024": intervals}
     return {"bpm": measurement.heart_rate_bpm} | told

@@ -317,7 +317,7 @@ class Rung:
     def _encode(self, codec: _Codec, image: Image, captured_s: float) -> list[VideoPacket]:
         now_s = self._clock.monotonic_s()
         key = self._key_frame_asked.is_set() and now_s - self._last_key_s >= KEY_FRAME_SPACING_S
-        codec.aim_at(self._bit_rate, key, now_s)
+        codec.aim_at(self._bit_rate, self.frame_rate_hz, key, now_s)
         packets = codec.encode(
             fitted(image, self.shape.width, self.shape.height), round(captured_s * RTP_CLOCK_HZ), key
         )
@@ -346,35 +346,44 @@ class _Codec:
         self._shape = shape
         self._context: av.VideoCodecContext | None = None
         self._opened_bps = 0
+        self._opened_hz = shape.frame_rate_hz
         self._raised_s = float("-inf")
         self._last_pts = -1
 
-    def aim_at(self, bit_rate_bps: int, key: bool, now_s: float) -> None:
+    def aim_at(self, bit_rate_bps: int, frame_rate_hz: float, key: bool, now_s: float) -> None:
         """Be at ``bit_rate_bps`` for the next picture, as nearly as this encoder can.
 
+        :param frame_rate_hz: how many pictures it will get. An encoder shares its rate out among as many as it was
+            opened for; where fewer come it is told a rate that is higher by as much
         :param key: the next picture is a key frame in any case
         """
         best_bps = self._best_to_open(bit_rate_bps)
         opened_bps, context = self._opened_bps, self._context
+        told_bps = round(bit_rate_bps * self._opened_hz / frame_rate_hz)
         lowest, highest = (LOWEST_OF_OPENED, 1.0) if self.h264.retunes else (STEPS_DOWN, STEPS_UP)
-        anew = key and not opened_bps / KEY_TOLERANCE <= best_bps <= opened_bps * KEY_TOLERANCE
-        rises = bit_rate_bps > highest * opened_bps and now_s - self._raised_s >= REOPEN_UP_EVERY_S
+        if told_bps != bit_rate_bps:
+            highest = max(highest, KEY_TOLERANCE)
+        anew = key and not (
+            opened_bps / KEY_TOLERANCE <= best_bps <= opened_bps * KEY_TOLERANCE and frame_rate_hz == self._opened_hz
+        )
+        rises = told_bps > highest * opened_bps and now_s - self._raised_s >= REOPEN_UP_EVERY_S
         if context is None or anew or rises or bit_rate_bps < lowest * opened_bps:
             if rises and context is not None:
                 self._raised_s = now_s
-            context = self._context = self._open(best_bps)
-            self._opened_bps, self.opened_now = best_bps, True
+            context = self._context = self._open(best_bps, frame_rate_hz)
+            self._opened_bps, self._opened_hz, self.opened_now = best_bps, frame_rate_hz, True
+            told_bps = bit_rate_bps
         else:
             self.opened_now = False
-        aim_bps = min(bit_rate_bps, self._opened_bps)
+        aim_bps = min(told_bps, self._opened_bps)
         if self.h264.retunes and abs(aim_bps - (context.bit_rate or 0)) > NOTICED_CHANGE * aim_bps:
             context.bit_rate = aim_bps
 
     def _best_to_open(self, bit_rate_bps: int) -> int:
         return min(round(bit_rate_bps * HEADROOM), self._shape.ceiling_bps) if self.h264.retunes else bit_rate_bps
 
-    def _open(self, rate_bps: int) -> av.VideoCodecContext:
-        return self.h264.open(self._shape.width, self._shape.height, self._shape.frame_rate_hz, rate_bps)
+    def _open(self, rate_bps: int, frame_rate_hz: float) -> av.VideoCodecContext:
+        return self.h264.open(self._shape.width, self._shape.height, frame_rate_hz, rate_bps)
 
     def encode(self, picture: npt.NDArray[np.uint8], pts: int, key: bool) -> list[VideoPacket]:
         """

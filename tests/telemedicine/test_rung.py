@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -187,6 +188,24 @@ async def test_a_new_rate_is_kept_to_within_half_a_second_and_without_a_key_fram
             sent.append(packets)
         assert sum(packet.is_keyframe for packets in sent for packet in packets) == 1
         assert stage.rung.counts.opened == 1
+
+
+async def test_the_rate_is_used_also_where_every_other_picture_is_left_out() -> None:
+    random = np.random.default_rng(1)
+    noise = [random.integers(0, 255, (240, 320, 3), dtype=np.uint8) for _ in range(12)]
+    async with staged(Stage(replace(SMALL, sparse_below_bps=300_000))) as stage:
+        viewer = stage.rung.subscribe()
+        for asked_bps, opened in ((400_000, 1), (250_000, 1), (150_000, 2), (290_000, 3), (500_000, 3), (240_000, 3)):
+            stage.rung.set_bitrate_bps(asked_bps)
+            octets = 0
+            for number in range(90):
+                stage.clock.advance(SLOT_S)
+                stage.source.push(stage.clock.monotonic_s(), noise[number % 12])
+                await asyncio.to_thread(stage.source.wait_done)
+                octets += sum(packet.size for packet in drained(viewer)) if number >= 30 else 0
+                drained(viewer)
+            assert octets * 8 / (60 * SLOT_S) == pytest.approx(asked_bps, rel=0.2)
+            assert stage.rung.counts.opened == opened
 
 
 async def test_far_above_and_far_below_it_is_opened_again() -> None:

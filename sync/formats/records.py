@@ -169,6 +169,8 @@ KINDS: dict[str, Kind] = {
             values="object",
             codes="object?",
             device_said_at="text?",
+            clock_offset_s="integer?",
+            serial="text?",
             sequence="integer?",
             by_hand="boolean",
         ),

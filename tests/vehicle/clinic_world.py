@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -78,6 +79,7 @@ class World:
         settings: ClinicSettings | None = None,
         seed: int = 1,
         language: str = "zh",
+        hardware_of: Callable[[str], str | None] = lambda device: None,
     ) -> None:
         self.clock = clock
         self.store = open_store(folder / "data", clock, seed)
@@ -106,7 +108,7 @@ class World:
             self.store, ids, clock, self, shipped_rules(), settings or ClinicSettings(altitude_m=480), language
         )
         self.measurements = Measurements(
-            self.store, ids, clock, self, commits, self.encounters, self.prompts, self.visits, INSTRUMENTS
+            self.store, ids, clock, self, commits, self.encounters, self.prompts, self.visits, INSTRUMENTS, hardware_of
         )
         self.recordings = Recordings(folder / "data" / "recordings")
         self.consultations = Consultations(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from devices.clock import SimulatedClock
+from devices.clock import CHINA_TIME, SimulatedClock
 from devices.nomenclature import CODES, code
 from devices.readings import (
     BloodPressure,
+    DeviceClock,
     DeviceState,
     Glucose,
     GlucoseRange,
@@ -216,3 +218,57 @@ def test_the_tiles_fill_their_grid_whatever_there_is() -> None:
         grid = tile_grid(narrow, with_oximeter)
         cells = narrow + 2 * with_oximeter + 2 * grid.ecg_rows + grid.screening_columns
         assert cells == 3 * grid.rows or (grid.rows == 3 and cells < 9)
+
+
+async def test_a_result_of_before_the_encounter_is_held_whoever_is_served(world: World) -> None:
+    """The meter's clock is seven minutes slow; its offset is known, so its results are placed in time."""
+    await world.serve()
+    world.clock.advance(600)
+    slow = timedelta(minutes=-7)
+
+    def shown(ago_s: float) -> str:
+        at = world.clock.now().astimezone(CHINA_TIME).replace(tzinfo=None, microsecond=0)
+        return (at + slow - timedelta(seconds=ago_s)).isoformat()
+
+    world.publish(DeviceClock(shown(0)), "meter-1")
+    world.meter(7.7, sequence=1, device_said_at=shown(3600))
+    assert world.tile("glucose").state == "waiting"
+    world.meter(6.4, sequence=2, device_said_at=shown(30))
+    assert (world.tile("glucose").state, world.tile("glucose").values["glucose_mmol_l"]) == ("arrived", 6.4)
+    (held,) = world.measurements.holding()
+    assert (held.values["glucose_mmol_l"], held.clock_offset_s) == (7.7, -420)
+    assert entry(world)["clock_offset_s"] == -420
+    await world.measurements.assign(held.reading, DOCTOR)
+    assert world.measurements.holding() == []
+    assert world.kinds().count("reading_confirmed/1") == 1
+
+
+async def test_another_meter_under_the_same_name_is_fetched_from_the_beginning(tmp_path: Path) -> None:
+    """By its hardware: one record each, also when the meter gets another name; nothing twice after a restart."""
+    clock, at = SimulatedClock(MORNING), "F0:00:00:00:00:01"
+    world = World(tmp_path, clock, hardware_of=lambda device: at)
+    for _ in range(2):
+        world.meter(6.4, sequence=17, device_said_at="2026-03-02T08:31:00")
+    assert world.measurements.last_sequence("meter-1") == 17
+    at = "F0:00:00:00:00:02"
+    assert world.measurements.last_sequence("meter-1") is None
+    world.meter(6.4, sequence=17, device_said_at="2026-03-02T08:31:00")
+    assert world.store.read("SELECT count(*) AS n FROM readings")[0]["n"] == 2
+    world.close()
+    again = World(tmp_path, clock, seed=2, hardware_of=lambda device: at)
+    assert again.measurements.last_sequence("meter-renamed") == 17
+    again.publish(Glucose(6.4, sequence=17, device_said_at="2026-03-02T08:31:00"), "meter-renamed")
+    rows = again.store.read("SELECT serial FROM readings ORDER BY reading")
+    assert [row["serial"] for row in rows] == ["F0:00:00:00:00:01", "F0:00:00:00:00:02"]
+    again.close()
+
+
+async def test_records_stored_before_hardware_was_noted_are_not_fetched_again(tmp_path: Path) -> None:
+    world = World(tmp_path, SimulatedClock(MORNING))
+    world.meter(6.4, sequence=17, device_said_at="2026-03-02T08:31:00")
+    world.close()
+    noted = World(tmp_path, world.clock, seed=2, hardware_of=lambda device: "F0:00:00:00:00:01")
+    assert noted.measurements.last_sequence("meter-1") == 17
+    noted.meter(6.4, sequence=17, device_said_at="2026-03-02T08:31:00")
+    assert noted.store.read("SELECT count(*) AS n FROM readings")[0]["n"] == 1
+    noted.close()

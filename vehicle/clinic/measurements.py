@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from devices.clock import Clock
+from devices.clock import CHINA_TIME, Clock
 from devices.errors import AskPerson
 from devices.readings import (
+    DeviceClock,
     DeviceState,
     HeartRate,
     Link,
@@ -43,6 +44,8 @@ from vehicle.clinic.units import (
 from vehicle.clinic.views import plain
 
 SENT_TWICE_S = 3.0
+MEASURED_BEFORE = timedelta(minutes=2)
+"""A result older than the encounter by more than this was not measured in it."""
 ACTIONS = ("repeated", "told", "referred", "consulted", "refused")
 """What can be done about a red value."""
 
@@ -89,7 +92,9 @@ class Measurements:
         prompts: Prompts,
         visits: Visits,
         instruments: Sequence[Instrument],
+        hardware_of: Callable[[str], str | None] = lambda device: None,
     ) -> None:
+        """:param hardware_of: what tells one device from another of the same name: Bluetooth address, USB serial"""
         self._store = store
         self._ids = ids
         self._clock = clock
@@ -100,6 +105,9 @@ class Measurements:
         self._visits = visits
         self._settling = {type_: Settling(stream) for type_, stream in STREAMS.items()}
         self._tiles = Tiles(store, clock, encounters, prompts, instruments, self._settling)
+        self._hardware_of = hardware_of
+        self._clocks: dict[str, int] = {}
+        """By device name and hardware, how many seconds its clock is ahead, when that was read last."""
         self._streamed: dict[str, Stamped] = {}
         """By type, the last event of the device whose numbers are live."""
         self._changing = asyncio.Lock()
@@ -115,6 +123,7 @@ class Measurements:
             feed.on(topic, self.on_reading, "measurements")
         for topic in ("pulse_oximetry", "heart_rate", "temperature"):
             feed.on(topic, self.on_live, "measurements")
+        feed.on("device_clock", self._on_clock, "measurements")
         feed.on("device", self._on_device, "measurements")
 
     # from the feed
@@ -158,6 +167,16 @@ class Measurements:
         for type_ in self._tiles.device_changed(stamped.device, state):
             self._tell("device", type_, None)
 
+    def _on_clock(self, stamped: Stamped) -> None:
+        if not isinstance(stamped.event, DeviceClock):
+            return
+        shown = datetime.fromisoformat(stamped.event.device_said_at)
+        right = stamped.received_at.astimezone(CHINA_TIME).replace(tzinfo=None)
+        self._clocks[self._key(stamped.device)] = round((shown - right).total_seconds())
+
+    def _key(self, device: str) -> str:
+        return f"{device} {self._hardware_of(device) or ''}"
+
     def _on_encounter(self, served: EncounterView | None) -> None:
         for settling in self._settling.values():
             settling.another_person()
@@ -177,8 +196,12 @@ class Measurements:
         return self._tiles.critical(language)
 
     def last_sequence(self, device: str) -> int | None:
-        """The highest record number of this device's memory that is in the journal: it is asked for newer ones only."""
-        found = self._store.read("SELECT max(sequence) AS last FROM readings WHERE device = ?", (device,))[0]["last"]
+        """The highest record number of this device's memory that is in the journal: it is asked for newer ones only.
+
+        Of this very device: another one under the same name is asked for everything.
+        """
+        where, said = self._this_device(device)
+        found = self._store.read(f"SELECT max(sequence) AS last FROM readings WHERE {where}", said)[0]["last"]
         return None if found is None else int(found)
 
     # what is done
@@ -334,6 +357,13 @@ class Measurements:
         }
         if (shown := getattr(reading, "device_said_at", None)) is not None:
             fields["device_said_at"] = shown
+            offset_s = self._clocks.get(self._key(stamped.device))
+            if offset_s is not None:
+                fields["clock_offset_s"] = offset_s
+                if served is not None and _measured_at(shown, offset_s) < served.opened_at - MEASURED_BEFORE:
+                    served = None  # from the device's memory: somebody else's, until somebody says whose
+        if (serial := self._hardware_of(stamped.device)) is not None:
+            fields["serial"] = serial
         if sequence is not None:
             fields["sequence"] = sequence
         encounter = served.encounter if served else None
@@ -341,20 +371,28 @@ class Measurements:
 
     def _have(self, device: str, mark: str | None, reading: Measured) -> bool:
         """Whether the device has told this reading before: same record number and device time, or, where it lacks one
-        of them, same values. The number alone is not enough: a meter that was cleared or exchanged counts anew.
+        of them, same values. The number alone is not enough: a meter that was cleared counts anew.
         """
         if mark is None:
             return False
         if (device, mark) in self._on_the_way:
             return True
         sequence = getattr(reading, "sequence", None)
+        where, said = self._this_device(device)
         rows = self._store.read(
-            "SELECT values_json FROM readings WHERE device = ? AND sequence IS ? AND device_said_at IS ?",
-            (device, sequence, shown := getattr(reading, "device_said_at", None)),
+            f"SELECT values_json FROM readings WHERE {where} AND sequence IS ? AND device_said_at IS ?",
+            (*said, sequence, shown := getattr(reading, "device_said_at", None)),
         )
         if sequence is not None and shown is not None:
             return bool(rows)
         return any(json.loads(row["values_json"]) == stored_values(reading) for row in rows)
+
+    def _this_device(self, device: str) -> tuple[str, tuple[str, ...]]:
+        """A condition on readings: by its hardware, under whatever name; by its name where no hardware was noted."""
+        serial = self._hardware_of(device)
+        if serial is None:
+            return "device = ?", (device,)
+        return "(serial = ? OR (serial IS NULL AND device = ?))", (serial, device)
 
     def _typed(self, type_: str, values: Mapping[str, object]) -> dict[str, Json]:
         numbers: dict[str, float | int | None] = {}
@@ -427,6 +465,11 @@ class Measurements:
         message = {"type": "reading", "live": state == "live", "state": state, "kind": type_, "reading": reading}
         self._live.send({**message, "tile": plain(tile)})
         return tile
+
+
+def _measured_at(shown: str, offset_s: int) -> datetime:
+    """When a device's clock showed ``shown``, by the right time."""
+    return datetime.fromisoformat(shown).replace(tzinfo=CHINA_TIME) - timedelta(seconds=offset_s)
 
 
 def is_live(reading: Measured) -> bool:

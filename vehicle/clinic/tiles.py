@@ -73,6 +73,8 @@ class Held:
     device: str
     at: datetime
     device_said_at: str
+    clock_offset_s: int | None
+    """How far the device's clock was ahead; None: not known."""
     implausible: tuple[str, ...] = ()
 
 
@@ -266,6 +268,7 @@ def _held(row: Mapping[str, Any]) -> Held:
         device=row["device"],
         at=parse_time(row["taken_at"]),
         device_said_at=row["device_said_at"] or "",
+        clock_offset_s=row["clock_offset_s"],
         implausible=implausible(row["type"], json.loads(row["values_json"])),
     )
 

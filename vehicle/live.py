@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
-from devices.readings import DeviceState, HeartRate, PulseOximetry, Samples, Stamped
+from devices.readings import CuffPressure, DeviceState, HeartRate, PulseOximetry, Samples, Stamped
 from devices.wire import pack_samples
 from vehicle.feed import Feed
 
@@ -25,6 +25,7 @@ WAVEFORMS = ("ecg", "pleth")
 NUMBERS: dict[str, tuple[str, ...]] = {
     "pulse_oximetry": ("spo2_percent", "pulse_bpm", "perfusion_index_percent"),
     "heart_rate": ("heart_rate_bpm",),
+    "cuff_pressure": ("cuff_mmhg",),
 }
 """Readings of which each one is told, and what of them."""
 MESSAGES_BOUND = 200
@@ -92,7 +93,7 @@ class LiveHub:
 
     def _on_numbers(self, stamped: Stamped) -> None:
         reading = stamped.event
-        if isinstance(reading, PulseOximetry | HeartRate):
+        if isinstance(reading, PulseOximetry | HeartRate | CuffPressure):
             values = {name: getattr(reading, name) for name in NUMBERS[reading.kind]}
             self.send(
                 {

@@ -19,7 +19,7 @@ pytest.importorskip("playwright.sync_api", reason="skipped: playwright is not in
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from touch_bench import CARD, PIN
 
-from devices.readings import BloodPressure, DeviceState, Glucose, Link, PulseOximetry, Sensor
+from devices.readings import BloodPressure, CuffPressure, DeviceState, Glucose, Link, PulseOximetry, Sensor
 from telemedicine.consultation import Event
 from telemedicine.opinion import SignedOpinion, canonical_text
 
@@ -135,6 +135,21 @@ def test_a_blood_pressure_comes_by_itself_and_one_tap_makes_it_hers(van: Van, pa
     page.goto(f"{van.address}/screening?rule=BP-GRADE")
     assert "高血压" in page.get_by_test_id("source").inner_text()
     assert "不作为诊断依据" in page.get_by_test_id("disclaimer").inner_text()
+
+
+def test_the_pressure_in_the_cuff_is_seen_while_it_works_and_goes_with_the_result(van: Van, page: Any) -> None:
+    serve(van, page)
+    shown = page.get_by_test_id("cuff").first
+    for _ in range(WITHIN_MS // 50):  # a cuff tells its pressure five times a second; the page may just be connecting
+        van.do(lambda bench: bench.publish("cuff-1", CuffPressure(132)))
+        if shown.is_visible():
+            break
+        page.wait_for_timeout(50)
+    assert "132" in shown.inner_text()
+    van.do(lambda bench: bench.publish("cuff-1", CuffPressure(None)))
+    van.do(lambda bench: bench.publish("cuff-1", BloodPressure(128, 82, pulse_bpm=70)))
+    page.get_by_test_id("confirm-blood_pressure").wait_for()
+    assert not shown.is_visible()
 
 
 def test_a_red_value_cannot_be_left_without_an_action(van: Van, page: Any) -> None:

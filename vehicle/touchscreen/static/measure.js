@@ -23,8 +23,18 @@ function miniature() {
   if (!place || place === drawn) return;
   drawn = place;
   mini = new EcgStrip(place, { layout: 'II', calibration: false, labels: false, pxPerMm: 3, maxSeconds: 30 });
+  place.addEventListener('ecg-sheet', (event) => sayLead(/** @type {CustomEvent} */ (event).detail.leads[0]));
   mini.live(store);
 }
+
+/** @param {string} lead on the miniature: II, or what a device of one lead calls its own */
+function sayLead(lead) {
+  const place = document.querySelector('[data-ecg-lead]');
+  if (!place) return;
+  place.textContent = lead === 'ECG' ? '' : (place.textContent ?? '').replace(/\b(I{1,3}|aV[RLF]|V[1-6])\b/, lead);
+  document.getElementById('mini-ecg')?.setAttribute('aria-label', place.textContent || lead);
+}
+
 miniature();
 recent('ecg').then(() => mini?.relayout());
 recent('pleth');
@@ -34,7 +44,20 @@ document.addEventListener('renewed', () => {
   if (canvas instanceof HTMLCanvasElement && canvas !== pleth && !canvas.dataset.drawn) { canvas.dataset.drawn = '1'; new PlethStrip(canvas).live(store); }
 });
 
+/** @type {number | null} mmHg in the cuff at work */
+let cuff = null;
+function showCuff() {
+  for (const place of document.querySelectorAll('[data-cuff]')) {
+    if (!(place instanceof HTMLElement)) continue;
+    place.hidden = cuff === null;
+    const number = place.querySelector('b');
+    if (number) number.textContent = cuff === null ? '' : String(cuff);
+  }
+}
+document.addEventListener('renewed', showCuff);
+
 feed.on('reading', (message) => {
+  if (message.kind === 'cuff_pressure') { cuff = message.values?.cuff_mmhg ?? null; showCuff(); return; }
   const told = message.live ? LIVE[message.kind] : undefined;
   if (!told) return;
   const values = message.values ?? message.tile?.values ?? {};

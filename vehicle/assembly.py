@@ -31,6 +31,7 @@ from sync.interop.dicom_queue import DicomQueue
 from sync.keys.journal_keys import JournalKeys
 from sync.keys.sealing import Sealer
 from sync.proof.areas import Village, VillagesRefused, read_villages
+from sync.proof.presence import LOCAL
 from sync.record.eviction import Eviction
 from sync.record.recordings import Recordings
 from sync.record.store import Store
@@ -50,6 +51,7 @@ from vehicle.commits import Commits
 from vehicle.consultation_people import ConsultationPeople
 from vehicle.consultation_process import ConsultationProcess
 from vehicle.consultations import Consultations
+from vehicle.device_book import Care, DeviceBook
 from vehicle.device_events import DeviceEvents, usb_serial
 from vehicle.disk import Disk
 from vehicle.ecg_import import EcgImport
@@ -66,6 +68,7 @@ from vehicle.on_board import InstrumentsOnBoard, OnBoard
 from vehicle.patrol.position import Beside, Patrol
 from vehicle.patrol.visits import Visits
 from vehicle.picture_archive import dicom_queue
+from vehicle.port_traps import PortTraps
 from vehicle.recorder import EcgRecorder, Progress, Served
 from vehicle.services import rows
 from vehicle.settings import VehicleSettings
@@ -128,6 +131,8 @@ class Vehicle:
     health: Health
     status_teller: StatusTeller
     finder: Finder
+    traps: PortTraps
+    device_book: DeviceBook
     announcer: Announcer
 
     def __init__(
@@ -280,6 +285,8 @@ class Vehicle:
         self.disk = Disk(settings.data, self.clock, Eviction(self.store, self.recordings), self.store)
         self.recordings.admit = self.disk.admit
         self.consultation_process = ConsultationProcess(settings.consultation.socket, self.clock)
+        self.device_book = DeviceBook(self.store)
+        self.traps = PortTraps(self.on_board, lambda: self.device_events.devices, self.clock)
         self.announcer = Announcer(settings, settings.touchscreen.port if port is None else port)
         places = Places(settings.labelled_ports)
         self.finder = Finder(self.on_board, self.clock, self._radio, self.announcer.found, self._tell_found, places)
@@ -302,6 +309,8 @@ class Vehicle:
             villages_fault=self._villages_fault,
             ecg_fault=lambda: self.ecg.fault,
             not_enrolled=self.enrolment.due,
+            traps=lambda: self.traps.found,
+            due=self._due,
         )
         self.status_teller = StatusTeller(self.health.status, self.live.send, self.visits.tell, self.clock)
 
@@ -348,6 +357,10 @@ class Vehicle:
 
             self._hub = BluetoothHub(self.clock)
         return self._hub
+
+    def _due(self) -> list[tuple[str, Care]]:
+        today = self.clock.now().astimezone(LOCAL).date()
+        return self.device_book.due([device.name for device in self.on_board], today)
 
     def _tell_found(self) -> None:
         """Pages that show devices look again."""

@@ -10,7 +10,7 @@ import platform
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -20,9 +20,11 @@ from devices.readings import DeviceState, Link, Sensor
 from devices.session import DeviceSettings
 from sync.delivery.uploader import UplinkStatus
 from sync.formats.records import format_time
+from sync.proof.presence import LOCAL
 from vehicle.announce import NetworkDevice
 from vehicle.commits import Commits
 from vehicle.consultation_process import ConsultationProcess
+from vehicle.device_book import Care
 from vehicle.device_events import Device, DeviceEvents
 from vehicle.disk import Disk, Level
 from vehicle.feed import Feed
@@ -53,6 +55,8 @@ class Health:
     :param villages_fault: why there is no list of villages, as a code
     :param ecg_fault: code of what keeps an ECG from being saved
     :param not_enrolled: whether the county does not know this van's key
+    :param traps: programs that take ports away, (error code, device or "")
+    :param due: calibration, quality control and strips of devices, due soon or overdue
     """
 
     clock: Clock
@@ -73,6 +77,8 @@ class Health:
     villages_fault: str | None = None
     ecg_fault: Callable[[], str | None] = lambda: None
     not_enrolled: Callable[[UplinkStatus], bool] = lambda delivery: False
+    traps: Callable[[], Sequence[tuple[str, str]]] = lambda: ()
+    due: Callable[[], Sequence[tuple[str, Care]]] = lambda: ()
     _since: dict[Fault, datetime] = field(default_factory=dict)
 
     def status(self, language: str | None = None) -> dict[str, Any]:
@@ -83,7 +89,7 @@ class Health:
         link["since"] = _time(link["since"])
         return {
             "faults": self._faults_in_words(delivery, language or self.language),
-            "devices": [self._device(settings, language or self.language) for settings in self.devices],
+            "devices": self.devices_told(language or self.language),
             "link": link,
             "waiting": {
                 "entries": waiting.entries,
@@ -104,6 +110,10 @@ class Health:
             "services": {job.name: str(job.state) for job in self.supervisor.jobs},
             "versions": VERSIONS,
         }
+
+    def devices_told(self, language: str) -> list[dict[str, Any]]:
+        """How each device is, in the order of the settings, those that the crew added after them."""
+        return [self._device(settings, language) for settings in self.devices]
 
     def faults(self, delivery: UplinkStatus) -> list[tuple[Fault, datetime]]:
         """What is wrong now, each with the time since when, oldest first."""
@@ -144,14 +154,20 @@ class Health:
             yield Fault(ecg)
 
     def _device_faults(self) -> Iterator[Fault]:
+        trapped = {name for _, name in self.traps()}
+        yield from (Fault(code, name) for code, name in self.traps())
+        yield from (Fault(f"{care.what}_{care.state(self._today())}", name) for name, care in self.due())
         for settings in self.devices:
             device = self.device_events.devices.get(settings.name)
-            if device is None:
+            if device is None or settings.name in trapped:
                 continue
             if device.state.fault is not None:
                 yield Fault(device.state.fault, settings.name)
             elif device.state.link in (Link.LOST, Link.ABSENT) and not _speaks_when_used(settings.driver):
                 yield Fault("device_lost", settings.name)
+
+    def _today(self) -> date:
+        return self.clock.now().astimezone(LOCAL).date()
 
     def _silent_streams(self) -> Iterator[Fault]:
         """Liveness from the table of topics: a connected device whose stream has stopped."""
@@ -211,7 +227,7 @@ class Health:
         return {
             "name": settings.name,
             "driver": settings.driver,
-            "title": about.title_en if language == "en" else about.title_zh,
+            "title": settings.title or (about.title_en if language == "en" else about.title_zh),
             "link": str(state.link),
             "when_used": when_used,
             "condition": condition,

@@ -45,6 +45,7 @@ SERVICES: tuple[Service, ...] = (
     Service("modem", lambda v: v.link.modem_manager.run, lambda v: v.settings.link.modem == "modem_manager"),
     Service("consultation", lambda v: v.consultation_process.run),
     Service("device finder", lambda v: v.finder.run),
+    Service("port traps", lambda v: v.traps.run),
     Service("status", lambda v: v.status_teller.run),
     Service("announcer", lambda v: v.announcer.run),
 )

@@ -34,6 +34,8 @@ EXPECTED = {
     "/status/upload": CREW,
     "/status/screen": CREW,
     "/status/link": CREW,
+    "/status/devices/{name}": CREW,
+    "/status/devices/list.{form}": CREW,
     "/live": (*CREW, LOCAL),
     "/consult/{consultation}/decide": DOCTORS,
 }

@@ -36,6 +36,8 @@ def routes(screen: Screen) -> APIRouter:
         language = screen.texts(request).language
         context = {
             "device_icon": device_icon,
+            "may_add": request.state.caller.role in CLINICAL,
+            "fresh": vehicle.finder.fresh(),
             "stick_allowed": request.state.caller.role in CLINICAL,
             "vehicle_id": vehicle.settings.vehicle.id,
             "enrolment": vehicle.enrolment.state,

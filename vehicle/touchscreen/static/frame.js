@@ -158,7 +158,7 @@ setInterval(() => {
 
 // --- the line to the van ------------------------------------------------------------------------------------------
 
-for (const kind of ['reading', 'visit', 'encounter', 'prompts', 'consultation', 'status', 'clock', 'stick', 'session_people']) {
+for (const kind of ['reading', 'visit', 'encounter', 'prompts', 'consultation', 'status', 'clock', 'stick', 'session_people', 'discovery']) {
   feed.on(kind, (message) => { renew(kind === 'reading' && message.live ? 'live' : kind); });
 }
 

@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Real bluetoothd and kernel in a virtual machine, for the Bluetooth tests; without them these say that they are skipped.
 APPLIANCE := qemu-system-x86 bluez dbus busybox-static cpio kmod
 
-.PHONY: demo test appliance check verifier bench bench-sync bench-media powercut screenshots pins clean
+.PHONY: demo test appliance check verifier bench bench-sync bench-media bench-devices powercut screenshots pins clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/xunzhen demo $(if $(FRESH),--fresh) $(if $(ECG),--ecg "$(ECG)") $(if $(TRACK),--track "$(TRACK)") \
@@ -55,6 +55,12 @@ bench-media: $(VENV)/.test
 	@scripts/install-debian-packages chromium iproute2
 	$(if $(MEDIA),,$(BIN)/python -m benchmarks.bench_media_engine)
 	$(BIN)/python -m benchmarks.bench_media $(MEDIA)
+
+# Eight simulated devices at a whole van: CPU beside plain pyserial, latency to the touchscreen, samples lost; then 200
+# times pulled out and put back. The long run: make bench-devices DEVICES="--seconds 3600"
+bench-devices: $(VENV)/.test
+	@scripts/install-debian-packages dbus
+	$(BIN)/python -m benchmarks.bench_devices $(DEVICES)
 
 # About 20 minutes. Needs root, loop devices and /dev/fuse; tests/powercut says what it does.
 powercut: $(VENV)/.test

@@ -36,6 +36,8 @@ FIRST_ANSWER_WITHIN_S = 3.0
 BACK_OFF_FIRST_S = 0.2
 BACK_OFF_MOST_S = 2.0
 BACK_OFF_FACTOR = 1.6
+ABSENT_MOST_S = 0.7
+"""Whether a path is there costs next to nothing to see: who is plugged in again is back within 2 s."""
 MAX_PENDING_WRITES = 32
 """A driver asks for a handful; beyond it the device does not take what is sent and counts as lost."""
 GOODBYE_WITHIN_S = 1.0
@@ -181,6 +183,7 @@ class DeviceSession:
             await self._attend()
         except PortAbsent:
             self._gone(Link.ABSENT, None)
+            self._back_off_s = min(self._back_off_s, ABSENT_MOST_S)
         except SessionEnded as reason:
             self._gone(Link.ABSENT, reason)
             self._back_off_s = BACK_OFF_FIRST_S

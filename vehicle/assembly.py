@@ -65,6 +65,7 @@ from vehicle.link.uplink import Uplink
 from vehicle.link.visit_quality import OpenVisit
 from vehicle.live import LiveHub
 from vehicle.on_board import InstrumentsOnBoard, OnBoard
+from vehicle.pairing import Pairing
 from vehicle.patrol.position import Beside, Patrol
 from vehicle.patrol.visits import Visits
 from vehicle.picture_archive import dicom_queue
@@ -241,9 +242,20 @@ class Vehicle:
         self.screening = Prompts(store, ids, clock, live, shipped_rules(), settings.clinic, settings.language)
         on_board = InstrumentsOnBoard(self.on_board)
         self.measurements = Measurements(
-            store, ids, clock, live, self.commits, self.encounters, self.screening, self.visits, on_board
+            store,
+            ids,
+            clock,
+            live,
+            self.commits,
+            self.encounters,
+            self.screening,
+            self.visits,
+            on_board,
+            self._hardware_of,
         )
         self.measurements.listen(self.feed)
+        self.pairing = Pairing(store, clock, live, self._bluetooth_places, lambda: self._hub)
+        self.pairing.listen(self.feed)
         self.specimens = Specimens(store, ids, clock, live, self.encounters)
         self.laboratory = Laboratory(store, ids, clock, live, self.commits, self.specimens, self.screening, self.visits)
         self.laboratory.listen(self.feed)
@@ -355,12 +367,24 @@ class Vehicle:
         if self._hub is None and self._with_sessions:
             from devices.links.bluetooth_link import BluetoothHub
 
-            self._hub = BluetoothHub(self.clock)
+            self._hub = BluetoothHub(self.clock, self.pairing.ask)
         return self._hub
 
     def _due(self) -> list[tuple[str, Care]]:
         today = self.clock.now().astimezone(LOCAL).date()
         return self.device_book.due([device.name for device in self.on_board], today)
+
+    def _hardware_of(self, device: str) -> str | None:
+        """What tells this device from another of its name: Bluetooth address, USB serial; None where nothing does."""
+        session = self.on_board.sessions.get(device)
+        if session is None or not session.place:
+            return None
+        return session.place if session.settings.link == "bluetooth" else usb_serial(session.place)
+
+    def _bluetooth_places(self) -> dict[str, str]:
+        """Device name -> Bluetooth address, of those that were found."""
+        rows = self.on_board.sessions.items()
+        return {name: row.place for name, row in rows if row.settings.link == "bluetooth" and row.place}
 
     def _tell_found(self) -> None:
         """Pages that show devices look again."""

@@ -26,6 +26,7 @@ from vehicle.touchscreen import (
     live,
     local_api,
     measure,
+    pairing,
     people,
     screening,
     sign_in,
@@ -41,7 +42,7 @@ from vehicle.touchscreen.sessions import BACKGROUND, Sessions, over_unix_socket,
 if TYPE_CHECKING:
     from vehicle.assembly import Vehicle
 
-PAGES = (sign_in, enrol, today, people, measure, ecg, ecg_import, screening, consult, ultrasound, status, link, stick)
+PAGES = (sign_in, enrol, today, people, measure, ecg, ecg_import, screening, consult, ultrasound, status, link, pairing, stick)
 
 
 def create_touchscreen(vehicle: Vehicle) -> FastAPI:

@@ -20,6 +20,7 @@ from sync.web.catalog import Texts, texts
 from sync.web.pages import Pages
 from telemedicine.degradation import LADDER, Rung
 from vehicle.hints import hint
+from vehicle.pairing import ANSWER_WITHIN_S, REFUSED
 from vehicle.touchscreen import wording
 from vehicle.touchscreen.sessions import BACKGROUND
 
@@ -99,7 +100,17 @@ class Screen:
             "served": None if driver else vehicle.encounters.current(),
             "offered": None if driver else vehicle.encounters.offered(),
             "flash": self._take_flash(request),
+            "pairing": self._pairing(t),
             "back_path": request.url.path,
+        }
+
+    def _pairing(self, t: Texts) -> dict[str, Any]:
+        pairing = self.vehicle.pairing
+        return {
+            "asking": pairing.asking(),
+            "within_s": ANSWER_WITHIN_S,
+            "refused": pairing.refused,
+            "hint": hint(REFUSED, t.language),
         }
 
     @staticmethod

@@ -21,7 +21,7 @@ from vehicle.touchscreen.sessions import CLINICAL, CREW, LOCAL
 if TYPE_CHECKING:
     from vehicle.assembly import Vehicle
 
-DRIVER_SEES = {"device", "status", "visit", "clock"}
+DRIVER_SEES = {"device", "status", "visit", "clock", "pairing"}
 """Nothing about people reaches a driver's page."""
 PAGE_SECONDS = 10.0
 

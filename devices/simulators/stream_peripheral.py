@@ -25,7 +25,7 @@ class StreamPeripheral(Peripheral):
     """Advertises from ``switch_on`` to ``switch_off``, whenever nobody is connected.
 
     Notifications are as long as the MTU of the connection allows, and at most ``cut_at``: frames are cut and joined
-    without regard to where they begin. While nobody has subscribed, what the twin sends is lost.
+    without regard to where they begin. While nobody has subscribed, time stands still for the twin.
     """
 
     def __init__(
@@ -108,10 +108,10 @@ class StreamPeripheral(Peripheral):
         while True:
             await self._clock.sleep(STEP_S)
             now_s = self._clock.monotonic_s()
-            self._unsent += self.twin.advance(now_s - before_s)
-            before_s = now_s
+            elapsed_s, before_s = now_s - before_s, now_s
             if not self.is_subscribed(self._notified):
-                self._unsent.clear()
+                continue
+            self._unsent += self.twin.advance(elapsed_s)
             size = min(self.cut_at, connection.att_mtu - NOTIFICATION_HEAD)
             while self._unsent:
                 piece = bytes(self._unsent[:size])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from make import CONNECTED, OURS, Conversation, keep
@@ -13,6 +14,7 @@ from devices.simulators.contec_cms50 import Finger
 from devices.simulators.creative_oximeter import CreativeOximeterTwin
 from devices.simulators.creative_pc300 import Pc300Twin
 from devices.simulators.ecg_source import SynthesisedEcg
+from devices.simulators.sinocare_meter import SinocareMeterTwin
 
 
 def main() -> None:
@@ -20,6 +22,8 @@ def main() -> None:
     creative_published()
     pc300_visit()
     pc300_published()
+    sinocare_published()
+    sinocare_morning()
 
 
 def oximetry(spo2_percent: int | None, pulse_bpm: int | None, perfusion: float | None) -> dict[str, Any]:
@@ -134,15 +138,7 @@ def pc300_visit() -> None:
         *(live | {"temperature_c": celsius} for celsius in (35.5, 36.2, 36.5, 36.6, None)),
         live | {"temperature_c": 36.7, "final": True},
         told,
-        {
-            "type": "glucose",
-            "glucose_mmol_l": 6.4,
-            "range": "in_range",
-            "sequence": None,
-            "sample_type": None,
-            "meal": None,
-            "device_said_at": None,
-        },
+        glucose(6.4, None, None),
         oximetry(97, 74, 3.5),
         oximetry(None, None, None),
         *(rate | {"heart_rate_bpm": bpm} for bpm in (72, 72, 72, 72, None)),
@@ -190,6 +186,89 @@ def pc300_published() -> None:
         state("ok"),
     ]
     keep("creative_pc300/layout_as_published", head, steps, events, {})
+
+
+def sinocare_published() -> None:
+    """The vendor's own list of bytes with what its display showed, in notifications of 20 bytes."""
+    frames = (
+        "534E1B200004001F160A1B0B0D1F00000000010001026E0E02002E003CBC",
+        "534E1B2000040065160A1B0F081D0000000001000000410E010041FFFFA3",
+        "534E1B200004005E160A1B0B2D2800000000010001051F0E02001C203CE6",
+        "534E1B200104000D160A1809072A003112C901000000761E000000023C9E0D0A",
+        "534E12001204160B1210391F003B0001240900002C",
+        "534E1000120E000A1605130D3032007A010052",
+    )
+    pieces = [frame[at : at + 40] for frame in frames for at in range(0, len(frame), 40)]
+    head = Head(
+        driver="sinocare_meter",
+        kind="public",
+        device="Sinocare meters of machines 2000, 2001 and 0012",
+        display="UA 622 umol/L; GLU 65 mg/dL; UA HI; GLU 11.8, 5.9 and 12.2 mmol/L (as published)",
+        source="SDK设备返回格式.xlsx of Sinocare_Detection_SDK_Android (snintelligent, Apache-2.0); cut by us",
+    )
+    events = [
+        uric_acid(622.0, 31, "2022-10-27T11:13:31"),
+        state("ok"),
+        glucose(3.608, 101, "2022-10-27T15:08:29"),
+        uric_acid(None, 94, "2022-10-27T11:45:40") | {"range": "high"},
+        glucose(11.8, 13, "2022-10-24T09:07:42"),
+        glucose(5.9, None, "2022-11-18T16:57:31"),
+        glucose(12.2, 10, "2022-05-19T13:48:50"),
+    ]
+    steps = [Step(t=round(0.05 * i, 3), rx=piece) for i, piece in enumerate(pieces)]
+    keep("sinocare_meter/vendors_list", head, steps, events, {})
+
+
+def sinocare_morning() -> None:
+    twin = SinocareMeterTwin(line_end=b"\r\n")
+    talk = Conversation(twin)
+    twin.glucose(7.2, datetime(2026, 11, 21, 19, 5, 0, tzinfo=UTC), stored=True)
+    talk.run(0.5)
+    twin.insert_strip()
+    talk.run(0.5)
+    twin.fail(3)
+    talk.run(0.5)
+    twin.glucose(6.1, datetime(2026, 11, 22, 8, 30, 15, tzinfo=UTC))
+    twin.uric_acid(412, datetime(2026, 11, 22, 8, 41, 0, tzinfo=UTC))
+    talk.run(0.5)
+    head = Head(
+        driver="sinocare_meter",
+        kind="simulated",
+        device="twin of a Sinocare EA-19",
+        display="stored: 7.2 mmol/L of yesterday; an error 3; then GLU 6.1 mmol/L and UA 412 umol/L",
+        source=OURS,
+    )
+    events = [
+        glucose(7.2, 1, "2026-11-21T19:05:00"),
+        state("ok"),
+        state("error", fault="glucose_not_measured") | {"vendor_text": "error 3"},
+        glucose(6.1, 2, "2026-11-22T08:30:15"),
+        state("ok"),
+        uric_acid(412.0, 3, "2026-11-22T08:41:00"),
+    ]
+    keep("sinocare_meter/an_old_and_two_new_results", head, talk.steps, events, {})
+
+
+def glucose(glucose_mmol_l: float | None, sequence: int | None, said_at: str | None) -> dict[str, Any]:
+    return {
+        "type": "glucose",
+        "glucose_mmol_l": glucose_mmol_l,
+        "range": "in_range",
+        "sequence": sequence,
+        "sample_type": None,
+        "meal": None,
+        "device_said_at": said_at,
+    }
+
+
+def uric_acid(uric_acid_umol_l: float | None, sequence: int, said_at: str) -> dict[str, Any]:
+    return {
+        "type": "uric_acid",
+        "uric_acid_umol_l": uric_acid_umol_l,
+        "range": "in_range",
+        "sequence": sequence,
+        "device_said_at": said_at,
+    }
 
 
 if __name__ == "__main__":

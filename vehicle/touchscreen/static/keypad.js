@@ -1,5 +1,7 @@
 // On-screen digits for the fields of a form: no keyboard is needed in the van.
 
+export {};                                                          // a module, so that other scripts may ask for it
+
 /** @type {HTMLInputElement | null} */
 let field = document.querySelector('input.number');
 document.addEventListener('focusin', ({ target }) => { if (target instanceof HTMLInputElement && target.matches('.number')) field = target; });

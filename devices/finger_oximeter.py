@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from devices.driver import Counters, Metric, Output
+from devices.driver import About, Counters, Metric, Output
 from devices.framing import Frame, MarkedFramer, Spoiled
 from devices.readings import INVALID_COUNT, DeviceState, Event, Link, PulseOximetry, Samples, Sensor
 
@@ -172,8 +173,9 @@ class FiveByteDriver:
     settings, never of guessing. A driver says its rate and what a frame means (``moment_of``); nothing is ever sent.
     """
 
+    about: ClassVar[About]
+    allowed_writes: ClassVar[tuple[bytes, ...]] = ()
     sample_rate_hz: float
-    allowed_writes: tuple[bytes, ...] = ()
 
     def __init__(self) -> None:
         self.counters = Counters()

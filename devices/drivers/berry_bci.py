@@ -1,6 +1,8 @@
-"""Berry BM1000 family and other modules that speak the 5-byte "BCI" protocol: 115200 8N1, 100 frames a second.
+"""Berry BM1000 family and other modules that speak the 5-byte "BCI" protocol, 100 frames a second.
 
-The device sends by itself; the first byte of a frame has its top bit set, the others have not:
+Over a USB serial board at 115200 8N1, or over Bluetooth, where a notification holds any part of the stream. The
+service is one that many makers use for a serial line, so over Bluetooth the name decides ("BerryMed"), or the address
+in the settings. The device sends by itself; the first byte of a frame has its top bit set, the others have not:
 
 ====  ==============================================================================================================
 byte  what it is
@@ -16,14 +18,15 @@ No checksum: see ``devices.finger_oximeter`` for when a number is believed. The 
 same shape with another meaning at another speed (``contec_cms50_legacy``). The speed of 115200 is that of the usual USB
 boards and is not in the document; a 20-byte protocol "V1.5" exists and is not understood.
 
-Source: vendor PDF "BCI Protocol V1.2" (zh2x/BCI_Protocol). Not tried on hardware by us.
+Source: vendor PDF "BCI Protocol V1.2" (zh2x/BCI_Protocol); UUIDs from a library of Adafruit.
+Not tried on hardware by us.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from devices.driver import About, SerialLine
+from devices.driver import About, GattUse, SerialLine
 from devices.finger_oximeter import NO_NUMBERS, PULSE, SPO2, FiveByteDriver, Moment, Numbers, pleth
 from devices.readings import Sensor
 
@@ -31,6 +34,14 @@ SAMPLE_RATE_HZ = 100.0
 HIGHEST_PLETH = 100
 SPO2_PERCENT, PULSE_BPM = range(35, 101), range(25, 251)
 NO_PULSE, NO_SPO2 = 0xFF, 0x7F
+BLUETOOTH = GattUse(
+    service="49535343-FE7D-4AE5-8FA9-9FAFD205E455",
+    subscribe=("49535343-1E4D-4BD9-BA61-23C647249616",),
+    write="49535343-8841-43F4-A8D4-ECBE34729BB3",
+    names=("BerryMed",),
+    shared_service=True,
+    bond=False,
+)
 
 
 class Driver(FiveByteDriver):
@@ -39,7 +50,7 @@ class Driver(FiveByteDriver):
         title_en="Berry and other BCI-protocol oximeters",
         models=("BM1000 family", "OEM boards with the BCI 5-byte protocol"),
         metrics=(SPO2, PULSE, pleth(SAMPLE_RATE_HZ)),
-        line=SerialLine(115200),
+        line=(SerialLine(115200), BLUETOOTH),
         source="vendor PDF BCI Protocol V1.2 (facts); hardware/protocols/berry_bci.md",
         lost_after_s=1.0,
     )

@@ -170,6 +170,7 @@ def oximetry(spo2_percent: int | None, pulse_bpm: int | None, perfusion: float |
         "pulse_bpm": pulse_bpm,
         "perfusion_index_percent": perfusion,
         "device_said_at": None,
+        "final": False,
     }
 
 

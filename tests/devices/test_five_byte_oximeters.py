@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bluetooth_bench import bluetooth_bench, needs_dbus_daemon
 from device_captures import vectors
 
 from devices import catalog
@@ -24,6 +25,7 @@ from devices.simulators import berry_bci as berry_twin
 from devices.simulators import contec_cms50_legacy as legacy_twin
 from devices.simulators.contec_cms50 import Finger
 from devices.simulators.pty_port import PtyPort
+from devices.simulators.stream_peripheral import StreamPeripheral
 
 NORMAL = Finger(97, 70)
 FAMILIES = [
@@ -106,8 +108,8 @@ def test_the_two_families_are_told_apart_by_the_settings_for_their_bits_mean_oth
     unplugged = bytes.fromhex("A42A054862")  # to the other family: SpO2 is dropping
     assert berry_bci.Driver().moment_of(unplugged).sensor is Sensor.OFF
     assert contec_cms50_legacy.Driver().moment_of(unplugged).sensor is Sensor.OK
-    lines = [catalog.about(driver).line for driver in ("contec_cms50_legacy", "berry_bci")]
-    assert lines == [SerialLine(19200, parity="O"), SerialLine(115200)]
+    lines = [catalog.about(driver).lines(SerialLine) for driver in ("contec_cms50_legacy", "berry_bci")]
+    assert lines == [(SerialLine(19200, parity="O"),), (SerialLine(115200),)]
 
 
 @pytest.mark.parametrize(("family", "frame", "empty"), FAMILIES)
@@ -211,3 +213,21 @@ async def next_withdrawn(told: asyncio.Queue[Stamped]) -> PulseOximetry:
         event = (await told.get()).event
         if isinstance(event, PulseOximetry) and event.spo2_percent is None:
             return event
+
+
+@needs_dbus_daemon
+async def test_berry_over_bluetooth_in_pieces_cut_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by its name, read in notifications of 7 bytes, taken back with the finger."""
+    async with bluetooth_bench(tmp_path, monkeypatch) as bench:
+        twin = berry_twin.BerryTwin()
+        device = StreamPeripheral(
+            bench.meters.radio, bench.hub.clock, twin, "BerryMed", "F0:F1:F2:0F:01:01", berry_bci.BLUETOOTH
+        )
+        device.cut_at = 7
+        bench.attach("oximeter-1", driver="berry_bci")
+        await bench.put(device)
+        twin.put_finger(Finger(95, 133))
+        await bench.until(lambda: PulseOximetry(95, 133) in bench.events("oximeter-1", PulseOximetry))
+        twin.put_finger(None)
+        await bench.until(lambda: bench.events("oximeter-1", PulseOximetry)[-1] == PulseOximetry(None, None))
+        assert device.written == []

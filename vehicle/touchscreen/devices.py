@@ -40,12 +40,18 @@ def routes(screen: Screen) -> APIRouter:
 
     @router.get(ADD)
     @roles(*CLINICAL)
-    async def add_page(request: Request, replace: str = Query("", max_length=80)) -> Response:
+    async def add_page(
+        request: Request, replace: str = Query("", max_length=80), ports: str = Query("", pattern="^(all)?$")
+    ) -> Response:
+        """:param ports: "all": also those that nothing speaks for, such as the RS-232 sockets of the PC"""
         finder.look()
+        found = finder.found()
+        known = [one for one in found if one.candidate.confidence or one.fault or one.asking]
         t = screen.texts(request)
         old = on_board.named(replace) if replace else None
         context = {
-            "found": [_found(one, t) for one in finder.found()],
+            "found": [_found(one, t) for one in (found if ports else known)],
+            "other_ports": 0 if ports else len(found) - len(known),
             "replaces": None if old is None else {"name": old.name, "title": title_of(old.title, old.driver, t)},
             "radio_fault": finder.radio_fault,
             "kinds": _kinds(t),

@@ -18,6 +18,7 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "caller_refused": ("device", "address", "reason"),
     "bluetooth_unavailable": ("reason",),
     "bluetooth_available": (),
+    "bluetooth_adapter_restarted": ("silent_scans",),
     "link_probe_failed": ("reason",),
     "link_echo_unavailable": ("reason",),
     "modem_manager_lost": ("reason",),

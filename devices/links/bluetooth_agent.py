@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from typing import Any
 
-from dbus_fast import BusType, DBusError, Message, MessageType, unpack_variants
+from dbus_fast import BusType, DBusError, Message, MessageType, Variant, unpack_variants
 from dbus_fast.aio import MessageBus
 from dbus_fast.annotations import DBusObjectPath, DBusStr, DBusUInt16, DBusUInt32
 from dbus_fast.errors import AuthError, InvalidAddressError
@@ -102,6 +102,8 @@ class BluezBus:
         self._bus: MessageBus | None = None
         self._watching: asyncio.Task[None] | None = None
         self._lost: asyncio.Future[str] | None = None
+        self._cycling = False
+        """We switch the adapter ourselves: it is not lost."""
 
     async def open(self) -> None:
         """Connect, register the agent as the default one, listen.
@@ -165,6 +167,22 @@ class BluezBus:
             if device.get("Address") == address:
                 await self._call(BLUEZ, device["Adapter"], ADAPTER, "RemoveDevice", "o", path)
 
+    async def power_cycle(self) -> None:
+        """Switch every adapter that is on off and on again: what wakes one that hangs without an error.
+
+        :raises BUS_ERRORS: it did not come back; ``lost`` tells likewise.
+        """
+        objects = await self._call(BLUEZ, "/", OBJECT_MANAGER, "GetManagedObjects", "")
+        self._cycling = True
+        try:
+            for path, interfaces in objects.items():
+                if interfaces.get(ADAPTER, {}).get("Powered"):
+                    for on in (False, True):
+                        powered = Variant("b", on)
+                        await self._call(BLUEZ, path, PROPERTIES, "Set", "ssv", ADAPTER, "Powered", powered)
+        finally:
+            self._cycling = False
+
     async def battery_percent(self, device_path: str) -> int | None:
         """What bluetoothd read from the battery service, which it does not show as GATT; None: not known."""
         try:
@@ -194,7 +212,7 @@ class BluezBus:
             self._tell_lost("the Bluetooth adapter was removed")
         elif message.member == "PropertiesChanged" and body[0] == ADAPTER:
             powered = body[1].get("Powered")
-            if powered is not None and not powered.value:
+            if powered is not None and not powered.value and not self._cycling:
                 self._tell_lost("the Bluetooth adapter was switched off")
 
     def _tell_lost(self, reason: str) -> None:

@@ -9,7 +9,8 @@ What the rules here answer to (each seen or documented; see hardware/protocols/b
   and notifications come twice after the next connection.
 - StartNotify only, measurement first, nothing between connecting and subscribing: a cuff indicates at once.
 - The scan asks for duplicate data: otherwise bluetoothd does not tell a device that advertises again at the same RSSI.
-- A scan can go deaf without an error: it is judged by advertisements heard, and started anew after silence.
+- A scan can go deaf without an error: it is judged by advertisements heard, and started anew after silence. When that
+  does not help and no device is connected, the adapter is switched off and on, ever more rarely: silence may be honest.
 """
 
 from __future__ import annotations
@@ -103,6 +104,8 @@ class BluetoothHub:
         self._claimed: set[str] = set()
         self._settled_s: dict[str, float] = {}
         self._heard_s = 0.0
+        self._silent_scans = 0
+        """Scans one after the other in which nothing was heard."""
         self._scanning: asyncio.Task[None] | None = None
 
     def link(self, name: str, address: str = "") -> BluetoothLink:
@@ -193,6 +196,7 @@ class BluetoothHub:
                     stack.callback(self._forget_bus)
                     while True:
                         await self._scan_until_deaf(bluez)
+                        await self._wake_adapter(bluez)
                         pause_s = self.limits.retry_first_s
             except TRANSIENT as reason:
                 self._unavailable(str(reason) or type(reason).__name__)
@@ -205,6 +209,15 @@ class BluetoothHub:
         for found in self._waiting.values():
             if reason is not None and not found.done():
                 found.set_exception(reason)
+
+    async def _wake_adapter(self, bluez: BluezBus) -> None:
+        """After 2, 4, 8, ... silent scans; never while a device is connected or connecting."""
+        silent = self._silent_scans
+        if silent < 2 or silent & (silent - 1) or self._claimed:
+            return
+        async with self.connecting:
+            emit("bluetooth_adapter_restarted", silent_scans=silent)
+            await bluez.power_cycle()
 
     async def _scan_until_deaf(self, bluez: BluezBus) -> None:
         """Return when the scan should be started anew.
@@ -237,6 +250,7 @@ class BluetoothHub:
             while not changed.done():
                 silent_s = self.clock.monotonic_s() - self._heard_s
                 if silent_s >= self.limits.deaf_s:
+                    self._silent_scans += 1
                     return
                 await asyncio.wait(
                     {lost, changed}, timeout=self.limits.deaf_s - silent_s, return_when=asyncio.FIRST_COMPLETED
@@ -252,7 +266,7 @@ class BluetoothHub:
         now_s = self.clock.monotonic_s()
         if device.details["props"].get("Connected") or now_s < self._settled_s.get(device.address, 0.0):
             return  # a property changed, which bleak tells like an advertisement
-        self._heard_s = now_s
+        self._heard_s, self._silent_scans = now_s, 0
         if device.address in self._claimed:
             return
         said = Advertised(device.address, advertisement.local_name or "", tuple(advertisement.service_uuids))

@@ -46,6 +46,8 @@ class Faults:
     """Every call answers that much later."""
     deaf: bool = False
     """Discovery runs and hears nothing until it is started again."""
+    hung: bool = False
+    """Discovery runs and hears nothing until the adapter was switched off and on."""
     resolved_before_objects: bool = False
     """ServicesResolved turns true before the services are on the bus."""
     abort_by_local: int = 0
@@ -133,6 +135,7 @@ class VirtualBlueZ:
     async def power(self, on: bool) -> None:
         """The adapter is switched: rfkill, or its plug."""
         if not on:
+            self.faults.hung = False
             self._discovering.clear()
             for device in list(self.devices.values()):
                 await device.drop()
@@ -173,7 +176,7 @@ class VirtualBlueZ:
         }
 
     def _on_advertisement(self, advertisement: Advertisement) -> None:
-        if not self._discovering or self.faults.deaf:
+        if not self._discovering or self.faults.deaf or self.faults.hung:
             return
         path = device_path(str(advertisement.address))
         uuids = advertised_services(advertisement.data)

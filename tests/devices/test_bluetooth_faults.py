@@ -238,6 +238,20 @@ async def test_a_deaf_scan_is_started_anew(tmp_path: Path, monkeypatch: pytest.M
         assert bench.meters.bluez.calls.count("StartDiscovery") >= 2
 
 
+async def test_an_adapter_that_hangs_is_switched_off_and_on_while_nothing_is_connected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = Limits(settle_s=0.1, retry_first_s=0.05, deaf_s=0.4)
+    async with bluetooth_bench(tmp_path, monkeypatch, limits=limits) as bench:
+        bench.meters.bluez.faults.hung = True
+        bench.attach("glucose-1")
+        await bench.meters.glucose(5.8)
+        await comes_through(bench)
+        assert bench.meters.bluez.faults.hung is False
+        assert bench.meters.bluez.calls.count("StartDiscovery") >= 3
+        assert not [state for state in bench.states("glucose-1") if state.fault == "bluetooth_off"]
+
+
 async def test_a_connection_left_by_a_former_life_is_given_up(bench: Bench) -> None:
     await bench.meters.glucose(5.8)
     former = await MessageBus(bus_type=BusType.SYSTEM).connect()

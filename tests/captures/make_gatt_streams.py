@@ -9,11 +9,12 @@ from make import CONNECTED, OURS, Conversation, keep
 from make import oximetry as oximetry_of
 
 from devices.capture import Head, Step
-from devices.drivers import creative_oximeter, creative_pc300
+from devices.drivers import creative_oximeter, creative_pc300, sinocare_ba80x
 from devices.simulators.contec_cms50 import Finger
 from devices.simulators.creative_oximeter import CreativeOximeterTwin
 from devices.simulators.creative_pc300 import Pc300Twin
 from devices.simulators.ecg_source import SynthesisedEcg
+from devices.simulators.sinocare_ba80x import Ba80xTwin
 from devices.simulators.sinocare_meter import SinocareMeterTwin
 
 
@@ -24,6 +25,7 @@ def main() -> None:
     pc300_published()
     sinocare_published()
     sinocare_morning()
+    sinocare_cuff()
 
 
 def oximetry(spo2_percent: int | None, pulse_bpm: int | None, perfusion: float | None) -> dict[str, Any]:
@@ -121,17 +123,7 @@ def pc300_visit() -> None:
         told,
         *(cuff(mmhg, beats=i >= 6 and mmhg < 142 and i % 4 == 0) for i, mmhg in enumerate(pressures)),
         cuff(None, None),
-        {
-            "type": "blood_pressure",
-            "systolic_mmhg": 142,
-            "diastolic_mmhg": 88,
-            "mean_mmhg": 106,
-            "pulse_bpm": 76,
-            "irregular_pulse": True,
-            "body_movement": None,
-            "cuff_too_loose": None,
-            "device_said_at": None,
-        },
+        pressure(142, 88, 106, 76, True),
         *(cuff(mmhg, beats=False) for mmhg in failed),
         cuff(None, None),
         told | {"fault": "cuff_moved", "vendor_text": "43 02, code 4: too much disturbance"},
@@ -162,17 +154,7 @@ def pc300_published() -> None:
         source="put together from the published layout (LepuBle, facts), check bytes recomputed; Apache-2.0",
     )
     events = [
-        {
-            "type": "blood_pressure",
-            "systolic_mmhg": 128,
-            "diastolic_mmhg": 80,
-            "mean_mmhg": 96,
-            "pulse_bpm": 72,
-            "irregular_pulse": True,
-            "body_movement": None,
-            "cuff_too_loose": None,
-            "device_said_at": None,
-        },
+        pressure(128, 80, 96, 72, True),
         state("ok"),
         state("ok", fault="cuff_leaks") | {"vendor_text": "43 02, code 6: leak"},
         {
@@ -247,6 +229,49 @@ def sinocare_morning() -> None:
         uric_acid(412.0, 3, "2026-11-22T08:41:00"),
     ]
     keep("sinocare_meter/an_old_and_two_new_results", head, talk.steps, events, {})
+
+
+def sinocare_cuff() -> None:
+    twin = Ba80xTwin()
+    talk = Conversation(twin)
+    talk.send(sinocare_ba80x.WE_ARE_HERE)
+    twin.fail(2)
+    talk.run(3.4)
+    twin.measure(148, 92, 75, datetime(2026, 11, 22, 8, 30, tzinfo=UTC))
+    talk.run(4.0)
+    head = Head(
+        driver="sinocare_ba80x",
+        kind="simulated",
+        device="twin of a Sinocare BA-803, frames by the published parser",
+        display="an error 2; then 148/92 mmHg, pulse 75, on 2026-11-22 at 08:30",
+        source=OURS,
+    )
+    up = range(20, 190, 30)
+    events = [
+        state("ok"),
+        *(cuff(mmhg, None) for mmhg in (*up, *range(185, 120, -15))),
+        cuff(None, None),
+        state("error", fault="blood_pressure_not_measured") | {"vendor_text": "B9, code 2"},
+        state("ok"),
+        *(cuff(mmhg, None) for mmhg in (*up, *range(185, 92, -15))),
+        cuff(None, None),
+        pressure(148, 92, None, 75, None) | {"device_said_at": "2026-11-22T08:30:00"},
+    ]
+    keep("sinocare_ba80x/an_error_and_a_result", head, talk.steps, events, {})
+
+
+def pressure(systolic: int, diastolic: int, mean: int | None, pulse: int, irregular: bool | None) -> dict[str, Any]:
+    return {
+        "type": "blood_pressure",
+        "systolic_mmhg": systolic,
+        "diastolic_mmhg": diastolic,
+        "mean_mmhg": mean,
+        "pulse_bpm": pulse,
+        "irregular_pulse": irregular,
+        "body_movement": None,
+        "cuff_too_loose": None,
+        "device_said_at": None,
+    }
 
 
 def glucose(glucose_mmol_l: float | None, sequence: int | None, said_at: str | None) -> dict[str, Any]:

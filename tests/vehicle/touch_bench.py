@@ -98,7 +98,7 @@ class Bench:
         self.sent: list[list[int]] = []
 
     def publish(self, device: str, event: Event) -> None:
-        driver = next(driver for name, driver, _ in DEVICES if name == device)
+        driver = next(row.driver for row in self.vehicle.settings.devices if row.name == device)
         self.vehicle.feed.publish(Stamped(device, driver, self.clock.now(), self.clock.monotonic_s(), event))
 
     def all_connected(self) -> None:

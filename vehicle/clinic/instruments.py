@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from devices.analytes import analytes
 from devices.driver import About
+from vehicle.clinic import laboratory_report
 
 _TYPE_OF = {
     "systolic_mmhg": "blood_pressure",
@@ -17,7 +19,7 @@ _TYPE_OF = {
     "weight_kg": "weight",
     "heart_rate_bpm": "heart_rate",
     "uric_acid_umol_l": "uric_acid",
-}
+} | dict.fromkeys(analytes(), laboratory_report.TYPE)
 
 
 class Configured(Protocol):
@@ -43,7 +45,7 @@ def instruments(devices: Iterable[Configured], label: Callable[[str], About]) ->
     found = []
     for row in devices:
         about = label(row.driver)
-        types = tuple(_TYPE_OF[metric.key] for metric in about.metrics if metric.key in _TYPE_OF)
+        types = tuple(dict.fromkeys(_TYPE_OF[metric.key] for metric in about.metrics if metric.key in _TYPE_OF))
         if types:
             found.append(Instrument(row.name, types, math.isinf(about.lost_after_s)))
     return tuple(found)

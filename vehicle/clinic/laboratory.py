@@ -74,6 +74,12 @@ class Report:
         return self.patient is not None and self.grade.grade == "red" and not CLOSING & set(self.done)
 
 
+@dataclass(frozen=True, slots=True)
+class Glance:
+    waiting: int
+    red: int
+
+
 class Laboratory:
     def __init__(
         self,
@@ -205,6 +211,10 @@ class Laboratory:
             (TYPE, format_time(self._clock.now() - SHOWN_FOR), limit),
         )
         return [self._report(row, language) for row in rows]
+
+    def at_a_glance(self) -> Glance:
+        """How many results wait for a person, and how many red ones for a word on what was done."""
+        return Glance(len(self.waiting("zh")), sum(report.open_red for report in self.recent("zh")))
 
     def report(self, reading: str, language: str) -> Report | None:
         """One result; None when there is none of this id, or it was discarded."""

@@ -200,6 +200,12 @@ def _row(value: Mapping[str, Any], language: str) -> Row:
 
 
 def summary(stored: Mapping[str, Any]) -> Sequence[str]:
-    """Out of range first: "HGB 9.8", "WBC 11.2"; for a line in a list."""
+    """What matters most first: "HGB 52", "WBC 11.2"; for a line in a list."""
     rows = [value for value in stored.get("results", ()) if isinstance(value, Mapping)]
-    return [f"{value['code']} {value['said']}" for value in sorted(rows, key=lambda value: not side(value))]
+    return [f"{value['code']} {value['said']}" for value in sorted(rows, key=_weight)]
+
+
+def _weight(value: Mapping[str, Any]) -> tuple[bool, bool, bool]:
+    """Far out of range before out of range before the rest; among equals what the screening rules ask for."""
+    far = {"HH", "LL", "AA"} & {str(flag).upper() for flag in value.get("flags", ())}
+    return not far, not side(value), value.get("key") not in RULE_INPUTS

@@ -19,9 +19,11 @@ from sync.web.pages import HEADERS, Pages
 from vehicle.touchscreen import (
     capture_api,
     consult,
+    devices,
     ecg,
     ecg_import,
     enrol,
+    laboratory,
     link,
     live,
     local_api,
@@ -42,7 +44,24 @@ from vehicle.touchscreen.sessions import BACKGROUND, Sessions, over_unix_socket,
 if TYPE_CHECKING:
     from vehicle.assembly import Vehicle
 
-PAGES = (sign_in, enrol, today, people, measure, ecg, ecg_import, screening, consult, ultrasound, status, link, pairing, stick)
+PAGES = (
+    sign_in,
+    enrol,
+    today,
+    people,
+    measure,
+    laboratory,
+    ecg,
+    ecg_import,
+    screening,
+    consult,
+    ultrasound,
+    status,
+    devices,
+    link,
+    pairing,
+    stick,
+)
 
 
 def create_touchscreen(vehicle: Vehicle) -> FastAPI:

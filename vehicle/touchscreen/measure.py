@@ -19,7 +19,8 @@ from vehicle.clinic.measurements import ACTIONS
 from vehicle.clinic.prompts import Ladder
 from vehicle.clinic.tiles import Tile
 from vehicle.clinic.units import REQUIRED
-from vehicle.touchscreen import wording
+from vehicle.touchscreen import laboratory, wording
+from vehicle.touchscreen.ecg import ecg_device
 from vehicle.touchscreen.frame import Screen, back
 from vehicle.touchscreen.sessions import CLINICAL
 
@@ -31,6 +32,7 @@ ICONS = {
     "weight": "weight",
     "heart_rate": "heart",
     "uric_acid": "acid",
+    "laboratory": "lab",
 }
 CRITICAL_ICONS = {"repeated": "again", "told": "people", "referred": "van", "consulted": "consult", "refused": "pen"}
 HAND: dict[str, tuple[str, ...]] = {
@@ -55,7 +57,7 @@ LADDER_VALUES = {
 
 OXIMETER = "pulse_oximetry"
 ALSO_NARROW = 1
-"""The ultrasound's tile is as narrow as those of the readings."""
+"""The ultrasound's tile is as narrow as those of the readings; so is the laboratory's, where there is one."""
 COLUMNS = 3
 
 
@@ -78,6 +80,8 @@ def routes(screen: Screen) -> APIRouter:
         held = vehicle.measurements.holding()
         critical = vehicle.measurements.critical(language)
         prompts = vehicle.screening.prompts(served.encounter, language) if served else []
+        lab = laboratory.glance(screen)
+        narrow = ALSO_NARROW + (lab is not None)
         context = {
             "tiles": [tile for kind, tile in tiles.items() if kind != chosen],
             "focus": tiles.get(chosen),
@@ -86,11 +90,12 @@ def routes(screen: Screen) -> APIRouter:
             "held": [reading for reading in held if reading.type == chosen],
             "held_types": {reading.type for reading in held},
             "icons": ICONS,
-            "grid": tile_grid(len(tiles) - 1 - (chosen != OXIMETER) + ALSO_NARROW, chosen != OXIMETER),
+            "grid": tile_grid(len(tiles) - 1 - (chosen != OXIMETER) + narrow, chosen != OXIMETER),
             "ladders": _ladders(vehicle.screening.ladders(chosen, language), tiles[chosen]) if chosen else [],
             "critical": critical[0] if critical else None,
             "critical_actions": CRITICAL_ICONS,
-            "ecg_device": _ecg_device(screen, language),
+            "ecg_device": ecg_device(screen, language),
+            "laboratory": lab,
             "to_see": [prompt for prompt in prompts if prompt.level],
         }
         return screen.page(request, "measure.html", "measure", context)
@@ -259,9 +264,3 @@ def needle(number: float, cuts: Sequence[float]) -> float:
         if number < high:
             return (k + max(0.0, (number - low) / (high - low))) / steps
     return 1.0
-
-
-def _ecg_device(screen: Screen, language: str) -> Any:
-    """The status row of the ECG device, None where the van has none."""
-    devices = screen.vehicle.health.status(language)["devices"]
-    return next((device for device in devices if device["driver"] in screen.ecg_drivers), None)

@@ -80,6 +80,7 @@ def routes(screen: Screen) -> APIRouter:
                 {
                     "at": past.at,
                     "type": past.type,
+                    "reading": past.reading,
                     "icon": ICONS.get(past.type, "measure"),
                     "text": wording.value_text(past.type, past.values),
                     "by_hand": past.by_hand,

@@ -87,6 +87,8 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "live_data_lost": ("reason",),
     "live_data_restored": (),
     "video_source_lost": ("feed", "reason"),
+    "media_thread_failed": ("thread", "reason"),
+    "media_thread_died": ("thread", "reason"),
     "video_source_opened": ("feed",),
     "video_picture_suspect": ("feed", "state"),
     "video_picture_good": ("feed",),

@@ -10,6 +10,7 @@ import os
 import random
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--settings", type=Path, required=True, help="consultation.toml")
     options = parser.parse_args(arguments)
     log_to_stderr(SERVICE)
+    threading.excepthook = thread_died
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     aiortc_patches.apply()
     try:
@@ -60,6 +62,13 @@ def main(arguments: list[str] | None = None) -> int:
         emit("service_refused", service=SERVICE, code=refusal.code, reason=str(refusal))
         return 2
     return 0
+
+
+def thread_died(died: threading.ExceptHookArgs) -> None:
+    """What a thread ends with that nobody has caught goes into the log like everything else."""
+    thread = died.thread.name if died.thread is not None else "unknown"
+    reason = f"{died.exc_type.__name__}: {died.exc_value}"
+    emit("media_thread_died", logging.ERROR, thread=thread, reason=reason)
 
 
 async def serve(settings: ConsultationSettings) -> None:

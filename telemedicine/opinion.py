@@ -27,9 +27,16 @@ Paragraph = Annotated[str, Field(max_length=4000)]
 
 
 class OpinionRefused(Park):
-    """The signature or the text does not hold; kept apart, never taken for an opinion."""
+    """The signature or the text does not hold; kept apart, never taken for an opinion.
+
+    :param word: names it for a page (``refused_<word>`` of the specialist's texts)
+    """
 
     code = "opinion_refused"
+
+    def __init__(self, message: str, word: str = "not_signed_well") -> None:
+        super().__init__(message)
+        self.word = word
 
 
 class _Strict(BaseModel):
@@ -117,7 +124,8 @@ def check_signing_time(text: OpinionText, now: datetime, tolerance_s: float = 60
     if abs((text.signed_at - now).total_seconds()) > tolerance_s:
         raise OpinionRefused(
             f"signed at {text.signed_at:%Y-%m-%d %H:%M} by the signer's clock, now it is {now:%Y-%m-%d %H:%M} UTC; "
-            "set the computer's clock and sign again"
+            "set the computer's clock and sign again",
+            "clock",
         )
 
 

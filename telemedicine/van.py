@@ -282,14 +282,19 @@ class Van:
                 case Fault():
                     emit("signalling_refused", who="exchange", reason=message.message)
         except VehicleAway:
-            await self._refuse(message, "the vehicle's own computer is restarting; try again in a moment")
-        except (VehicleRefused, OfferRefused, WrongMoment) as refusal:
-            await self._refuse(message, str(refusal))
+            said = "the vehicle's own computer is restarting; try again in a moment"
+            await self._refuse(message, said, "vehicle_restarting")
+        except OfferRefused as refusal:
+            await self._refuse(message, str(refusal), "offer")
+        except WrongMoment as refusal:
+            await self._refuse(message, str(refusal), str(refusal.facts.get("word", "wrong_moment")))
+        except VehicleRefused as refusal:
+            await self._refuse(message, str(refusal), "wrong_moment")
 
     async def _accept(self, message: Accept) -> None:
         case = self._expect(message.consultation)
         if self._specialist is not None and self._specialist.id != message.specialist.id:
-            raise WrongMoment("another specialist has accepted already")
+            raise WrongMoment("another specialist has accepted already", word="taken")
         next_state(case.state, Event.ACCEPTED)
         before, self._specialist = self._specialist, message.specialist
         try:
@@ -301,17 +306,17 @@ class Van:
     async def _offer(self, message: Offer) -> None:
         case = self._expect(message.consultation)
         if case.state not in LIVE:
-            raise WrongMoment(f"the consultation is {case.state}; there is no live session now")
+            raise WrongMoment(f"the consultation is {case.state}; there is no live session now", word="no_session")
         if (
             message.role == "lead" and self._specialist is None
         ):  # this process has restarted; the exchange knows who accepted
             self._specialist = message.specialist
             self._look_now.set()
         if message.role == "lead" and self._specialist is not None and self._specialist.id != message.specialist.id:
-            raise WrongMoment("another specialist has accepted this consultation")
+            raise WrongMoment("another specialist has accepted this consultation", word="taken")
         participant = Participant(message.specialist, message.role, message.invited_by)
         if not self._people.admit(participant):
-            raise WrongMoment("there are enough guests in this session")
+            raise WrongMoment("there are enough guests in this session", word="full")
         page = message.session.partition("_")[0]
         sdp = await self._legs.answer(f"{message.specialist.id}/{page}", message.sdp, participant)
         await self._legs.close_oldest_pages(message.specialist.id)
@@ -334,14 +339,14 @@ class Van:
 
     def _expect(self, consultation: str) -> Case:
         if self._case is None or self._case.invitation.consultation != consultation:
-            raise WrongMoment("this consultation is not open in the van any more")
+            raise WrongMoment("this consultation is not open in the van any more", word="over")
         return self._case
 
     async def _propose(self, consultation: str, event: Event, who: str, reason: str = "") -> None:
         await self._vehicle.event(consultation, event, who, reason)
         self._look_now.set()
 
-    async def _refuse(self, message: FromExchange, reason: str) -> None:
+    async def _refuse(self, message: FromExchange, reason: str, word: str) -> None:
         if isinstance(message, Accept | Decline | Offer | HangUp):
             consultation, session = message.consultation, getattr(message, "session", None)
         elif isinstance(message, OpinionSigned):
@@ -355,6 +360,7 @@ class Van:
                 session=session,
                 about=message.type,
                 reason=reason[:400],
+                word=word,
             )
         )
 

@@ -27,6 +27,8 @@ Sdp = Annotated[str, Field(min_length=10, max_length=SDP_LIMIT_CHARACTERS)]
 Session = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 """A page's own name for one of its attempts to connect, "<page>_<attempt>"; an answer carries it back."""
 Reason = Annotated[str, Field(min_length=1, max_length=400)]
+RefusalWord = Annotated[str, Field(pattern=r"^[a-z_]{1,30}$")]
+"""Names what was wrong, so that a page can say it in its language."""
 Base64 = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{1,200}={0,2}$")]
 TurnUrl = Annotated[str, Field(max_length=300, pattern=TURN_URL)]
 
@@ -37,9 +39,16 @@ GuestRole = Literal["colleague", "observer"]
 
 
 class MessageRefused(DropFrame):
-    """The message is not taken; ``str()`` says why, for the sender."""
+    """The message is not taken; ``str()`` says why, for the sender's log.
+
+    :param word: what a page says of it, in its own language: ``refused_<word>`` of the specialist's texts
+    """
 
     code = "message_refused"
+
+    def __init__(self, message: str, word: str = "unreadable") -> None:
+        super().__init__(message)
+        self.word = word
 
 
 class Message(BaseModel):
@@ -126,6 +135,7 @@ class Refused(Message):
     session: Session | None = None
     about: Annotated[str, Field(max_length=20)]
     reason: Reason
+    word: RefusalWord = "wrong_moment"
 
 
 class OpinionStored(Message):
@@ -205,11 +215,12 @@ class OpinionSigned(Message):
 
 
 class Fault(Message):
-    """Any side: your last message was not taken. ``code`` is stable, ``message`` is for people."""
+    """Any side: your last message was not taken. ``code`` is stable, ``message`` for the log, ``word`` for people."""
 
     type: Literal["error"] = "error"
     code: Annotated[str, Field(max_length=60)]
     message: Annotated[str, Field(max_length=600)]
+    word: RefusalWord = "unreadable"
 
 
 # specialist's page -> exchange -------------------------------------------------------------------------------------
@@ -273,7 +284,9 @@ def parse_from_van(text: str) -> FromVan:
     """:raises MessageRefused: see the module"""
     message = _parse(_FROM_VAN, text)
     if isinstance(message, Case) and len(json.dumps(message.invitation.summary)) > SUMMARY_LIMIT_CHARACTERS:
-        raise MessageRefused(f"the summary is longer than {SUMMARY_LIMIT_CHARACTERS} characters; shorten the history")
+        raise MessageRefused(
+            f"the summary is longer than {SUMMARY_LIMIT_CHARACTERS} characters; shorten the history", "too_long"
+        )
     return message
 
 
@@ -321,7 +334,8 @@ def invitation_bytes(
 
 def _parse(adapter: TypeAdapter[M], text: str) -> M:
     if len(text) > MESSAGE_LIMIT_CHARACTERS:
-        raise MessageRefused(f"a message has at most {MESSAGE_LIMIT_CHARACTERS} characters, this one has {len(text)}")
+        said = f"a message has at most {MESSAGE_LIMIT_CHARACTERS} characters, this one has {len(text)}"
+        raise MessageRefused(said, "too_long")
     try:
         return adapter.validate_json(text)
     except ValidationError as fault:

@@ -205,7 +205,7 @@ def _specialist_routes(
                     try:
                         rooms.from_page(page, parse_from_page(text))
                     except MessageRefused as refusal:
-                        link.send(Fault(code="message_refused", message=str(refusal)).text())
+                        link.send(Fault(code="message_refused", message=str(refusal), word=refusal.word).text())
         except WebSocketDisconnect:
             pass
         finally:

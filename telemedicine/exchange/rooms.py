@@ -204,7 +204,9 @@ class Rooms:
             case PageOffer():
                 case, guest = self._seen_by(page, message.consultation)
                 if case.state not in LIVE:
-                    raise MessageRefused(f"the consultation is {case.state}; there is no live session now")
+                    raise MessageRefused(
+                        f"the consultation is {case.state}; there is no live session now", "no_session"
+                    )
                 offer = Offer(
                     consultation=message.consultation,
                     specialist=page.specialist,
@@ -267,7 +269,7 @@ class Rooms:
     def _share(self, page: Page, message: PageShare) -> None:
         case = self._case_of(page, message.consultation)
         if case.state not in LIVE:
-            raise MessageRefused(f"the consultation is {case.state}; there is no session to share")
+            raise MessageRefused(f"the consultation is {case.state}; there is no session to share", "no_session")
         token, link = self._guests.share(message.consultation, message.role, page.specialist.name)
         told = {
             "type": "shared",
@@ -311,7 +313,7 @@ class Rooms:
         asked = self._asked.get(consultation)
         taken_by = case.specialist.id if case.specialist is not None else asked
         if taken_by not in (None, page.specialist.id):
-            raise MessageRefused("another specialist has just accepted this invitation")
+            raise MessageRefused("another specialist has just accepted this invitation", "taken")
         self._to_van(case, Accept(consultation=consultation, specialist=page.specialist))
         self._asked[consultation] = page.specialist.id
 
@@ -323,12 +325,13 @@ class Rooms:
             text = verify_opinion(signed, signed.consultation, case.invitation.origin)
             check_signing_time(text, self._clock.now())
         except OpinionRefused as refusal:
-            raise MessageRefused(str(refusal)) from None
+            raise MessageRefused(str(refusal), refusal.word) from None
         if text.specialist != account:
-            raise MessageRefused(f"the text names {text.specialist} as its author, you are signed in as {account}")
+            said = f"the text names {text.specialist} as its author, you are signed in as {account}"
+            raise MessageRefused(said, "not_yours")
         key, confirmed_s = self._confirmed.get(account, ("", float("-inf")))
         if key != signed.public_key or self._clock.monotonic_s() - confirmed_s > PASSWORD_HOLDS_S:
-            raise MessageRefused("confirm your password and sign again")
+            raise MessageRefused("confirm your password and sign again", "password_again")
         self._store.put_opinion(case.invitation.origin, page.specialist, signed, self._clock.now())
         van = self._vans.get(case.invitation.origin)
         if van is not None:
@@ -348,17 +351,17 @@ class Rooms:
     def _moment(self, consultation: str, event: Event) -> Case:
         case = self._cases.get(consultation)
         if case is None:
-            raise MessageRefused("this consultation is over or was withdrawn; reload the list")
+            raise MessageRefused("this consultation is over or was withdrawn; reload the list", "over")
         try:
             next_state(case.state, event)
         except WrongMoment as fault:
-            raise MessageRefused(str(fault)) from None
+            raise MessageRefused(str(fault), "wrong_moment") from None
         return case
 
     def _case_of(self, page: Page, consultation: str) -> Case:
         case = self._cases.get(consultation)
         if case is None or case.specialist is None or case.specialist.id != page.specialist.id:
-            raise MessageRefused("this consultation is not yours, or it is over; reload the list")
+            raise MessageRefused("this consultation is not yours, or it is over; reload the list", "not_yours")
         return case
 
     def _seen_by(self, page: Page, consultation: str) -> tuple[Case, Guest | None]:
@@ -384,7 +387,7 @@ class Rooms:
     def _to_van(self, case: Case, message: Message) -> None:
         van = self._vans.get(case.invitation.origin)
         if van is None:
-            raise MessageRefused("the van is not connected now; it comes back by itself, try again in a moment")
+            raise MessageRefused("the van is not connected; it comes back by itself, try again in a moment", "van_away")
         van.send(message.text())
 
     def _to_pages_of(self, account: str, text: str) -> None:

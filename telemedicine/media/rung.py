@@ -279,6 +279,16 @@ class Rung:
     # the thread
 
     def _run(self, stopping: threading.Event) -> None:
+        while not stopping.is_set():
+            try:
+                self._encode_for_ever(stopping)
+            except Exception as fault:  # whatever it was: whoever looks must not be left with a still picture
+                thread, reason = threading.current_thread().name, f"{type(fault).__name__}: {fault}"
+                emit("media_thread_failed", logging.ERROR, thread=thread, reason=reason)
+                self.request_key_frame()
+                stopping.wait(ENCODER_RETRY_S)
+
+    def _encode_for_ever(self, stopping: threading.Event) -> None:
         slots, codec = Slots(), _Codec(self.shape, self._h264)
         still: Image = np.zeros((self.shape.height, self.shape.width, 3), dtype=np.uint8)
         seen, failing = -1, False

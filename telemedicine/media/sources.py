@@ -6,6 +6,7 @@ A slow reader sees fewer pictures, never older ones.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -148,7 +149,11 @@ class Source:
         retry_s = FIRST_RETRY_S
         while not stopping.is_set():
             self._become(SourceState.OPENING, stopping)
-            reason, came = self._read_once(stopping)
+            try:
+                reason, came = self._read_once(stopping)
+            except Exception as fault:  # a driver's surprise: this thread must live, the feed says "lost"
+                reason, came = f"{type(fault).__name__}: {fault}", False
+                emit("media_thread_failed", logging.ERROR, thread=f"source-{self._feed}", reason=reason)
             self._become(SourceState.LOST, stopping, reason)
             if came:
                 retry_s = FIRST_RETRY_S

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from playwright.async_api import Browser
-from test_specialist import PASSWORD, Stage, becomes, browser, clips, ecg_chunk, signed_in, stage, until
+from test_specialist import PASSWORD, WITHIN_MS, Stage, becomes, browser, clips, ecg_chunk, signed_in, stage, until
 
 from sync.formats import ecg_file
 from telemedicine.consultation import State
@@ -39,8 +39,8 @@ async def test_the_same_case_is_answered_later(stage: Stage, browser: Browser) -
     keep(stage, "ultrasound_clip", b"not delivered yet", delivered=False)
     async with signed_in(browser, stage) as page:
         stage.vehicle.request()
-        await page.get_by_test_id("accept-invitation").click(timeout=20_000)
-        await page.wait_for_url("**/specialist/consultations/consultation-1", timeout=20_000)
+        await page.get_by_test_id("accept-invitation").click(timeout=WITHIN_MS)
+        await page.wait_for_url("**/specialist/consultations/consultation-1", timeout=WITHIN_MS)
         await until(lambda: stage.vehicle.state == State.CONNECTED)
         await page.get_by_test_id("hang-up").click()
         await until(lambda: stage.vehicle.state == State.ENDED)

@@ -80,7 +80,7 @@ async def test_a_line_that_died_in_a_sleep_is_found_and_the_session_goes_on(stag
     tunnel.fall_silent()
     stage.vehicle.readings.append({"type": "glucose", "values": {"glucose_mmol_l": 11.9}, "grade": "red"})
     stage.vehicle.tell({"type": "reading", "live": False, "state": "confirmed", "kind": "glucose"})
-    await becomes(page, "document.getElementById('readings').textContent.includes('11.9')", 30)
+    await becomes(page, "document.getElementById('readings').textContent.includes('11.9')")
     assert await page.evaluate("document.body.dataset.media") == "connected", "pictures and voice never stopped"
     await context.close()
     tunnel.close()

@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse
 from playwright.async_api import Browser, Page
 from starlette.staticfiles import StaticFiles
 from test_specialist import (
+    WITHIN_MS,
     Stage,
     becomes,
     browser,
@@ -194,7 +195,7 @@ async def test_the_picture_keeps_its_place_whatever_the_words_around_it_say(
                 await page.evaluate(words)
                 assert await page.evaluate(PLACE) == place
             await page.reload()
-            await page.wait_for_selector("body[data-media=connected]", timeout=30_000)
+            await page.wait_for_selector("body[data-media=connected]", timeout=WITHIN_MS)
 
 
 async def test_lines_stay_on_their_spot_when_the_picture_comes_in_another_size(stage: Stage, browser: Browser) -> None:

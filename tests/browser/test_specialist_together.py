@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from playwright.async_api import Browser, Page
-from test_specialist import Stage, becomes, browser, clips, enter_session, moves, signed_in, stage, until
+from test_specialist import WITHIN_MS, Stage, becomes, browser, clips, enter_session, moves, signed_in, stage, until
 
 pytestmark = pytest.mark.browser
 __all__ = ["browser", "clips", "stage"]
@@ -38,7 +38,7 @@ async def test_a_colleague_joins_by_link_and_leaves_without_ending_it(stage: Sta
         async with colleague(browser, stage, path) as second:
             await second.get_by_text("沈若川 请您一起会诊").wait_for()
             await second.get_by_test_id("join-session").click()
-            await second.wait_for_selector("body[data-media=connected]", timeout=30_000)
+            await second.wait_for_selector("body[data-media=connected]", timeout=WITHIN_MS)
             assert await moves(second, "ultrasound")
             assert await second.get_by_test_id("sign-opinion").count() == 0, "one signs: the one who accepted"
             await first.get_by_test_id("people").get_by_text("何平").wait_for()

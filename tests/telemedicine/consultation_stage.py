@@ -397,7 +397,7 @@ async def _cancel(work: list[asyncio.Task[None]]) -> None:
     assert not hanging, [task.get_stack() for task in hanging]
 
 
-async def until(condition: Any, timeout_s: float = 20.0) -> None:
+async def until(condition: Any, timeout_s: float = 60.0) -> None:
     """Wait for ``condition()``; the bound is generous because the machine may be busy."""
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110 (the condition lies in other processes and threads)

@@ -374,6 +374,29 @@ async def test_an_encoder_that_fails_is_replaced_by_libx264(
         assert sum("h264_encoder_failed" in record.message for record in caplog.records) == 1
 
 
+async def test_a_thread_that_meets_what_nobody_knows_is_logged_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(rung_module, "ENCODER_RETRY_S", 0.0)
+    async with staged(Stage()) as stage:
+        viewer = stage.rung.subscribe()
+        await stage.play(2)
+        drained(viewer)
+        surprises = [ZeroDivisionError("a bug of ours")]
+
+        def gate() -> bool:
+            if surprises:
+                raise surprises.pop()
+            return True
+
+        stage.rung.set_gate(gate)
+        packets: list[VideoPacket] = []
+        await stage.play(12, lambda: packets.extend(drained(viewer)))
+        assert packets[0].is_keyframe, "whoever looks has a whole picture again"
+        assert len(packets) >= 4
+        assert any("media_thread_failed" in record.message for record in caplog.records)
+
+
 class Chip(H264):
     """An encoder that keeps the rate it was opened with, as V4L2's."""
 

@@ -268,6 +268,34 @@ async def test_a_stream_that_falls_behind_is_opened_again_at_the_present(caplog:
     assert any("late" in record.message for record in caplog.records)
 
 
+class Surprising(SlowlyDecoded):
+    """A driver that raises what nobody knows."""
+
+    def position_s(self) -> float | None:
+        return None
+
+    def read(self) -> Image | None:
+        if self._number == 5:
+            raise ZeroDivisionError("the driver's own")
+        return super().read()
+
+
+@pytest.mark.usefixtures("retries_soon")
+async def test_whatever_a_driver_raises_the_feed_says_lost_and_comes_back(caplog: pytest.LogCaptureFixture) -> None:
+    clock, opened = SimulatedClock(datetime(2026, 3, 1, tzinfo=UTC)), list[SlowlyDecoded]()
+
+    def opener(address: str, wish: Wish) -> Capture:
+        opened.append(SlowlyDecoded(clock) if opened else Surprising(clock))
+        return opened[-1]
+
+    source = Source("room", "/dev/video0", clock, opener=opener)
+    async with running(source):
+        await until(lambda: source.newer(20, 0.0) is not None)
+        assert source.state == SourceState.LIVE
+    said = [record.message for record in caplog.records]
+    assert any("media_thread_failed" in message and "the driver's own" in message for message in said)
+
+
 async def test_an_rtsp_camera_has_a_clock_and_an_http_camera_has_none() -> None:
     for kind, has_clock in ((RtspCamera, True), (MjpegCamera, False)):
         camera = kind()

@@ -15,6 +15,12 @@ export function t(key, facts = {}) {
 /** @param {string} key */
 export const has = (key) => key in texts;
 
+/**
+ * Why something was refused, in this page's language; what it says itself where there are no words for it.
+ * @param {{ word?: string, reason?: string, message?: string }} refusal
+ */
+export function whyRefused({ word, reason, message }) { return has(`refused_${word}`) ? t(`refused_${word}`) : reason ?? message ?? ''; }
+
 /** @param {string} id @returns {HTMLElement} */
 export function byId(id) {
   const element = document.getElementById(id);

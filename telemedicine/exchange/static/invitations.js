@@ -1,7 +1,7 @@
 // Invitations as they come: accept leads into the session as soon as the van has confirmed, decline asks for a reason.
 
 import { card, put } from './case_words.js';
-import { Cases, byId, isInvitation, isLive, sessionPath, t } from './frame.js';
+import { Cases, byId, isInvitation, isLive, sessionPath, t, whyRefused } from './frame.js';
 
 const list = byId('cases'), template = /** @type {HTMLTemplateElement} */ (byId('case'));
 const dialog = /** @type {HTMLDialogElement} */ (byId('decline'));
@@ -64,17 +64,17 @@ dialog.addEventListener('close', () => {
   declining = '';
 });
 
-/** @param {string} reason @param {string} [consultation] */
-function refused(reason, consultation) {
+/** @param {any} refusal */
+function refused(refusal) {
+  const { consultation } = refusal;
   for (const name of consultation ? [consultation] : accepting) {
     accepting.delete(name);
     const item = list.querySelector(`[data-consultation="${CSS.escape(name)}"]`);
-    if (item instanceof HTMLElement) put(item, 'told', t('refused') + reason);
+    if (item instanceof HTMLElement) put(item, 'told', t('refused') + whyRefused(refusal));
   }
   cases.changed(cases.all);
 }
 
-cases.socket.on('refused', ({ consultation, reason }) => refused(reason, consultation));
-cases.socket.on('error', ({ message }) => refused(message));
+cases.socket.on('refused', refused).on('error', refused);
 setInterval(() => cases.changed(cases.all), 30_000);
 cases.start();

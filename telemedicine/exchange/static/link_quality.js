@@ -3,6 +3,7 @@
 import { byId, t } from './frame.js';
 
 const EVERY_MS = 2000, SLOW_FPS = 7, BAD_LOSS = .05, SOME_LOSS = .02, SLOW_RTT_MS = 300, BAD_RTT_MS = 800, FRESH_MS = 1500;
+const MOVING = new Set(['live', 'smaller']);
 const GRADES = ['poor', 'fair', 'good'];
 
 /**
@@ -20,6 +21,7 @@ export class LinkQuality {
   constructor(media) {
     this.media = media;
     this.note = '';
+    this.refusal = '';
     this.vanOnline = true;
     this.ended = false;
     /** Feeds whose source is at fault in the van: no picture of them is not the link's. @type {Set<string>} */
@@ -38,10 +40,17 @@ export class LinkQuality {
     this.show();
   }
 
+  /**
+   * Why the van or the exchange did not connect us; said until one has.
+   * @param {string} why
+   */
+  refused(why) { this.refusal = why; this.show(); }
+
   /** While there is no session: why, and what can still be done. */
   show() {
     const words = this.#stateWords();
-    if (words !== null) this.#say(words === '' ? 'none' : this.media.state === 'restoring' ? 'poor' : 'none', words, '', '');
+    if (this.media.state === 'connected') this.refusal = '';
+    if (words !== null) this.#say(words === '' ? 'none' : this.media.state === 'restoring' ? 'poor' : 'none', words, this.refusal, '');
   }
 
   /** @param {string} grade @param {string} title @param {string} rest @param {string} numbers */
@@ -85,13 +94,16 @@ export class LinkQuality {
   #tell(now) {
     const [room = NO_PICTURE, ultrasound = NO_PICTURE] = now.pictures;
     const { grade, why } = judged(now, this.faulty.has('ultrasound') ? null : ultrasound.fps);
+    const moving = MOVING.has(this.rung);
     const carried = [
-      now.received > 0 && 'link_carries_voice', now.ecg && 'link_carries_ecg', ultrasound.fps > 0 && 'link_carries_ultrasound', room.fps > 0 && 'link_carries_room',
+      now.received > 0 && 'link_carries_voice', now.ecg && 'link_carries_ecg',
+      moving && ultrasound.fps > 0 && 'link_carries_ultrasound', moving && room.fps > 0 && 'link_carries_room',
     ].filter(Boolean).map((key) => t(String(key)));
     const rest = grade === 'good' ? '' : carried.length ? t('link_carries', { what: carried.join(t('list_comma')) }) : t('link_carries_none');
     const reasons = [...why, ...(now.microphone ? [] : ['no_microphone'])].map((key) => t(`link_why_${key}`));
     const title = t(`link_${grade}`) + (reasons.length ? t('link_colon') + reasons.join(t('list_comma')) : '');
-    const rung = this.rung === 'live' ? '' : t(`link_rung_${this.rung}`);
+    const silent = this.rung === 'asynchronous' && carried.length > 0;    // what is heard speaks against it
+    const rung = this.rung === 'live' || silent ? '' : t(`link_rung_${this.rung}`);
     this.#say(grade, title, [rung, rest].filter(Boolean).join(t('link_stop')), figures(room, ultrasound, now.rtt));
   }
 }
@@ -120,9 +132,10 @@ function pictured(here, then, lines, rttMs) {
 /** @param {Picture} room @param {Picture} ultrasound @param {number} rtt */
 function figures(room, ultrasound, rtt) {
   const shown = /** @type {[string, Picture][]} */ ([['ultrasound', ultrasound], ['room', room]]).filter(([, picture]) => picture.fps > 0);
-  const parts = shown.map(([feed, { fps, lines, kbitS }]) => t(`link_picture_${feed}`, { fps, lines, kbitS }));
-  const delays = shown.map(([, picture]) => picture.delayMs ?? 0);
-  return [...parts, ...(delays.length ? [t('link_delay', { ms: Math.max(...delays) })] : []), t('link_round_trip', { ms: rtt })].join(t('list_comma'));
+  if (!shown.length) return t('link_round_trip', { ms: rtt });
+  const parts = shown.map(([feed, { fps, lines }]) => t(`link_picture_${feed}`, { fps, lines }));
+  const kbitS = shown.reduce((sum, [, picture]) => sum + picture.kbitS, 0), ms = Math.max(...shown.map(([, picture]) => picture.delayMs ?? 0));
+  return [...parts, t('link_rate', { kbitS }), t('link_delay', { ms })].join(t('list_comma'));
 }
 
 /**

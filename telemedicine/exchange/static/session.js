@@ -2,7 +2,7 @@
 
 import { EcgStrip } from '/shared/ecg_strip.js';
 import { SampleStore, exposeSamples } from '/shared/live_feed.js';
-import { Cases, byId, t } from './frame.js';
+import { Cases, byId, t, whyRefused } from './frame.js';
 import { LinkQuality } from './link_quality.js';
 import { MediaSession } from './media_session.js';
 import { OpinionForm } from './opinion_form.js';
@@ -56,11 +56,13 @@ cases.socket
   .on('woke', () => media.hurry())
   .on('answer', ({ session, sdp }) => void media.take(session, sdp))
   .on('relays', ({ relays }) => { media.relays = relays; })
-  .on('refused', ({ consultation: name, about, session, reason }) => {
-    if (name !== consultation) return;
-    if (about === 'offer') media.refused(session); else opinion?.refused(reason);
+  .on('refused', (refusal) => {
+    if (refusal.consultation !== consultation) return;
+    if (refusal.about !== 'offer') { opinion?.refused(whyRefused(refusal)); return; }
+    quality.refused(whyRefused(refusal));
+    media.refused(refusal.session);
   })
-  .on('error', ({ message }) => { opinion?.refused(message); media.refused(media.session); });
+  .on('error', (fault) => { opinion?.refused(whyRefused(fault)); quality.refused(whyRefused(fault)); media.refused(media.session); });
 
 // live data ---------------------------------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ from vehicle.clinic.instruments import Instrument
 from vehicle.clinic.ports import Ids, Journal, Listenable, Live, Soon, Visits
 from vehicle.clinic.prompts import NoEncounter, Prompts
 from vehicle.clinic.settling import STREAMS, Settling
-from vehicle.clinic.tiles import Critical, Held, Tile, Tiles
+from vehicle.clinic.tiles import Critical, Held, Tile, Tiles, measured_at
 from vehicle.clinic.units import (
     MEALS,
     QUANTITIES,
@@ -360,7 +360,7 @@ class Measurements:
             offset_s = self._clocks.get(self._key(stamped.device))
             if offset_s is not None:
                 fields["clock_offset_s"] = offset_s
-                if served is not None and _measured_at(shown, offset_s) < served.opened_at - MEASURED_BEFORE:
+                if served is not None and measured_at(shown, offset_s) < served.opened_at - MEASURED_BEFORE:
                     served = None  # from the device's memory: somebody else's, until somebody says whose
         if (serial := self._hardware_of(stamped.device)) is not None:
             fields["serial"] = serial
@@ -465,11 +465,6 @@ class Measurements:
         message = {"type": "reading", "live": state == "live", "state": state, "kind": type_, "reading": reading}
         self._live.send({**message, "tile": plain(tile)})
         return tile
-
-
-def _measured_at(shown: str, offset_s: int) -> datetime:
-    """When a device's clock showed ``shown``, by the right time."""
-    return datetime.fromisoformat(shown).replace(tzinfo=CHINA_TIME) - timedelta(seconds=offset_s)
 
 
 def is_live(reading: Measured) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from devices.clock import Clock
+from devices.clock import CHINA_TIME, Clock
 from devices.readings import DeviceState, Link
 from sync.formats.records import format_time, parse_time
 from sync.web.catalog import texts
@@ -75,6 +75,8 @@ class Held:
     device_said_at: str
     clock_offset_s: int | None
     """How far the device's clock was ahead; None: not known."""
+    measured_at: datetime | None
+    """What the device said, put right by its clock's error; None where one of them is not known."""
     implausible: tuple[str, ...] = ()
 
 
@@ -149,7 +151,10 @@ class Tiles:
         return [self._tile(type_, served, rows.get(type_), before.get(type_), language) for type_ in types]
 
     def holding(self) -> list[Held]:
-        """Readings of the last day that nobody took: arrived while nobody was served, or overtaken by a newer one."""
+        """Readings of the last day that nobody took: arrived while nobody was served, or overtaken by a newer one.
+
+        Only what has a tile; a laboratory's reports have their own list.
+        """
         served = self._encounters.current()
         on_tiles = {row["type"]: row["reading"] for row in self._rows(served.encounter)} if served else {}
         rows = self._store.read(
@@ -157,7 +162,7 @@ class Tiles:
             "ORDER BY taken_at, reading",
             (format_time(self._clock.now() - HELD_FOR),),
         )
-        return [_held(row) for row in rows if row["reading"] not in on_tiles.values()]
+        return [_held(row) for row in rows if row["type"] in TYPES and row["reading"] not in on_tiles.values()]
 
     def critical(self, language: str | None = None) -> list[Critical]:
         """Red values of the person being served that are not dealt with; the page may not be left before."""
@@ -259,7 +264,13 @@ class Tiles:
         return "missing", having[0].device
 
 
+def measured_at(shown: str, offset_s: int) -> datetime:
+    """When a device's clock that is ``offset_s`` ahead showed ``shown``, by the right time."""
+    return datetime.fromisoformat(shown).replace(tzinfo=CHINA_TIME) - timedelta(seconds=offset_s)
+
+
 def _held(row: Mapping[str, Any]) -> Held:
+    shown, offset_s = row["device_said_at"], row["clock_offset_s"]
     return Held(
         reading=row["reading"],
         type=row["type"],
@@ -269,6 +280,7 @@ def _held(row: Mapping[str, Any]) -> Held:
         at=parse_time(row["taken_at"]),
         device_said_at=row["device_said_at"] or "",
         clock_offset_s=row["clock_offset_s"],
+        measured_at=None if shown is None or offset_s is None else measured_at(shown, offset_s),
         implausible=implausible(row["type"], json.loads(row["values_json"])),
     )
 

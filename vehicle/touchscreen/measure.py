@@ -88,6 +88,7 @@ def routes(screen: Screen) -> APIRouter:
             "away": [row["name"] for row in vehicle.health.status(language)["devices"] if not row["ready"]],
             "seen": max((_ms(tile) for tile in tiles.values() if tile.state == "arrived"), default=0),
             "held": [reading for reading in held if reading.type == chosen],
+            "held_count": len(held),
             "held_types": {reading.type for reading in held},
             "icons": ICONS,
             "grid": tile_grid(len(tiles) - 1 - (chosen != OXIMETER) + narrow, chosen != OXIMETER),

@@ -107,8 +107,16 @@ class TcpService:
     port: int
 
 
-Line = SerialLine | GattUse | TcpListener | TcpService
-SomeLine = TypeVar("SomeLine", SerialLine, GattUse, TcpListener, TcpService)
+@dataclass(frozen=True, slots=True)
+class HidUse:
+    """Reports of a USB HID device: each one that comes is one ``feed``, each ``Write`` one report filled with zeros."""
+
+    input_bytes: int = 64
+    output_bytes: int = 64
+
+
+Line = SerialLine | GattUse | TcpListener | TcpService | HidUse
+SomeLine = TypeVar("SomeLine", SerialLine, GattUse, TcpListener, TcpService, HidUse)
 
 
 @dataclass(frozen=True, slots=True)

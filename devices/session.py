@@ -20,10 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from devices import catalog
 from devices.clock import CHINA_TIME, Clock
-from devices.driver import DriverContract, GattUse, Output, SerialLine, TcpListener, TcpService, Write
+from devices.driver import DriverContract, GattUse, HidUse, Output, SerialLine, TcpListener, TcpService, Write
 from devices.errors import LinkLost
 from devices.events import emit
 from devices.identity import Identity, identity_of
+from devices.links.hid_link import HidLink
 from devices.links.link import DeviceLink, SessionEnded
 from devices.links.serial_link import PortAbsent, SerialLink
 from devices.links.tcp_link import TcpLink, split_address
@@ -46,7 +47,7 @@ Publish = Callable[[Stamped], None]
 LastSequence = Callable[[str], int | None]
 Stored = Callable[[], Awaitable[bool]]
 """Waits until everything published so far is durable; False: it is not, and the device had better keep it."""
-LinkKind = Literal["serial", "bluetooth", "tcp", "listen"]
+LinkKind = Literal["serial", "bluetooth", "tcp", "listen", "hid"]
 """``tcp``: the van calls the device; ``listen``: the device calls the van."""
 
 
@@ -60,8 +61,8 @@ class DeviceSettings(BaseModel):
     driver: str
     link: LinkKind
     port: str = ""
-    """For serial: a path that stays, such as /dev/serial/by-path/... For listen: this computer's address and a port,
-    such as 192.168.10.1:9100."""
+    """For serial and hid: a path that stays, such as /dev/serial/by-path/... or /dev/xunzhen/ecg. For listen: this
+    computer's address and a port, such as 192.168.10.1:9100."""
     address: str = ""
     """For Bluetooth and listen: take only this device. For TCP: host, or host:port."""
     title: str = Field(default="", max_length=40)
@@ -73,8 +74,8 @@ class DeviceSettings(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> DeviceSettings:
-        if self.link == "serial" and not self.port:
-            raise ValueError(f'device {self.name!r} has link = "serial": name its port')
+        if self.link in ("serial", "hid") and not self.port:
+            raise ValueError(f'device {self.name!r} has link = "{self.link}": name its port')
         if self.link == "tcp":
             split_address(self.address)
         if self.link == "listen":
@@ -100,6 +101,7 @@ def links_of(driver_id: str) -> list[LinkKind]:
         ("bluetooth", bool(about.lines(GattUse))),
         ("tcp", bool(about.lines(TcpService))),
         ("listen", bool(about.lines(TcpListener))),
+        ("hid", bool(about.lines(HidUse))),
     )
     return [link for link, speaks in found if speaks]
 
@@ -389,6 +391,8 @@ def open_sessions(
 def _link(settings: DeviceSettings, hub: BluetoothLinks | None) -> DeviceLink | None:
     if settings.link == "serial":
         return SerialLink(settings.port)
+    if settings.link == "hid":
+        return HidLink(settings.port)
     if settings.link == "tcp":
         return TcpLink(settings.address)
     if settings.link == "listen":

@@ -291,7 +291,7 @@ class InstrumentsOnBoard(Sequence[Instrument]):
 
 def _settings(name: str, driver: str, link: str, place: str, title: str) -> DeviceSettings:
     """:raises ValidationError: a driver that does not speak over such a link any more, a link of a newer version."""
-    where = {"port": place} if link in ("serial", "listen") else {"address": place}
+    where = {"port": place} if link in ("serial", "listen", "hid") else {"address": place}
     return DeviceSettings.model_validate({"name": name, "driver": driver, "link": link, "title": title, **where})
 
 

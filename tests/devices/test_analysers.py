@@ -127,7 +127,7 @@ def test_a_published_session_gives_its_result_with_the_maker_s_own_code() -> Non
         events += driver.feed(whole or frame(number, b"C|1|I|-\r", last=False)).events
     (result,) = [event for event in events if isinstance(event, LaboratoryResult)]
     assert result.specimen == "T20 10134GA D28"
-    assert result.analyser.startswith("Roche c111")
+    assert "c111" in result.analyser
     (value,) = result.values
     assert (value.code, value.said, value.unit, value.key, value.number) == ("413", "40.13", "g/L", None, 40.13)
     assert (result.device_said_at, result.message_said_at) == ("2023-08-03T13:17:00", "2023-08-03T13:17:13")
@@ -219,7 +219,8 @@ def test_a_long_record_runs_over_frames_and_all_records_may_come_in_one() -> Non
     driver.open()
     whole = "\r".join(records(long)).encode() + b"\r"
     output = driver.feed(ENQ + frame(1, whole)[:-1])  # the line feed is missing
-    assert len(output.events[-1].values) == 30  # type: ignore[union-attr]
+    (result,) = [event for event in output.events if isinstance(event, LaboratoryResult)]
+    assert len(result.values) == 30
     assert [write.payload for write in driver.tick(0.3).writes] == [ACK]
 
 

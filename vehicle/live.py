@@ -17,6 +17,7 @@ from typing import Any
 from devices.readings import CuffPressure, DeviceState, HeartRate, PulseOximetry, Samples, Stamped
 from devices.wire import pack_samples
 from vehicle.feed import Feed
+from vehicle.stream_choice import StreamChoice
 
 STATES = frozenset({"device", "status", "visit", "encounter", "prompts", "consultation", "clock"})
 """Message types that say how things are now; all others say that something happened."""
@@ -37,6 +38,7 @@ class LiveHub:
     def __init__(self) -> None:
         self._states: dict[str, dict[str, Any]] = {}
         self._readers: list[LiveReader] = []
+        self._choice = StreamChoice()
 
     def listen(self, feed: Feed) -> None:
         """Forward the feed: waveforms as frames, device states and live numbers as messages."""
@@ -78,7 +80,7 @@ class LiveHub:
 
     def _on_samples(self, stamped: Stamped) -> None:
         samples = stamped.event
-        if not isinstance(samples, Samples):
+        if not isinstance(samples, Samples) or not self._choice.takes(stamped):
             return
         wanted = [reader for reader in self._readers if samples.stream in reader.streams]
         if wanted:

@@ -32,6 +32,7 @@ from sync.formats import ecg_file
 from sync.formats.records import Draft, format_time, parse_time
 from sync.record.database import DiskFault, DiskFull
 from sync.record.recordings import Partial, RecordingMissing, Recordings, RecordingWriter
+from vehicle.stream_choice import StreamChoice
 
 SYNC_EVERY_S = 5.0
 GRACE_S = 5.0
@@ -144,6 +145,7 @@ class EcgRecorder:
         self._changed = changed
         self._under: _Under | None = None
         self._newest: Stamped | None = None
+        self._choice = StreamChoice()
         self._unsaved: tuple[_Made, RecordingWriter] | None = None
         self._saving: asyncio.Task[None] | None = None
         self._tried_mono_s = 0.0
@@ -206,7 +208,8 @@ class EcgRecorder:
         samples = stamped.event
         if not isinstance(samples, Samples):
             return
-        self._newest = stamped
+        if self._choice.takes(stamped):
+            self._newest = stamped
         under = self._under
         if under is None or under.about.device != stamped.device or under.done.done():
             return

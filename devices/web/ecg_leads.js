@@ -42,6 +42,19 @@ export function recipe(lead, channels) {
   return parts.length && parts.every(([channel]) => channel >= 0) ? parts : null;
 }
 
+/** @typedef {{ columns: string[][], rhythm: string[] }} Sheet */
+
+/**
+ * The sheet of a layout for a stream with these channels. A device with up to three leads cannot fill the twelve: it gets
+ * a row for each lead it has, or one where one was asked for.
+ * @param {keyof typeof LAYOUTS} layout @param {string[] | null} channels null: not known yet @returns {Sheet}
+ */
+export function sheetOf(layout, channels) {
+  const asked = LAYOUTS[layout];
+  if (!channels || channels.length > 3 || [...asked.columns.flat(), ...asked.rhythm].every((lead) => recipe(lead, channels))) return asked;
+  return { columns: [[]], rhythm: layout === 'II' ? channels.slice(0, 1) : [...channels] };
+}
+
 /**
  * Counts of a lead at one sample, NaN where a part of it has no value.
  * @param {[number, number][]} parts @param {(channel: number) => number} countOf

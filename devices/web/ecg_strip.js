@@ -13,12 +13,14 @@
 //   strip.stored({ channels, sample_rate_hz, resolution, counts });   // rows of counts, or one sample-major Int16Array
 //   strip.setLayout('6x2'); strip.freeze(true); strip.setLeadsOff(['V3']); strip.page(10); strip.stop();
 //   strip.seconds                 // how many seconds the sheet holds at this scale
+//   host.addEventListener('ecg-sheet', ({ detail: { leads, asLaidOut } }) => ...)   // another sheet: which leads it shows,
+//                                 // and whether it is the layout asked for or, for a device of few leads, a row for each
 //
 // The paper is a canvas of its own; on the trace canvas (data-feed="ecg") each frame draws only the samples that are
 // new, from where the last frame stopped, and clears the few millimetres ahead. Missing samples leave a gap. Nothing
 // is filtered or smoothed: the trace is counts * resolution. III, aVR, aVL, aVF are derived from I and II.
 
-import { LAYOUTS, leadCount, leadsWithout, recipe } from './ecg_leads.js';
+import { LAYOUTS, leadCount, leadsWithout, recipe, sheetOf } from './ecg_leads.js';
 import { SampleRing } from './live_feed.js';
 import { pxPerMm } from './scale.js';
 
@@ -50,6 +52,9 @@ export class EcgStrip {
     this.durationS = 0;
     /** @type {([number, number][] | null)[] | null} */
     this.parts = null;
+    /** @type {string[] | null} channels of the stream on the sheet */
+    this.channels = null;
+    this.sheetSaid = '';
     this.options = { layout: '3x4+1', offWord: '导联脱落', calibration: true, labels: true, maxSeconds: 10, ...options };
     this.paper = this.#canvas('paper');
     this.trace = this.#canvas('trace');
@@ -132,6 +137,7 @@ export class EcgStrip {
       sample_rate_hz: ecg.sample_rate_hz, first_index: 0, n, resolution: ecg.resolution, counts }, Math.max(1, n / ecg.sample_rate_hz));
     this.durationS = n / ecg.sample_rate_hz;
     this.bar.hidden = true;
+    this.#fit(this.ring);
     this.startS = 0;
     return this.page(startS);
   }
@@ -190,20 +196,44 @@ export class EcgStrip {
     this.left = (this.options.calibration ? EDGE_MM + PULSE_MM - 1 : 0) * this.mm;
     this.seconds = Math.max(1, Math.min(this.options.maxSeconds, (width - this.left - (this.options.calibration ? this.mm : 0)) / (MM_PER_S * this.mm)));
     this.colour = css('--trace');
+    this.#lay();
+  }
+
+  #lay() {
     this.#layCells();
     this.#drawPaper();
     this.#drawOff();
     this.#redraw();
   }
 
+  /**
+   * A stream with other leads than the one before gets a sheet of its own.
+   * @param {SampleRing} ring
+   */
+  #fit(ring) {
+    if (ring.channels.join() === this.channels?.join()) return;
+    this.channels = [...ring.channels];
+    if (this.width) this.#lay();
+  }
+
   #layCells() {
-    const { columns, rhythm } = LAYOUTS[/** @type {keyof typeof LAYOUTS} */ (this.options.layout)];
+    const layout = /** @type {keyof typeof LAYOUTS} */ (this.options.layout);
+    const sheet = sheetOf(layout, this.channels), { columns, rhythm } = sheet;
     const rows = Math.max(...columns.map((column) => column.length)) + rhythm.length;
     const high = this.height / rows, span = this.seconds / columns.length;
     const y = (/** @type {number} */ row) => Math.round((high * (row + (rows === 1 ? .66 : .62))) / this.mm) * this.mm;
     this.rowPx = high;
     this.cells = columns.flatMap((leads, c) => leads.map((lead, row) => this.#cell(lead, row, c * span, (c + 1) * span, y(row))));
     rhythm.forEach((lead, k) => this.cells.push(this.#cell(lead, rows - rhythm.length + k, 0, this.seconds, y(rows - rhythm.length + k))));
+    this.#saySheet([...new Set(this.cells.map((cell) => cell.lead))], sheet === LAYOUTS[layout]);
+  }
+
+  /** @param {string[]} leads @param {boolean} asLaidOut */
+  #saySheet(leads, asLaidOut) {
+    const said = `${leads.join()} ${asLaidOut}`;
+    if (said === this.sheetSaid) return;
+    this.sheetSaid = said;
+    this.host.dispatchEvent(new CustomEvent('ecg-sheet', { detail: { leads, asLaidOut } }));
   }
 
   /** @param {string} lead @param {number} row @param {number} fromS @param {number} untilS @param {number} yPx @returns {Cell} */
@@ -304,6 +334,7 @@ export class EcgStrip {
     this.pen = ring.firstIndex;
     this.exact = ring.firstIndex;
     this.origin = ring.firstIndex - Math.round((wasS + (wasS ? .1 : 0)) * ring.rateHz);
+    this.#fit(ring);
   }
 
   /**

@@ -38,7 +38,7 @@ def routes(screen: Screen) -> APIRouter:
         recordings = vehicle.ecg.recordings_of(served.patient.patient) if served else []
         context = {
             "recordings": recordings,
-            "ecg_device": device(request),
+            "ecg_device": ecg_device(screen, screen.texts(request).language),
             "seconds": RECORD_SECONDS,
             "held": len(vehicle.ecg_import.held()),
         }
@@ -82,11 +82,14 @@ def routes(screen: Screen) -> APIRouter:
             raise HTTPException(404, "no such recording")
         return dict(rows[0])
 
-    def device(request: Request) -> Any:
-        devices = vehicle.health.status(screen.texts(request).language)["devices"]
-        return next((one for one in devices if one["driver"] in screen.ecg_drivers), None)
-
     return router
+
+
+def ecg_device(screen: Screen, language: str) -> Any:
+    """The status row of the ECG device, one that is there before one that is not; None where the van has none."""
+    devices = screen.vehicle.health.status(language)["devices"]
+    fitted = [device for device in devices if device["driver"] in screen.ecg_drivers]
+    return next((device for device in fitted if device["link"] in ("connected", "degraded")), next(iter(fitted), None))
 
 
 def _frame_of(vehicle: Vehicle, row: Mapping[str, Any]) -> bytes:

@@ -7,6 +7,7 @@ from collections import deque
 import numpy as np
 
 from devices.readings import INVALID_COUNT, Samples, Stamped
+from vehicle.stream_choice import StreamChoice
 
 KEPT_SECONDS = 60.0
 
@@ -17,12 +18,14 @@ class RecentSamples:
     def __init__(self) -> None:
         self._chunks: dict[str, deque[Samples]] = {}
         self._last: dict[str, str] = {}
+        self._choice = StreamChoice()
 
     def push(self, stamped: Stamped) -> None:
         samples = stamped.event
         if not isinstance(samples, Samples):
             return
-        self._last[samples.stream] = stamped.device
+        if self._choice.takes(stamped):
+            self._last[samples.stream] = stamped.device
         chunks = self._chunks.setdefault(stamped.device, deque())
         if chunks and (chunks[-1].segment, chunks[-1].channels) != (samples.segment, samples.channels):
             chunks.clear()

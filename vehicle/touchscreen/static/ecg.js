@@ -13,14 +13,15 @@ caliper(strip, say);
 
 // --- electrodes ---------------------------------------------------------------------------------------------------
 
-/** @param {string} link @param {string[]} off */
-function tell(link, off) {
+/** @param {string} link @param {string[]} off @param {string} sensor */
+function tell(link, off, sensor) {
   const notice = document.getElementById('ecg-device');
   const said = notice?.querySelector('[data-said]'), hint = notice?.querySelector('[data-hint]');
   if (!notice || !said || !hint) return;
   const away = link !== 'connected' && link !== 'degraded';
-  said.textContent = away ? say.no_device : off.length ? say.off.replace('{leads}', off.join(' ')) : say.all_on;
-  hint.textContent = away ? say.no_device_hint : off.length ? say.off_hint : say.quiet;
+  const unwatched = sensor === 'unknown';
+  said.textContent = away ? say.no_device : off.length ? say.off.replace('{leads}', off.join(' ')) : unwatched ? say.attached : say.all_on;
+  hint.textContent = away ? say.no_device_hint : off.length ? say.off_hint : unwatched ? say.attached_hint : say.quiet;
   if (away || off.length) notice.removeAttribute('data-kind'); else notice.dataset.kind = 'soft';
 }
 
@@ -32,7 +33,7 @@ feed.on('samples', (ring) => { if (ring.stream === 'ecg') device = ring.device; 
 feed.on('device', (message) => {
   if (message.device !== device) return;
   strip.setLeadsOff(message.leads_off ?? []);
-  tell(message.link, message.leads_off ?? []);
+  tell(message.link, message.leads_off ?? [], message.sensor ?? 'unknown');
 });
 
 // --- freeze -------------------------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ import { caliper, layoutButtons, pageButtons } from './ecg_tools.js';
 const say = words();
 const paper = /** @type {HTMLElement} */ (document.getElementById('paper'));
 const strip = new EcgStrip(paper, { offWord: say.off_word });
+layoutButtons(strip, say);
+caliper(strip, say);
 const answer = await fetch(paper.dataset.samples ?? '');
 if (answer.ok) {
   const frame = decodeSamples(await answer.arrayBuffer());
@@ -22,5 +24,3 @@ if (answer.ok) {
   note.textContent = say.unreadable;
   paper.append(note);
 }
-layoutButtons(strip, say);
-caliper(strip, say);

@@ -13,6 +13,12 @@ export function layoutButtons(strip, words) {
       for (const other of buttons) other.setAttribute('aria-pressed', String(other === button));
     });
   }
+  const choice = buttons[0]?.parentElement, twelve = strip.host.getAttribute('aria-label') ?? '';
+  strip.host.addEventListener('ecg-sheet', (event) => {
+    const { leads, asLaidOut } = /** @type {CustomEvent} */ (event).detail;
+    if (choice) choice.hidden = !asLaidOut;
+    strip.host.setAttribute('aria-label', asLaidOut ? twelve : words.few.replace('{leads}', leads.join(' ')));
+  });
   const said = document.getElementById('scale-said');
   if (said) said.textContent = calibrated() ? words.calibrated : words.uncalibrated;
 }

@@ -27,8 +27,11 @@ function miniature() {
   mini.live(store);
 }
 
-/** @param {string} lead on the miniature: II, or what a device of one lead calls its own */
-function sayLead(lead) {
+/** @type {string} on the miniature: II, or what a device of one lead calls its own */
+let lead = 'II';
+/** @param {string} drawn */
+function sayLead(drawn) {
+  lead = drawn;
   const place = document.querySelector('[data-ecg-lead]');
   if (!place) return;
   place.textContent = lead === 'ECG' ? '' : (place.textContent ?? '').replace(/\b(I{1,3}|aV[RLF]|V[1-6])\b/, lead);
@@ -39,6 +42,7 @@ miniature();
 recent('ecg').then(() => mini?.relayout());
 recent('pleth');
 document.addEventListener('renewed', miniature);
+document.addEventListener('renewed', () => sayLead(lead));
 document.addEventListener('renewed', () => {
   const canvas = document.getElementById('pleth');
   if (canvas instanceof HTMLCanvasElement && canvas !== pleth && !canvas.dataset.drawn) { canvas.dataset.drawn = '1'; new PlethStrip(canvas).live(store); }

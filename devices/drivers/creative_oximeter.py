@@ -27,7 +27,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from devices.aa55 import Oximeter, Packet, PacketFramer, Parameters, battery_percent, bcd_version, packet
+from devices.aa55 import Packet, PacketFramer, battery_percent, bcd_version, packet, parameters_of
+from devices.checked_oximeter import CheckedOximeter
 from devices.driver import About, Counters, GattUse, Metric, Output, Write
 from devices.framing import Spoiled
 from devices.identity import Identity
@@ -44,6 +45,7 @@ PAUSE_S = 0.05
 
 SAMPLE_RATE_HZ = 50.0
 SAMPLES_PER_PACKET = 5
+WAVE_PACKET_BYTES = 11
 
 NORDIC_UART = GattUse(
     service="6E400001-B5A3-F393-E0A9-E50E24DCCA9E",
@@ -91,7 +93,7 @@ class Driver:
         self.counters = Counters()
         self.identity: Identity | None = None
         self._framer = PacketFramer(self.counters)
-        self._oximeter = Oximeter(SAMPLE_RATE_HZ, SAMPLES_PER_PACKET, self.counters)
+        self._oximeter = CheckedOximeter(SAMPLE_RATE_HZ, SAMPLES_PER_PACKET, WAVE_PACKET_BYTES, self.counters)
         self._begin()
 
     def _begin(self) -> None:
@@ -149,7 +151,7 @@ class Driver:
                 self._battery_percent = battery_percent(said.data[0])
 
     def _on_parameters(self, data: bytes, events: list[Event]) -> None:
-        said = Parameters.of(data)
+        said = parameters_of(data)
         if said is None:
             return
         if len(data) > 5:

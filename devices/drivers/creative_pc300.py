@@ -34,7 +34,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from devices.aa55 import Oximeter, Packet, PacketFramer, Parameters, battery_percent, bcd_version, packet
+from devices.aa55 import Packet, PacketFramer, battery_percent, bcd_version, packet, parameters_of
+from devices.checked_oximeter import CheckedOximeter
 from devices.driver import About, Counters, GattUse, Metric, Output, SerialLine, Write
 from devices.framing import Spoiled
 from devices.identity import Identity
@@ -62,6 +63,7 @@ PAUSE_S = 0.05
 
 PLETH_RATE_HZ = 50.0
 PLETH_SAMPLES_PER_PACKET = 2
+PLETH_PACKET_BYTES = 8
 
 ECG_CHANNELS = ("ECG",)
 ECG_RATE_HZ = 150.0
@@ -130,7 +132,7 @@ class Driver:
         self.counters = Counters()
         self.identity: Identity | None = None
         self._framer = PacketFramer(self.counters)
-        self._oximeter = Oximeter(PLETH_RATE_HZ, PLETH_SAMPLES_PER_PACKET, self.counters)
+        self._oximeter = CheckedOximeter(PLETH_RATE_HZ, PLETH_SAMPLES_PER_PACKET, PLETH_PACKET_BYTES, self.counters)
         self._ecg = Ecg(self.counters)
         self._takes = {
             0x30: self._on_ecg_command,
@@ -270,7 +272,7 @@ class Driver:
             self._oximeter.wave(said.data, events)
 
     def _on_oximetry(self, said: Packet, events: list[Event]) -> None:
-        parameters = Parameters.of(said.data)
+        parameters = parameters_of(said.data)
         if parameters is not None:
             self._oximeter.parameters(parameters, events)
 

@@ -9,8 +9,9 @@ from make import CONNECTED, OURS, Conversation, keep
 from make import oximetry as oximetry_of
 
 from devices.capture import Head, Step
-from devices.drivers import creative_oximeter, creative_pc300, sinocare_ba80x
+from devices.drivers import contec_cms50d_bt, creative_oximeter, creative_pc300, sinocare_ba80x
 from devices.simulators.contec_cms50 import Finger
+from devices.simulators.contec_cms50d_bt import Cms50dBtTwin
 from devices.simulators.creative_oximeter import CreativeOximeterTwin
 from devices.simulators.creative_pc300 import Pc300Twin
 from devices.simulators.ecg_source import SynthesisedEcg
@@ -26,6 +27,7 @@ def main() -> None:
     sinocare_published()
     sinocare_morning()
     sinocare_cuff()
+    contec_finger()
 
 
 def oximetry(spo2_percent: int | None, pulse_bpm: int | None, perfusion: float | None) -> dict[str, Any]:
@@ -258,6 +260,39 @@ def sinocare_cuff() -> None:
         pressure(148, 92, None, 75, None) | {"device_said_at": "2026-11-22T08:30:00"},
     ]
     keep("sinocare_ba80x/an_error_and_a_result", head, talk.steps, events, {})
+
+
+def contec_finger() -> None:
+    twin = Cms50dBtTwin()
+    talk = Conversation(twin)
+    for command in (
+        contec_cms50d_bt.ASK_MODEL,
+        contec_cms50d_bt.KEEP_ALIVE,
+        contec_cms50d_bt.START_WAVE,
+        contec_cms50d_bt.START_NUMBERS,
+    ):
+        talk.send(command)
+    talk.run(1.2)
+    twin.put_finger(Finger(spo2_percent=94, pulse_bpm=83))
+    talk.run(3.2)
+    twin.put_finger(None)
+    talk.run(1.0)
+    head = Head(
+        driver="contec_cms50d_bt",
+        kind="simulated",
+        device="twin of a CMS50D-BT",
+        display="no finger; after 1.2 s a finger: searching, then SpO2 94 %, pulse 83; at 4.4 s taken out",
+        source=OURS,
+    )
+    events = [
+        state("searching"),
+        state("ok"),
+        oximetry(94, 83, None),
+        oximetry(94, 83, None),
+        state("searching"),
+        oximetry(None, None, None),
+    ]
+    keep("contec_cms50d_bt/finger_in_and_out", head, talk.steps, events, {})
 
 
 def pressure(systolic: int, diastolic: int, mean: int | None, pulse: int, irregular: bool | None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from devices.laboratory import laboratory_value
 from devices.readings import LaboratoryResult, LaboratoryValue
 from sync.formats.identifiers import Identifiers
 from tests.vehicle.clinic_world import DOCTOR, NURSE, World, card
+from vehicle.clinic.case import CaseNotes
 from vehicle.clinic.laboratory import Laboratory, Report
 from vehicle.clinic.laboratory_report import groups, rule_inputs, side, stored_values
 from vehicle.clinic.prompts import NoEncounter
@@ -210,6 +211,21 @@ async def test_a_critical_value_of_who_is_served_may_not_be_left(world: Laborato
     (red,) = world.measurements.critical("zh")
     assert red.type == "laboratory"
     assert world.told("prompts")
+
+
+async def test_the_specialist_reads_every_analyte_and_no_name_typed_at_the_analyser(world: LaboratoryWorld) -> None:
+    patient = await world.serve()
+    specimen = await world.specimens.take("blood", "101", DOCTOR)
+    world.publish(result("101", values=blood(HGB="52", WBC="6.4"), person_said="somebody"), "lab-1")
+    notes = CaseNotes(world.store, world.people, world.prompts)
+    told = notes.of(specimen.encounter, patient.patient, "en")["readings"]
+    assert [(row["type"], row.get("title"), row["text"]) for row in told] == [
+        ("laboratory", None, ""),
+        ("analyte", "White blood cells", "6.4 10^9/L"),
+        ("analyte", "Haemoglobin", "52 g/L"),
+    ]
+    assert told[0]["grade"] == "red"
+    assert "somebody" not in json.dumps(told)
 
 
 def test_the_rules_hear_plain_numbers_of_known_analytes_only() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
+from vehicle.clinic import laboratory_report
 from vehicle.clinic.people import People
 from vehicle.clinic.ports import Journal
 from vehicle.clinic.prompts import ANSWERS, Prompts
@@ -42,10 +44,11 @@ class CaseNotes:
         ):
             stored = json.loads(row["values_json"])
             grade = self._prompts.grade(encounter, row["type"], stored, language)
+            laboratory = row["type"] == laboratory_report.TYPE
             told.append(
                 {
                     "type": row["type"],
-                    "values": shown_values(stored),
+                    "values": {} if laboratory else shown_values(stored),
                     "unit": UNITS.get(row["type"], ""),
                     "grade": grade.grade,
                     "grade_word": grade.word,
@@ -55,6 +58,9 @@ class CaseNotes:
                     "by_hand": bool(row["by_hand"]),
                 }
             )
+            if laboratory:
+                told[-1]["text"] = ""
+                told += _analytes(stored, language or "zh", row)
         return told
 
     def _asked(self, encounter: str, language: str | None) -> list[dict[str, Any]]:
@@ -93,3 +99,23 @@ class CaseNotes:
             "AND what IN ('ecg', 'ultrasound_still', 'ultrasound_clip') ORDER BY started_at DESC LIMIT ?",
             (encounter, MOST_RECORDINGS),
         )
+
+
+def _analytes(stored: Mapping[str, Any], language: str, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a laboratory result: name, result as the analyser sent it, and the analyser's own mark."""
+    return [
+        {
+            "type": "analyte",
+            "title": one.name,
+            "text": f"{one.said} {one.unit}".strip(),
+            "unit": "",
+            "mark": one.side,
+            "range": one.reference_range,
+            "values": {},
+            "at": row["taken_at"],
+            "device": row["device"],
+            "by_hand": False,
+        }
+        for group in laboratory_report.groups(stored, language)
+        for one in group.rows
+    ]

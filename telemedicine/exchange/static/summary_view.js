@@ -68,8 +68,13 @@ function row(reading) {
   if (words) { const unit = element('span', words); unit.className = 'unit'; value.append(unit); }
   const graded = element('td', '');
   graded.className = 'num';
-  const level = reading.grade ?? 'none';
-  graded.append(grade(level, has(`grade_${level}`) ? t(`grade_${level}`) : reading.grade_word));
+  if (reading.mark !== undefined) {                  // the analyser's own: no grade of ours
+    if (reading.mark) graded.append(element('b', t(`mark_${reading.mark}`)));
+    tr.dataset.mark = reading.mark;
+  } else {
+    const level = reading.grade ?? 'none';
+    graded.append(grade(level, has(`grade_${level}`) ? t(`grade_${level}`) : reading.grade_word));
+  }
   tr.append(element('td', has(`reading_${type}`) ? t(`reading_${type}`) : String(reading.title ?? type)), value, graded);
   return tr;
 }

@@ -45,6 +45,8 @@ STREAMS = [driver_id for driver_id in DRIVERS if is_stream(catalog.about(driver_
 CAPTURES = [pytest.param(path, id=f"{name}/{path.name}") for name in DRIVERS for path in captures_of(name)]
 STREAM_CAPTURES = [pytest.param(path, id=f"{name}/{path.name}") for name in STREAMS for path in captures_of(name)]
 NEVER_SENT = {
+    "contec_08a": [b"\x41\x8f", bytes.fromhex("434101150200"), bytes.fromhex("434101070200"), b"\x44", b"\x46"],
+    "contec_ecg90a": [b"\x8b", b"\x8c", b"\x8d", b"\x87"],
     "contec_cms50_v7": [b"\x7d\x81\xae", b"\x7d\x81\xb1", b"\x7d\x81\xb2"],
     "contec_8000g": [b"\x8b", b"\x8c", b"\x8d"],
     "sam_id_card": [bytes.fromhex("AAAAAA96690003 10FF EC"), bytes.fromhex("AAAAAA96690004 61FF")],

@@ -81,6 +81,10 @@ class SteadyLeads:
         self._seen: tuple[str, ...] = ()
         self._times = 0
 
+    @property
+    def sensor(self) -> Sensor:
+        return self._said.sensor
+
     def look(self, off: tuple[str, ...], events: list[Event]) -> None:
         """One frame: these leads are off."""
         self._times = self._times + 1 if off == self._seen else 1

@@ -178,6 +178,8 @@ class Health:
             limit_s = limits.get(topic)
             if device is None or limit_s is None or device.state.link is not Link.CONNECTED:
                 continue
+            if device.state.sensor in (Sensor.OFF, Sensor.LEAD_OFF):  # a hand-held ECG, laid down
+                continue
             if now_mono_s - heard.received_mono_s > limit_s and device.state.fault is None:
                 yield Fault("stream_silent", name)
 

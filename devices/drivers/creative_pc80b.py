@@ -221,6 +221,7 @@ class Driver:
     def _stop(self, events: list[Event]) -> None:
         self._wave.publish(events)
         self._number = None
+        self._leads.tell(events, sensor=Sensor.OFF, leads_off=())
         self._heart_rate.withdraw(events)
 
 

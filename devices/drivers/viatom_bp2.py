@@ -11,6 +11,8 @@ data, 20 bytes of it, a count u16 and samples i16:
 10    ECG: seconds u32, flags u32 (b0 weak signal, b1 electrodes off), heart rate u16
 ====  ==============================================================================================================
 
+The sensor of ``DeviceState`` is that of the ECG: off while nobody touches it.
+
 A result stands on the display, and in every answer, until the cuff does something else: it is told once. Code 0 is a
 measurement; 1 too loose or leaking, 2 movement, 3 no pulse wave, from 4 on a fault of the cuff. ECG samples are 250 Hz
 and 3.098 uV as they come, as the maker's program notes (stored files: 125 Hz, never asked for); another public source
@@ -151,12 +153,14 @@ class Driver:
             )
             return
         events.append(BloodPressure(float(systolic), float(diastolic), float(mean) or None, float(pulse) or None))
-        self._leads.tell(events, sensor=Sensor.OK, leads_off=(), fault=None, vendor_text=None)
+        self._leads.tell(events, sensor=Sensor.OFF, leads_off=(), fault=None, vendor_text=None)
 
     def _ecg(self, data: bytes, events: list[Event]) -> None:
         if data[KIND_AT] != ECG:
-            self._in_ecg = False
-            self._heart_rate.take(None, events)
+            if self._in_ecg or self._leads.sensor is Sensor.UNKNOWN:
+                self._in_ecg = False
+                self._leads.tell(events, sensor=Sensor.OFF, leads_off=())
+                self._heart_rate.withdraw(events)
             return
         if not self._in_ecg:
             self._in_ecg = True

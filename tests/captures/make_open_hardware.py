@@ -154,6 +154,7 @@ def pc80b(title: str, track: bool) -> None:
         heart_rate(72),
         state("ok", 67),
         heart_rate(72),
+        state("off", 67),
         heart_rate(None),
     ]
     keep(title, head, talk.steps, events, {"ecg": twin.sent(twin.samples_sent)})
@@ -229,13 +230,14 @@ def bp2() -> None:
     failed = {"fault": "blood_pressure_not_measured", "vendor_text": "movement"}
     events = [
         state("unknown", 64),
+        state("off", 64),
         pressure,
-        state("ok", 64),
         state("error", 64, **failed),
         state("error", 64),
         state("ok", 64),
         heart_rate(69),
         heart_rate(69),
+        state("off", 64),
         heart_rate(None),
     ]
     keep("viatom_bp2/pressure_movement_ecg", head, notified(talk, viatom.NOTIFY), events, {"ecg": twin.sent()})

@@ -18,6 +18,7 @@ from devices.readings import (
     Link,
     PulseOximetry,
     Samples,
+    Sensor,
     Stamped,
 )
 from tests.vehicle.conftest import GEOJSON, NEAR, at_place, counting_bytes
@@ -163,6 +164,9 @@ async def test_how_it_is_can_be_sent_as_json_and_names_what_to_do(morning: Morni
     await morning.ecg(0.1)
     clock.advance(6)
     assert "stream_silent" in [fault["code"] for fault in vehicle.health.status()["faults"]]
+    for resting in (Sensor.OFF, Sensor.LEAD_OFF):
+        morning.say("ecg-1", "contec_8000g", DeviceState(Link.CONNECTED, resting))
+        assert "stream_silent" not in [fault["code"] for fault in vehicle.health.status()["faults"]]
 
 
 async def test_since_when_a_fault_is_there_is_kept(morning: Morning) -> None:

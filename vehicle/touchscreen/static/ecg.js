@@ -19,9 +19,9 @@ function tell(link, off, sensor) {
   const said = notice?.querySelector('[data-said]'), hint = notice?.querySelector('[data-hint]');
   if (!notice || !said || !hint) return;
   const away = link !== 'connected' && link !== 'degraded';
-  const unwatched = sensor === 'unknown';
-  said.textContent = away ? say.no_device : off.length ? say.off.replace('{leads}', off.join(' ')) : unwatched ? say.attached : say.all_on;
-  hint.textContent = away ? say.no_device_hint : off.length ? say.off_hint : unwatched ? say.attached_hint : say.quiet;
+  const unwatched = sensor === 'unknown', resting = sensor === 'off';
+  said.textContent = away ? say.no_device : off.length ? say.off.replace('{leads}', off.join(' ')) : unwatched || resting ? say.attached : say.all_on;
+  hint.textContent = away ? say.no_device_hint : off.length ? say.off_hint : resting ? say.resting_hint : unwatched ? say.attached_hint : say.quiet;
   if (away || off.length) notice.removeAttribute('data-kind'); else notice.dataset.kind = 'soft';
 }
 

@@ -79,6 +79,12 @@ class Air:
         known = (device for device in (await self.devices()).values() if device["Address"] == address)
         return next(known, {})
 
+    async def until_discovering(self) -> None:
+        """Wait until somebody's scan runs."""
+        async with asyncio.timeout(COMES_UP_WITHIN_S):
+            while not await self._call(ADAPTER_PATH, PROPERTIES, "Get", "ss", ADAPTER, "Discovering"):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+
     async def until_known(self, address: str) -> None:
         """Wait until bluetoothd has heard the device; somebody must be scanning."""
         async with asyncio.timeout(COMES_UP_WITHIN_S):

@@ -8,18 +8,21 @@ typed is never kept.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from devices.clock import Clock
 from devices.errors import AskPerson
-from devices.readings import DeviceState, Link, Stamped
+from devices.readings import DeviceState, Stamped
 from sync.formats.records import Draft
 from vehicle.clinic.ports import Journal, Listenable, Live
 
 ANSWER_WITHIN_S = 28.0
 """What the agent grants; SMP gives up after 30 s."""
+SOON_S = 120.0
+"""Who asks again within it was not satisfied."""
 REFUSED = "bluetooth_pairing_failed"
 DIGITS = 6
 
@@ -88,8 +91,11 @@ class Pairing:
         self._places = places
         self._radio = radio
         self._question: _Question | None = None
-        self._asked: str | None = None
-        """Address that asked last and is not connected since."""
+        self._asked = ""
+        """The address that asked last, and when."""
+        self._asked_mono_s = -math.inf
+        self._refusal_told = False
+        """A device goes on saying that it was refused; that is shown once for each question."""
         self.refused: str | None = None
         """Name of a device whose digits were typed and which refused them, until somebody has seen it."""
 
@@ -98,12 +104,14 @@ class Pairing:
 
     async def ask(self, address: str) -> int | None:
         """The digits that the device shows, typed by a person; None: nobody wants to. Cancelled when it is over."""
-        until_mono_s = self._clock.monotonic_s() + ANSWER_WITHIN_S
+        now_s = self._clock.monotonic_s()
+        again = self._asked == address and now_s - self._asked_mono_s < SOON_S
         answer: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
-        question = _Question(address, until_mono_s, self._asked == address, answer)
+        question = _Question(address, now_s + ANSWER_WITHIN_S, again, answer)
         if self._question is not None:
             self._question.answer.cancel()
-        self._question, self._asked, self.refused = question, address, None
+        self._refusal_told = False
+        self._question, self._asked, self._asked_mono_s, self.refused = question, address, now_s, None
         self._tell()
         try:
             return await answer
@@ -157,19 +165,15 @@ class Pairing:
             raise NothingToForget(f"{device} is no Bluetooth device that was found: nothing to forget", device=device)
         await radio.forget(address)
         await self._store.commit(Draft("access/1", {"action": "device_forgotten", "what": f"{device} {address}"}, by))
-        self._asked = None
+        self._asked = ""
         self.seen()
 
     def _on_device(self, stamped: Stamped) -> None:
         state = stamped.event
-        if not isinstance(state, DeviceState) or self._asked is None or stamped.device != self._name_of(self._asked):
+        if not isinstance(state, DeviceState) or state.fault != REFUSED or not self._asked or self._refusal_told:
             return
-        if state.link is Link.CONNECTED:
-            self._asked = None
-            if self.refused is not None:
-                self.seen()
-        elif state.fault == REFUSED and self._question is None and self.refused is None:
-            self.refused = stamped.device
+        if self._question is None and stamped.device == self._name_of(self._asked):
+            self.refused, self._refusal_told = stamped.device, True
             self._tell()
 
     def _open(self, address: str) -> _Question:

@@ -107,7 +107,7 @@ async def test_when_the_device_gives_up_the_sheet_goes_and_late_digits_are_refus
     assert desk.noted() == []
 
 
-async def test_a_refusal_says_what_to_do_until_it_is_seen_or_the_device_is_there(desk: Desk) -> None:
+async def test_a_refusal_says_what_to_do_until_it_is_seen_or_the_device_asks_again(desk: Desk) -> None:
     asking = await desk.asked()
     await desk.pairing.answer(METER, "123456", DOCTOR)
     await asking
@@ -124,8 +124,11 @@ async def test_a_refusal_says_what_to_do_until_it_is_seen_or_the_device_is_there
     await desk.pairing.answer(METER, "654321", DOCTOR)
     await asking
     desk.state(Link.ABSENT, "bluetooth_pairing_failed")
-    desk.state(Link.CONNECTED)
+    assert desk.refused() == "glucose-1"
+    desk.pairing.seen()
+    desk.state(Link.ABSENT, "bluetooth_pairing_failed")
     assert desk.refused() is None
+    desk.clock.advance(121)
     asking = await desk.asked()
     fresh = desk.pairing.asking()
     assert fresh is not None

@@ -51,6 +51,7 @@ class Driver(HealthyPi):
         ),
         line=SerialLine(115200),
         source="Protocentral/protocentral_healthypi_v4 (MIT); hardware/protocols/healthypi.md",
+        usb_ids=("10c4:ea60",),
         lost_after_s=2.0,
     )
     sample_rate_hz = SAMPLE_RATE_HZ

@@ -52,6 +52,7 @@ class Driver(HealthyPi):
         ),
         line=SerialLine(115200, dtr=True),
         source="Protocentral/protocentral_healthypi_5_firmware (MIT); hardware/protocols/healthypi.md",
+        usb_ids=("2e8a:000a",),
         lost_after_s=2.0,
     )
     sample_rate_hz = SAMPLE_RATE_HZ

@@ -64,6 +64,7 @@ class Driver:
         metrics=(Metric("ecg", mdc=131328, loinc="11524-6", ucum="uV", sample_rate_hz=SAMPLE_RATE_HZ),),
         line=SerialLine(115200, dtr=True),
         source="OpenBCI Cyton Data Format; OpenBCI_Python (MIT); hardware/protocols/openbci_cyton.md",
+        usb_ids=("0403:6015",),
         lost_after_s=5.0,
     )
     allowed_writes: ClassVar[tuple[bytes, ...]] = (STOP, RESET, START)

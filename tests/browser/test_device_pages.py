@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -194,7 +195,7 @@ def test_strips_and_calibration_are_noted_warned_of_and_listed(tmp_path: Path, p
         assert "试纸已过期" in page.get_by_test_id("fault-strips_over").inner_text()
         with page.expect_download() as waiting:
             page.get_by_test_id("device-list").click()
-        sheet = openpyxl.load_workbook(waiting.value.path()).active
+        sheet = openpyxl.load_workbook(io.BytesIO(Path(waiting.value.path()).read_bytes())).active
         rows = {row[1]: row for row in sheet.iter_rows(min_row=2, values_only=True)}
         assert set(rows) == {"gnss-1", "glucose-1"}
         assert {"L-2041", "2024-01-31"} <= set(rows["glucose-1"])

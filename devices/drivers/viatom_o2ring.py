@@ -120,7 +120,7 @@ def identity_of(data: bytes) -> Identity | None:
     """Model, serial number and firmware out of the JSON text; None where it is none."""
     try:
         said = json.loads(data.rstrip(b"\x00"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(said, dict):
         return None

@@ -12,6 +12,7 @@ from devices.simulators.berry_bci import BerryTwin
 from devices.simulators.contec_8000g import ContecEcgTwin
 from devices.simulators.contec_cms50 import Cms50Twin, Finger
 from devices.simulators.contec_cms50_legacy import Cms50LegacyTwin
+from devices.simulators.creative_pc80b import Pc80bTwin
 from devices.simulators.ecg_source import ecg_source
 from devices.simulators.gnss import GnssTwin
 from devices.simulators.gpsd_gnss import GpsdTwin
@@ -38,6 +39,7 @@ SHELF: dict[str, Callable[[Clock], Twin]] = {
     "contec_8000g": lambda clock: ContecEcgTwin(ecg_source(None)),
     "contec_cms50_legacy": lambda clock: Cms50LegacyTwin(),
     "contec_cms50_v7": _cms50,
+    "creative_pc80b": lambda clock: Pc80bTwin(ecg_source(None)),
     "fibocom_5g": lambda clock: FibocomTwin(),
     "gpsd_gnss": lambda clock: GpsdTwin(clock, GnssTwin(clock, *SOMEWHERE)),
     "healthypi_v4": lambda clock: HealthyPiTwin(ecg_source(None)),

@@ -396,9 +396,9 @@ def test_o2ring_special_values_are_no_numbers(said: tuple[int, int, int, int], t
 def test_o2ring_text_that_is_none_is_no_identity() -> None:
     driver = viatom_o2ring.Driver()
     driver.open()
-    for text in (b"{", b'{"SN": ', b"{}\0\0", b"{\xff}"):
+    for text in (b"{", b'{"SN": ', b"{}\0\0", b"{\xff}", b'{"SN": ' + b"[" * 1900):
         driver.feed(answered(text))
-    assert driver.counters.frames == 4
+    assert driver.counters.frames == 5
     assert not (driver.identity and driver.identity.told())
 
 

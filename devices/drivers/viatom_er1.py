@@ -16,8 +16,8 @@ The answer numbers no samples: those of an answer that came spoiled are counted 
 show against the clock and open a new segment. E1 asks who it is. Files (F1 to F4), clock (EC), vibration (04) and the
 resets (E2, E3, EE) are never sent.
 
-Source: viatomEcho/LepuBle (facts). Not tried on hardware by us. Not for the ER3, which sends compressed samples of up to
-twelve leads.
+Source: viatomEcho/LepuBle (facts). Not tried on hardware by us. Not for the ER3, which sends compressed samples of up
+to twelve leads.
 """
 
 from __future__ import annotations

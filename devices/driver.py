@@ -6,6 +6,7 @@ A driver file holds one class named ``Driver`` with ``about`` and the methods of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -134,10 +135,15 @@ class About:
     hardware_tested: str = "no"
     """"no", or model, firmware and date."""
     usb_ids: tuple[str, ...] = ()
-    """"10c4:ea60": adapters or devices on whose port this device may be looked for without being asked. Adapters are used
-    by many makers, so it is a hint, no more; see ``devices.identify``."""
+    """"10c4:ea60": adapters or devices on whose port this device may be looked for without being asked. Adapters are
+    used by many makers, so it is a hint, no more; see ``devices.identify``."""
     lost_after_s: float = 3.0
     """Silence after which the device counts as lost; infinite for devices that speak only when used."""
+
+    @property
+    def speaks_when_used(self) -> bool:
+        """Away between uses, as it should be: a meter, or a device on a battery that is reached over the air only."""
+        return math.isinf(self.lost_after_s) or len(self.lines(GattUse)) == len(_several(self.line))
 
     def lines(self, kind: type[SomeLine]) -> tuple[SomeLine, ...]:
         """The ways of one kind; empty: the device has none."""
@@ -146,7 +152,11 @@ class About:
 
 def lines_of(line: Line | tuple[Line, ...], kind: type[SomeLine]) -> tuple[SomeLine, ...]:
     """The ways of one kind among one or several."""
-    return tuple(one for one in (line if isinstance(line, tuple) else (line,)) if isinstance(one, kind))
+    return tuple(one for one in _several(line) if isinstance(one, kind))
+
+
+def _several(line: Line | tuple[Line, ...]) -> tuple[Line, ...]:
+    return line if isinstance(line, tuple) else (line,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ Only reads what others keep; nothing here decides. Each fault carries cause and 
 
 from __future__ import annotations
 
-import math
 import platform
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -271,7 +270,7 @@ def condition_of(state: DeviceState, when_used: bool) -> str:
 
 def _speaks_when_used(driver: str) -> bool:
     """Meters on batteries are silent between uses: their absence is not worth saying."""
-    return math.isinf(catalog.about(driver).lost_after_s)
+    return catalog.about(driver).speaks_when_used
 
 
 def _time(at: datetime | None) -> str | None:

@@ -13,7 +13,7 @@ from device_captures import agreed, as_agreed, captures_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from devices import catalog
+from devices import aa55, catalog
 from devices.capture import read_capture, run_through, settled
 from devices.driver import About, DriverContract, GattUse, Output, SerialLine, TcpListener, Write
 from devices.drivers.sam_id_card import id_number_valid
@@ -36,8 +36,8 @@ from devices.readings import (
 
 def is_stream(about: About) -> bool:
     """Whether its bytes may come cut and joined anywhere."""
-    by_wire = about.lines(SerialLine) or about.lines(TcpListener)
-    return bool(by_wire) or any(use.is_stream for use in about.lines(GattUse))
+    by_wire = bool(about.lines(SerialLine)) or bool(about.lines(TcpListener))
+    return by_wire or any(use.is_stream for use in about.lines(GattUse))
 
 
 DRIVERS = sorted(catalog.drivers())
@@ -52,6 +52,12 @@ NEVER_SENT = {
     "sam_id_card": [bytes.fromhex("AAAAAA96690003 10FF EC"), bytes.fromhex("AAAAAA96690004 61FF")],
     "bluetooth_glucose": [b"\x02"],
     "bluetooth_pulse_oximeter": [b"\x02"],
+    "creative_oximeter": [aa55.packet(0x0F, type_) for type_ in (0x87, 0x92)]
+    + [aa55.packet(0xF0, type_) for type_ in (0x85, 0xC2)],
+    "creative_pc300": [aa55.packet(token, 0x01) for token in (0x40, 0x30, 0xE3, 0xE5)]
+    + [aa55.packet(0xFF, 0x03), aa55.packet(0xFF, 0x20), aa55.packet(0x72, 0x02)],
+    "sinocare_ba80x": [bytes.fromhex("04B0A155")],
+    "contec_cms50d_bt": [b"\x9d\x7f", b"\xa1", b"\x83"],
     "quectel_5g": [
         b"AT+CFUN=0\r",
         b'AT+QCFG="usbnet",1\r',
@@ -61,7 +67,7 @@ NEVER_SENT = {
     ],
     "fibocom_5g": [b"AT+CFUN=0\r", b"AT+GTUSBMODE=32\r", b"AT+GTACT=14\r", b"AT+GTCELLLOCK=1\r", b"AT+EGMR=1,7\r"],
 }
-"""Commands that erase or reconfigure (devices' protocol notes)."""
+"""Commands that erase, reconfigure or set a cuff going (devices' protocol notes)."""
 quick = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from touch_bench import DEVICES, PIN, Bench
 
+from devices import catalog
 from devices.clock import SimulatedClock
 from devices.readings import DeviceState, Link, Position, Sensor
 from vehicle.health import condition_of
@@ -51,6 +52,21 @@ def test_a_meter_asleep_is_ready_a_wire_without_device_is_not(
     state: DeviceState, when_used: bool, condition: str
 ) -> None:
     assert condition_of(state, when_used) == condition
+
+
+@pytest.mark.parametrize(
+    ("driver", "sleeps"),
+    [
+        ("bluetooth_glucose", True),  # speaks once, when used
+        ("creative_oximeter", True),  # a stream, on a battery, over the air
+        ("polar_h10", True),
+        ("creative_pc300", False),  # may stand on a wire
+        ("contec_cms50_v7", False),
+        ("contec_8000g", False),
+    ],
+)
+def test_what_runs_on_a_battery_over_the_air_is_not_missed_while_nobody_uses_it(driver: str, sleeps: bool) -> None:
+    assert catalog.about(driver).speaks_when_used is sleeps
 
 
 async def test_status_counts_meters_asleep_and_says_when_each_was_heard(bench: Bench, clock: SimulatedClock) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -47,5 +46,5 @@ def instruments(devices: Iterable[Configured], label: Callable[[str], About]) ->
         about = label(row.driver)
         types = tuple(dict.fromkeys(_TYPE_OF[metric.key] for metric in about.metrics if metric.key in _TYPE_OF))
         if types:
-            found.append(Instrument(row.name, types, math.isinf(about.lost_after_s)))
+            found.append(Instrument(row.name, types, about.speaks_when_used))
     return tuple(found)

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
+from sync.county.device_list import device_list
 from sync.county.fleet import EnrolmentRefused
 from sync.county.fleet_view import fleet_view
 from sync.county.freezing import UnfreezingRefused, frozen, unfreeze
-from sync.county.pages import MOST_FORM_BYTES, READERS, form_of, render
+from sync.county.pages import MOST_FORM_BYTES, NOT_KEPT, READERS, form_of, render
 from sync.county.vehicle_requests import bounded_body
+from sync.interop.asset_list import CSV_TYPE, XLSX_TYPE, csv_bytes, xlsx_bytes
 from sync.web.access import roles
+from sync.web.catalog import texts
 
 if TYPE_CHECKING:
     from sync.county.app import County
@@ -32,6 +36,22 @@ async def fleet_page(request: Request) -> Response:
     waiting = await run_in_threadpool(county.enrolments.waiting)
     facts: dict[str, Any] = {"vehicles": lines, "waiting": waiting, "now": county.clock.now()}
     return render(request, "fleet.html", {**facts, "said": request.session.pop(_SAID, None)})
+
+
+@router.get(PAGE + "/devices.{form}")
+@roles(*READERS)
+async def device_sheet(request: Request, form: str) -> Response:
+    """The devices of all vehicles for the inventory: .xlsx or .csv."""
+    county = _county(request)
+    t = texts(county.pages.language(request))
+    if form not in ("xlsx", "csv"):
+        raise HTTPException(404)
+    vehicles = {vehicle.origin: vehicle.vehicle for vehicle in county.fleet.all() if not vehicle.revoked}
+    write, media = (xlsx_bytes, XLSX_TYPE) if form == "xlsx" else (csv_bytes, CSV_TYPE)
+    content = await run_in_threadpool(lambda: write(device_list(county.database, vehicles, t), t))
+    await run_in_threadpool(county.audit.note, request.state.caller.id, "export", f"devices.{form}")
+    headers = {**NOT_KEPT, "Content-Disposition": f'attachment; filename="devices.{form}"'}
+    return Response(content, media_type=media, headers=headers)
 
 
 @router.post(PAGE + "/enrol")

@@ -62,6 +62,10 @@ bench-devices: $(VENV)/.test
 	@scripts/install-debian-packages dbus
 	$(BIN)/python -m benchmarks.bench_devices $(DEVICES)
 
+# Consultations with joins, leaves and outages for eight hours: make soak HOURS=0.5. What must stay flat is checked.
+soak: $(VENV)/.test
+	$(BIN)/python tests/telemedicine/soak.py --hours $(or $(HOURS),8)
+
 # About 20 minutes. Needs root, loop devices and /dev/fuse; tests/powercut says what it does.
 powercut: $(VENV)/.test
 	@scripts/install-debian-packages e2fsprogs fuse3

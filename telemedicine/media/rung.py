@@ -46,6 +46,8 @@ KEY_TOLERANCE = 1.25
 """Opened again at a key frame, where that costs nothing, if the rate to open for differs by this factor."""
 REOPEN_UP_EVERY_S = 2.0
 NOTICED_CHANGE = 0.03
+SPACING_WEIGHT, LONGEST_SPACING_S = 0.05, 0.25
+FEWEST_COMING = 0.67
 LATENCIES_KEPT = 300
 ENCODER_RETRY_S = 1.0
 
@@ -195,6 +197,8 @@ class Rung:
         """Replaced as a whole: the thread reads it while the loop changes it."""
         self._key_frame_asked = threading.Event()
         self._last_key_s = float("-inf")
+        self._encoded_s: float | None = None
+        self._spacing_s = 1 / shape.frame_rate_hz
         self._stopping = threading.Event()
         self._stopping.set()
         self._thread: threading.Thread | None = None
@@ -327,7 +331,7 @@ class Rung:
     def _encode(self, codec: _Codec, image: Image, captured_s: float) -> list[VideoPacket]:
         now_s = self._clock.monotonic_s()
         key = self._key_frame_asked.is_set() and now_s - self._last_key_s >= KEY_FRAME_SPACING_S
-        codec.aim_at(self._bit_rate, self.frame_rate_hz, key, now_s)
+        codec.aim_at(self._bit_rate, self.frame_rate_hz, self._coming_hz(captured_s), key, now_s)
         packets = codec.encode(
             fitted(image, self.shape.width, self.shape.height), round(captured_s * RTP_CLOCK_HZ), key
         )
@@ -339,6 +343,16 @@ class Rung:
         self.counts.octets += sum(packet.size for packet in packets)
         self.counts.opened += codec.opened_now
         return packets
+
+    def _coming_hz(self, captured_s: float) -> float:
+        """How many pictures a second are really encoded: a camera may be slower than it was asked to be, and some are
+        left out; at least ``FEWEST_COMING`` of what should come."""
+        if self._encoded_s is not None:
+            spacing_s = min(captured_s - self._encoded_s, LONGEST_SPACING_S)
+            self._spacing_s += SPACING_WEIGHT * (spacing_s - self._spacing_s)
+        self._encoded_s = captured_s
+        wanted_hz = self.frame_rate_hz
+        return max(FEWEST_COMING * wanted_hz, min(wanted_hz, 1 / max(self._spacing_s, 1e-3)))
 
     def _fan_out(self, packets: list[VideoPacket]) -> None:
         for packet in packets:
@@ -360,29 +374,29 @@ class _Codec:
         self._raised_s = float("-inf")
         self._last_pts = -1
 
-    def aim_at(self, bit_rate_bps: int, frame_rate_hz: float, key: bool, now_s: float) -> None:
+    def aim_at(self, bit_rate_bps: int, frame_rate_hz: float, coming_hz: float, key: bool, now_s: float) -> None:
         """Be at ``bit_rate_bps`` for the next picture, as nearly as this encoder can.
 
-        :param frame_rate_hz: how many pictures it will get. An encoder shares its rate out among as many as it was
-            opened for; where fewer come it is told a rate that is higher by as much
+        :param frame_rate_hz: how many pictures a second it is to be opened for
+        :param coming_hz: how many it gets. An encoder shares its rate out among as many as it was opened for; where
+            fewer come it is told a rate that is higher by as much
         :param key: the next picture is a key frame in any case
         """
         best_bps = self._best_to_open(bit_rate_bps)
         opened_bps, context = self._opened_bps, self._context
-        told_bps = round(bit_rate_bps * self._opened_hz / frame_rate_hz)
+        told_bps = round(bit_rate_bps * self._opened_hz / coming_hz)
         lowest, highest = (LOWEST_OF_OPENED, 1.0) if self.h264.retunes else (STEPS_DOWN, STEPS_UP)
-        if told_bps != bit_rate_bps:
-            highest = max(highest, KEY_TOLERANCE)
-        anew = key and not (
-            opened_bps / KEY_TOLERANCE <= best_bps <= opened_bps * KEY_TOLERANCE and frame_rate_hz == self._opened_hz
-        )
-        rises = told_bps > highest * opened_bps and now_s - self._raised_s >= REOPEN_UP_EVERY_S
+        other_hz = frame_rate_hz != self._opened_hz
+        anew = key and (other_hz or not opened_bps / KEY_TOLERANCE <= best_bps <= opened_bps * KEY_TOLERANCE)
+        starved = other_hz and told_bps > KEY_TOLERANCE * opened_bps
+        short = starved or min(told_bps, bit_rate_bps) > highest * opened_bps
+        rises = short and now_s - self._raised_s >= REOPEN_UP_EVERY_S
         if context is None or anew or rises or bit_rate_bps < lowest * opened_bps:
             if rises and context is not None:
                 self._raised_s = now_s
             context = self._context = self._open(best_bps, frame_rate_hz)
             self._opened_bps, self._opened_hz, self.opened_now = best_bps, frame_rate_hz, True
-            told_bps = bit_rate_bps
+            told_bps = round(bit_rate_bps * frame_rate_hz / coming_hz)
         else:
             self.opened_now = False
         aim_bps = min(told_bps, self._opened_bps)

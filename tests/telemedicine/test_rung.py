@@ -208,6 +208,21 @@ async def test_the_rate_is_used_also_where_every_other_picture_is_left_out() -> 
             assert stage.rung.counts.opened == opened
 
 
+async def test_the_rate_is_used_also_by_a_camera_that_is_slower_than_asked() -> None:
+    random = np.random.default_rng(1)
+    noise = [random.integers(0, 255, (240, 320, 3), dtype=np.uint8) for _ in range(12)]
+    async with staged(Stage()) as stage:
+        viewer = stage.rung.subscribe()
+        octets = 0
+        for number in range(220):
+            stage.clock.advance(1 / 22)
+            stage.source.push(stage.clock.monotonic_s(), noise[number % 12])
+            await asyncio.to_thread(stage.source.wait_done)
+            octets += sum(packet.size for packet in drained(viewer)) if number >= 110 else 0
+        assert octets * 8 / (110 / 22) == pytest.approx(400_000, rel=0.1)
+        assert stage.rung.counts.opened == 1
+
+
 async def test_far_above_and_far_below_it_is_opened_again() -> None:
     async with staged(Stage()) as stage:
         viewer = stage.rung.subscribe()

@@ -1,0 +1,190 @@
+"""Consultation after consultation on one machine, with all that happens on the road, and what is left over each time.
+
+    python tests/telemedicine/soak.py --hours 8
+
+A day's events without the waiting between them: specialists come, reload, look from two pages, drive through tunnels;
+the line to the exchange breaks, the camera is unplugged, the touchscreen comes and goes. After each consultation, at
+rest, tasks, open files (sockets among them) and threads must be as many as before, and memory must not rise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import os
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from consultation_stage import Stage, consultation_stage, render_test_clip, until
+from media_stage import MjpegCamera
+from test_consultation_session import SpecialistPage, Viewer, specialist
+
+from telemedicine.consultation import State
+
+TUNNEL_S = 1.5
+RISES_MOST = 1.05
+"""Of the memory in the second quarter, in the last one."""
+FEWEST_FOR_MEMORY = 12
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What is there at rest."""
+
+    tasks: int
+    files: int
+    threads: int
+    memory_bytes: int
+
+    @classmethod
+    def now(cls) -> Left:
+        gc.collect()
+        resident = int(Path("/proc/self/statm").read_text().split()[1])
+        files = len(os.listdir("/proc/self/fd"))
+        return cls(len(asyncio.all_tasks()), files, threading.active_count(), resident * PAGE_BYTES)
+
+    def exceeds(self, before: Left) -> bool:
+        return self.tasks > before.tasks or self.files > before.files or self.threads > before.threads
+
+
+@contextlib.asynccontextmanager
+async def soaking(folder: Path) -> AsyncIterator[tuple[Stage, MjpegCamera]]:
+    """A consultation's parties, with a network camera for the room."""
+    camera = MjpegCamera()
+    camera.plug_in()
+    clips: dict[str, Any] = {"room": camera.url, "ultrasound": render_test_clip(folder / "ultrasound.mp4", 20)}
+    try:
+        async with consultation_stage(folder, clips) as stage:
+            yield stage, camera
+    finally:
+        camera.unplug()
+
+
+async def tunnel(viewer: Viewer) -> None:
+    """Nothing comes or goes for a while; then it does again."""
+    transports = {transceiver.sender.transport.transport for transceiver in viewer.pc.getTransceivers()}
+    protocols = [protocol for ice in transports for protocol in ice._connection._protocols]
+    for protocol in protocols:
+        protocol.datagram_received = lambda data, address: None
+        protocol.send_stun = lambda message, address: None
+    await asyncio.sleep(TUNNEL_S)
+    for protocol in protocols:
+        del protocol.datagram_received, protocol.send_stun
+
+
+async def pictures_come(viewer: Viewer, feed: int = 1) -> None:
+    seen = len(viewer.pictures[feed])
+    await until(lambda: len(viewer.pictures[feed]) > seen + 3)
+
+
+async def consultation(stage: Stage, camera: MjpegCamera, page: SpecialistPage, number: int) -> None:
+    """One from request to decision."""
+    name = f"consultation-{number}"
+    stage.vehicle.request(name)
+    await until(lambda: _case(page, name, "invited"))
+    await page.send(type="accept", consultation=name)
+    await until(lambda: _case(page, name, "accepted"))
+    viewer, second, kiosk = Viewer(), Viewer(), Viewer(videos=3, data=False)
+    await _connect(page, name, viewer, "a_1")
+    await pictures_come(viewer)
+    await kiosk.take(await stage.van.kiosk_answer(await kiosk.offer()))
+    await _connect(page, name, second, "b_1")
+    await pictures_come(second)
+    await tunnel(viewer)
+    await pictures_come(viewer)
+    camera.unplug()
+    _cut_exchange(stage)
+    await viewer.close()
+    viewer = Viewer()  # a reload
+    await until(lambda: stage.van.status()["exchange"] == "joined")
+    camera.plug_in()
+    await _connect(page, name, viewer, "a_2")
+    await pictures_come(viewer)
+    await asyncio.gather(second.close(), kiosk.close())
+    stage.vehicle.step("ended", "zhou.min")
+    await until(lambda: _case(page, name, "ended"))
+    await viewer.close()
+    stage.vehicle.step("opinion_signed")
+    stage.vehicle.decide("accept", "")
+    await until(lambda: _case(page, name, "closed"))
+    page.received.clear()
+
+
+def _case(page: SpecialistPage, name: str, state: str) -> bool:
+    told = [message["case"] for message in page.received if message["type"] == "case"]
+    return any(case["consultation"] == name and case["state"] == state for case in told)
+
+
+async def _connect(page: SpecialistPage, name: str, viewer: Viewer, session: str) -> None:
+    await page.send(type="offer", consultation=name, session=session, sdp=await viewer.offer())
+    await viewer.take((await page.next("answer"))["sdp"])
+    await until(lambda: viewer.pc.connectionState == "connected")
+
+
+def _cut_exchange(stage: Stage) -> None:
+    connection = stage.van._signalling._connection
+    if connection is not None:
+        connection.transport.abort()
+
+
+async def rest(stage: Stage, before: Left | None) -> Left:
+    """What is there when everything has ended; more than ``before`` is named.
+
+    :raises AssertionError: it stays
+    """
+    await until(lambda: all(feed["state"] == "closed" for feed in stage.van.status()["feeds"].values()))
+    with contextlib.suppress(TimeoutError):
+        await until(lambda: before is None or not Left.now().exceeds(before))
+    now = Left.now()
+    assert before is None or not now.exceeds(before), (before, now, sorted(map(str, asyncio.all_tasks())))
+    return now
+
+
+async def soak(folder: Path, hours: float, least: int) -> list[Left]:
+    """What was left after each consultation."""
+    left: list[Left] = []
+    until_s, number = time.monotonic() + hours * 3600, 0
+    async with soaking(folder) as (stage, camera), specialist(stage) as page:
+        while number < least or time.monotonic() < until_s:
+            number += 1
+            await consultation(stage, camera, page, number)
+            assert stage.vehicle.state == State.CLOSED
+            left.append(await rest(stage, left[0] if left else None))
+            print(f"{number}: {left[-1]}", file=sys.stderr)
+    return left
+
+
+def memory_rises(left: Sequence[Left]) -> float:
+    """Memory in the last quarter in parts of that in the second."""
+    quarter = len(left) // 4
+    second, last = left[quarter : 2 * quarter], left[-quarter:]
+    return statistics.median(x.memory_bytes for x in last) / statistics.median(x.memory_bytes for x in second)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hours", type=float, default=8.0)
+    with tempfile.TemporaryDirectory() as folder:
+        left = asyncio.run(soak(Path(folder), parser.parse_args().hours, FEWEST_FOR_MEMORY))
+    rises = memory_rises(left)
+    first, last = left[0], left[-1]
+    print(
+        f"{len(left)} consultations; tasks {first.tasks} and {last.tasks}, files {first.files} and {last.files}, "
+        f"threads {first.threads} and {last.threads}, memory {last.memory_bytes / 1e6:.0f} MB, "
+        f"last quarter {rises:.3f} of the second"
+    )
+    return 0 if rises <= RISES_MOST else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

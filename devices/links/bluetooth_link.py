@@ -9,8 +9,7 @@ What the rules here answer to (each seen or documented; see hardware/protocols/b
   and notifications come twice after the next connection.
 - StartNotify only, measurement first, nothing between connecting and subscribing: a cuff indicates at once.
 - The scan asks for duplicate data: otherwise bluetoothd does not tell a device that advertises again at the same RSSI.
-- A scan can go deaf without an error: it is judged by advertisements heard, and started anew after silence. When that
-  does not help and no device is connected, the adapter is switched off and on, ever more rarely: silence may be honest.
+- A scan can go deaf without an error: it is judged by advertisements heard, and started anew after silence.
 """
 
 from __future__ import annotations
@@ -104,8 +103,7 @@ class BluetoothHub:
         self._claimed: set[str] = set()
         self._settled_s: dict[str, float] = {}
         self._heard_s = 0.0
-        self._silent_scans = 0
-        """Scans one after the other in which nothing was heard."""
+        self._silent_scans = 0  # one after the other
         self._scanning: asyncio.Task[None] | None = None
 
     def link(self, name: str, address: str = "") -> BluetoothLink:
@@ -211,7 +209,7 @@ class BluetoothHub:
                 found.set_exception(reason)
 
     async def _wake_adapter(self, bluez: BluezBus) -> None:
-        """After 2, 4, 8, ... silent scans; never while a device is connected or connecting."""
+        """After 2, 4, 8, ... silent scans: silence may be honest. Never while a device is connected or connecting."""
         silent = self._silent_scans
         if silent < 2 or silent & (silent - 1) or self._claimed:
             return

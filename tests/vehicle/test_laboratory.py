@@ -126,7 +126,7 @@ async def test_what_was_measured_before_the_specimen_was_taken_is_not_of_it(worl
     await world.specimens.take("blood", "101", DOCTOR)
     ahead = {"message_said_at": "2026-03-01T11:00:00"}
     world.publish(result(device_said_at="2026-02-28T10:30:00", **ahead), "lab-1")
-    assert [found.clock_off_s for found in world.waiting()] == [7200]
+    assert [found.clock_offset_s for found in world.waiting()] == [7200]
     world.publish(result(device_said_at="2026-03-01T11:00:00", **ahead), "lab-1")
     (found,) = world.recent()
     assert found.at == NINE

@@ -31,8 +31,7 @@ from vehicle.clinic.laboratory_report import (
 from vehicle.clinic.ports import Ids, Journal, Listenable, Live, Soon, Visits
 from vehicle.clinic.prompts import Grade, Prompts
 from vehicle.clinic.specimens import Specimen, Specimens
-from vehicle.clinic.tiles import CLOSING
-from vehicle.clinic.views import CHINA
+from vehicle.clinic.tiles import CLOSING, measured_at
 
 BEFORE_TAKEN = timedelta(minutes=10)
 """So much earlier than the specimen a measurement may seem by a clock that is a little off."""
@@ -56,8 +55,8 @@ class Report:
     at: datetime
     """When it was measured, by the van's clock, as far as that is known; else when it arrived."""
     device_said_at: str
-    clock_off_s: int | None
-    """How far the analyser's clock is ahead of the van's."""
+    clock_offset_s: int | None
+    """How far the analyser's clock was ahead; None: not known."""
     person_said: str
     comments: tuple[str, ...]
     groups: tuple[Group, ...]
@@ -121,17 +120,15 @@ class Laboratory:
         mark = json.dumps([stamped.device, result.device_said_at, values], sort_keys=True)
         if mark in self._on_the_way or self._have(stamped, result.device_said_at, values):
             return
-        off_s = clock_off_s(result, stamped.received_at)
-        if off_s is not None:
-            values |= {"clock_off_s": off_s}
-        if (measured_at := self._measured_at(result, off_s)) is not None:
-            values |= {"measured_at": format_time(measured_at)}
-        specimen = self._claimed_by(result, values, measured_at)
+        offset_s = clock_offset_s(result, stamped.received_at)
+        specimen = self._claimed_by(result, values, offset_s)
         self._on_the_way.add(mark)
-        self._commit(stamped, values, specimen, mark)
+        reading, draft = self._draft(stamped, result, values, offset_s)
+        self._commit(reading, values, draft, specimen, mark)
 
-    def _commit(self, stamped: Stamped, values: dict[str, Json], specimen: Specimen | None, mark: str) -> None:
-        result = stamped.event
+    def _draft(
+        self, stamped: Stamped, result: LaboratoryResult, values: dict[str, Json], offset_s: int | None
+    ) -> tuple[str, Draft]:
         reading = self._ids.new("reading")
         fields: dict[str, Json] = {
             "reading": reading,
@@ -141,10 +138,17 @@ class Laboratory:
             "values": values,
             "by_hand": False,
         }
-        if isinstance(result, LaboratoryResult) and result.device_said_at is not None:
+        if result.device_said_at is not None:
             fields["device_said_at"] = result.device_said_at
+        if offset_s is not None:
+            fields["clock_offset_s"] = offset_s
         visit = self._visits.current()
-        drafts = [Draft("reading/1", fields, None, visit.visit if visit else None, None, stamped.received_at)]
+        return reading, Draft("reading/1", fields, None, visit.visit if visit else None, None, stamped.received_at)
+
+    def _commit(
+        self, reading: str, values: Mapping[str, object], draft: Draft, specimen: Specimen | None, mark: str
+    ) -> None:
+        drafts = [draft]
         if specimen is not None:
             drafts += self._confirmed(reading, values, specimen)
 
@@ -164,9 +168,7 @@ class Laboratory:
             *self._prompts.results_to_record(specimen.encounter, specimen.patient, specimen.visit, known, None),
         ]
 
-    def _claimed_by(
-        self, result: LaboratoryResult, values: Mapping[str, Any], measured_at: datetime | None
-    ) -> Specimen | None:
+    def _claimed_by(self, result: LaboratoryResult, values: Mapping[str, Any], offset_s: int | None) -> Specimen | None:
         """The specimen whose result this is; None when that is not certain."""
         if result.specimen is None:
             return None
@@ -175,14 +177,9 @@ class Laboratory:
             return None
         material = material_of(values)
         fitting = [known for known in named if material in (None, known.material)]
-        if measured_at is None and result.device_said_at is not None:
-            measured_at = _local(result.device_said_at)
-        fitting = [known for known in fitting if measured_at is None or known.taken_at - BEFORE_TAKEN <= measured_at]
+        at = _measured_at(result.device_said_at, offset_s or 0)
+        fitting = [known for known in fitting if at is None or known.taken_at - BEFORE_TAKEN <= at]
         return fitting[0] if fitting else None
-
-    def _measured_at(self, result: LaboratoryResult, off_s: int | None) -> datetime | None:
-        said = _local(result.device_said_at)
-        return None if said is None or off_s is None else said - timedelta(seconds=off_s)
 
     def _have(self, stamped: Stamped, said_at: str | None, values: Mapping[str, Json]) -> bool:
         since = format_time(stamped.received_at - SAME_AGAIN) if said_at is None else ""
@@ -190,7 +187,7 @@ class Laboratory:
             "SELECT values_json FROM readings WHERE device = ? AND type = ? AND device_said_at IS ? AND taken_at >= ?",
             (stamped.device, TYPE, said_at, since),
         )
-        return any(_without_times(json.loads(row["values_json"])) == values for row in rows)
+        return any(json.loads(row["values_json"]) == values for row in rows)
 
     # what is
 
@@ -225,6 +222,7 @@ class Laboratory:
 
     def _report(self, row: Mapping[str, Any], language: str) -> Report:
         stored = json.loads(row["values_json"])
+        offset_s, taken_at = row["clock_offset_s"], parse_time(row["taken_at"])
         actions = self._store.read(
             "SELECT action FROM access_log WHERE what = ? AND action LIKE 'critical_%' ORDER BY n", (row["reading"],)
         )
@@ -235,9 +233,9 @@ class Laboratory:
             specimen=stored.get("specimen", ""),
             analyser=stored.get("analyser", ""),
             device=row["device"],
-            at=parse_time(stored.get("measured_at") or row["taken_at"]),
+            at=(None if offset_s is None else _measured_at(row["device_said_at"], offset_s)) or taken_at,
             device_said_at=row["device_said_at"] or "",
-            clock_off_s=stored.get("clock_off_s"),
+            clock_offset_s=offset_s,
             person_said=stored.get("person_said", ""),
             comments=tuple(stored.get("comments", ())),
             groups=tuple(groups(stored, language)),
@@ -251,21 +249,15 @@ class Laboratory:
         self._live.send({"type": "reading", "live": False, "state": state, "kind": TYPE, "reading": reading})
 
 
-def clock_off_s(result: LaboratoryResult, received_at: datetime) -> int | None:
+def clock_offset_s(result: LaboratoryResult, received_at: datetime) -> int | None:
     """How far the analyser's clock is ahead; None when it did not say when it sent."""
-    said = _local(result.message_said_at)
+    said = _measured_at(result.message_said_at, 0)
     return None if said is None else round((said - received_at).total_seconds())
 
 
-def _local(said: str | None) -> datetime | None:
-    """What a device's clock showed as a moment: devices are set to the legal time of China. None: no time of day."""
-    if said is None or "T" not in said:
-        return None
-    return datetime.fromisoformat(said).replace(tzinfo=CHINA)
-
-
-def _without_times(stored: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: said for name, said in stored.items() if name not in ("clock_off_s", "measured_at")}
+def _measured_at(shown: str | None, offset_s: int) -> datetime | None:
+    """None: the clock showed no time of day."""
+    return None if shown is None or "T" not in shown else measured_at(shown, offset_s)
 
 
 def _control_draft(stamped: Stamped, result: LaboratoryResult) -> Draft:

@@ -88,8 +88,12 @@ def routes(screen: Screen) -> APIRouter:
 
     @router.post("/laboratory/{reading}/assign")
     @roles(*CLINICAL)
-    async def assign(request: Request, reading: str) -> Response:
-        """The served person's, as the doctor says."""
+    async def assign(request: Request, reading: str, patient: Annotated[str, Form(max_length=80)]) -> Response:
+        """To the person whose name stood on the button; nobody else may have sat down meanwhile."""
+        served, t = vehicle.encounters.current(), screen.texts(request)
+        if served is None or served.patient.patient != patient:
+            screen.say(request, t("touch.held.changed"), t("touch.held.changed_hint"), kind="ask")
+            return back(f"/laboratory/{reading}")
         await vehicle.measurements.assign(reading, request.state.caller.id)
         return back(f"/laboratory/{reading}")
 

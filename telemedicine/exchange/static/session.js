@@ -66,6 +66,7 @@ cases.socket
 
 // live data ---------------------------------------------------------------------------------------------------------
 
+byId('rhythm').addEventListener('ecg-sheet', (event) => { byId('rhythm-lead').textContent = /** @type {CustomEvent} */ (event).detail.leads[0]; });
 rhythm.live(store);
 media.on('samples', () => { if (byId('ecg-note').dataset.waiting !== undefined) { delete byId('ecg-note').dataset.waiting; byId('ecg-note').hidden = true; } });
 media.on('message', (message) => {

@@ -245,10 +245,11 @@ def _reading(measurement: Oximetry, final: bool = False) -> PulseOximetry | None
     spo2, pulse = number(measurement.spo2_percent), number(measurement.pulse_bpm)
     if spo2 is None or not 1 <= round(spo2) <= 100:
         return None
+    perfusion = number(measurement.amplitude_index_percent)
     return PulseOximetry(
         spo2_percent=round(spo2),
         pulse_bpm=round(pulse) if pulse is not None and 1 <= round(pulse) <= MOST_PULSE_BPM else None,
-        perfusion_index_percent=number(measurement.amplitude_index_percent),
+        perfusion_index_percent=perfusion if perfusion is not None and 0 <= perfusion <= 100 else None,
         device_said_at=said_at(measurement.shown_at),
         final=final,
     )

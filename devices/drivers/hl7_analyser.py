@@ -208,6 +208,8 @@ def _observe(segment: Segment, sender: str, report: Report) -> None:
         return
     if value_type == "SN":
         said = "".join(segment.parts(5))
+    if not word(said):
+        return  # nothing but control characters
     report.said_at = max((at for at in (report.said_at, time_of(segment.first(14))) if at), default=None)
     report.values.append(
         laboratory_value(

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 from typing import Any, ClassVar
 
 import pynmea2
@@ -143,8 +143,8 @@ class _Second:
     def position(self, gsa_no_fix: bool) -> Position:
         facts = self.facts
         satellites = facts.get("satellites", 0)
-        date = facts.get("date")
-        gnss_at = datetime.combine(date, self.at.replace(tzinfo=None), UTC) if date and self.at else None
+        day = facts.get("date")
+        gnss_at = datetime.combine(day, self.at.replace(tzinfo=None), UTC) if day and self.at else None
         latitude, longitude = facts.get("latitude_deg"), facts.get("longitude_deg")
         fix = facts.get("valid", True) and facts.get("quality", 1) in FIX_QUALITIES and not gsa_no_fix
         if not fix or latitude is None or longitude is None:
@@ -164,7 +164,7 @@ def _facts_of(sentence: Any) -> tuple[str, dict[str, Any]]:
     if kind == "RMC":
         return kind, _where(sentence) | {
             "at": _time(sentence.timestamp),
-            "date": sentence.datestamp or None,
+            "date": sentence.datestamp if isinstance(sentence.datestamp, date) else None,
             "valid": sentence.status == "A",
             "speed_m_s": _number(sentence.spd_over_grnd, 0, 2000, scale=1852 / 3600),
         }

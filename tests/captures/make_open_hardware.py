@@ -92,16 +92,16 @@ def cyton() -> None:
     for letter in (openbci_cyton.STOP, openbci_cyton.RESET, openbci_cyton.START):
         talk.send(letter)
         talk.now_s += 0.2
-    talk.run(0.6)
+    talk.run(0.4)
     twin.lost_on_air = 7
-    talk.run(0.4)
+    talk.run(0.2)
     twin.leads_off = frozenset({"V2"})
-    talk.run(0.4)
+    talk.run(0.3)
     head = Head(
         driver="openbci_cyton",
         kind="simulated",
         device="twin of the OpenBCI Cyton",
-        display="twelve leads; 7 samples lost on the air at 0.6 s; V2 taken off at 1 s",
+        display="twelve leads; 7 samples lost on the air at 0.4 s; V2 taken off at 0.6 s",
         source=OURS,
     )
     off = CONNECTED | {"sensor": "lead_off", "leads_off": ["V2"], "fault": None}
@@ -111,7 +111,7 @@ def cyton() -> None:
 def cyton_published() -> None:
     """One frame, repeated with its number going on: channels 5 and 6 stand at the end of the converter."""
     frame = "A0{:02X}8FF2408FDFF4902BB68FBFBF7FFFFF7FFFFF94253420B67D00E000E00F70C0"
-    steps = [Step(t=round(number * 0.004, 3), rx=frame.format(number)) for number in range(100)]
+    steps = [Step(t=round(number * 0.004, 3), rx=frame.format(number)) for number in range(70)]
     head = Head(
         driver="openbci_cyton",
         kind="public",

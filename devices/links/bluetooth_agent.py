@@ -137,6 +137,11 @@ class BluezBus:
         if self._watching is not None:
             await asyncio.wait({self._watching}, timeout=CALL_LIMIT_S)
 
+    @property
+    def loss(self) -> str | None:
+        """What went away, in words; None: nothing yet."""
+        return self._lost.result() if self._lost is not None and self._lost.done() else None
+
     async def lost(self) -> str:
         """Wait until the bus, bluetoothd or an adapter goes away; return which, in words."""
         assert self._lost is not None

@@ -284,7 +284,10 @@ class BluetoothHub:
         return address not in self._claimed and any(link.match(said) for link in self._links)
 
     def _forget_bus(self) -> None:
-        self.bluez = None
+        bluez, self.bluez = self.bluez, None
+        if bluez is not None and bluez.loss is not None:
+            for link in tuple(self._links):
+                link.lose(bluez.loss)
 
     def _available(self) -> None:
         if self.fault is not None:
@@ -474,6 +477,11 @@ class BluetoothLink:
     def _on_disconnected(self, client: BleakClient) -> None:
         if client is self._client:
             self._end(SessionEnded(f"{self._name}: the device hung up"))
+
+    def lose(self, reason: str) -> None:
+        """Bluetooth went away. bleak tells of a dead bus, and not of a bluetoothd that died on a living one."""
+        if self._client is not None:
+            self._end(LinkLost(f"{self._name}: {reason}"))
 
     def _end(self, reason: LinkLost) -> None:
         self._ended = self._ended or reason

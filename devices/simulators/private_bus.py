@@ -167,6 +167,11 @@ class ObjectTree:
         self._objects.setdefault(path, {}).update(interfaces)
         self._signal("/", OBJECT_MANAGER, "InterfacesAdded", "oa{sa{sv}}", [path, interfaces])
 
+    def announce(self) -> None:
+        """Tell of every object as if it were new, as a service does that was started again."""
+        for path, interfaces in self._objects.items():
+            self._signal("/", OBJECT_MANAGER, "InterfacesAdded", "oa{sa{sv}}", [path, interfaces])
+
     def remove(self, path: str) -> None:
         interfaces = self._objects.pop(path, None)
         if interfaces is not None:

@@ -121,6 +121,10 @@ class VirtualBlueZ:
     async def kill_bus(self) -> None:
         """The dbus-daemon dies and every connection over Bluetooth with it, as at a restart of the host."""
         await self.bus.kill()
+        await self.kill_daemon()
+
+    async def kill_daemon(self) -> None:
+        """bluetoothd dies; the bus lives, so that nobody is told but who listens for the end of its name."""
         await self.tree.disconnect()
         for device in list(self.devices.values()):
             await device.drop()
@@ -130,7 +134,11 @@ class VirtualBlueZ:
 
     async def revive_bus(self) -> None:
         await self.bus.start()
+        await self.revive_daemon()
+
+    async def revive_daemon(self) -> None:
         await self.tree.connect(self.bus.address)
+        self.tree.announce()
 
     async def power(self, on: bool) -> None:
         """The adapter is switched: rfkill, or its plug."""

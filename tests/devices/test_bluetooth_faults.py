@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from dbus_fast import BusType, Message
 from dbus_fast.aio import MessageBus
 
 from devices.clock import SystemClock
+from devices.driver import Write
 from devices.drivers import bluetooth_glucose
 from devices.links.bluetooth_link import BluetoothHub, Limits
 from devices.links.link import SessionEnded
@@ -59,6 +61,17 @@ async def test_bus_killed_and_back(bench: Bench, told: pytest.LogCaptureFixture)
     await comes_through(bench)
     assert bench.fault("glucose-1") is None
     assert bluetooth_events(told) == ["bluetooth_unavailable", "bluetooth_available"]
+
+
+async def test_bluetoothd_killed_on_a_living_bus_and_back(bench: Bench) -> None:
+    bench.attach("glucose-1")
+    await bench.until(lambda: bench.link("glucose-1") is Link.CONNECTED)
+    await bench.meters.bluez.kill_daemon()
+    await bench.until(lambda: bench.fault("glucose-1") == "bluetooth_off")
+    await bench.meters.glucose(7.1)
+    await bench.meters.bluez.revive_daemon()
+    await comes_through(bench)
+    assert bench.fault("glucose-1") is None
 
 
 async def test_adapter_off_and_on(bench: Bench, told: pytest.LogCaptureFixture) -> None:
@@ -361,10 +374,8 @@ async def test_overflow_ends_the_connection_instead_of_growing(bench: Bench, mon
     for _ in range(5):
         await bench.meters.glucose_meter.measure(6.0, switched_on=False)
     link = bench.hub.link("glucose-1")
-    await link.open(GLUCOSE_LINE)
-    driver = bluetooth_glucose.Driver()
-    for write in driver.open().writes:
-        await link.write(write)
+    await link.open(replace(GLUCOSE_LINE, read=()))
+    await link.write(Write(bluetooth_glucose.ALL_RECORDS, bluetooth_glucose.RACP))
     await happens(lambda: link._ended is not None)
     taken = [await link.receive() for _ in range(3)]
     assert len(taken) == 3

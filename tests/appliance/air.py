@@ -60,6 +60,12 @@ class Air:
     async def power(self, on: bool) -> None:
         await self._call(ADAPTER_PATH, PROPERTIES, "Set", "ssv", ADAPTER, "Powered", Variant("b", on))
 
+    async def revive(self) -> None:
+        """Start what does not run, and switch the adapter on."""
+        for program in ("dbus-daemon", "bluetoothd"):
+            await self.appliance.command("start", program)
+        await self.until_powered()
+
     async def until_powered(self) -> None:
         """Switch the adapter on, as soon as bluetoothd shows one."""
         async with asyncio.timeout(COMES_UP_WITHIN_S):

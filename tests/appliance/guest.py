@@ -26,6 +26,8 @@ running = {}
 
 
 def start(name):
+    if name in running and running[name][1].is_alive():
+        return
     process = os.posix_spawn(PROGRAMS[name][0], PROGRAMS[name], os.environ)
     waiting = threading.Thread(target=await_end, args=(name, process), daemon=True)
     running[name] = process, waiting

@@ -94,6 +94,7 @@ class Desk:
         await self.bench.close()
         for device in self._devices:
             await device.withdraw()
+        await self.air.revive()
         await self.air.forget_all()
 
     async def until(self, done: Callable[[], Any]) -> None:
@@ -102,6 +103,7 @@ class Desk:
 
 @asynccontextmanager
 async def laid_desk(air: Air) -> AsyncIterator[Desk]:
+    await air.revive()
     desk = Desk(air)
     try:
         yield desk

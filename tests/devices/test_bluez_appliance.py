@@ -348,9 +348,7 @@ async def test_daemon_killed_and_started_again(desk: Desk, program: str) -> None
     await desk.until(lambda: desk.bench.fault("glucose-1") == "bluetooth_off")
     if program == "dbus-daemon":
         await desk.air.appliance.command("kill", "bluetoothd")  # without its bus it ends by itself, sooner or later
-        await desk.air.appliance.command("start", "dbus-daemon")
-    await desk.air.appliance.command("start", "bluetoothd")
-    await desk.air.until_powered()
+    await desk.air.revive()
     await meter.measure(5.2)
     await desk.until(lambda: len(desk.bench.glucose()) == 2)
     assert desk.bench.fault("glucose-1") is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -18,28 +19,34 @@ class SocketLink:
         self._socket = socket
         self._queue: deque[str] = deque()
         self._filled = asyncio.Event()
-        self._too_slow = False
+        self._too_slow = asyncio.Event()
 
     def send(self, text: str) -> None:
         if len(self._queue) >= QUEUE_BOUND:
-            self._too_slow = True
+            self._too_slow.set()
         else:
             self._queue.append(text)
-        self._filled.set()
+            self._filled.set()
 
     async def write(self) -> None:
-        """Send what is queued until the socket closes."""
+        """Send what is queued until the socket closes; a send that waits for the other end is not waited for."""
+        sending, judging = asyncio.create_task(self._send_queued()), asyncio.create_task(self._too_slow.wait())
         try:
+            await asyncio.wait([sending, judging], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sending.cancel()
+            judging.cancel()
+        if self._too_slow.is_set():
+            with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+                await self.close(TOO_SLOW, "this end does not read; connect again")
+
+    async def _send_queued(self) -> None:
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # starlette's words for a socket that is gone
             while True:
                 await self._filled.wait()
                 self._filled.clear()
-                while self._queue and not self._too_slow:
+                while self._queue:
                     await self._socket.send_text(self._queue.popleft())
-                if self._too_slow:
-                    await self.close(TOO_SLOW, "this end does not read; connect again")
-                    return
-        except (WebSocketDisconnect, RuntimeError):  # starlette's words for a socket that is gone
-            return
 
     async def close(self, code: int, reason: str) -> None:
         if self._socket.application_state == WebSocketState.CONNECTED:

@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -241,6 +241,7 @@ class Vehicle:
         self.encounters.listen(self.feed)
         self.screening = Prompts(store, ids, clock, live, shipped_rules(), settings.clinic, settings.language)
         on_board = InstrumentsOnBoard(self.on_board)
+        self.device_book = DeviceBook(self.store)
         self.measurements = Measurements(
             store,
             ids,
@@ -252,6 +253,7 @@ class Vehicle:
             self.visits,
             on_board,
             self._hardware_of,
+            lambda device: self.device_book.expired_lot(device, self._today()),
         )
         self.measurements.listen(self.feed)
         self.pairing = Pairing(store, clock, live, self._bluetooth_places, lambda: self._hub)
@@ -297,7 +299,6 @@ class Vehicle:
         self.disk = Disk(settings.data, self.clock, Eviction(self.store, self.recordings), self.store)
         self.recordings.admit = self.disk.admit
         self.consultation_process = ConsultationProcess(settings.consultation.socket, self.clock)
-        self.device_book = DeviceBook(self.store)
         self.traps = PortTraps(self.on_board, lambda: self.device_events.devices, self.clock)
         self.announcer = Announcer(settings, settings.touchscreen.port if port is None else port)
         places = Places(settings.labelled_ports)
@@ -370,9 +371,11 @@ class Vehicle:
             self._hub = BluetoothHub(self.clock, self.pairing.ask)
         return self._hub
 
+    def _today(self) -> date:
+        return self.clock.now().astimezone(LOCAL).date()
+
     def _due(self) -> list[tuple[str, Care]]:
-        today = self.clock.now().astimezone(LOCAL).date()
-        return self.device_book.due([device.name for device in self.on_board], today)
+        return self.device_book.due([device.name for device in self.on_board], self._today())
 
     def _hardware_of(self, device: str) -> str | None:
         """What tells this device from another of its name: Bluetooth address, USB serial; None where nothing does."""

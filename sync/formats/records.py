@@ -172,6 +172,7 @@ KINDS: dict[str, Kind] = {
             clock_offset_s="integer?",
             serial="text?",
             sequence="integer?",
+            expired_lot="text?",
             by_hand="boolean",
         ),
         _kind("reading_confirmed/1", personal=True, reading="text", patient="text", specimen="text?"),

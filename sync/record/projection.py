@@ -76,7 +76,7 @@ TABLES: dict[str, Table] = {
     "readings": _table(
         "reading",
         "encounter visit patient device driver serial type values_json taken_at device_said_at clock_offset_s:integer "
-        "sequence:integer confirmed_at confirmed_by specimen rejected_at rejected_reason by_hand:integer",
+        "sequence:integer expired_lot confirmed_at confirmed_by specimen rejected_at rejected_reason by_hand:integer",
         index="patient encounter",
         county_index="visit",
         made="taken_at",
@@ -185,7 +185,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         _rule(
             "readings",
             "reading encounter<@encounter visit<@visit patient device driver type values_json<json:values taken_at<@at "
-            "device_said_at clock_offset_s serial sequence by_hand",
+            "device_said_at clock_offset_s serial sequence expired_lot by_hand",
         ),
     ),
     "reading_confirmed/1": (

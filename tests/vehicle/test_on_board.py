@@ -17,7 +17,7 @@ from devices.discovery import Candidate, Confidence, Evidence, Port, of_port
 from devices.driver import SerialLine
 from devices.identity import Identity
 from devices.links.serial_link import SerialLink
-from devices.readings import Link
+from devices.readings import Glucose, Link, Stamped
 from devices.session import DeviceSettings
 from devices.simulators.contec_cms50 import Cms50Twin, Finger
 from devices.simulators.pty_port import PtyPort
@@ -183,6 +183,20 @@ async def test_care_is_due_soon_then_over_and_the_lot_is_marked(vehicle: Vehicle
     assert book.due(["another"], TODAY + timedelta(days=900)) == []
     (care,) = [one for one in entries(vehicle, "device_care/1") if one.fields["what"] == "strips"]
     assert care.by == WHO
+
+
+async def test_a_value_from_expired_strips_is_marked_for_ever(vehicle: Vehicle) -> None:
+    meter = Candidate("bluetooth", "AA:01", ("bluetooth_glucose",))
+    device = await vehicle.on_board.add(meter, "bluetooth_glucose", "血糖仪", WHO)
+    now = vehicle.clock.now()
+    for lot, due in (("GOOD", "2999-01-01"), ("OLD", "2020-01-01")):
+        await vehicle.device_book.note(device.name, "strips", due, "", lot, "", WHO)
+        reading = Glucose(6.4, sequence=len(lot), device_said_at="2026-11-22T08:00:00")
+        vehicle.feed.publish(Stamped(device.name, device.driver, now, vehicle.clock.monotonic_s(), reading))
+    good, old = entries(vehicle, "reading/1")
+    assert ("expired_lot" in good.fields, old.fields["expired_lot"]) == (False, "OLD")
+    stored = vehicle.store.read("SELECT expired_lot FROM readings ORDER BY reading")
+    assert [row["expired_lot"] for row in stored] == [None, "OLD"]
 
 
 @pytest.mark.parametrize(

@@ -93,8 +93,12 @@ class Measurements:
         visits: Visits,
         instruments: Sequence[Instrument],
         hardware_of: Callable[[str], str | None] = lambda device: None,
+        expired_lot: Callable[[str], str | None] = lambda device: None,
     ) -> None:
-        """:param hardware_of: what tells one device from another of the same name: Bluetooth address, USB serial"""
+        """
+        :param hardware_of: what tells one device from another of the same name: Bluetooth address, USB serial
+        :param expired_lot: the lot of strips that a device uses, once it is past its date
+        """
         self._store = store
         self._ids = ids
         self._clock = clock
@@ -106,6 +110,7 @@ class Measurements:
         self._settling = {type_: Settling(stream) for type_, stream in STREAMS.items()}
         self._tiles = Tiles(store, clock, encounters, prompts, instruments, self._settling)
         self._hardware_of = hardware_of
+        self._expired_lot = expired_lot
         self._clocks: dict[str, int] = {}
         """By device name and hardware, how many seconds its clock is ahead, when that was read last."""
         self._streamed: dict[str, Stamped] = {}
@@ -366,6 +371,8 @@ class Measurements:
             fields["serial"] = serial
         if sequence is not None:
             fields["sequence"] = sequence
+        if (lot := self._expired_lot(stamped.device)) is not None:
+            fields["expired_lot"] = lot
         encounter = served.encounter if served else None
         return Draft("reading/1", fields, by, visit.visit if visit else None, encounter, stamped.received_at), name
 

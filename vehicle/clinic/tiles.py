@@ -60,6 +60,8 @@ class Tile:
     """Live: for how many of ten seconds the number has stood still; None where it is kept by a tap only."""
     implausible: tuple[str, ...] = ()
     """Names of the values that hardly can be right."""
+    expired_lot: str = ""
+    """Measured with strips of this lot, which was past its date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +239,7 @@ class Tiles:
             stored = json.loads(row["values_json"])
             state = "confirmed" if row["confirmed_at"] else "arrived"
             tile = _tile(type_, state, shown_values(stored), grade, row, previous)
-            return replace(tile, implausible=implausible(type_, stored))
+            return replace(tile, implausible=implausible(type_, stored), expired_lot=row["expired_lot"] or "")
         if settling is not None and live is not None:
             stored = stored_values(live)
             grade = self._prompts.grade(encounter, type_, stored, language)

@@ -72,6 +72,11 @@ class DeviceSettings(BaseModel):
     """The device's own clock may be set when it is wrong; only for devices that keep results, see
     ``devices.sig_profile``."""
 
+    @property
+    def port_is_path(self) -> bool:
+        """Whether ``port`` is a file of this computer; for listen it is an address."""
+        return bool(self.port) and self.link != "listen"
+
     @model_validator(mode="after")
     def _complete(self) -> DeviceSettings:
         if self.link in ("serial", "hid") and not self.port:

@@ -142,7 +142,7 @@ class VehicleSettings(Settings):
                 "patrol": self.patrol.model_copy(update={"villages": folder / self.patrol.villages}),
                 "consultation": self.consultation.model_copy(update={"socket": folder / self.consultation.socket}),
                 "devices": tuple(
-                    device.model_copy(update={"port": str(folder / device.port)}) if device.port else device
+                    device.model_copy(update={"port": str(folder / device.port)}) if device.port_is_path else device
                     for device in self.devices
                 ),
             }

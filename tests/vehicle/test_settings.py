@@ -35,6 +35,16 @@ link = "bluetooth"
 """
 
 
+def test_the_address_of_a_listening_device_is_no_path(tmp_path: Path) -> None:
+    file = tmp_path / "vehicle.toml"
+    analyser = '[[devices]]\nname = "lab-1"\ndriver = "hl7_analyser"\nlink = "listen"\nport = "127.0.0.1:9100"\n'
+    file.write_text(GOOD + analyser, encoding="utf-8")
+    assert read_vehicle_settings(file).devices[-1].port == "127.0.0.1:9100"
+    file.write_text(GOOD + analyser.replace("127.0.0.1:9100", "9100"), encoding="utf-8")
+    with pytest.raises(SettingsRefused, match=r"192\.168\.10\.1:9100"):
+        read_vehicle_settings(file)
+
+
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     file = tmp_path / "vehicle.toml"
     file.write_text(GOOD, encoding="utf-8")

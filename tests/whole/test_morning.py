@@ -230,6 +230,8 @@ def test_14_everything_is_delivered_and_the_county_shows_the_visit(
     assert coverage.status == 422
     spreadsheet = county.request.get(f"{demo.county}county/coverage.xlsx")
     assert spreadsheet.body()[:2] == b"PK"
+    county.goto(f"{demo.county}county/link")
+    expect(county.locator("main")).to_contain_text("5G")  # the weeks before, as the modem told them
     pages.close()
     origin_counts = demo.county_tables("select count(*) from entries where origin = 'van-07.qingyu.example'")
     assert origin_counts[0][0] >= demo.van("select max(n) from entries")[0][0]

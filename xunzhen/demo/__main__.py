@@ -45,7 +45,7 @@ def main() -> None:
         touchscreen, county = (int(port) for port in chosen.ports.split(","))
     except ValueError:
         sys.exit("--ports takes two numbers with a comma between them, such as 8400,8500")
-    home = Home(chosen.home.resolve(), Ports(touchscreen, county, free_port(county + 100)))
+    home = Home(chosen.home.resolve(), Ports(touchscreen, county, free_port(county + 100), free_port(county + 200)))
     if chosen.fresh or (home.county_data.exists() and not history.lived_through(home)):
         shutil.rmtree(home.folder, ignore_errors=True)  # also what an interrupted first start has left
     try:
@@ -106,6 +106,7 @@ def rows(home: Home, chosen: argparse.Namespace, villages: tuple[Village, ...]) 
             *("--position", f"{stands.centre_latitude_deg},{stands.centre_longitude_deg}"),
             *(["--ecg", str(chosen.ecg)] if chosen.ecg else []),
             *(["--track", str(chosen.track)] if chosen.track else []),
+            *(["--analyser", f"127.0.0.1:{home.ports.analyser}"] if home.ports.analyser else []),
             *bluetooth,
         ],
         home.run,

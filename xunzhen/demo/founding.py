@@ -27,6 +27,7 @@ DEVICES = (
     ("oximeter-1", "contec_cms50_v7", "oximeter"),
     ("card-1", "sam_id_card", "card"),
     ("gnss-1", "nmea_gnss", "gnss"),
+    ("urine-1", "gmp_urine", "urine"),
 )
 ALTITUDE_M = 640
 CLIP_BIT_RATE_BIT_S = 1_500_000
@@ -114,6 +115,9 @@ def vehicle_settings(home: Home, vehicle: str, county_key: str, county_port: int
             {"name": name, "driver": driver, "link": "serial", "port": str(home.devices / port)}
             for name, driver, port in DEVICES
         ]
+        if home.ports.analyser:
+            waits_at = f"127.0.0.1:{home.ports.analyser}"
+            devices.append({"name": "blood-count-1", "driver": "hl7_analyser", "link": "listen", "port": waits_at})
         if not chosen.no_bluetooth:
             devices += [{"name": name, "driver": driver, "link": "bluetooth"} for name, driver in BLUETOOTH]
     return {

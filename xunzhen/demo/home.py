@@ -42,6 +42,8 @@ class Ports:
     touchscreen: int
     county: int
     witness: int = 0
+    analyser: int = 0
+    """Where the van waits for its haematology analyser; 0: it has none."""
 
 
 @dataclass(frozen=True, slots=True)

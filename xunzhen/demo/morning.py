@@ -21,6 +21,23 @@ from xunzhen.demo.residents import Resident
 BEFORE_NEXT_S = 6.0
 CARD_ON_READER_S = 8.0
 FINGER_IN_S = 26.0
+ANALYSER_TAKES_S = 12.0
+"""From the tube to the result: shorter than life, so that one sees it."""
+OLD_STRIP = 7
+"""The urine reader still holds a strip that nobody on board wrote down: it waits to be claimed."""
+BLOOD_COUNT = (
+    ("WBC", "6.40", "10*9/L", "4.00-10.00", "N", "6690-2"),
+    ("NEU%", "58.3", "%", "50.0-70.0", "N", "770-8"),
+    ("LYM%", "33.1", "%", "20.0-40.0", "N", "736-9"),
+    ("RBC", "3.42", "10*12/L", "3.50-5.50", "L", "789-8"),
+    ("HGB", "98", "g/L", "110-160", "L", "718-7"),
+    ("HCT", "30.9", "%", "37.0-54.0", "L", "4544-3"),
+    ("MCV", "90.4", "fL", "80.0-100.0", "N", "787-2"),
+    ("PLT", "188", "10*9/L", "100-300", "N", "777-3"),
+    ("MPV", "**.*", "fL", "6.5-12.0", "A", "32623-1"),
+)
+"""code, result, unit, range, flag, LOINC."""
+STRIP = {"LEU": 1, "PRO": 2, "PH": 2, "SG": 3, "GLU": 3}
 
 
 class Simulators:
@@ -55,6 +72,9 @@ class Morning:
         self._journal = journal
         self._people = cycle(people)
         self._clock = clock
+        self._analysed: set[str] = set()
+        """Specimens that an analyser has had."""
+        self._old_strip_read = False
 
     async def play(self) -> None:
         """For ever: one person after the other, at the doctor's pace."""
@@ -82,6 +102,7 @@ class Morning:
         if served:
             await self._measure(person)
         while self._served() == served and self._visit_open():
+            await self._analyse()
             await self._clock.sleep(2.0)
 
     async def _measure(self, person: Resident) -> None:
@@ -97,6 +118,25 @@ class Morning:
         await self._simulators.do("glucose", glucose_mmol_l=person.glucose_mmol_l)
         await self._clock.sleep(FINGER_IN_S - 14.0)
         await self._simulators.do("finger", on=False, spo2_percent=person.spo2_percent, pulse_bpm=person.pulse_bpm)
+
+        if not self._old_strip_read:
+            self._old_strip_read = True
+            await self._simulators.do("urine", number=OLD_STRIP, levels={})
+
+    async def _analyse(self) -> None:
+        """Somebody carries the new tubes and cups to the analysers and types their numbers there."""
+        for specimen, number, material in self._ask(
+            "select specimen, number, material from specimens where discarded_at is null order by taken_at"
+        ):
+            if specimen in self._analysed:
+                continue
+            self._analysed.add(specimen)
+            await self._clock.sleep(ANALYSER_TAKES_S)
+            with contextlib.suppress(ValueError):  # a number that the urine reader cannot show
+                if material == "urine":
+                    await self._simulators.do("urine", number=int(number), levels=STRIP)
+                else:
+                    await self._simulators.do("blood_count", specimen=number, found=_found())
 
     def _visit_open(self) -> bool:
         return bool(self._ask("select 1 from visits where closed_at is null limit 1"))
@@ -114,3 +154,9 @@ class Morning:
             return connection.execute(sql).fetchall()
         finally:
             connection.close()
+
+
+def _found() -> list[dict[str, Any]]:
+    names = ("code", "said", "unit", "reference_range", "flags", "loinc")
+    rows = (dict(zip(names, row, strict=True)) for row in BLOOD_COUNT)
+    return [row | {"flags": [row["flags"]]} for row in rows]

@@ -44,10 +44,13 @@ from sync.proof.presence import LOCAL
 from vehicle.assembly import Vehicle, assemble
 from vehicle.device_events import SETTLE_S
 from vehicle.settings import read_vehicle_settings
+from xunzhen.demo import radio
 from xunzhen.demo.home import CREWS, Home, Ports
 from xunzhen.demo.residents import Resident, residents
 
 FIX_EVERY_S = 10
+RADIO_EVERY = timedelta(minutes=5)
+PROBE_EVERY = timedelta(hours=1)
 DRIVE_S = 22 * 60
 ECG_CHUNK = 25
 ECG_RATE_HZ = 500.0
@@ -154,6 +157,7 @@ class _Weeks:
         events = [
             self._drive(DEPOT, _centre(outing.village), leaves),
             self._stand(outing.village, arrives, ends),
+            self._hear(radio.coverage_in(outing.village.code), opened + timedelta(minutes=2), ends),
             self._drive(_centre(outing.village), DEPOT, ends),
             iter([(_local(outing.day, 7, 25), self._plug), (_local(outing.day, 7, 26), self._deliver)]),
             iter([(opened, self._start(outing.village))]),
@@ -193,6 +197,23 @@ class _Weeks:
             self._publish("gnss-1", "nmea_gnss", position)
 
         return tell
+
+    def _hear(self, coverage: radio.Coverage, begins: datetime, ends: datetime) -> Iterator[Step]:
+        """What the modem says, what deliveries show, and now and then a probe."""
+        at, probe_at = begins, begins
+        while at < ends - timedelta(minutes=1):
+            yield at, self._on_the_air(coverage, probe=at >= probe_at)
+            if at >= probe_at:
+                probe_at += PROBE_EVERY
+            at += RADIO_EVERY
+
+    def _on_the_air(self, coverage: radio.Coverage, probe: bool) -> Action:
+        async def hear() -> None:
+            self._publish("modem-1", "quectel_5g", radio.heard(coverage, self._chance))
+            sampled = radio.probed if probe else radio.passed
+            self._van.link.monitor.take(sampled(coverage, self._clock.now(), self._chance))
+
+        return hear
 
     # what is done -----------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """The live feed as screens and the consultation process read it: one hub, one message form for all of them.
 
 Text messages are JSON objects with a ``type``; waveforms are the binary frames of ``devices.wire``. What describes a
-state (device, status, visit, encounter, prompts, consultation, clock) is remembered, so that a page that opens or
-reconnects starts from ``snapshot()``. Each reader has bounded queues: a newer state supersedes an unread older one,
+state (device, status, visit, encounter, prompts, consultation, clock, pairing) is remembered, so that a page that opens
+or reconnects starts from ``snapshot()``. Each reader has bounded queues: a newer state supersedes an unread older one,
 the oldest unread waveform goes first, and what a reader missed is told as ``{"type": "gap", ...}``.
 """
 
@@ -19,7 +19,7 @@ from devices.wire import pack_samples
 from vehicle.feed import Feed
 from vehicle.stream_choice import StreamChoice
 
-STATES = frozenset({"device", "status", "visit", "encounter", "prompts", "consultation", "clock"})
+STATES = frozenset({"device", "status", "visit", "encounter", "prompts", "consultation", "clock", "pairing"})
 """Message types that say how things are now; all others say that something happened."""
 
 WAVEFORMS = ("ecg", "pleth")

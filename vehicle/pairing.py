@@ -96,6 +96,8 @@ class Pairing:
         self._asked_mono_s = -math.inf
         self._refusal_told = False
         """A device goes on saying that it was refused; that is shown once for each question."""
+        self.turn = 0
+        """Counts what there is to show, so that a page knows whether it shows the newest."""
         self.refused: str | None = None
         """Name of a device whose digits were typed and which refused them, until somebody has seen it."""
 
@@ -194,5 +196,6 @@ class Pairing:
         return next((name for name, place in self._places().items() if place == address), "")
 
     def _tell(self) -> None:
-        """Only that something changed: pages ask for the rest, so the digits of nobody are on the feed."""
-        self._live.send({"type": "pairing", "open": self._question is not None or self.refused is not None})
+        """Only that something changed: pages ask for the rest, so nobody's digits are on the feed."""
+        self.turn += 1
+        self._live.send({"type": "pairing", "turn": self.turn})

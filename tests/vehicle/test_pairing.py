@@ -81,7 +81,7 @@ async def test_the_digits_that_are_typed_are_what_the_device_gets(desk: Desk) ->
     await desk.pairing.answer(METER, "000123", DOCTOR)
     assert await asking == 123
     assert desk.pairing.asking() is None
-    assert [message["open"] for message in desk.sent] == [True, False]
+    assert [message["turn"] for message in desk.sent] == [1, 2]
     assert desk.noted() == ["passkey_typed"]
     assert "123" not in str(desk.store.read("SELECT what FROM access_log")) + str(desk.sent)
 

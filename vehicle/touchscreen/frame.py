@@ -110,6 +110,7 @@ class Screen:
             "asking": pairing.asking(),
             "within_s": ANSWER_WITHIN_S,
             "refused": pairing.refused,
+            "turn": pairing.turn,
             "hint": hint(REFUSED, t.language),
         }
 

@@ -2,7 +2,8 @@
 
 import { feed, renew } from './frame.js';
 
-feed.on('pairing', () => {
+feed.on('pairing', ({ turn }) => {
+  if (document.getElementById('pairing')?.dataset.turn === String(turn)) return;
   const sheet = document.getElementById('pairing-sheet');
   if (sheet instanceof HTMLDialogElement) sheet.close();             // an open sheet is not exchanged; the next one is another question
   renew('pairing');

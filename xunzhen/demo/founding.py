@@ -124,6 +124,7 @@ def vehicle_settings(home: Home, vehicle: str, county_key: str, county_port: int
         "language": "zh",
         "practice": True,
         "data": str(home.vehicle_data(vehicle)),
+        "labelled_ports": str(home.devices),
         "vehicle": {
             "id": vehicle,
             "plate": PLATES[vehicle],

@@ -44,10 +44,13 @@ class SizedFramer:
         self._dropped = 0
 
     def reset(self) -> None:
-        """Drop the half frame: the link is given up, opened anew, or silent."""
-        self._counters.dropped_bytes += len(self._held)
-        self._held.clear()
+        """Forget everything: the link is given up, or opened anew."""
+        self.give_up()
         self._dropped = 0
+
+    def give_up(self) -> None:
+        """Drop the half frame, which waited for too long; its bytes count as spoiled."""
+        self._drop(len(self._held))
 
     def feed(self, chunk: bytes) -> Iterator[Frame | Spoiled]:
         self._held += chunk

@@ -13,7 +13,7 @@ import struct
 import numpy as np
 
 from devices.crc8 import crc8_smbus
-from devices.driver import Counters, GattUse
+from devices.driver import Counters, GattUse, Write
 from devices.identity import Identity
 from devices.readings import INVALID_COUNT
 from devices.sized_frames import SizedFramer
@@ -60,6 +60,29 @@ def _size(held: bytes) -> int | None:
 
 def _is_good(frame: bytes) -> bool:
     return crc8_smbus(frame[:-1]) == frame[-1]
+
+
+class Questions:
+    """The same question at a fixed pace. A half answer that is still there at the next but one is given up."""
+
+    def __init__(self, question: bytes, each_s: float, answers: SizedFramer, counters: Counters) -> None:
+        self._question, self._each_s = question, each_s
+        self._answers, self._counters = answers, counters
+        self.begin()
+
+    def begin(self) -> None:
+        self._since_asked_s = 0.0
+        self._answered = -1
+
+    def tick(self, elapsed_s: float) -> list[Write]:
+        self._since_asked_s += elapsed_s
+        if self._since_asked_s < self._each_s:
+            return []
+        self._since_asked_s = 0.0
+        if self._counters.frames == self._answered:
+            self._answers.give_up()
+        self._answered = self._counters.frames
+        return [Write(self._question)]
 
 
 def data_of(frame: bytes) -> bytes:

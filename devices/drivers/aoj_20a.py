@@ -32,6 +32,8 @@ MEASUREMENT, RECORD, STATE, ERROR = 0xC1, 0xC3, 0xC5, 0xCE
 FIXED_LENGTHS = {MEASUREMENT: 3, RECORD: 8, STATE: 3, ERROR: 1}
 OVERHEAD_BYTES = 5
 LONGEST_FRAME = 64
+HALF_FRAME_S = 1.0
+"""A frame that stands half for so long is given up, so that it does not swallow the next measurement."""
 MODES = {1: ("forehead", "adult"), 2: ("forehead", "child"), 3: ("ear", None)}
 THING = 4
 CAUSES = {
@@ -71,6 +73,7 @@ class Driver:
         self.counters = Counters()
         self._framer = SizedFramer(HEAD, _size, _is_good, LONGEST_FRAME, self.counters)
         self._said = DeviceState(Link.CONNECTED)
+        self._quiet_s = 0.0
 
     def open(self) -> Output:
         self._framer.reset()
@@ -83,12 +86,16 @@ class Driver:
 
     def feed(self, chunk: bytes, channel: str = "") -> Output:
         output = Output()
+        self._quiet_s = 0.0 if chunk else self._quiet_s
         for piece in self._framer.feed(chunk):
             if isinstance(piece, Frame):
                 self._take(piece.payload[2], piece.payload[4:-1], output.events)
         return output
 
     def tick(self, elapsed_s: float) -> Output:
+        self._quiet_s += elapsed_s
+        if self._quiet_s >= HALF_FRAME_S:
+            self._framer.give_up()
         return Output()
 
     def _take(self, code: int, data: bytes, events: list[Event]) -> None:

@@ -147,7 +147,7 @@ class Driver:
         self._heart_rate.tick(elapsed_s, output.events)
         self._quiet_s += elapsed_s
         if self._quiet_s >= HEARTBEAT_S:
-            self._framer.reset()
+            self._framer.give_up()
         self._since_heartbeat_s += elapsed_s
         if self._since_heartbeat_s >= HEARTBEAT_S:
             self._since_heartbeat_s = 0.0

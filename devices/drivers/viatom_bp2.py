@@ -82,7 +82,7 @@ class Driver:
         self._leads = SteadyLeads(settled_frames=1)
         self._shown: bytes | None = None
         """The result on the display, which was told; outlives a connection."""
-        self._since_asked_s = 0.0
+        self._questions = viatom.Questions(ASK_REAL_TIME, ASK_EACH_S, self._framer, self.counters)
         self._begin()
 
     def open(self) -> Output:
@@ -112,17 +112,14 @@ class Driver:
         if self._in_ecg and self._clock.lost(elapsed_s, self._wave.taken):
             self.counters.gaps += 1
             self._begin_segment()
-        self._since_asked_s += elapsed_s
-        if self._since_asked_s >= ASK_EACH_S:
-            self._since_asked_s = 0.0
-            output.writes.append(Write(ASK_REAL_TIME))
+        output.writes += self._questions.tick(elapsed_s)
         return output
 
     def _begin(self) -> None:
         self.identity: Identity | None = None
         self._heart_rate.begin()
         self._leads.begin()
-        self._since_asked_s = 0.0
+        self._questions.begin()
         self._in_ecg = False
         self._begin_segment()
 

@@ -74,7 +74,7 @@ class Driver:
         )
         self._heart_rate = SteadyNumber[int](1 / ASK_EACH_S, HeartRate, agreeing_frames=1)
         self._leads = SteadyLeads(settled_frames=1)
-        self._since_asked_s = 0.0
+        self._questions = viatom.Questions(ASK_REAL_TIME, ASK_EACH_S, self._framer, self.counters)
         self.identity: Identity | None = None
         self._begin()
 
@@ -106,17 +106,14 @@ class Driver:
         if self._clock.lost(elapsed_s, self._wave.taken):
             self.counters.gaps += 1
             self._begin_segment(output.events)
-        self._since_asked_s += elapsed_s
-        if self._since_asked_s >= ASK_EACH_S:
-            self._since_asked_s = 0.0
-            output.writes.append(Write(ASK_REAL_TIME))
+        output.writes += self._questions.tick(elapsed_s)
         return output
 
     def _begin(self) -> None:
         self.identity = None
         self._heart_rate.begin()
         self._leads.begin()
-        self._since_asked_s = 0.0
+        self._questions.begin()
         self._begin_segment([])
 
     def _begin_segment(self, events: list[Event]) -> None:

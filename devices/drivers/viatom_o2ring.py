@@ -57,7 +57,7 @@ class Driver:
         self.counters = Counters()
         self._framer: SizedFramer = viatom.framer(viatom.RING_ANSWERS, self.counters)
         self._numbers = SteadyNumber[Numbers](1 / ASK_EACH_S, _oximetry, agreeing_frames=1)
-        self._since_asked_s = 0.0
+        self._questions = viatom.Questions(ASK_REAL_TIME, ASK_EACH_S, self._framer, self.counters)
         self._begin()
 
     def open(self) -> Output:
@@ -81,17 +81,14 @@ class Driver:
     def tick(self, elapsed_s: float) -> Output:
         output = Output()
         self._numbers.tick(elapsed_s, output.events)
-        self._since_asked_s += elapsed_s
-        if self._since_asked_s >= ASK_EACH_S:
-            self._since_asked_s = 0.0
-            output.writes.append(Write(ASK_REAL_TIME))
+        output.writes += self._questions.tick(elapsed_s)
         return output
 
     def _begin(self) -> None:
         self.identity: Identity | None = None
         self._numbers.begin()
         self._said = DeviceState(Link.CONNECTED)
-        self._since_asked_s = 0.0
+        self._questions.begin()
 
     def _take(self, data: bytes, events: list[Event]) -> None:
         if data.startswith(b"{"):

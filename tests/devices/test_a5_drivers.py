@@ -262,6 +262,16 @@ def test_er1_answers_that_never_come_open_a_new_segment() -> None:
     assert len({samples.segment for samples in of_type(talk.events, Samples)}) == 2
 
 
+def test_er1_half_an_answer_is_given_up_for_the_next_ones() -> None:
+    twin = Er1Twin(SynthesisedEcg(seed=1))
+    talk = Talk(viatom_er1.Driver(), twin)
+    talk.run(3.0)
+    talk.driver.feed(b"\xa5\x03\xfc\x01\x00\xf0\x07")  # announces 2032 bytes
+    events = talk.run(3.0)
+    assert len(counts_of(events)) >= 120
+    assert not (counts_of(events)[-60:] == INVALID_COUNT).any()
+
+
 @pytest.mark.parametrize("state", [0, 6, 7])
 def test_er1_electrodes_off_is_no_sample_and_no_number(state: int) -> None:
     driver = viatom_er1.Driver()
@@ -426,6 +436,15 @@ def test_aoj_what_is_no_body_temperature_is_no_reading(temperature_ce2: int, mod
     events = talk.run(0.2)
     assert of_type(events, Temperature) == [Temperature(36.8, site="forehead", mode="adult")]
     assert of_type(events, DeviceState)[-1].fault is None
+
+
+def test_aoj_half_a_frame_does_not_swallow_the_next_measurement() -> None:
+    twin = Aoj20aTwin()
+    talk = Talk(aoj_20a.Driver(), twin)
+    talk.driver.feed(aoj_20a.HEAD + b"\xc7\x30\x01")
+    talk.run(1.5)
+    twin.measure(3690)
+    assert [reading.temperature_c for reading in of_type(talk.run(0.2), Temperature)] == [36.9]
 
 
 def test_aoj_lengths_that_lie_do_not_hide_a_measurement() -> None:

@@ -7,7 +7,11 @@ from datetime import UTC, datetime
 import numpy as np
 
 from devices.readings import INVALID_COUNT, DeviceState, Link, Samples, Stamped
+from devices.wire import unpack_samples
+from vehicle.feed import Feed
+from vehicle.live import LiveHub
 from vehicle.stream_choice import StreamChoice
+from vehicle.touchscreen.recent import RecentSamples
 
 
 def chunk(device: str, at_s: float, count: int = 5, stream: str = "ecg") -> Stamped:
@@ -54,3 +58,20 @@ def test_streams_are_chosen_apart_and_other_events_pass() -> None:
     assert choice.takes(chunk("oximeter-1", 0.0, stream="pleth"))
     state = Stamped("ecg-2", "any", datetime.now(UTC), 0.0, DeviceState(Link.CONNECTED))
     assert choice.takes(state)
+
+
+def test_screens_and_pages_that_join_late_see_one_of_two_devices() -> None:
+    feed, hub, recent = Feed(), LiveHub(), RecentSamples()
+    hub.listen(feed)
+    feed.on("ecg", recent.push, "recent")
+    reader = hub.subscribe(["ecg"])
+    for step in range(50):  # the box streams without electrodes, the hand-held is in hands
+        feed.publish(chunk("box-1", step * 0.05, INVALID_COUNT))
+        feed.publish(chunk("hand-1", step * 0.05, step))
+    frames = []
+    while (frame := reader.take()) is not None:
+        frames.append(unpack_samples(frame)[0])
+    assert (frames.count("box-1"), frames.count("hand-1")) == (1, 50)
+    newest = recent.newest("ecg", 1.0)
+    assert newest is not None
+    assert newest[0] == "hand-1"

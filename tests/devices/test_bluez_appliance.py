@@ -222,7 +222,7 @@ async def test_encryption_is_raised_without_pairing_first(desk: Desk) -> None:
     meter = desk.glucose_meter(passkey=PASSKEY)
     await meter.measure(5.8)
     link = desk.hub.link("glucose-1")
-    await link.open(replace(GLUCOSE_LINE, bond=False))
+    await link.open(replace(GLUCOSE_LINE, bond=False, read=()))
     assert operator.asked == []
     heard = await ask(link, ALL_RECORDS)
     await link.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any
@@ -98,6 +98,7 @@ def routes(screen: Screen) -> APIRouter:
             "ecg_device": ecg_device(screen, language),
             "laboratory": lab,
             "to_see": [prompt for prompt in prompts if prompt.level],
+            "unscreened": _unscreened(tiles.values()),
         }
         return screen.page(request, "measure.html", "measure", context)
 
@@ -194,6 +195,17 @@ def hand_values(kind: str, told: Mapping[str, str]) -> dict[str, object]:
             raise HandEntryDiffers(name)
         values[name] = int(number) if number.is_integer() else number
     return values
+
+
+def _unscreened(tiles: Iterable[Tile]) -> str | None:
+    """Why there may be no prompts though nobody is well yet: rules hear confirmed values only.
+
+    :returns: "to_confirm", "nothing_yet"; None when every value that is here was heard
+    """
+    states = {tile.state for tile in tiles}
+    if "arrived" in states:
+        return "to_confirm"
+    return None if "confirmed" in states else "nothing_yet"
 
 
 def in_focus(tiles: Sequence[Tile], asked: str, seen_ms: int = 0) -> str:

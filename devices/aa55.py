@@ -29,6 +29,8 @@ LONGEST_BYTES = BEFORE_TYPE_BYTES + 255
 REST_WITHIN_S = 1.0
 
 PARAMETER_BYTES = 5
+HIGHEST_PULSE_BPM = 400
+"""Of the 16 bits that hold it; more is no pulse."""
 PROBE_OFF, SEARCHING, PROBE_FAULT = 1 << 1, 1 << 2, 1 << 3
 
 
@@ -99,7 +101,8 @@ def parameters_of(data: bytes) -> Parameters | None:
         sensor = Sensor.ERROR
     if sensor in (Sensor.OFF, Sensor.ERROR) or not 0 < spo2 <= 100:
         return Parameters(None, None, None, sensor)
-    return Parameters(spo2, pulse or None, perfusion_e1 / 10 or None, sensor)
+    pulse_bpm = pulse if 0 < pulse <= HIGHEST_PULSE_BPM else None
+    return Parameters(spo2, pulse_bpm, perfusion_e1 / 10 or None, sensor)
 
 
 def battery_percent(level: int) -> int | None:

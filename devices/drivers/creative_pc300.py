@@ -55,7 +55,7 @@ from devices.readings import (
     Temperature,
 )
 from devices.steady import SteadyNumber
-from devices.wave_chunks import WaveChunks
+from devices.wave_chunks import WaveChunks, count_or_none
 
 ASK_NAME, ASK_VERSION = packet(0xFF, 0x01), packet(0xFF, 0x04)
 ASK_EACH_S = 1.0
@@ -401,8 +401,8 @@ class Ecg:
             return INVALID_COUNT
         raw = (high & 0x0F) << 8 | low
         if not high & 0x80:
-            return round((raw - 128) * 1000 / COUNTS_PER_MV_8_BIT)
-        return INVALID_COUNT if raw in (0, 0xFFF) else round((raw - 2048) * 1000 / self.counts_per_mv)
+            return round((raw - 128) * 1000 / COUNTS_PER_MV_8_BIT) if raw <= 0xFF else INVALID_COUNT
+        return INVALID_COUNT if raw in (0, 0xFFF) else count_or_none((raw - 2048) * 1000 / self.counts_per_mv)
 
     def tick(self, elapsed_s: float, events: list[Event]) -> None:
         self._heart_rate.tick(elapsed_s, events)

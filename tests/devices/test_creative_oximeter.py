@@ -64,6 +64,12 @@ def test_every_vector_of_the_family_is_a_packet_and_is_built_again(vector: dict[
     assert packet(pieces[0].token, pieces[0].type, pieces[0].data) == frame
 
 
+@pytest.mark.parametrize(("pulse", "told"), [(0, None), (1, 1), (250, 250), (0xFFFF, None)])
+def test_a_pulse_is_what_a_heart_can_do(pulse: int, told: int | None) -> None:
+    data = bytes((97,)) + pulse.to_bytes(2, "little") + bytes((30, 0, 0))
+    assert oximetry(opened().feed(packet(0x0F, 0x01, data)).events)[-1].pulse_bpm == told
+
+
 @pytest.mark.parametrize("vector", vectors("Creative PC-60FW"))
 def test_vectors_of_the_parameters(vector: dict[str, Any]) -> None:
     expected, driver = vector["expected"], opened()

@@ -242,6 +242,19 @@ def test_the_ecg_arrives_sample_by_sample(gain: int, eight_bit: bool) -> None:
     assert of(table.run(0.5), HeartRate) == [HeartRate(None)]
 
 
+def test_counts_that_no_body_makes_are_no_value() -> None:
+    driver = wire.Driver()
+    driver.open()
+    of_12_bits, of_8_bits = bytes((0x8F, 0xFE)), bytes((0x0F, 0xFE))
+    driver.feed(packet(0x34, 0x01, bytes((0, 1))))
+    events = [
+        event
+        for number, sample in ((1, of_12_bits), (2, of_8_bits))
+        for event in driver.feed(packet(0x32, 0x01, bytes((number,)) + 25 * sample + bytes((72, 0)))).events
+    ]
+    assert ecg(events) == 50 * [INVALID_COUNT]
+
+
 def test_the_rate_is_measured_and_stated() -> None:
     table = Table()
     table.twin.start_ecg()

@@ -240,6 +240,7 @@ async def serving(app: FastAPI, listener: socket.socket) -> AsyncIterator[None]:
             lifespan="off",
             timeout_graceful_shutdown=1,
             ws_max_size=SOCKET_LIMIT_BYTES,
+            ws_ping_timeout=120,  # all parties share one event loop, and a busy computer holds it up
         )
     )
     task = asyncio.create_task(server.serve([listener]))
@@ -366,12 +367,13 @@ async def consultation_stage(
     clips: dict[str, Path] | None = None,
     h264: H264 | None = LIBX264,
     sfu: tuple[SfuSettings, ...] = (),
+    size: tuple[int, int] | None = None,
 ) -> AsyncIterator[Stage]:
     """Everything up and joined; no consultation requested yet."""
     aiortc_patches.apply()
     key = VehicleKey.load_or_create(folder / "van.key", ORIGIN)
     vehicle = FakeVehicle()
-    size = (640, 480) if clips else (320, 240)
+    size = size or ((640, 480) if clips else (320, 240))
     clips = clips or {
         "room": render_test_clip(folder / "room.mp4", 60),
         "ultrasound": render_test_clip(folder / "ultrasound.mp4", 20),

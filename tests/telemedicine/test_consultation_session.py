@@ -183,7 +183,10 @@ async def specialist(stage: Stage, account: str = "shen.ruochuan") -> AsyncItera
         await http.get("/test/sign-in", params={"as": account})
         cookie = f"xunzhen_session={http.cookies['xunzhen_session']}"
     async with connect(
-        f"{stage.url.replace('http', 'ws', 1)}/exchange/specialist", additional_headers={"Cookie": cookie}, proxy=None
+        f"{stage.url.replace('http', 'ws', 1)}/exchange/specialist",
+        additional_headers={"Cookie": cookie},
+        proxy=None,
+        ping_timeout=120,
     ) as socket:
         yield SpecialistPage(socket, cookie, stage)
 

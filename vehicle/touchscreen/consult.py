@@ -148,7 +148,13 @@ def routes(screen: Screen) -> APIRouter:
     @router.get("/consult/media/status")
     @roles(*CLINICAL)
     async def media_status(request: Request) -> JSONResponse:
-        return _media_answer(request, await _media(vehicle.settings.consultation.socket, "GET", "/status"))
+        """How pictures, link and SFUs are now; what is refused there has its words in ``told``."""
+        status = await _media(vehicle.settings.consultation.socket, "GET", "/status")
+        t = screen.texts(request)
+        for line in (status or {}).get("sfu", ()):
+            if (title := f"hints.{line.get('code')}.title") in t:
+                line["told"] = t(title)
+        return _media_answer(request, status)
 
     def _media_answer(request: Request, answer: Any) -> JSONResponse:
         if answer is not None:

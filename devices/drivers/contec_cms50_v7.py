@@ -16,7 +16,8 @@ d4    SpO2, 127: none
 d5-6  perfusion index x 100, low byte first, 65535: none
 ====  ==============================================================================================================
 
-Host commands are nine bytes, ``7D 81 CMD 80 80 80 80 80 80``. The stream stops about 30 s after the last keep-alive, so
+Before the stream the device is asked for its model (A8): text in frames of type 02, six characters each, the last part
+marked FF. Host commands are nine bytes, ``7D 81 CMD 80 80 80 80 80 80``. The stream stops about 30 s after the last keep-alive, so
 one is sent every 5 s. AE erases the device's memory and is never sent.
 
 Without a checksum a number is believed only after six agreeing frames (0.1 s); it is told at most once a second and
@@ -35,6 +36,7 @@ from typing import ClassVar
 from devices.driver import About, Counters, Output, SerialLine, Write
 from devices.finger_oximeter import PERFUSION, PULSE, SPO2, FingerOximeter, Moment, Numbers, pleth
 from devices.framing import Frame, MarkedFramer, Spoiled
+from devices.identity import Identity
 from devices.readings import Sensor
 
 FRAME_LENGTHS = {
@@ -60,7 +62,8 @@ FRAME_LENGTHS = {
     0x14: 9,
     0x15: 9,  # storage ids
 }
-REAL_TIME, IDLE = 0x01, 0x0C
+REAL_TIME, MODEL_TEXT, IDLE = 0x01, 0x02, 0x0C
+LAST_PART, MOST_PARTS = 0xFF, 4
 NO_PULSE, NO_SPO2, NO_PERFUSION = 0xFF, 0x7F, 0xFFFF
 
 
@@ -69,6 +72,7 @@ def command(code: int) -> bytes:
 
 
 STOP_STORED, STOP, START, KEEP_ALIVE = command(0xA7), command(0xA2), command(0xA1), command(0xAF)
+MODEL = command(0xA8)
 KEEP_ALIVE_S = 5.0
 
 SAMPLE_RATE_HZ = 60.0
@@ -85,7 +89,7 @@ class Driver:
         source="vendor protocol V7.0 and public wire logs; hardware/protocols/contec_cms50_v7.md",
         lost_after_s=2.0,
     )
-    allowed_writes: ClassVar[tuple[bytes, ...]] = (STOP_STORED, STOP, START, KEEP_ALIVE)
+    allowed_writes: ClassVar[tuple[bytes, ...]] = (STOP_STORED, STOP, MODEL, START, KEEP_ALIVE)
 
     def __init__(self) -> None:
         self.counters = Counters()
@@ -97,12 +101,21 @@ class Driver:
         self._quiet = False
         self._since_keep_alive_s = 0.0
         self._restart_allowed = False
+        self._model_parts: dict[int, str] = {}
+        self.identity: Identity | None = None
 
     def open(self) -> Output:
         self._framer.reset()
         self._oximeter.begin()
         self._begin()
-        return Output(writes=[Write(STOP_STORED), Write(STOP, after_s=0.05), Write(START, after_s=0.05)])
+        return Output(
+            writes=[
+                Write(STOP_STORED),
+                Write(STOP, after_s=0.05),
+                Write(MODEL, after_s=0.05),
+                Write(START, after_s=0.05),
+            ]
+        )
 
     def close(self) -> Output:
         self._framer.reset()
@@ -136,9 +149,20 @@ class Driver:
             elif piece.payload[0] == REAL_TIME:
                 self._restart_allowed = True
                 self._oximeter.take(RealTime.of(piece.payload).moment, output.events)
+            elif piece.payload[0] == MODEL_TEXT:
+                self._name(unpacked(piece.payload))
             elif piece.payload[0] == IDLE and self._restart_allowed:
                 self._restart_allowed = False
                 output.writes.append(Write(START))
+
+    def _name(self, said: bytes) -> None:
+        """A part of the model's name: which one, FF the last, and six characters."""
+        part, text = said[0], said[1:].decode("ascii", errors="replace")
+        if part == LAST_PART or part < MOST_PARTS:
+            self._model_parts[part] = text
+        if part == LAST_PART:
+            model = "".join(text for _, text in sorted(self._model_parts.items())).strip()
+            self.identity = Identity("Contec", model)
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,6 +149,13 @@ async def test_the_line_settings_are_put_back_and_no_descriptor_is_left(plug: An
     os.close(held)
 
 
+async def test_an_oximeter_that_tells_its_model_is_waited_for(plug: Any) -> None:
+    """The reply of the public wire log, "50D(A)+"."""
+    answer = await identify(plug(Cms50Twin()).candidate, CLOCK, ("contec_cms50_v7",), WITHIN_S)
+    assert answer.identity is not None
+    assert answer.identity.told() == {"vendor": "Contec", "model": "50D(A)+"}
+
+
 async def test_gpsd_is_known_by_its_greeting() -> None:
     twin = TcpPort(GpsdTwin(CLOCK, GnssTwin(CLOCK, 32.36, 106.82)), CLOCK)
     port = await twin.open()

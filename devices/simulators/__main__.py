@@ -1,6 +1,6 @@
 """``python -m devices.simulators --ports DIR --control SOCK [--ecg WFDB] [--track NMEA] [--bluetooth]``
 
-All devices of the van as they speak on the wire, on ptys DIR/ecg, DIR/oximeter, DIR/card, DIR/gnss; with --bluetooth
+All devices of the van as they speak on the wire, on ptys DIR/ecg, /oximeter, /card, /gnss, /urine; with --bluetooth
 also a glucose meter, a cuff and a 5G modem on a D-Bus of their own, whose address is in DIR/bluetooth-bus.
 """
 
@@ -20,10 +20,12 @@ from pathlib import Path
 from devices.clock import Clock, SystemClock
 from devices.errors import AskPerson
 from devices.events import emit
+from devices.links.tcp_listener import host_and_port
 from devices.simulators.bench import Bench, Meters
 from devices.simulators.control import ControlSocket
 from devices.simulators.ecg_source import ecg_source
 from devices.simulators.gnss import GnssTwin, read_track
+from devices.simulators.tcp_caller import TcpCaller
 
 BUS_ADDRESS_FILE = "bluetooth-bus"
 DEFAULT_POSITION = "32.3600,106.8200"
@@ -47,6 +49,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--ecg", type=Path, metavar="WFDB", help="a WFDB record; without it a rhythm is synthesised")
     parser.add_argument("--track", type=Path, metavar="NMEA", help="an NMEA log, replayed in real time")
     parser.add_argument("--position", default=DEFAULT_POSITION, metavar="LAT,LON", help="where the van stands")
+    parser.add_argument("--analyser", metavar="HOST:PORT", help="where the haematology analyser calls the van")
     parser.add_argument("--bluetooth", action="store_true", help="also the Bluetooth meters (needs dbus-daemon)")
     return parser.parse_args()
 
@@ -64,6 +67,7 @@ async def _run(wanted: argparse.Namespace, clock: Clock) -> None:
     async with _bluetooth(wanted.ports, wanted.bluetooth, clock) as meters:
         bench = Bench(wanted.ports, clock, source, gnss, meters)
         control = ControlSocket(bench)
+        calling = _call(wanted.analyser, bench, clock)
         try:
             bench.plug_all()
             wanted.control.unlink(missing_ok=True)
@@ -75,9 +79,22 @@ async def _run(wanted: argparse.Namespace, clock: Clock) -> None:
             raise SocketRefused(f"{wanted.control}: {fault}; choose a short path in an existing folder") from fault
         finally:
             emit("service_stopping", service="simulators")
+            if calling is not None:
+                calling.cancel()
             await control.close()
             bench.unplug_all()
             wanted.control.unlink(missing_ok=True)
+
+
+def _call(where: str | None, bench: Bench, clock: Clock) -> asyncio.Task[None] | None:
+    """The analyser calls whoever listens there, again and again; None without ``--analyser``."""
+    if not where:
+        return None
+    try:
+        host, port = host_and_port(where)
+    except ValueError as refusal:
+        raise AnalyserRefused(f"--analyser {refusal}") from None
+    return asyncio.create_task(TcpCaller(host, port, bench.blood_count, clock).run())
 
 
 def _say_ready() -> None:
@@ -90,6 +107,10 @@ def _say_ready() -> None:
 
 class SocketRefused(AskPerson):
     code = "socket_refused"
+
+
+class AnalyserRefused(AskPerson):
+    code = "analyser_refused"
 
 
 class PositionRefused(AskPerson):

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta, timezone
 from pathlib import Path
 from typing import Any, Protocol
 
 from devices.clock import Clock
 from devices.drivers import contec_8000g as ecg_wire
+from devices.drivers.gmp_urine import KEYS
 from devices.errors import AskPerson
+from devices.simulators.analyser_report import Found, SpecimenReport
 from devices.simulators.contec_8000g import ContecEcgTwin
 from devices.simulators.contec_cms50 import Cms50Twin, Finger
 from devices.simulators.ecg_source import EcgSource
+from devices.simulators.gmp_urine import GmpUrineTwin
 from devices.simulators.gnss import GnssTwin
+from devices.simulators.hl7_analyser import Hl7AnalyserTwin
 from devices.simulators.pty_port import PtyPort
 from devices.simulators.sam_card import Card, SamCardTwin
 from devices.simulators.twin import Twin
 
+CHINA = timezone(timedelta(hours=8))
+"""What the analysers' clocks show."""
 BLUETOOTH = ("glucose", "blood_pressure")
 
 
@@ -38,9 +44,17 @@ class DeedRefused(AskPerson):
 class Bench:
     def __init__(self, ports: Path, clock: Clock, ecg: EcgSource, gnss: GnssTwin, meters: Meters | None) -> None:
         self.ecg, self.oximeter, self.card, self.gnss = ContecEcgTwin(ecg), Cms50Twin(), SamCardTwin(), gnss
+        self.urine, self.blood_count = GmpUrineTwin(), Hl7AnalyserTwin()
+        self._clock = clock
         self.meters = meters
         self._bluetooth_plugged = dict.fromkeys(BLUETOOTH, meters is not None)
-        twins: dict[str, Twin] = {"ecg": self.ecg, "oximeter": self.oximeter, "card": self.card, "gnss": self.gnss}
+        twins: dict[str, Twin] = {
+            "ecg": self.ecg,
+            "oximeter": self.oximeter,
+            "card": self.card,
+            "gnss": self.gnss,
+            "urine": self.urine,
+        }
         self.ports = {name: PtyPort(ports / name, twin, clock) for name, twin in twins.items()}
 
     def plug_all(self) -> None:
@@ -103,6 +117,24 @@ class Bench:
 
     async def blood_pressure(self, systolic_mmhg: int, diastolic_mmhg: int, pulse_bpm: int) -> None:
         await self._bluetooth().blood_pressure(int(systolic_mmhg), int(diastolic_mmhg), int(pulse_bpm))
+
+    def read_strip(self, number: int, levels: dict[str, int]) -> None:
+        """The urine reader reads a strip; what ``levels`` leaves out is "-".
+
+        :raises DeedRefused: a number or level that the reader cannot show.
+        """
+        if not 0 <= number <= 2047 or not all(code in KEYS and 0 <= level <= 7 for code, level in levels.items()):
+            raise DeedRefused(f"number goes from 0 to 2047, levels from 0 to 7 for {', '.join(KEYS)}")
+        self.urine.measure(number, self._clock.now().astimezone(CHINA), levels)
+
+    def count_blood(self, specimen: str, found: list[dict[str, Any]]) -> None:
+        """The haematology analyser, which has called the van, sends a result.
+
+        :param found: objects with code, said, unit, reference_range, flags, loinc
+        """
+        results = tuple(Found(**(row | {"flags": tuple(row.get("flags", ()))})) for row in found)
+        said_at = self._clock.now().astimezone(CHINA).strftime("%Y%m%d%H%M%S")
+        self.blood_count.report(SpecimenReport(str(specimen), said_at, results))
 
     def ecg_sent(self, last: int) -> dict[str, Any]:
         """The last samples as the bytes carried them: counts of ``resolution`` uV, -32768 for no value."""

@@ -32,6 +32,8 @@ class ControlSocket:
             "sky": bench.sky,
             "glucose": bench.glucose,
             "blood_pressure": bench.blood_pressure,
+            "urine": bench.read_strip,
+            "blood_count": bench.count_blood,
             "ecg_sent": bench.ecg_sent,
             "state": bench.state,
         }

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from devices import catalog
 from devices.clock import SimulatedClock, SystemClock
 from devices.drivers import nmea_gnss
-from devices.readings import Position, Samples
-from devices.session import DeviceSettings, open_sessions
+from devices.links.tcp_listener import TcpListenerLink
+from devices.readings import LaboratoryResult, Position, Samples, Stamped
+from devices.session import DeviceSession, DeviceSettings, open_sessions
 from devices.simulators.contec_8000g import ContecEcgTwin
 from devices.simulators.contec_cms50 import pulse_wave
 from devices.simulators.ecg_source import LEADS, RecordedEcg, SynthesisedEcg, ecg_source
@@ -263,6 +265,39 @@ async def test_the_control_socket_tells_the_very_counts_that_the_bytes_carried(t
     n = min(len(received), len(sent))
     assert n >= 1000
     assert np.array_equal(received[:n], sent[told["first_index"] :][:n])
+
+
+async def test_the_analysers_of_the_bench_speak_as_those_of_a_van(tmp_path: Path) -> None:
+    """A strip over the pty, a blood count over TCP, through sessions as the van has them."""
+    heard: dict[str, LaboratoryResult] = {}
+    both = asyncio.Event()
+    link = TcpListenerLink("blood-count-1", "127.0.0.1", 0)
+    await link.listen()
+
+    def publish(stamped: Stamped) -> None:
+        if isinstance(stamped.event, LaboratoryResult):
+            heard[stamped.device] = stamped.event
+            if len(heard) == 2:
+                both.set()
+
+    async with simulators(tmp_path, "--analyser", f"127.0.0.1:{link.bound_port}") as running:
+        urine = DeviceSettings(name="urine-1", driver="gmp_urine", link="serial", port=str(running.ports / "urine"))
+        (strips,) = open_sessions([urine], publish, SystemClock(), hub=None)
+        settings = DeviceSettings(name="blood-count-1", driver="hl7_analyser", link="listen", port="127.0.0.1:9100")
+        counts = DeviceSession(settings, catalog.driver("hl7_analyser")(), link, publish, SystemClock())
+        attending = [asyncio.create_task(session.run()) for session in (strips, counts)]
+        found = [{"code": "HGB", "said": "98", "unit": "g/L", "flags": ["L"], "loinc": "718-7"}]
+        assert await running.do("blood_count", specimen="101", found=found) == {"ok": True}
+        assert await running.do("urine", number=7, levels={"GLU": 3}) == {"ok": True}
+        assert "2047" in (await running.do("urine", number=2048, levels={}))["error"]
+        async with asyncio.timeout(LIMIT_S):
+            await both.wait()
+        for task in attending:
+            task.cancel()
+        await asyncio.gather(*attending, return_exceptions=True)
+    assert (heard["urine-1"].specimen, heard["blood-count-1"].specimen) == ("7", "101")
+    assert [(value.key, value.said) for value in heard["blood-count-1"].values] == [("hgb", "98")]
+    assert ("u_glucose", "+2") in [(value.key, value.said) for value in heard["urine-1"].values]
 
 
 async def test_deeds_are_done_or_refused_in_words(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ d5-6  perfusion index x 100, low byte first, 65535: none
 ====  ==============================================================================================================
 
 Before the stream the device is asked for its model (A8): text in frames of type 02, six characters each, the last part
-marked FF. Host commands are nine bytes, ``7D 81 CMD 80 80 80 80 80 80``. The stream stops about 30 s after the last keep-alive, so
-one is sent every 5 s. AE erases the device's memory and is never sent.
+marked FF. Host commands are nine bytes, ``7D 81 CMD 80 80 80 80 80 80``. The stream stops about 30 s after the last
+keep-alive, so one is sent every 5 s. AE erases the device's memory and is never sent.
 
 Without a checksum a number is believed only after six agreeing frames (0.1 s); it is told at most once a second and
 taken back once when the finger leaves. Byte 1 is not a validity code, as one public source has it.

@@ -93,7 +93,7 @@ class Driver:
     def feed(self, chunk: bytes, channel: str = "") -> Output:
         output = Output()
         if not self._started:
-            self._listen(chunk, output)
+            chunk = self._listen(chunk, output)
         for piece in self._framer.feed(chunk):
             if isinstance(piece, Frame):
                 self._take(piece.payload, output.events)
@@ -131,16 +131,21 @@ class Driver:
         self._expected: int | None = None
         self._doubtful: bytes | None = None
 
-    def _listen(self, chunk: bytes, output: Output) -> None:
-        """The text after a reset, up to ``$$$``."""
-        self._text = (self._text + chunk)[-TEXT_BYTES:]
-        if READY in self._text:
-            said = self._text.partition(READY)[0].decode("ascii", "replace")
+    def _listen(self, chunk: bytes, output: Output) -> bytes:
+        """The text after a reset, up to ``$$$``; returns what follows it.
+
+        A stream from before, of who knows which settings, is passed over.
+        """
+        text, ready, rest = (self._text + chunk).partition(READY)
+        self._text = text[-TEXT_BYTES:]
+        if ready:
+            said = self._text.decode("ascii", "replace")
             firmware = re.search(r"Firmware: *(v[\w.]+)", said)
             model = re.search(r"OpenBCI V3[\w -]*", said)
             if model:
                 self.identity = Identity("OpenBCI", model[0].strip(), firmware=firmware[1] if firmware else "")
             self._start(output)
+        return rest
 
     def _start(self, output: Output) -> None:
         self._started = True

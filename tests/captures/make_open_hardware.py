@@ -111,7 +111,7 @@ def cyton() -> None:
 def cyton_published() -> None:
     """One frame, repeated with its number going on: channels 5 and 6 stand at the end of the converter."""
     frame = "A0{:02X}8FF2408FDFF4902BB68FBFBF7FFFFF7FFFFF94253420B67D00E000E00F70C0"
-    steps = [Step(t=round(number * 0.004, 3), rx=frame.format(number)) for number in range(70)]
+    steps = [Step(t=round(3.2 + number * 0.004, 3), rx=frame.format(number)) for number in range(70)]
     head = Head(
         driver="openbci_cyton",
         kind="public",

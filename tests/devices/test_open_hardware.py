@@ -246,6 +246,16 @@ def test_cyton_whose_greeting_is_missed_is_started_all_the_same() -> None:
     assert sent == [openbci_cyton.START]
 
 
+def test_cyton_a_stream_from_before_the_reset_is_passed_over() -> None:
+    left_over = CytonTwin(SynthesisedEcg(seed=1))
+    left_over.receive(openbci_cyton.START)
+    driver = openbci_cyton.Driver()
+    driver.open()
+    assert not driver.feed(left_over.advance(1.0)).events
+    assert [write.payload for write in driver.feed(cyton_twin.GREETING).writes] == [openbci_cyton.START]
+    assert of_type(driver.feed(left_over.advance(1.0)).events, Samples)
+
+
 def test_cyton_gives_the_leads_of_the_heart_without_the_electrodes_offsets() -> None:
     """R peaks as the source made them, although the electrodes stand at tens of millivolts and wander."""
     twin = CytonTwin(SynthesisedEcg(seed=1))

@@ -190,6 +190,8 @@ def cpu_seconds(pid: int) -> float:
 
 def tell_latency(heard: Heard, written: dict[str, Any], seconds: float, core_share: float) -> None:
     times, totals = zip(*written["writes"], strict=True)
+    if not heard.frames:
+        raise SystemExit("no frame of the 12-lead ECG came to the touchscreen")
     segment = heard.frames[-1][1]
     frames = [frame for frame in heard.frames if frame[1] == segment]
     last_ms, first_ms = [], []

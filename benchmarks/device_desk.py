@@ -24,8 +24,11 @@ from devices.simulators.contec_cms50 import Cms50Twin, Finger
 from devices.simulators.ecg_source import SynthesisedEcg
 from devices.simulators.healthypi import HealthyPiTwin
 from devices.simulators.pty_port import PtyPort
+from devices.simulators.twin import Twin
 
 MEASURE_EVERY_S = 2.0
+HEAD_START_S = 3.0
+"""The screens show one ECG, that which came first: the single lead is touched only once the 12-lead ECG streams."""
 
 
 class TimedEcg(ContecEcgTwin):
@@ -34,12 +37,13 @@ class TimedEcg(ContecEcgTwin):
     def __init__(self) -> None:
         super().__init__(SynthesisedEcg(seed=12))
         self.written: list[tuple[float, int]] = []
+        self.began_s = 0.0
 
     def receive(self, chunk: bytes) -> bytes:
         was_streaming = self.streaming
         answer = super().receive(chunk)
         if self.streaming and not was_streaming:
-            self.written = []
+            self.written, self.began_s = [], time.monotonic()
         return answer
 
     def advance(self, elapsed_s: float) -> bytes:
@@ -49,13 +53,26 @@ class TimedEcg(ContecEcgTwin):
         return chunk
 
 
+class SecondEcg(HealthyPiTwin):
+    """One lead, held by somebody while the other ECG streams."""
+
+    def __init__(self, first: TimedEcg) -> None:
+        super().__init__(SynthesisedEcg(seed=13))
+        self._first = first
+
+    def advance(self, elapsed_s: float) -> bytes:
+        later = time.monotonic() - self._first.began_s > HEAD_START_S
+        self.person.electrodes_on = self._first.streaming and later
+        return super().advance(elapsed_s)
+
+
 async def main(folder: Path) -> None:
     clock: Clock = SystemClock()
     ecg, berry, contec = TimedEcg(), BerryTwin(), Cms50Twin()
     berry.put_finger(Finger(97, 71))
     contec.put_finger(Finger(96, 74))
-    single = HealthyPiTwin(SynthesisedEcg(seed=13))
-    twins = {"ecg": ecg, "single": single, "oximeter-1": contec, "oximeter-2": berry}
+    single = SecondEcg(ecg)
+    twins: dict[str, Twin] = {"ecg": ecg, "single": single, "oximeter-1": contec, "oximeter-2": berry}
     ports = [PtyPort(folder / name, twin, clock) for name, twin in twins.items()]
     (folder / "bluetooth").mkdir()
     meters = BluetoothMeters(folder / "bluetooth", clock)

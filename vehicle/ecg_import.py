@@ -33,7 +33,7 @@ from vehicle.mounts import Stick
 from vehicle.recorder import Journal, Served
 
 MOST_FILES = 200
-MOST_LOOKED_AT = 20_000
+MOST_LOOKED_AT = 5_000
 DEEPEST = 4
 """Folders below the stick's own."""
 

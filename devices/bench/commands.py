@@ -22,6 +22,7 @@ from devices.driver import About, DriverContract, GattUse, SerialLine
 from devices.errors import AskPerson, LinkLost
 from devices.event_json import event_json
 from devices.identify import Answer, NothingAnswered, identify
+from devices.links.hid_link import HidLink
 from devices.links.link import DeviceLink
 from devices.links.serial_link import SerialLink
 from devices.links.tcp_link import TcpLink
@@ -231,7 +232,7 @@ def _link(wanted: argparse.Namespace, clock: Clock) -> DeviceLink:
         return _listener(wanted)
     if not wanted.port:
         raise PortMissing("name the port with --port; `python -m devices list` shows those that are there")
-    return SerialLink(wanted.port)
+    return HidLink(wanted.port) if kind == "hid" else SerialLink(wanted.port)
 
 
 def _listener(wanted: argparse.Namespace) -> DeviceLink:

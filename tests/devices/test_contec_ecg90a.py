@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from devices.__main__ import main as bench_tool
 from devices.capture import settled
 from devices.clock import SystemClock
 from devices.driver import SerialLine, Write
@@ -236,3 +239,9 @@ async def test_a_write_is_one_report_filled_with_zeros() -> None:
         assert (await link.receive())[1] == IDENTITY
         assert made.asked == [wire.ASK]
         await link.close()
+
+
+def test_the_bench_tool_reaches_it_by_its_port(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench_tool(["watch", "contec_ecg90a", "--port", str(tmp_path / "none"), "--seconds", "0.2"]) == 0
+    states = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {state["link"] for state in states} == {"absent"}

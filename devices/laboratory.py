@@ -14,11 +14,12 @@ from datetime import datetime
 from devices.analytes import analyte_of
 from devices.readings import LaboratoryResult, LaboratoryValue
 
-MAX_VALUES = 100
-"""In one result; a longer report becomes several, so that each fits into a journal entry."""
-MAX_SAID = 200
-"""Longer "results" are pictures and histograms; they are named, not kept."""
-MAX_WORD = 60
+MAX_VALUES = 60
+"""In one result; a longer report becomes several, so that each fits into a journal entry, whatever is in it."""
+MAX_WORD, MAX_UNIT = 40, 24
+MAX_SAID = 60
+"""Longer "results" are pictures and histograms: their beginning is kept, and an ellipsis."""
+MAX_REMARKS, MAX_REMARK = 10, 100
 
 _NUMBER = re.compile(r"(<=|>=|<|>|≤|≥)?\s*(-?[0-9]{1,9}(?:\.[0-9]{1,6})?)")
 _COMPARATORS = {"≤": "<=", "≥": ">="}
@@ -41,7 +42,8 @@ def decoded(raw: bytes) -> str:
 
 def word(text: str, most: int = MAX_WORD) -> str:
     """``text`` without control characters and outer blanks, cut to ``most``."""
-    return "".join(letter for letter in text if letter.isprintable()).strip()[:most]
+    plain = "".join(letter for letter in text if letter.isprintable()).strip()
+    return plain if len(plain) <= most else plain[: most - 1] + "…"
 
 
 def number_of(said: str) -> tuple[float | None, str | None]:
@@ -86,7 +88,7 @@ def laboratory_value(
     :param sender: what the analyser calls itself
     :param loinc: where the analyser itself gives the LOINC code
     """
-    code, said, unit = word(code), word(said, MAX_SAID), word(unit, 40)
+    code, said, unit = word(code), word(said, MAX_SAID), word(unit, MAX_UNIT)
     number, comparator = number_of(said)
     analyte = analyte_of(sender, code, unit, loinc)
     quantity = None

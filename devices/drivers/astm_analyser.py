@@ -32,7 +32,7 @@ from typing import ClassVar
 from devices.analytes import analyser_of, analytes
 from devices.astm import ACK, NAK, Answer, AstmReceiver, Ended, Received, Record
 from devices.driver import About, Counters, Metric, Output, SerialLine, TcpListener, Write
-from devices.laboratory import decoded, field_at, in_entries, laboratory_value, time_of, word
+from devices.laboratory import MAX_REMARK, MAX_REMARKS, decoded, field_at, in_entries, laboratory_value, time_of, word
 from devices.readings import DeviceState, LaboratoryResult, LaboratoryValue, Link, Sensor
 
 MAX_RESULTS = 400
@@ -113,7 +113,7 @@ class Message:
             case "R":
                 self._result(fields)
             case "C" if self.orders:
-                said = word(self.delimiters.plain(" ".join(self._components(field_at(fields, 4)))), 200)
+                said = word(self.delimiters.plain(" ".join(self._components(field_at(fields, 4)))), MAX_REMARK)
                 self.orders[-1].comments += [said][: 1 if said else 0]
             case "L":
                 return True
@@ -129,7 +129,7 @@ class Message:
                     material=order.material,
                     control=order.control or self.control,
                     person_said=self.person,
-                    comments=tuple(order.comments[:10]),
+                    comments=tuple(order.comments[:MAX_REMARKS]),
                     device_said_at=order.measured_at or order.reported_at,
                     message_said_at=self.said_at,
                 )

@@ -31,7 +31,7 @@ from typing import ClassVar
 
 from devices.analytes import analytes
 from devices.driver import About, Counters, Metric, Output, TcpListener, Write
-from devices.laboratory import decoded, in_entries, laboratory_value, time_of, word
+from devices.laboratory import MAX_REMARK, MAX_REMARKS, decoded, in_entries, laboratory_value, time_of, word
 from devices.readings import DeviceState, LaboratoryResult, LaboratoryValue, Link, Sensor
 
 START, END = 0x0B, 0x1C
@@ -111,8 +111,8 @@ class Report:
     comments: list[str] = field(default_factory=list)
 
     def remark(self, text: str) -> None:
-        said = word(text, 200)
-        if said and len(self.comments) < 20:
+        said = word(text, MAX_REMARK)
+        if said and len(self.comments) < MAX_REMARKS:
             self.comments.append(said)
 
 
@@ -146,7 +146,7 @@ def message_of(text: str) -> Message:
     :raises MessageRefused: not readable, not ORU^R01, or without any result.
     """
     head, *others = segments_of(text)
-    control_id = word(head.first(10), 50)
+    control_id = head.first(10)[:80]
     if head.parts(9)[:2] != ["ORU", "R01"]:
         raise MessageRefused("only ORU^R01 is taken", "AR", control_id)
     sender = word(f"{head.first(3)} {head.first(4)}")
@@ -176,7 +176,7 @@ def message_of(text: str) -> Message:
                 control=control,
                 person_said=person,
                 comments=tuple(report.comments),
-                message_id=control_id or None,
+                message_id=word(control_id) or None,
                 device_said_at=report.said_at,
                 message_said_at=time_of(head.first(7)),
             )

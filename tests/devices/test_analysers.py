@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,10 +21,11 @@ from devices.drivers import astm_analyser, gmp_urine, hl7_analyser
 from devices.laboratory import decoded, number_of, time_of
 from devices.links.tcp_listener import TcpListenerLink
 from devices.readings import DeviceState, Event, LaboratoryResult, Stamped
-from devices.session import DeviceSession, DeviceSettings
+from devices.session import DeviceSession, DeviceSettings, open_sessions
 from devices.simulators.analyser_report import Found, SpecimenReport
 from devices.simulators.astm_analyser import AstmAnalyserTwin, Faults, records
 from devices.simulators.hl7_analyser import Hl7AnalyserTwin, oru
+from devices.simulators.pty_port import PtyPort
 from devices.simulators.tcp_caller import TcpCaller
 from devices.simulators.twin import Twin
 
@@ -478,6 +480,37 @@ def test_two_analysers_in_turn_over_a_real_port(caplog: pytest.LogCaptureFixture
     assert stored == [1, 2]
     assert "测试甲" not in caplog.text
     assert "6.40" not in caplog.text
+
+
+def test_an_analyser_on_a_serial_cable(tmp_path: Path) -> None:
+    heard: list[LaboratoryResult] = []
+    twin = AstmAnalyserTwin(faults=Faults(wrong_checksum=1))
+    twin.report(REPORT)
+
+    async def story() -> None:
+        clock = SystemClock()
+        port = PtyPort(tmp_path / "analyser", twin, clock)
+        port.attach()
+        settings_ = DeviceSettings(name="lab-1", driver="astm_analyser", link="serial", port=str(port.path))
+
+        def publish(stamped: Stamped) -> None:
+            if isinstance(stamped.event, LaboratoryResult):
+                heard.append(stamped.event)
+
+        (session,) = open_sessions([settings_], publish, clock, hub=None)
+        running = asyncio.create_task(session.run())
+        try:
+            async with asyncio.timeout(60):
+                while not twin.delivered:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            port.detach()
+
+    asyncio.run(story())
+    assert [said(result) for result in heard] == [SAID]
+    assert twin.naks == 1
 
 
 def test_noise_between_messages_is_dropped_and_counted() -> None:

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from devices.clock import SimulatedClock
+from devices.drivers import hl7_analyser
 from devices.laboratory import laboratory_value
 from devices.readings import LaboratoryResult, LaboratoryValue
 from sync.formats.identifiers import Identifiers
+from sync.formats.records import LARGEST_BODY_BYTES
 from tests.vehicle.clinic_world import DOCTOR, NURSE, World, card
 from vehicle.clinic.case import CaseNotes
 from vehicle.clinic.laboratory import Laboratory, Report
@@ -237,6 +239,22 @@ def test_the_rules_hear_plain_numbers_of_known_analytes_only() -> None:
     assert rule_inputs(stored_values(result(values=(foreign,)))) == {}
     sugar = laboratory_value("urit 8030", "GLI", "111", "mg/dL")
     assert rule_inputs(stored_values(result(values=(sugar,)))) == {"glu": 6.16133}
+
+
+async def test_the_largest_result_that_a_driver_can_tell_fits_into_an_entry(world: LaboratoryWorld) -> None:
+    wide = "汉" * 300
+    segments = ["MSH|^~\\&|urit|5160|||20260301090000||ORU^R01|1|P|2.3.1", f"PID|1||{wide}||{wide}", f"OBR|1|{wide}"]
+    flags = "~".join([wide] * 9)
+    segments += [f"OBX|{n}|ST|{wide}||{n}{wide}|{wide}|{wide}|{flags}|||{wide}" for n in range(130)]
+    segments += [f"NTE|1||{wide}"] * 30
+    results = hl7_analyser.message_of("\r".join(segments)).results
+    assert [len(one.values) for one in results] == [60, 60, 10]
+    await world.serve()
+    for one in results:
+        world.publish(one, "lab-1")
+    assert len(world.waiting()) == 3
+    (largest,) = world.store.read("SELECT max(length(CAST(body AS BLOB))) AS n FROM entries")
+    assert 20_000 < largest["n"] < LARGEST_BODY_BYTES
 
 
 @pytest.mark.parametrize(

@@ -498,7 +498,7 @@ def test_a_large_panel_is_clean_too_and_practice_is_marked_everywhere(
         assert "演练" in page.get_by_test_id("practice").inner_text()
         mark = page.evaluate("getComputedStyle(document.querySelector('.enter')).backgroundImage")
         assert "practice.zh.svg" in mark
-        assert page.request.get(f"{van.address}/static/practice.zh.svg").ok
+        assert page.request.get(f"{van.address}/shared/practice.zh.svg").ok
         start_visit(van, page)
         for path in ("/today", "/measure", "/ecg", "/status", "/people", "/consult"):
             page.goto(f"{van.address}{path}")

@@ -5,7 +5,7 @@ import { inWords } from '/shared/measuring.js';
 import { StillView, listMeasurements } from '/shared/still_view.js';
 import { feed } from './frame.js';
 
-const TOOLS = ['distance', 'ellipse'];
+const TOOLS = ['distance', 'ellipse', 'line'];
 
 /** @param {HTMLElement} figure the live picture @param {any} say */
 function over(figure, say) {
@@ -35,7 +35,7 @@ function over(figure, say) {
     if (!answer.ok) return;
     still = await answer.json();
     layer.dataset.sha256 = sha256;
-    for (const name of [...TOOLS, 'keep']) buttons[name].hidden = !still.pixel_mm;
+    for (const name of ['distance', 'ellipse', 'keep']) buttons[name].hidden = !still.pixel_mm;
     listMeasurements(list, still.measurements, say);
     view.show(still, `/ultrasound/images/${sha256}`);
     layer.hidden = false;

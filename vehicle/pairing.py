@@ -21,6 +21,9 @@ from vehicle.clinic.ports import Journal, Listenable, Live
 
 ANSWER_WITHIN_S = 28.0
 """What the agent grants; SMP gives up after 30 s."""
+LEFT_ALONE_S = 60.0
+"""A device that nobody answered, or that was put off, is refused for so long without asking: while one question is open no
+other device can connect."""
 SOON_S = 120.0
 """Who asks again within it was not satisfied."""
 REFUSED = "bluetooth_pairing_failed"
@@ -96,6 +99,8 @@ class Pairing:
         self._asked_mono_s = -math.inf
         self._refusal_told = False
         """A device goes on saying that it was refused; that is shown once for each question."""
+        self._left_alone_until_s: dict[str, float] = {}
+        """By address; only devices of the settings ask, so they are few."""
         self.turn = 0
         """Counts what there is to show, so that a page knows whether it shows the newest."""
         self.refused: str | None = None
@@ -107,6 +112,8 @@ class Pairing:
     async def ask(self, address: str) -> int | None:
         """The digits that the device shows, typed by a person; None: nobody wants to. Cancelled when it is over."""
         now_s = self._clock.monotonic_s()
+        if now_s < self._left_alone_until_s.get(address, -math.inf):
+            return None
         again = self._asked == address and now_s - self._asked_mono_s < SOON_S
         answer: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         question = _Question(address, now_s + ANSWER_WITHIN_S, again, answer)
@@ -118,6 +125,9 @@ class Pairing:
         try:
             return await answer
         finally:
+            if not answer.done() or answer.cancelled() or answer.result() is None:
+                self._left_alone_until_s[address] = self._clock.monotonic_s() + LEFT_ALONE_S
+                self._refusal_told = True  # nobody typed anything: that the device was refused is no news
             if self._question is question:
                 self._question = None
                 self._tell()
@@ -168,6 +178,7 @@ class Pairing:
         await radio.forget(address)
         await self._store.commit(Draft("access/1", {"action": "device_forgotten", "what": f"{device} {address}"}, by))
         self._asked = ""
+        self._left_alone_until_s.pop(address, None)
         self.seen()
 
     def _on_device(self, stamped: Stamped) -> None:

@@ -69,6 +69,7 @@ async def meters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
 async def test_a_thermometer_and_a_scale_fill_their_tiles(meters: BluetoothMeters, tmp_path: Path) -> None:
     thermometer, scale = Thermometer(meters.radio, SystemClock()), Scale(meters.radio, SystemClock())
+    await meters.unplug("glucose")
     async with van(tmp_path) as vehicle:
         await thermometer.measure(36.7)
         await scale.measure(61.35)
@@ -93,6 +94,7 @@ async def test_a_meter_is_paired_by_its_digits_and_its_memory_is_stored_once(
     for tenth in range(12):
         await meter.measure(5.0 + tenth / 10, switched_on=False)
     meter.drop_after = 5
+    await meter.switch_off()
     async with van(tmp_path) as vehicle:
         pairing = vehicle.pairing
         await meter.switch_on()

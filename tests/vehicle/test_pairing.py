@@ -136,6 +136,33 @@ async def test_a_refusal_says_what_to_do_until_it_is_seen_or_the_device_asks_aga
     await desk.pairing.cancel(METER, DOCTOR)
 
 
+async def test_who_is_put_off_or_not_answered_is_left_alone_for_a_minute(desk: Desk) -> None:
+    """One open question keeps every other device from connecting."""
+    asking = await desk.asked()
+    await desk.pairing.cancel(METER, DOCTOR)
+    assert await asking is None
+    desk.state(Link.ABSENT, "bluetooth_pairing_failed")
+    assert desk.refused() is None
+    told = len(desk.sent)
+    for _ in range(3):
+        desk.clock.advance(15)
+        assert await desk.pairing.ask(METER) is None
+    assert len(desk.sent) == told
+    other = await desk.asked("F0:F1:F2:18:10:01")
+    other.cancel()
+    await asyncio.gather(other, return_exceptions=True)
+    desk.clock.advance(16)
+    asking = await desk.asked()
+    assert desk.pairing.asking() is not None
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    await desk.pairing.forget("glucose-1", DOCTOR)
+    asking = await desk.asked()
+    assert desk.pairing.asking() is not None
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+
+
 async def test_a_second_question_takes_the_place_of_the_first(desk: Desk) -> None:
     first = await desk.asked()
     second = await desk.asked("F0:F1:F2:18:10:01")

@@ -22,8 +22,8 @@ from vehicle.clinic.ports import Journal, Listenable, Live
 ANSWER_WITHIN_S = 28.0
 """What the agent grants; SMP gives up after 30 s."""
 LEFT_ALONE_S = 60.0
-"""A device that nobody answered, or that was put off, is refused for so long without asking: while one question is open no
-other device can connect."""
+"""A device that nobody answered, or that was put off, is refused for so long without asking: while one question is open
+no other device can connect."""
 SOON_S = 120.0
 """Who asks again within it was not satisfied."""
 REFUSED = "bluetooth_pairing_failed"

@@ -16,7 +16,7 @@ from devices.errors import AskPerson
 from sync.formats.canonical import Json
 from sync.formats.records import Draft, EntryUnreadable, parse_time, read_entry
 from telemedicine.ultrasound.machine import MachineSettings, PixelSize, calibration_facts, pixel_size
-from telemedicine.ultrasound.measuring import measure
+from telemedicine.ultrasound.measuring import Tool, measure
 from vehicle.captures import STILL, Captures
 from vehicle.clinic.ports import Ids, Journal, Live
 
@@ -164,7 +164,7 @@ class Ultrasound:
     async def measure(
         self, sha256: str, tool: str, points: Sequence[Sequence[float]], by: str | None = None, who: str = ""
     ) -> MeasurementView:
-        """Measure on a still; the sizes are worked out here, from the points, and kept with them.
+        """Measure or draw on a still; the sizes are worked out here, from the points, and kept with them.
 
         :param points: (x, y) in pixels of the still
         :param who: a specialist, in words
@@ -175,7 +175,7 @@ class Ultrasound:
             raise ImageUnknown("there is no such still")
         row, facts = rows[0], json.loads(rows[0]["facts_json"])
         size = PixelSize.of_facts(facts)
-        if size is None:
+        if size is None and tool != Tool.LINE:
             raise NotCalibrated("nobody knows how large a pixel of this still is")
         exact = [(round(x * 1000), round(y * 1000)) for x, y in points]
         rounded = [(x / 1000, y / 1000) for x, y in exact]
@@ -185,7 +185,7 @@ class Ultrasound:
             "sha256": sha256,
             "tool": str(measured.tool),
             "points_millipixel": [list(point) for point in exact],
-            "sizes": dict(measured.facts()) | dict(size.facts()),
+            "sizes": dict(measured.facts()) | (dict(size.facts()) if size is not None else {}),
         }
         if row["patient"]:
             said["patient"] = row["patient"]

@@ -7,6 +7,9 @@
 /** How many points each tool has. */
 export const POINTS = { distance: 2, ellipse: 3 };
 
+/** A line drawn by hand has so many points at most; it has no size. */
+export const MOST_LINE_POINTS = 80;
+
 /**
  * @param {Point} a @param {Point} b @param {Point} pixelMm width and height of a pixel
  */
@@ -36,7 +39,7 @@ export function circumferenceMm(aMm, bMm) {
  * @param {string} tool @param {Point[]} points @param {Point} pixelMm @returns {Sizes | null}
  */
 export function measure(tool, points, pixelMm) {
-  if (points.length < 2) return null;
+  if (points.length < 2 || tool === 'line') return null;
   const lengthMm = distanceMm(points[0], points[1], pixelMm);
   if (!(lengthMm > 0)) return null;
   if (tool === 'distance') return { length_um: Math.round(lengthMm * 1e3) };

@@ -3,9 +3,9 @@
 //
 //   const view = new StillView(figure, { say, keep: (tool, points) => ... });    figure: an element, empty
 //   view.show(still, src);            still: { sha256, width, height, pixel_mm, measurements }; src: of the image
-//   view.tool = 'distance' | 'ellipse' | '';
+//   view.tool = 'distance' | 'ellipse' | 'line' | '';      a line is kept when it is drawn, measurements by store()
 
-import { POINTS, inWords, measure } from './measuring.js';
+import { MOST_LINE_POINTS, POINTS, inWords, measure } from './measuring.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
 const GRAB_PX = 24;
@@ -16,7 +16,7 @@ const GRAB_PX = 24;
 export class StillView {
   /**
    * @param {HTMLElement} figure
-   * @param {{ say: { circumference: string, area: string, comma: string }, keep: (tool: string, points: [number, number][]) => void }} options
+   * @param {{ say: { circumference: string, area: string, comma: string, line_kept: string }, keep: (tool: string, points: [number, number][]) => void }} options
    */
   constructor(figure, { say, keep }) {
     this.say = say;
@@ -39,7 +39,7 @@ export class StillView {
     this.changed = () => {};
     this.svg.addEventListener('pointerdown', (event) => this.#down(event));
     this.svg.addEventListener('pointermove', (event) => this.#move(event));
-    for (const end of ['pointerup', 'pointercancel']) this.svg.addEventListener(end, () => { this.moving = -1; });
+    for (const end of ['pointerup', 'pointercancel']) this.svg.addEventListener(end, () => this.#up());
   }
 
   /** Sizes of what is being drawn, null before it is complete. */
@@ -48,7 +48,7 @@ export class StillView {
   get tool() { return this.chosen; }
 
   set tool(tool) {
-    this.chosen = this.still?.pixel_mm ? tool : '';
+    this.chosen = this.still?.pixel_mm || tool === 'line' ? tool : '';
     this.points = [];
     this.moving = -1;
     this.svg.toggleAttribute('data-measuring', Boolean(this.chosen));
@@ -89,6 +89,12 @@ export class StillView {
   #down(event) {
     const at = this.#at(event);
     if (!this.chosen || !at) return;
+    if (this.chosen === 'line') {
+      this.points = [at];
+      this.moving = 0;
+      this.svg.setPointerCapture(event.pointerId);
+      return;
+    }
     const perPx = this.svg.getScreenCTM()?.a ?? 1;
     this.moving = this.points.findIndex((point) => Math.hypot(point[0] - at[0], point[1] - at[1]) * perPx < GRAB_PX);
     const wanted = POINTS[/** @type {'distance'} */ (this.chosen)];
@@ -106,7 +112,19 @@ export class StillView {
   #move(event) {
     const at = this.moving < 0 ? null : this.#at(event);
     if (!at) return;
-    this.points[this.moving] = at;
+    if (this.chosen === 'line') {
+      const last = this.points[this.points.length - 1], step = (this.still?.width ?? 1000) / 200;
+      if (Math.hypot(at[0] - last[0], at[1] - last[1]) < step) return;
+      this.points.push(at);
+    } else this.points[this.moving] = at;
+    this.#draw();
+  }
+
+  #up() {
+    this.moving = -1;
+    if (this.chosen !== 'line' || this.points.length < 2) return;
+    this.keep('line', thinned(this.points, MOST_LINE_POINTS));
+    this.points = [];
     this.#draw();
   }
 
@@ -122,6 +140,10 @@ export class StillView {
   #shape(tool, points, number) {
     const group = document.createElementNS(SVG, 'g');
     const [a, b, c] = points;
+    if (tool === 'line') {
+      group.append(element('path', { d: `M${points.map(([x, y]) => `${x} ${y}`).join('L')}`, class: 'line' }));
+      return group;
+    }
     group.append(element('path', { d: `M${a[0]} ${a[1]}L${b[0]} ${b[1]}`, class: tool === 'ellipse' ? 'axis' : 'line' }));
     const pixel = this.still?.pixel_mm;
     if (tool === 'ellipse' && c && pixel) group.append(element('path', { d: ellipsePath(a, b, c, pixel), class: 'line' }));
@@ -134,6 +156,15 @@ export class StillView {
     }
     return group;
   }
+}
+
+/**
+ * At most `most` of the points, the first and the last among them.
+ * @param {[number, number][]} points @param {number} most
+ */
+export function thinned(points, most) {
+  if (points.length <= most) return points;
+  return Array.from({ length: most }, (_, n) => points[Math.round(n * (points.length - 1) / (most - 1))]);
 }
 
 /**
@@ -158,14 +189,14 @@ export function ellipsePath(a, b, c, pixelMm) {
 
 /**
  * The rows of a list of measurements, numbered as on the picture.
- * @param {HTMLElement} list @param {Measured[]} measurements @param {{ circumference: string, area: string, comma: string }} say
+ * @param {HTMLElement} list @param {Measured[]} measurements @param {{ circumference: string, area: string, comma: string, line_kept: string }} say
  */
 export function listMeasurements(list, measurements, say) {
   list.replaceChildren(...measurements.map((one, index) => {
     const row = document.createElement('li');
     row.dataset.testid = 'measurement';
     const number = Object.assign(document.createElement('span'), { className: 'badge', textContent: String(index + 1) });
-    const words = Object.assign(document.createElement('b'), { textContent: inWords(one.sizes, say) });
+    const words = Object.assign(document.createElement('b'), { textContent: one.tool === 'line' ? say.line_kept : inWords(one.sizes, say) });
     row.append(number, words);
     return row;
   }));

@@ -1,4 +1,4 @@
-"""Lengths and areas on a calibrated picture. Pure; ``devices/web/measuring.js`` draws with the same formulas.
+"""Lengths and areas on a calibrated picture, and lines drawn on any. Pure; ``devices/web/measuring.js`` is its twin.
 
 Points are (x, y) in pixels from the upper left corner of the picture, x to the right, y down. Everything is computed
 in millimetres, because a pixel need not be square.
@@ -22,9 +22,12 @@ class Tool(StrEnum):
     """Two points."""
     ELLIPSE = "ellipse"
     """Three points: the ends of one axis, and how far the ellipse reaches to its side."""
+    LINE = "line"
+    """Drawn by hand, to show something: it has no size, so the picture need not be calibrated."""
 
 
 POINTS = {Tool.DISTANCE: 2, Tool.ELLIPSE: 3}
+MOST_LINE_POINTS = 80
 
 
 class MeasureRefused(AskPerson):
@@ -38,7 +41,7 @@ class Measured:
     """Integers, as entries have no fractions: micrometres, and square micrometres."""
 
     tool: Tool
-    length_um: int
+    length_um: int | None = None
     """Of the distance, or of the axis through the first two points."""
     width_um: int | None = None
     """Of the other axis."""
@@ -55,21 +58,27 @@ class Measured:
         return {name: size for name, size in named.items() if size is not None}
 
 
-def measure(tool: str, points: Sequence[Point], size: PixelSize, width: int, height: int) -> Measured:
+def measure(tool: str, points: Sequence[Point], size: PixelSize | None, width: int, height: int) -> Measured:
     """
-    :param size: of one pixel
+    :param size: of one pixel; None: only lines can be drawn
     :param width: of the picture, in pixels, as ``height``
     :raises MeasureRefused: unknown tool, wrong number of points, a point outside the picture, two points in one place
     """
     try:
         chosen = Tool(tool)
     except ValueError:
-        raise MeasureRefused(f"no such tool: {tool!r}; there are distance and ellipse") from None
-    if len(points) != POINTS[chosen]:
+        raise MeasureRefused(f"no such tool: {tool!r}; there are distance, ellipse and line") from None
+    if chosen is Tool.LINE and not 2 <= len(points) <= MOST_LINE_POINTS:
+        raise MeasureRefused(f"a line has 2 to {MOST_LINE_POINTS} points, not {len(points)}")
+    if chosen is not Tool.LINE and len(points) != POINTS[chosen]:
         raise MeasureRefused(f"{chosen} has {POINTS[chosen]} points, not {len(points)}")
     for x, y in points:
         if not (math.isfinite(x) and math.isfinite(y) and 0 <= x <= width and 0 <= y <= height):
             raise MeasureRefused(f"a point lies outside the picture of {width} x {height}")
+    if chosen is Tool.LINE:
+        return Measured(chosen)
+    if size is None:
+        raise MeasureRefused("nobody knows how large a pixel of this picture is")
     length_mm = distance_mm(points[0], points[1], size)
     if length_mm <= 0:
         raise MeasureRefused("both ends lie in one place")

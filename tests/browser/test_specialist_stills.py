@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -149,6 +151,64 @@ async def test_what_the_crew_freezes_comes_to_the_specialist_and_outlives_a_relo
     await page.get_by_test_id("still-film").get_by_role("button").click()
     await page.get_by_test_id("still").wait_for(state="visible")
     assert await page.get_by_test_id("still").get_attribute("data-sha256") == made["sha256"]
+
+
+async def draws(page: Page, svg: str, corners: list[tuple[float, float]]) -> None:
+    """A line with the mouse, from corner to corner (0..1 of the sides of what ``svg`` shows)."""
+    places = [
+        await page.evaluate(
+            """([svg, x, y]) => {
+              const shown = document.querySelector(svg), box = shown.viewBox.baseVal;
+              const at = new DOMPoint(x * box.width, y * box.height).matrixTransform(shown.getScreenCTM());
+              return [at.x, at.y];
+            }""",
+            [svg, *corner],
+        )
+        for corner in corners
+    ]
+    await page.mouse.move(*places[0])
+    await page.mouse.down()
+    for place in places[1:]:
+        await page.mouse.move(*place, steps=6)
+    await page.mouse.up()
+
+
+async def test_what_is_drawn_stays_with_the_still_and_one_can_draw_on_it(
+    stage: Stage, record: Record, page: Page
+) -> None:
+    await in_session(stage, page)
+    assert await moves_at_all(page)
+    await page.get_by_test_id("tool-pen").click()
+    await draws(page, "[data-marks=ultrasound]", [(0.4, 0.3), (0.6, 0.3), (0.6, 0.7)])
+    await page.get_by_test_id("freeze").click()
+    await page.get_by_test_id("still").wait_for(state="visible")
+    sha256 = await page.get_by_test_id("still").get_attribute("data-sha256") or ""
+    await until(lambda: len(record.ultrasound.measurements(sha256)) == 1)
+    kept = record.ultrasound.measurements(sha256)[0]
+    facts = record.ultrasound.image(sha256).facts
+    assert (kept.tool, kept.sizes.get("length_um"), kept.who) == ("line", None, "沈若川, 主任医师 (shen.ruochuan)")
+    heights = [y / facts["height"] for _, y in kept.points]
+    assert min(heights) == pytest.approx(0.3, abs=0.02), "on the spot where it was drawn"
+    assert max(heights) == pytest.approx(0.7, abs=0.02)
+
+    await page.get_by_test_id("still-line").click()
+    await draws(page, "svg.still-view", [(0.2, 0.2), (0.3, 0.8)])
+    await until(lambda: len(record.ultrasound.measurements(sha256)) == 2)
+    second = record.ultrasound.measurements(sha256)[1]
+    assert second.points[0] == pytest.approx((0.2 * facts["width"], 0.2 * facts["height"]), rel=0.03)
+    await page.get_by_test_id("measurement").nth(1).wait_for()
+    assert await page.locator("svg.still-view g > path.line").count() == 2
+    if folder := os.environ.get("XUNZHEN_SCREENSHOTS"):
+        await page.screenshot(path=f"{folder}/specialist-still-drawn.png")
+
+
+async def moves_at_all(page: Page) -> bool:
+    """The ultrasound shows a picture."""
+    shown = "document.querySelector('video[data-feed=ultrasound]').videoWidth > 0"
+    async with asyncio.timeout(90):
+        while not await page.evaluate(shown):  # noqa: ASYNC110 (it changes in the browser)
+            await asyncio.sleep(0.1)
+    return True
 
 
 async def test_nothing_of_somebody_else_comes_to_the_specialist(stage: Stage, record: Record, page: Page) -> None:

@@ -114,6 +114,19 @@ async def test_a_measurement_is_kept_with_image_points_and_sizes(van: Van) -> No
     assert [one.tool for one in van.ultrasound.image(sha256).measurements] == ["distance", "ellipse"]
 
 
+async def test_a_line_is_kept_also_where_nothing_can_be_measured(van: Van) -> None:
+    await van.ultrasound.told(ONE)
+    uncalibrated = await van.freeze(2, source_size=(640, 480))
+    drawn = [(10.0, 20.0), (30.5, 25.0), (60.0, 90.0)]
+    view = await van.ultrasound.measure(uncalibrated, "line", drawn, who="沈若川 (shen.ruochuan)")
+    assert (view.tool, view.sizes, view.points) == ("line", {}, tuple(drawn))
+    with pytest.raises(MeasureRefused, match="2 to 80"):
+        await van.ultrasound.measure(uncalibrated, "line", drawn * 40)
+    with pytest.raises(MeasureRefused, match="outside"):
+        await van.ultrasound.measure(uncalibrated, "line", [(0.0, 0.0), (5000.0, 1.0)])
+    assert len(van.ultrasound.measurements(uncalibrated)) == 1
+
+
 async def test_what_cannot_be_measured_leaves_no_entry(van: Van) -> None:
     await van.ultrasound.told(ONE)
     sha256 = await van.freeze()

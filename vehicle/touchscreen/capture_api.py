@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from sync.web.access import roles
 from telemedicine.ultrasound.machine import MachineSettings
+from telemedicine.ultrasound.measuring import MOST_LINE_POINTS
 from vehicle.captures import CLIP, STILL
 from vehicle.touchscreen.sessions import LOCAL
 from vehicle.ultrasound import CaptureFacts
@@ -47,7 +48,7 @@ class Finished(Asked):
 class Measure(Asked):
     sha256: Sha256
     tool: Annotated[str, Field(max_length=20)]
-    points: Annotated[list[tuple[float, float]], Field(max_length=8)]
+    points: Annotated[list[tuple[float, float]], Field(max_length=MOST_LINE_POINTS)]
     who: Annotated[str, Field(max_length=200)] = ""
 
 

@@ -21,6 +21,7 @@ from sync.web.access import roles
 from sync.web.catalog import Texts
 from sync.web.pages import HEADERS
 from telemedicine.consultation import read_who
+from telemedicine.ultrasound.measuring import MOST_LINE_POINTS
 from vehicle.captures import MEDIA_TYPES, STILL
 from vehicle.hints import hint
 from vehicle.touchscreen.capture_api import still_message
@@ -45,7 +46,7 @@ class Measured(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     tool: Annotated[str, Field(max_length=20)]
-    points: Annotated[list[tuple[float, float]], Field(min_length=2, max_length=8)]
+    points: Annotated[list[tuple[float, float]], Field(min_length=2, max_length=MOST_LINE_POINTS)]
 
 
 def routes(screen: Screen) -> APIRouter:

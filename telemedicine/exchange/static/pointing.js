@@ -34,6 +34,12 @@ export class Pointing {
     }
   }
 
+  /**
+   * The lines that stand over a picture now, in ten-thousandths of it.
+   * @param {string} feed
+   */
+  lines(feed) { return (this.layers.get(feed)?.strokes ?? []).map(({ points }) => points); }
+
   /** Another picture is looked at: the chosen tool goes with it. */
   follow() {
     this.choose(this.#tools().find((tool) => tool.getAttribute('aria-pressed') === 'true')?.dataset.tool ?? '');

@@ -24,7 +24,7 @@ const quality = new LinkQuality(media);
 const role = document.querySelector('main')?.dataset.role ?? 'lead';
 const opinion = role === 'lead' ? new OpinionForm({ consultation, socket: cases.socket, current: () => cases.all.get(consultation) }) : null;
 const pointing = new Pointing(media);
-new Stills(media);
+new Stills(media, () => pointing.lines('ultrasound'));
 const recordings = new Recordings(consultation);
 const rhythm = new EcgStrip(byId('rhythm'), { layout: 'II', calibration: false, labels: false });
 /** @type {EcgStrip | null} */

@@ -3,18 +3,25 @@
 //   new Stills(media)          "freeze" over the ultrasound asks the van for a still; when somebody in the van freezes,
 //                              it is shown here as well; closing it shows the live picture again
 
-import { inWords } from '/shared/measuring.js';
-import { StillView, listMeasurements } from '/shared/still_view.js';
+import { MOST_LINE_POINTS, inWords } from '/shared/measuring.js';
+import { StillView, listMeasurements, thinned } from '/shared/still_view.js';
 import { byId, t } from './frame.js';
 
 const HEAD_BYTES = 36;
+const TOOLS = ['line', 'distance', 'ellipse'];
 
 /** @typedef {import('/shared/still_view.js').Still & { bytes: number, who: string, depth: string, at: string }} Still */
 
 export class Stills {
-  /** @param {import('./media_session.js').MediaSession} media */
-  constructor(media) {
+  /**
+   * @param {import('./media_session.js').MediaSession} media
+   * @param {() => [number, number][][]} drawn lines over the live picture, in ten-thousandths of it; kept with the still
+   */
+  constructor(media, drawn = () => []) {
     this.media = media;
+    this.drawn = drawn;
+    /** @type {[number, number][][]} */
+    this.marked = [];
     /** @type {Map<string, Still>} */
     this.known = new Map();
     /** @type {Map<string, Uint8Array>} */
@@ -24,7 +31,7 @@ export class Stills {
     this.shown = '';
     this.told = false;                          // whether the van has said which stills there are
     this.asked = false;
-    const say = { circumference: t('still_circumference'), area: t('still_area'), comma: t('still_comma') };
+    const say = { circumference: t('still_circumference'), area: t('still_area'), comma: t('still_comma'), line_kept: t('still_line_kept') };
     this.say = say;
     this.layer = element('div', 'feed still-layer');
     this.layer.hidden = true;
@@ -36,7 +43,7 @@ export class Stills {
     this.list = element('ol', 'still-measured');
     /** @type {Record<string, HTMLButtonElement>} */
     this.buttons = {};
-    for (const name of ['distance', 'ellipse', 'keep', 'close']) {
+    for (const name of ['line', 'distance', 'ellipse', 'keep', 'close']) {
       const button = document.createElement('button');
       button.type = 'button';
       button.className = 'btn';
@@ -49,19 +56,22 @@ export class Stills {
     this.film = element('div', 'still-film');
     this.film.dataset.testid = 'still-film';
     byId('stage').append(this.layer, this.film);
-    this.view = new StillView(this.figure, { say, keep: (tool, points) => this.#send({ type: 'measure', sha256: this.shown, tool, points }) });
+    this.view = new StillView(this.figure, { say, keep: (tool, points) => this.#send({ type: 'measure', sha256: this.shown, tool, points: points.map(([x, y]) => [Math.round(x * 10) / 10, Math.round(y * 10) / 10]) }) });
     this.view.changed = () => this.#describe();
-    for (const tool of ['distance', 'ellipse']) {
+    for (const tool of TOOLS) {
       this.buttons[tool].addEventListener('click', () => {
         this.view.tool = this.view.tool === tool ? '' : tool;
-        for (const one of ['distance', 'ellipse']) this.buttons[one].setAttribute('aria-pressed', String(this.view.tool === one));
+        for (const one of TOOLS) this.buttons[one].setAttribute('aria-pressed', String(this.view.tool === one));
       });
     }
     this.buttons.keep.addEventListener('click', () => this.view.store());
     this.buttons.close.addEventListener('click', () => this.close());
     byId('freeze').addEventListener('click', () => setTimeout(() => {      // after the page has frozen what it shows
       if (byId('freeze').getAttribute('aria-pressed') !== 'true') this.close();
-      else if (byId('stage').dataset.view === 'ultrasound') this.asked = this.#send({ type: 'freeze' });
+      else if (byId('stage').dataset.view === 'ultrasound') {
+        this.marked = this.drawn();
+        this.asked = this.#send({ type: 'freeze' });
+      }
     }));
     media.on('stills', (data) => { if (typeof data === 'string') this.#take(JSON.parse(data)); else void this.#piece(new Uint8Array(data)); });
     media.on('state', (state) => { if (state !== 'connected') this.arriving.clear(); });
@@ -80,11 +90,32 @@ export class Stills {
     const before = new Set(this.known.keys());
     this.known = new Map(message.stills.map((/** @type {Still} */ still) => [still.sha256, still]));
     const fresh = message.stills.filter((/** @type {Still} */ still) => !before.has(still.sha256)).at(-1);
+    if (fresh && this.asked) this.#keepMarks(fresh);
     if (fresh && (this.told || this.asked)) this.show(fresh.sha256);
     else if (this.shown) this.#draw();
     this.told = true;
     this.asked = false;
     this.#list();
+  }
+
+  /**
+   * What was drawn over the live picture stays with the still: there the picture stands between black borders.
+   * @param {Still} still
+   */
+  #keepMarks(still) {
+    const video = /** @type {HTMLVideoElement | null} */ (document.querySelector('video[data-feed="ultrasound"]'));
+    const wide = video?.videoWidth || still.width, high = video?.videoHeight || still.height;
+    const scale = Math.min(wide / still.width, high / still.height);
+    const left = (wide - still.width * scale) / 2, top = (high - still.height * scale) / 2;
+    /** @param {number} at @param {number} most */
+    const within = (at, most) => Math.max(0, Math.min(most, Math.round(at * 10) / 10));
+    for (const line of this.marked) {
+      const points = thinned(line, MOST_LINE_POINTS).map(([x, y]) => [
+        within((x / 10_000 * wide - left) / scale, still.width), within((y / 10_000 * high - top) / scale, still.height),
+      ]);
+      if (points.length > 1) this.#send({ type: 'measure', sha256: still.sha256, tool: 'line', points });
+    }
+    this.marked = [];
   }
 
   /** @param {string} sha256 */

@@ -268,7 +268,8 @@ export class EcgStrip {
       const sizePx = Math.max(.9 * parseFloat(getComputedStyle(document.documentElement).fontSize), Math.min(4.6 * mm, 26));
       ctx.fillStyle = css('--paper-ink');
       ctx.font = `700 ${sizePx}px ${css('--font')}`;
-      ctx.fillText(cell.lead, cell.xPx + 1.4 * mm, Math.max(top + sizePx, cell.yPx - 12.2 * mm));
+      const upMm = this.rowPx > 40 * mm ? 20 : 12.2;   // a row of its own has room above every R wave
+      ctx.fillText(cell.lead, cell.xPx + 1.4 * mm, Math.max(top + sizePx, cell.yPx - upMm * mm));
     }
     ctx.strokeStyle = this.colour;
     if (cell.fromS > 0) {

@@ -10,11 +10,6 @@ import io
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 
-from openpyxl import Workbook
-from openpyxl.styles import Font
-from openpyxl.utils import get_column_letter
-from openpyxl.worksheet.worksheet import Worksheet
-
 from sync.web.catalog import Texts
 
 XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
@@ -64,6 +59,11 @@ def csv_bytes(assets: Sequence[Asset], t: Texts) -> bytes:
 
 
 def xlsx_bytes(assets: Sequence[Asset], t: Texts) -> bytes:
+    from openpyxl import Workbook  # heavy, and the van's process starts without it
+    from openpyxl.styles import Font
+    from openpyxl.utils import get_column_letter
+    from openpyxl.worksheet.worksheet import Worksheet
+
     book = Workbook()
     sheet = book.active
     assert isinstance(sheet, Worksheet)

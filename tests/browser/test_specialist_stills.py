@@ -191,6 +191,12 @@ async def test_what_is_drawn_stays_with_the_still_and_one_can_draw_on_it(
     assert min(heights) == pytest.approx(0.3, abs=0.02), "on the spot where it was drawn"
     assert max(heights) == pytest.approx(0.7, abs=0.02)
 
+    place = (
+        "() => { const box = document.querySelector('svg.still-view').getBoundingClientRect(); return box.toJSON(); }"
+    )
+    stood = await page.evaluate(place)
+    await page.evaluate("() => { document.querySelector('.still-words').textContent = 'wordy '.repeat(60); }")
+    assert await page.evaluate(place) == stood, "the still keeps its place whatever is said beside it"
     await page.get_by_test_id("still-line").click()
     await draws(page, "svg.still-view", [(0.2, 0.2), (0.3, 0.8)])
     await until(lambda: len(record.ultrasound.measurements(sha256)) == 2)

@@ -180,4 +180,7 @@ def test_the_pages_are_clean(
     for report in reports:
         judge(f"report {report.specimen}", f"/laboratory/{report.reading}")
     judge("measure", "/measure")
+    van.do(lambda bench: bench.publish("lab-1", result("QC-2", control=True)))
+    judge("the analyser with its control", "/status/devices/lab-1")
+    assert "WBC 11.2, NEU# 8.10" in page.get_by_test_id("log").inner_text()
     assert found == {}

@@ -247,6 +247,7 @@ def _line(line: Any, language: str) -> dict[str, Any]:
         "fault": words,
         "counters": counters,
         "serial": line.facts.get("serial"),
+        "control": ", ".join(f"{one['code']} {one['said']}" for one in line.facts.get("results", ())),
     }
 
 

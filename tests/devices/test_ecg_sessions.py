@@ -154,12 +154,13 @@ async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         yield bench
 
 
-async def on_the_air(bench: Bench, device: str, driver: str, name: str, twin: Twin) -> None:
+async def on_the_air(bench: Bench, device: str, driver: str, name: str, twin: Twin) -> StreamPeripheral:
     """The twin as a peripheral under its name, and a session that looks for it."""
     (use,) = catalog.about(driver).lines(GattUse)
     address = "F0:F1:F2:00:0C:01"
-    await bench.put(StreamPeripheral(bench.meters.radio, bench.hub.clock, twin, name, address, use))
+    peripheral = await bench.put(StreamPeripheral(bench.meters.radio, bench.hub.clock, twin, name, address, use))
     bench.attach(device, driver=driver)
+    return peripheral
 
 
 def counts_of(bench: Bench, device: str) -> Any:
@@ -188,6 +189,21 @@ async def test_the_very_samples_arrive_over_bluetooth(
     sent = twin.sent() if isinstance(twin, Er1Twin) else twin.sent(twin.samples_sent)
     assert np.array_equal(counts, sent[: len(counts)])
     assert bench.link("ecg-1") is Link.CONNECTED
+
+
+@needs_dbus_daemon
+async def test_a_connection_that_drops_amid_a_frame_comes_back_as_a_new_segment(bench: Bench) -> None:
+    bench.meters.bluez.mtu = 23
+    peripheral = await on_the_air(bench, "ecg-1", "creative_pc80b", "PC80B-BLE", Pc80bTwin(SynthesisedEcg(seed=7)))
+    for drops in range(3):
+        await bench.until(lambda drops=drops: len({wave.segment for wave in bench.events("ecg-1", Samples)}) > drops)
+        await peripheral.hang_up()
+        peripheral.twin.power_on()
+    firsts: dict[int, int] = {}
+    for wave in bench.events("ecg-1", Samples):
+        firsts.setdefault(wave.segment, wave.first_index)
+    assert set(firsts.values()) == {0}
+    assert len(firsts) >= 3
 
 
 @needs_dbus_daemon

@@ -35,7 +35,7 @@ CODES: tuple[Code, ...] = (
     Code("blood_pressure", "diastolic_mmhg", SCADA + 18950, "8462-4", "mm[Hg]", f"{_ANTIDOTE}; {_HL7}"),
     Code("blood_pressure", "mean_mmhg", SCADA + 18951, "8478-0", "mm[Hg]", f"{_ANTIDOTE}; LOINC"),
     Code("blood_pressure", "pulse_bpm", SCADA + 18474, "8867-4", "/min", f"{_ANTIDOTE}; {_HL7}"),
-    Code("glucose", "glucose_mmol_l", SCADA + 29112, "15074-8", "mmol/L", f"{_ANTIDOTE}; LOINC: blood"),
+    Code("glucose", "glucose_mmol_l", SCADA + 29112, "14743-9", "mmol/L", f"{_ANTIDOTE}; LOINC: by glucometer"),
     Code("uric_acid", "uric_acid_umol_l", None, "14933-6", "umol/L", "LOINC: serum or plasma; no MDC code verified"),
     Code("pulse_oximetry", "spo2_percent", SCADA + 19384, "59408-5", "%", f"{_ANTIDOTE}; {_HL7}"),
     Code("pulse_oximetry", "pulse_bpm", SCADA + 18458, "8889-8", "/min", f"{_ANTIDOTE}; LOINC: by pulse oximetry"),

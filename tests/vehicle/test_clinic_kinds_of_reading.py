@@ -53,7 +53,7 @@ def entry(world: World) -> dict[str, Any]:
     ("reading", "stored", "shown", "loinc"),
     [
         (BloodPressure(120, 80), {"systolic_mmhg": 120, "diastolic_mmhg": 80}, "120/80", ["8480-6", "8462-4"]),
-        (Glucose(6.4), {"glucose_mmol_l_e2": 640}, "6.4", ["15074-8"]),
+        (Glucose(6.4), {"glucose_mmol_l_e2": 640}, "6.4", ["14743-9"]),
         (UricAcid(412.0), {"uric_acid_umol_l": 412}, "412", ["14933-6"]),
         (UricAcid(None, GlucoseRange.HIGH), {"range": "high"}, "HI", []),
         (Temperature(36.65, "ear"), {"temperature_c_e2": 3665, "site": "ear"}, "36.6", ["8310-5"]),

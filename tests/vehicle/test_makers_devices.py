@@ -57,14 +57,14 @@ PRESSURE_CODES = ["8462-4", "8478-0", "8480-6", "8867-4"]
                     PRESSURE_CODES,
                 ),
                 ("temperature", {"temperature_c_e2": 3670}, ["8310-5"]),
-                ("glucose", {"glucose_mmol_l_e2": 640}, ["15074-8"]),
+                ("glucose", {"glucose_mmol_l_e2": 640}, ["14743-9"]),
             ],
         ),
         (
             "sinocare_meter/an_old_and_two_new_results",
             [
-                ("glucose", {"glucose_mmol_l_e2": 720}, ["15074-8"]),
-                ("glucose", {"glucose_mmol_l_e2": 610}, ["15074-8"]),
+                ("glucose", {"glucose_mmol_l_e2": 720}, ["14743-9"]),
+                ("glucose", {"glucose_mmol_l_e2": 610}, ["14743-9"]),
                 ("uric_acid", {"uric_acid_umol_l": 412}, ["14933-6"]),
             ],
         ),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import overload
 
@@ -109,6 +109,9 @@ class OnBoard(Sequence[DeviceSettings]):
     def __getitem__(self, index: slice) -> Sequence[DeviceSettings]: ...
     def __getitem__(self, index: int | slice) -> DeviceSettings | Sequence[DeviceSettings]:
         return self._all()[index]
+
+    def __iter__(self) -> Iterator[DeviceSettings]:
+        return iter(self._all())
 
     def __len__(self) -> int:
         return len(self._configured) + len(self._added)
@@ -284,6 +287,9 @@ class InstrumentsOnBoard(Sequence[Instrument]):
     def __getitem__(self, index: slice) -> Sequence[Instrument]: ...
     def __getitem__(self, index: int | slice) -> Instrument | Sequence[Instrument]:
         return instruments(self._devices, catalog.about)[index]
+
+    def __iter__(self) -> Iterator[Instrument]:
+        return iter(instruments(self._devices, catalog.about))
 
     def __len__(self) -> int:
         return len(instruments(self._devices, catalog.about))

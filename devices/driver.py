@@ -140,10 +140,12 @@ class About:
     lost_after_s: float = 3.0
     """Silence after which the device counts as lost; infinite for devices that speak only when used."""
 
-    @property
-    def speaks_when_used(self) -> bool:
-        """Away between uses, as it should be: a meter, or a device on a battery that is reached over the air only."""
-        return math.isinf(self.lost_after_s) or len(self.lines(GattUse)) == len(_several(self.line))
+    def speaks_when_used(self, link: str) -> bool:
+        """Away between uses, as it should be: a meter, or what runs on a battery and is reached over the air.
+
+        :param link: how the settings reach it
+        """
+        return math.isinf(self.lost_after_s) or link == "bluetooth"
 
     def lines(self, kind: type[SomeLine]) -> tuple[SomeLine, ...]:
         """The ways of one kind; empty: the device has none."""
@@ -152,11 +154,7 @@ class About:
 
 def lines_of(line: Line | tuple[Line, ...], kind: type[SomeLine]) -> tuple[SomeLine, ...]:
     """The ways of one kind among one or several."""
-    return tuple(one for one in _several(line) if isinstance(one, kind))
-
-
-def _several(line: Line | tuple[Line, ...]) -> tuple[Line, ...]:
-    return line if isinstance(line, tuple) else (line,)
+    return tuple(one for one in (line if isinstance(line, tuple) else (line,)) if isinstance(one, kind))
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,7 @@ class Health:
                 continue
             if device.state.fault is not None:
                 yield Fault(device.state.fault, settings.name)
-            elif device.state.link in (Link.LOST, Link.ABSENT) and not _speaks_when_used(settings.driver):
+            elif device.state.link in (Link.LOST, Link.ABSENT) and not _speaks_when_used(settings):
                 yield Fault("device_lost", settings.name)
 
     def _today(self) -> date:
@@ -223,7 +223,7 @@ class Health:
         about = catalog.about(settings.driver)
         device: Device | None = self.device_events.devices.get(settings.name)
         state = device.state if device is not None else DeviceState(Link.ABSENT)
-        when_used = _speaks_when_used(settings.driver)
+        when_used = _speaks_when_used(settings)
         condition = condition_of(state, when_used)
         return {
             "name": settings.name,
@@ -268,9 +268,9 @@ def condition_of(state: DeviceState, when_used: bool) -> str:
     return "on"
 
 
-def _speaks_when_used(driver: str) -> bool:
-    """Meters on batteries are silent between uses: their absence is not worth saying."""
-    return catalog.about(driver).speaks_when_used
+def _speaks_when_used(settings: DeviceSettings) -> bool:
+    """What runs on a battery is silent between uses: its absence is not worth saying."""
+    return catalog.about(settings.driver).speaks_when_used(settings.link)
 
 
 def _time(at: datetime | None) -> str | None:

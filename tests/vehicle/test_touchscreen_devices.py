@@ -55,18 +55,20 @@ def test_a_meter_asleep_is_ready_a_wire_without_device_is_not(
 
 
 @pytest.mark.parametrize(
-    ("driver", "sleeps"),
+    ("driver", "link", "sleeps"),
     [
-        ("bluetooth_glucose", True),  # speaks once, when used
-        ("creative_oximeter", True),  # a stream, on a battery, over the air
-        ("polar_h10", True),
-        ("creative_pc300", False),  # may stand on a wire
-        ("contec_cms50_v7", False),
-        ("contec_8000g", False),
+        ("bluetooth_glucose", "bluetooth", True),
+        ("sinocare_meter", "serial", True),  # speaks once, when used
+        ("creative_oximeter", "bluetooth", True),  # a stream, on a battery, over the air
+        ("creative_pc300", "bluetooth", True),
+        ("creative_pc300", "serial", False),
+        ("contec_8000g", "serial", False),
     ],
 )
-def test_what_runs_on_a_battery_over_the_air_is_not_missed_while_nobody_uses_it(driver: str, sleeps: bool) -> None:
-    assert catalog.about(driver).speaks_when_used is sleeps
+def test_what_runs_on_a_battery_over_the_air_is_not_missed_while_nobody_uses_it(
+    driver: str, link: str, sleeps: bool
+) -> None:
+    assert catalog.about(driver).speaks_when_used(link) is sleeps
 
 
 async def test_status_counts_meters_asleep_and_says_when_each_was_heard(bench: Bench, clock: SimulatedClock) -> None:

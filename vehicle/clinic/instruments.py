@@ -30,6 +30,9 @@ class Configured(Protocol):
     @property
     def driver(self) -> str: ...
 
+    @property
+    def link(self) -> str: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
@@ -46,5 +49,5 @@ def instruments(devices: Iterable[Configured], label: Callable[[str], About]) ->
         about = label(row.driver)
         types = tuple(dict.fromkeys(_TYPE_OF[metric.key] for metric in about.metrics if metric.key in _TYPE_OF))
         if types:
-            found.append(Instrument(row.name, types, about.speaks_when_used))
+            found.append(Instrument(row.name, types, about.speaks_when_used(row.link)))
     return tuple(found)

@@ -140,8 +140,8 @@ class Driver(ProfileDriver):
         models=("Bluetooth SIG Pulse Oximeter Profile 1.0",),
         metrics=metrics("pulse_oximetry", "spo2_percent", "pulse_bpm", "perfusion_index_percent"),
         line=(
-            GattUse(service="1822", subscribe=(CONTINUOUS, SPOT_CHECK, RACP), read=(*READ, FEATURES)),
-            GattUse(service="1822", subscribe=(SPOT_CHECK, RACP), read=(*READ, FEATURES)),
+            GattUse(service="1822", subscribe=(CONTINUOUS, SPOT_CHECK, RACP), read=(FEATURES, *READ)),
+            GattUse(service="1822", subscribe=(SPOT_CHECK, RACP), read=(FEATURES, *READ)),
         ),
         source="Bluetooth SIG Pulse Oximeter Service 1.0.1; GATT Specification Supplement, PLX measurements",
         lost_after_s=float("inf"),

@@ -157,12 +157,14 @@ async def test_numbers_are_proposed_and_checked(world: LaboratoryWorld) -> None:
     with pytest.raises(NoEncounter):
         await world.specimens.take("blood", "101", DOCTOR)
     await world.serve()
-    assert world.specimens.proposed_number() == "101"
-    first = await world.specimens.take("blood", "101", DOCTOR)
-    assert await world.specimens.take("blood", "101", DOCTOR) == first
-    assert world.specimens.proposed_number() == "102"
-    await world.specimens.take("blood", "103", DOCTOR)
-    assert world.specimens.proposed_number() == "104"
+    assert world.specimens.proposed_number() == "01001"
+    first = await world.specimens.take("blood", "01001", DOCTOR)
+    assert await world.specimens.take("blood", "1001", DOCTOR) == first
+    assert world.specimens.proposed_number() == "01002"
+    await world.specimens.discard(first.specimen, "spilled", DOCTOR)
+    assert world.specimens.proposed_number() == "01002"
+    await world.specimens.take("blood", "01002", DOCTOR)
+    assert world.specimens.proposed_number() == "01003"
     for refused in ("", "1 ' 2", "x" * 31, "-1"):
         with pytest.raises(SpecimenNumberRefused):
             await world.specimens.take("blood", refused, DOCTOR)

@@ -19,11 +19,11 @@ from vehicle.clinic.encounters import Encounters
 from vehicle.clinic.laboratory_report import MATERIALS, TYPE
 from vehicle.clinic.ports import Ids, Journal, Live
 from vehicle.clinic.prompts import NoEncounter
+from vehicle.clinic.views import CHINA
 
 VALID_FOR = timedelta(hours=48)
 """A number names its specimen for so long; later a result under it may be of another one."""
-FIRST_NUMBER, LAST_NUMBER = 101, 999
-"""Numbers we propose: three digits, quick to type at an analyser."""
+MOST_A_DAY = 999
 _NUMBER = re.compile(r"[0-9A-Za-z][0-9A-Za-z._/-]{0,29}")
 
 
@@ -131,14 +131,17 @@ class Specimens:
         return self._where("taken_at >= ?", format_time(self._clock.now() - VALID_FOR))
 
     def proposed_number(self) -> str:
-        """The next free number of ours."""
-        known = self.recent()
-        used = {same_number(one.number) for one in known}
-        ours = [int(one.number) for one in known if re.fullmatch(r"[1-9][0-9]{2}", one.number)]
-        last = ours[0] if ours else LAST_NUMBER
-        span = LAST_NUMBER - FIRST_NUMBER + 1
-        candidates = (FIRST_NUMBER + (last - FIRST_NUMBER + step) % span for step in range(1, span + 1))
-        return next((str(number) for number in candidates if str(number) not in used), "")
+        """The next free number of ours: day of the month and a running number, five digits to type at an analyser.
+
+        An analyser that counts by itself hardly comes to such a number by chance. One that was discarded is not given
+        again: its tube may still stand there. Empty when all of the day are used.
+        """
+        since = format_time(self._clock.now() - VALID_FOR)
+        rows = self._store.read("SELECT number FROM specimens WHERE taken_at >= ?", (since,))
+        used = {same_number(row["number"]) for row in rows}
+        today = f"{self._clock.now().astimezone(CHINA):%d}"
+        ours = (f"{today}{number:03}" for number in range(1, MOST_A_DAY + 1))
+        return next((number for number in ours if same_number(number) not in used), "")
 
     def _where(self, condition: str, wanted: str) -> list[Specimen]:
         rows = self._store.read(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -81,6 +82,8 @@ class SfuLine:
                     retry_s = FIRST_RETRY_S
                 except SfuRefused as refusal:
                     self._refused(refusal)
+                except Exception as fault:  # whatever an SFU brings us to must not end the attempts
+                    self._refused(SfuRefused(f"{type(fault).__name__}: {fault}"))
                 asked_s = self._refusal.retry_after_s if isinstance(self._refusal, SfuBusy) else None
                 await self._clock.sleep(asked_s if asked_s is not None else retry_s)
                 retry_s = min(2 * retry_s, LAST_RETRY_S)
@@ -100,37 +103,40 @@ class SfuLine:
 
         :raises SfuRefused: it did not come up
         """
+        token = self._token()
         changes: asyncio.Queue[str] = asyncio.Queue()
-        leg = await self._make_leg(lambda _, state: changes.put_nowait(state))
-        async with httpx.AsyncClient(follow_redirects=True, trust_env=False) as client:
-            http = HttpSession(client, self._endpoint.url, self._token())
-            try:
-                leg = await self._agreed(leg, http, changes)
-                await self._connected(changes)
-                self._state, self._refusal, self._told = "connected", None, ""
-                emit("sfu_connected", sfu=self._endpoint.sfu, what=self._endpoint.what)
-                await self._on_connected()
-                await self._broken(changes)
-                emit("sfu_lost", sfu=self._endpoint.sfu, what=self._endpoint.what)
-            finally:
-                await leg.close()
-                await http.close()
+        async with contextlib.AsyncExitStack() as stack:
+            client = await stack.enter_async_context(httpx.AsyncClient(follow_redirects=True, trust_env=False))
+            http = HttpSession(client, self._endpoint.url, token)
+            stack.push_async_callback(http.close)
+            await self._agree(http, changes, stack)
+            await self._connected(changes)
+            self._state, self._refusal, self._told = "connected", None, ""
+            emit("sfu_connected", sfu=self._endpoint.sfu, what=self._endpoint.what)
+            await self._on_connected()
+            await self._broken(changes)
+            emit("sfu_lost", sfu=self._endpoint.sfu, what=self._endpoint.what)
 
-    async def _agreed(self, leg: Leg, http: HttpSession, changes: asyncio.Queue[str]) -> Leg:
-        """The leg that is in use after offer and answer, whoever has offered."""
+    async def _agree(self, http: HttpSession, changes: asyncio.Queue[str], stack: contextlib.AsyncExitStack) -> None:
+        """Offer and answer, whoever has offered; every leg that is made is closed by ``stack``."""
+        leg = await self._leg(changes, stack)
         described = await http.open(await leg.offer("sendonly" if self._endpoint.publishes else "recvonly"))
         try:
             if not described.is_offer:
                 await leg.take(described.sdp)
-                return leg
+                return
             await leg.close()
             while not changes.empty():
                 changes.get_nowait()
-            leg = await self._make_leg(lambda _, state: changes.put_nowait(state))
+            leg = await self._leg(changes, stack)
             await http.answer(await leg.answer(described.sdp))
-            return leg
         except (AnswerUnusable, OfferRefused) as fault:
             raise SfuOfferRefused(str(fault)) from None
+
+    async def _leg(self, changes: asyncio.Queue[str], stack: contextlib.AsyncExitStack) -> Leg:
+        leg = await self._make_leg(lambda _, state: changes.put_nowait(state))
+        stack.push_async_callback(leg.close)
+        return leg
 
     async def _connected(self, changes: asyncio.Queue[str]) -> None:
         try:

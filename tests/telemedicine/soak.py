@@ -35,6 +35,8 @@ PICTURES_WITHIN_S = 180.0
 """A computer that is far too busy looks like a narrow link, and pictures wait until it is calm."""
 RISES_MOST = 1.05
 """Of the memory in the second quarter, in the last one."""
+POOLS = ("asyncio_", "AnyIO worker")
+"""Threads that wait for work and are bounded by themselves."""
 FEWEST_FOR_MEMORY = 12
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -53,7 +55,8 @@ class Left:
         gc.collect()
         resident = int(Path("/proc/self/statm").read_text().split()[1])
         files = len(os.listdir("/proc/self/fd"))
-        return cls(len(asyncio.all_tasks()), files, threading.active_count(), resident * PAGE_BYTES)
+        threads = [thread for thread in threading.enumerate() if not thread.name.startswith(POOLS)]
+        return cls(len(asyncio.all_tasks()), files, len(threads), resident * PAGE_BYTES)
 
     def exceeds(self, before: Left) -> bool:
         return self.tasks > before.tasks or self.files > before.files or self.threads > before.threads

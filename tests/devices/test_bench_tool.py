@@ -115,3 +115,11 @@ async def test_record_keeps_what_came_over_a_port(tmp_path: Path, capfd: pytest.
     assert capture.head.kind == "simulated"
     assert b"$GNRMC" in b"".join(chunk for _, chunk in capture.received)
     assert '"type": "position"' in capfd.readouterr().out
+
+
+def test_an_analyser_is_waited_for_at_a_named_address(capsys: pytest.CaptureFixture[str]) -> None:
+    for address in ("", "9100", "analyser:9100"):
+        assert main(["watch", "hl7_analyser", "--json", "--address", address]) == 2
+        assert "192.168.10.1:9100" in capsys.readouterr().err
+    assert main(["watch", "hl7_analyser", "--json", "--address", "127.0.0.1:39177", "--seconds", "0.1"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[0])["link"] == "absent"

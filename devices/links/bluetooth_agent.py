@@ -188,6 +188,13 @@ class BluezBus:
         finally:
             self._cycling = False
 
+    async def is_paired(self, device_path: str) -> bool:
+        """Whether bluetoothd holds a key of the device, as it says now; False when it can't be asked."""
+        try:
+            return bool(await self._call(BLUEZ, device_path, PROPERTIES, "Get", "ss", DEVICE, "Paired"))
+        except BUS_ERRORS:
+            return False
+
     async def battery_percent(self, device_path: str) -> int | None:
         """What bluetoothd read from the battery service, which it does not show as GATT; None: not known."""
         try:

@@ -28,47 +28,25 @@ from bleak.args.bluez import BlueZDiscoveryFilters, BlueZScannerArgs
 from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
-from bleak.exc import BleakDBusError, BleakError, BleakGATTProtocolError, BleakGATTProtocolErrorCode
+from bleak.exc import BleakError
 
 from devices.clock import Clock
 from devices.driver import GattUse, Line, Match, Write, full_uuid, lines_of
 from devices.errors import LinkLost
 from devices.events import emit
 from devices.links.bluetooth_agent import BUS_ERRORS, AskPasskey, BluezBus, refuse_passkey
+from devices.links.bluetooth_errors import TRANSIENT, BondRefused, PairingFailed, is_about_security
+from devices.links.bluetooth_limits import Limits
 from devices.links.gatt_choice import found_in
 from devices.links.link import SessionEnded
-
-
-class PairingFailed(LinkLost):
-    """Wrong passkey, nobody typed it, or the device forgot us: see ``BluetoothHub.forget``."""
-
-    code = "bluetooth_pairing_failed"
-
-
-TRANSIENT = (BleakError, *BUS_ERRORS)
-"""Everything that BlueZ, the bus or the radio may throw at a call. ConnectionRefusedError is no BleakError."""
 
 MAX_WAITING_VALUES = 4096
 """Unread notifications of one device; beyond it the connection is given up and the records are asked for again."""
 
+MAX_BROKEN = 3
+"""Connections of one attempt that break while they are made; bleak alone would go on until its time limit."""
+
 BATTERY_LEVEL = "2A19"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Times of the Bluetooth link, in seconds."""
-
-    connect_s: float = 10.0
-    pair_s: float = 30.0
-    call_s: float = 10.0
-    idle_s: float = 30.0
-    """A device that says nothing for so long is let go; it advertises again when it has something."""
-    settle_s: float = 0.5
-    """After a connection ended, property changes of the device look like advertisements for a moment."""
-    deaf_s: float = 90.0
-    retry_first_s: float = 0.25
-    retry_most_s: float = 4.0
-    unavailable_most_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +240,8 @@ class BluetoothHub:
 
     def _on_advertisement(self, device: BLEDevice, advertisement: AdvertisementData) -> None:
         now_s = self.clock.monotonic_s()
-        if device.details["props"].get("Connected") or now_s < self._settled_s.get(device.address, 0.0):
+        _, properties = advertisement.platform_data  # as they are now; those of ``device`` are of its first sight
+        if properties.get("Connected") or now_s < self._settled_s.get(device.address, 0.0):
             return  # a property changed, which bleak tells like an advertisement
         self._heard_s, self._silent_scans = now_s, 0
         if device.address in self._claimed:
@@ -315,6 +294,8 @@ class BluetoothLink:
         self._failures = 0
         self._pairing_refused = False
         self._client: BleakClient | None = None
+        self._dialling: asyncio.Timeout | None = None
+        self._broken = 0
         self._values: deque[tuple[str, bytes]] = deque()
         self._news = asyncio.Event()
         self._ended: LinkLost | None = None
@@ -411,7 +392,7 @@ class BluetoothLink:
         self._values.clear()
         self._ended = None
         limits = self._hub.limits
-        pair = uses[0].bond and not self._pairing_refused and not device.details["props"].get("Paired")
+        pair = uses[0].bond and not self._pairing_refused and not await self._is_paired(device)
         client = BleakClient(
             device,
             disconnected_callback=lambda client: self._on_disconnected(client),
@@ -420,13 +401,33 @@ class BluetoothLink:
         )
         self._client = client
         async with self._hub.connecting:
-            await client.connect()
-            if client.is_connected:
-                self._ended = None  # bleak connected twice: the first connection broke while it was made
+            await self._dial(client, device)
             use, heard, self._write_to = found_in(client, uses)
             await self._subscribe(client, heard)
         self._active_s = self._hub.clock.monotonic_s()
         await self._read(client, device, use.read)
+
+    async def _dial(self, client: BleakClient, device: BLEDevice) -> None:
+        """Connect, through connections that break while they are made, which bleak makes again.
+
+        :raises BondRefused: a bonded device broke ``MAX_BROKEN`` of them; TRANSIENT: did not work.
+        """
+        self._broken = 0
+        try:
+            async with asyncio.timeout(None) as self._dialling:
+                await client.connect()
+        except TimeoutError as reason:
+            if self._broken >= MAX_BROKEN and await self._is_paired(device):
+                raise BondRefused(f"{self._name}: the device refuses the key it once agreed to") from reason
+            raise
+        finally:
+            self._dialling = None
+        if client.is_connected:
+            self._ended = None  # what broke before was no hanging up
+
+    async def _is_paired(self, device: BLEDevice) -> bool:
+        bluez = self._hub.bluez
+        return bluez is not None and await bluez.is_paired(device.details["path"])
 
     async def _subscribe(self, client: BleakClient, heard: list[tuple[str, BleakGATTCharacteristic]]) -> None:
         """In order. A device that has already said something and hung up is not a failure."""
@@ -475,8 +476,12 @@ class BluetoothLink:
         self._news.set()
 
     def _on_disconnected(self, client: BleakClient) -> None:
-        if client is self._client:
-            self._end(SessionEnded(f"{self._name}: the device hung up"))
+        if client is not self._client:
+            return
+        self._end(SessionEnded(f"{self._name}: the device hung up"))
+        self._broken += 1
+        if self._dialling is not None and self._broken == MAX_BROKEN:
+            self._dialling.reschedule(asyncio.get_running_loop().time())
 
     def lose(self, reason: str) -> None:
         """Bluetooth went away. bleak tells of a dead bus, and not of a bluetoothd that died on a living one."""
@@ -505,15 +510,3 @@ class BluetoothLink:
     def _pause_s(self) -> float:
         limits = self._hub.limits
         return float(min(limits.retry_first_s * 2 ** min(self._failures - 1, 10), limits.retry_most_s))
-
-
-def is_about_security(reason: BaseException) -> bool:
-    """Whether bluetoothd or the device refused for want of authentication or encryption."""
-    if isinstance(reason, BleakGATTProtocolError):
-        return reason.code in (
-            BleakGATTProtocolErrorCode.INSUFFICIENT_AUTHENTICATION,
-            BleakGATTProtocolErrorCode.INSUFFICIENT_ENCRYPTION,
-        )
-    return isinstance(reason, BleakDBusError) and (
-        "Authentication" in reason.dbus_error or reason.dbus_error == "org.bluez.Error.NotPermitted"
-    )

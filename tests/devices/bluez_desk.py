@@ -19,7 +19,8 @@ from devices.clock import SystemClock
 from devices.driver import Write
 from devices.drivers import bluetooth_blood_pressure, bluetooth_glucose
 from devices.links.bluetooth_agent import AskPasskey, refuse_passkey
-from devices.links.bluetooth_link import BluetoothHub, BluetoothLink, Limits
+from devices.links.bluetooth_limits import Limits
+from devices.links.bluetooth_link import BluetoothHub, BluetoothLink
 from devices.simulators.bluetooth_meters import BloodPressureCuff, GlucoseMeter
 from tests.appliance.air import Air, open_air
 from tests.appliance.image import ApplianceMissing, cache_folder, find_image
@@ -32,7 +33,9 @@ RACP = bluetooth_glucose.RACP
 PATIENCE_S = 120.0
 """A machine without KVM on two busy cores; a passing test waits for events and does not need it."""
 
-UNHURRIED = Limits(connect_s=40.0, pair_s=40.0, call_s=40.0, idle_s=PATIENCE_S, retry_first_s=0.05, retry_most_s=0.5)
+UNHURRIED = Limits(
+    connect_s=40.0, pair_s=40.0, call_s=40.0, idle_s=PATIENCE_S, deaf_s=20.0, retry_first_s=0.05, retry_most_s=0.5
+)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

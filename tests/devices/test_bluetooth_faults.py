@@ -17,7 +17,8 @@ from dbus_fast.aio import MessageBus
 from devices.clock import SystemClock
 from devices.driver import Write
 from devices.drivers import bluetooth_glucose
-from devices.links.bluetooth_link import BluetoothHub, Limits
+from devices.links.bluetooth_limits import Limits
+from devices.links.bluetooth_link import BluetoothHub
 from devices.links.link import SessionEnded
 from devices.readings import DeviceState, Link
 from devices.simulators.bluetooth_meters import CUFF_ADDRESS, GLUCOSE_ADDRESS
@@ -162,6 +163,21 @@ async def test_a_connection_that_broke_while_it_was_made_is_no_hanging_up(bench:
     await comes_through(bench, 2)
     links = [stamped.event.link for stamped in bench.published[told:] if isinstance(stamped.event, DeviceState)]
     assert Link.ABSENT not in links[links.index(Link.CONNECTED) :], "bleak tried again by itself, on one opening"
+
+
+async def test_a_bonded_meter_that_breaks_each_connection_is_told_as_a_bond_that_was_lost(bench: Bench) -> None:
+    bench.attach("glucose-1")
+    await bench.meters.glucose(5.8)
+    await comes_through(bench)
+    await bench.meters.unplug("glucose")
+    await bench.until(lambda: bench.link("glucose-1") is Link.ABSENT)
+    bench.meters.bluez.faults.abort_by_local = 1000
+    await bench.meters.glucose(5.9)
+    await bench.meters.plug("glucose")
+    await bench.until(lambda: bench.fault("glucose-1") == "bluetooth_pairing_failed")
+    bench.meters.bluez.faults.abort_by_local = 0
+    await comes_through(bench, 2)
+    assert bench.fault("glucose-1") is None
 
 
 async def test_the_device_is_forgotten_when_discovery_stops(bench: Bench) -> None:

@@ -10,7 +10,7 @@ from bluetooth_bench import Bench, all_values, bluetooth_bench, happens, needs_d
 
 from devices.driver import GattUse
 from devices.drivers import bluetooth_blood_pressure, bluetooth_glucose
-from devices.links.bluetooth_link import Limits
+from devices.links.bluetooth_limits import Limits
 from devices.readings import Link
 from devices.simulators.bluetooth_meters import GLUCOSE_ADDRESS
 

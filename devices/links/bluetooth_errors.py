@@ -1,0 +1,33 @@
+"""What goes wrong with a Bluetooth device, by what to do next."""
+
+from bleak.exc import BleakDBusError, BleakError, BleakGATTProtocolError, BleakGATTProtocolErrorCode
+
+from devices.errors import LinkLost
+from devices.links.bluetooth_agent import BUS_ERRORS
+
+
+class PairingFailed(LinkLost):
+    """Wrong passkey, nobody typed it, or the device forgot us: see ``BluetoothHub.forget``."""
+
+    code = "bluetooth_pairing_failed"
+
+
+class BondRefused(BleakError):
+    """A bonded device breaks each connection while it is made: it was reset, and does not know our key any more."""
+
+
+TRANSIENT = (BleakError, *BUS_ERRORS)
+"""Everything that BlueZ, the bus or the radio may throw at a call. ConnectionRefusedError is no BleakError."""
+
+
+def is_about_security(reason: BaseException) -> bool:
+    """Whether bluetoothd or the device refused for want of authentication or encryption."""
+    if isinstance(reason, BleakGATTProtocolError):
+        return reason.code in (
+            BleakGATTProtocolErrorCode.INSUFFICIENT_AUTHENTICATION,
+            BleakGATTProtocolErrorCode.INSUFFICIENT_ENCRYPTION,
+        )
+    return isinstance(reason, BondRefused) or (
+        isinstance(reason, BleakDBusError)
+        and ("Authentication" in reason.dbus_error or reason.dbus_error == "org.bluez.Error.NotPermitted")
+    )

@@ -61,6 +61,7 @@ bench-media: $(VENV)/.test
 bench-devices: $(VENV)/.test
 	@scripts/install-debian-packages dbus
 	$(BIN)/python -m benchmarks.bench_devices $(DEVICES)
+	$(BIN)/python -m benchmarks.replug_bluetooth
 
 # Consultations with joins, leaves and outages for eight hours: make soak HOURS=0.5. What must stay flat is checked.
 soak: $(VENV)/.test

@@ -1,5 +1,6 @@
 """A Bluetooth meter that is switched on, used and switched off, again and again: is it back each time, and how soon?
 
+``python -m benchmarks.replug_bluetooth``, a part of ``make bench-devices``, prints the times.
 ``replug`` works on any org.bluez that DBUS_SYSTEM_BUS_ADDRESS names; ``replug_on_virtual_bus`` brings its own.
 """
 
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from devices.readings import DeviceState, Glucose, Link, Stamped
 from devices.session import DeviceSettings, open_sessions
 from devices.simulators.bluetooth_meters import BluetoothMeters, GlucoseMeter
 
+BACK_WITHIN_S = 2.0
 ROUND_LIMIT_S = 120.0
 """Longer than any good machine needs; then the storm fails."""
 
@@ -155,3 +158,21 @@ async def _bus_clients() -> int:
         bus.disconnect()
     assert answer is not None
     return sum(name.startswith(":") for name in answer.body[0])
+
+
+def main() -> None:
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    storm = asyncio.run(replug_on_virtual_bus(rounds))
+    back_s = sorted(storm.back_s)
+    late = sum(seconds > BACK_WITHIN_S for seconds in back_s)
+    print(f"Bluetooth meter switched on and off {rounds} times on a virtual bus, until its session says connected:")
+    print(
+        f"  p50 {back_s[len(back_s) // 2]:.2f} s, p95 {back_s[int(len(back_s) * 0.95)]:.2f} s, most {back_s[-1]:.2f} s"
+    )
+    print(f"  later than {BACK_WITHIN_S:g} s after it began to advertise: {late}   (goal: 0)")
+    print(f"  records that arrived: {len(storm.sequences)} of {rounds}")
+    print(f"  held before and after: {storm.before}, {storm.after}")
+
+
+if __name__ == "__main__":
+    main()

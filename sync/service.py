@@ -39,8 +39,8 @@ _QUIET_LOGGERS = (
 def notify(state: str, environment: Mapping[str, str] | None = None) -> bool:
     """Tell the service manager ``state`` (sd_notify(3): "READY=1", "STATUS=...", several lines allowed).
 
-    :returns: True when a manager listens and the datagram was handed over. A manager that went away is no reason to
-        stop the service, so no error is raised.
+    :returns: True when a manager listens and the datagram was handed over. A manager that went away, or that reads
+        nothing, is no reason to stop the service or to wait, so no error is raised.
     """
     address = (os.environ if environment is None else environment).get("NOTIFY_SOCKET", "")
     if address[:1] not in ("/", "@"):
@@ -49,6 +49,7 @@ def notify(state: str, environment: Mapping[str, str] | None = None) -> bool:
         address = "\0" + address[1:]
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as link:
+            link.setblocking(False)
             link.sendto(state.encode(), address)
     except OSError:
         return False

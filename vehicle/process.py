@@ -104,7 +104,10 @@ async def serve(settings: VehicleSettings) -> None:
 
             stop_on_signals(stop)
             heart = asyncio.create_task(_announce_ready(vehicle, server, clock, began_s), name="heartbeat")
+            heart.add_done_callback(lambda done: None if done.cancelled() or done.exception() is None else stop())
             await pages
+            if heart.done():
+                heart.result()  # a fault of ours: the service ends with it and is started again
             heart.cancel()
             emit("service_stopping", service="vehicle")
         finally:

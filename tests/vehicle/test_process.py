@@ -160,6 +160,24 @@ def test_a_second_one_is_refused_in_words(tmp_path: Path) -> None:
         assert first.get("/api/status", local=True)[0] == 200
 
 
+def test_what_cannot_start_ends_with_its_reason(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from vehicle import assembly, process\n"
+        "async def start(self): raise RuntimeError('the engine is missing')\n"
+        "assembly.Vehicle.start = start\n"
+        f"sys.argv = ['vehicle', '--settings', {str(tmp_path / 'vehicle.toml')!r}]\n"
+        "process.main()\n"
+    )
+    with running(tmp_path, free_port()) as first:
+        first.end()
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert done.returncode == 1
+    assert "the engine is missing" in done.stderr
+
+
 def test_wrong_settings_are_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "vehicle.toml").write_text("practise = true\n", encoding="utf-8")
     done = subprocess.run(

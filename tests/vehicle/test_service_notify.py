@@ -36,6 +36,13 @@ def test_abstract_sockets_work_too() -> None:
         assert heard.recv(100) == b"STATUS=x"
 
 
+def test_a_manager_that_reads_nothing_holds_up_nobody(tmp_path: Path) -> None:
+    with listener(str(tmp_path / "notify")):
+        told = [notify(READY, {"NOTIFY_SOCKET": str(tmp_path / "notify")}) for _ in range(10_000)]
+    assert told[0]
+    assert not told[-1]
+
+
 @pytest.mark.parametrize("environment", [{}, {"NOTIFY_SOCKET": "relative"}, {"NOTIFY_SOCKET": "/nowhere/notify"}])
 def test_without_a_manager_nothing_happens(environment: dict[str, str]) -> None:
     assert not notify(READY, environment)

@@ -23,6 +23,7 @@ FILL = {
     "consultation": "c",
     "token": "t",
     "code": "500103101001",
+    "form": "xlsx",
 }
 
 

@@ -11,7 +11,6 @@ import sqlite3
 import sys
 from collections.abc import AsyncIterator
 from contextlib import closing, suppress
-from dataclasses import replace
 from pathlib import Path
 from sqlite3 import OperationalError
 
@@ -214,20 +213,6 @@ async def test_meter_that_was_reset_by_its_user_pairs_again_after_forgetting(des
     await desk.until(lambda: len(desk.bench.glucose()) == 2)
     assert desk.bench.fault("glucose-1") is None
     assert operator.asked == [meter.address] * 2
-
-
-async def test_encryption_is_raised_without_pairing_first(desk: Desk) -> None:
-    operator = Operator(PASSKEY)
-    desk.let_operator(operator)
-    meter = desk.glucose_meter(passkey=PASSKEY)
-    await meter.measure(5.8)
-    link = desk.hub.link("glucose-1")
-    await link.open(replace(GLUCOSE_LINE, bond=False, read=()))
-    assert operator.asked == []
-    heard = await ask(link, ALL_RECORDS)
-    await link.close()
-    assert [channel for channel, _ in heard] == ["2A18", RACP]
-    assert operator.asked == [meter.address]
 
 
 # cuffs

@@ -74,6 +74,8 @@ ECG_OFF_S = 2.0
 """So long without a packet: the ECG is over."""
 RATE_WINDOW_S = 10.0
 RATE_TOLERANCE = 0.05
+RESULT_REPEATED_S = 10.0
+"""A temperature that is said again so much later is another one, though nothing said that it was being measured."""
 FAULT_SHOWN_S = 20.0
 """The other parts of the device work all the same: a failed measurement is told for so long."""
 CUFF_SILENT_S = 5.0
@@ -160,6 +162,8 @@ class Driver:
         self._cuff_s: float | None = None
         """Since the last pressure; None: the cuff is at rest."""
         self._thermometer = IDLE
+        self._thermometer_s = 0.0
+        """Since the thermometer spoke last."""
         self._quiet = False
         self.identity = None
 
@@ -198,6 +202,9 @@ class Driver:
             self._cuff_s += elapsed_s
             if self._cuff_s >= CUFF_SILENT_S:
                 self._cuff_at_rest(output.events)
+        self._thermometer_s += elapsed_s
+        if self._thermometer_s >= RESULT_REPEATED_S and self._thermometer != MEASURING:
+            self._thermometer = IDLE
         self._fault_s += elapsed_s
         if self._state.fault is not None and self._fault_s >= FAULT_SHOWN_S:
             self._tell(output.events, fault=None, vendor_text=None)
@@ -280,6 +287,7 @@ class Driver:
         if said.type != 0x01 or len(said.data) < 3:
             return
         before, self._thermometer = self._thermometer, said.data[0] >> 5 & 0b11
+        self._thermometer_s = 0.0
         raw, probe_off = said.data[1] << 8 | said.data[2], bool(said.data[0] & 0x10)
         temperature_c = None if probe_off or raw >= TOO_HOT else round(30 + raw / 100, 2)
         if self._thermometer == MEASURING:

@@ -48,6 +48,7 @@ HEAD, TAILS = b"\xa0", range(0xC0, 0xC7)
 RAILS = (2**23 - 1, -(2**23))
 
 STOP, RESET, START = b"s", b"v", b"b"
+TEXT = range(0x09, 0x7F)
 READY = b"$$$"
 TEXT_BYTES = 512
 """What is kept of the answer to a reset."""
@@ -134,9 +135,10 @@ class Driver:
     def _listen(self, chunk: bytes, output: Output) -> bytes:
         """The text after a reset, up to ``$$$``; returns what follows it.
 
-        A stream from before, of who knows which settings, is passed over.
+        A stream from before, of who knows which settings, is passed over: its bytes that are no text count as dropped.
         """
         text, ready, rest = (self._text + chunk).partition(READY)
+        self.counters.dropped_bytes += sum(byte not in TEXT for byte in text[len(self._text) :])
         self._text = text[-TEXT_BYTES:]
         if ready:
             said = self._text.decode("ascii", "replace")

@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from telemedicine.live_data import QUEUED_RTT_S
+from telemedicine.media_engine import SPARES_BELOW_BIT_S, SPARES_UNTIL_BIT_S
 from telemedicine.transport.feedback import DELTA_STEP_S, parse_feedback
 from telemedicine.transport.uplink import PROBE_BYTES, PathState, Stream, Uplink
-from telemedicine.van import SPARES_BELOW_BIT_S, SPARES_UNTIL_BIT_S
 
 FRAME_S = 1 / 30
 PACKET_BYTES = 1_200

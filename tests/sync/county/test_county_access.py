@@ -17,7 +17,14 @@ from sync.formats.request_signature import signature_headers
 from sync.web.access import PUBLIC
 
 ROLES = {role: id for id, (_, role) in PEOPLE.items()}
-FILL = {"origin": "van-07.qingyu.example", "path": "000", "sha256": "0" * 64, "visit": "visit-1", "code": "5" * 12}
+FILL = {
+    "origin": "van-07.qingyu.example",
+    "path": "000",
+    "sha256": "0" * 64,
+    "visit": "visit-1",
+    "code": "5" * 12,
+    "form": "csv",
+}
 
 
 @pytest.fixture

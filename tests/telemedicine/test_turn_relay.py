@@ -42,6 +42,7 @@ from devices.clock import SystemClock
 from sync.keys.vehicle_key import VehicleKey
 from telemedicine.exchange.turn import TurnCredentials
 from telemedicine.media.h264 import LIBX264
+from telemedicine.settings import IceServer
 from telemedicine.transport import aiortc_patches
 from telemedicine.transport.relay import RelayRefused, allocate, has_relay
 from telemedicine.van import Van
@@ -282,19 +283,26 @@ async def test_silence_is_told_as_down_or_blocked() -> None:
     ],
 )
 async def test_the_shipped_settings_relay_into_nobodys_own_network(peer: str, allowed: bool) -> None:
-    server = relay(URLS["udp"], who=f"visitor-{peer}")
+    answer = None
+    while answer is None:  # a relay that a busy machine does not let answer in time is asked again
+        with contextlib.suppress(stun.TransactionTimeout):
+            answer = await bound(relay(URLS["udp"], who=f"visitor-{peer}"), peer)
+    assert answer == ("bound" if allowed else "403")
+
+
+async def bound(server: IceServer, peer: str) -> str:
+    """ "bound", or the error code of the relay when a channel to ``peer`` is asked for."""
     transport, _ = await turn.create_turn_endpoint(
         asyncio.DatagramProtocol, (COUNTY, PORT), server.username, server.credential
     )
     inner = transport._TurnTransport__inner_protocol  # type: ignore[attr-defined]
     try:
-        if allowed:
-            await inner.channel_bind(0x4000, (peer, 5000))
-        else:
-            with pytest.raises(stun.TransactionFailed, match="403"):
-                await inner.channel_bind(0x4000, (peer, 5000))
+        await inner.channel_bind(0x4000, (peer, 5000))
+    except stun.TransactionFailed as refused:
+        return str(refused.response.attributes["ERROR-CODE"][0])
     finally:
         await inner.delete()
+    return "bound"
 
 
 async def test_one_name_has_a_quota() -> None:

@@ -132,6 +132,41 @@ class Peripheral:
         return task
 
 
+class PacedPeripheral(Peripheral):
+    """Advertises from ``switch_on`` to ``switch_off`` while nobody is connected; ``pace`` runs while somebody is."""
+
+    _on = False
+    _pacing: asyncio.Task[None] | None = None
+
+    async def pace(self, connection: Connection) -> None:
+        """What the device does by itself during a connection; cancelled at its end."""
+        raise NotImplementedError
+
+    async def switch_on(self) -> None:
+        self._on = True
+        await self.advertise()
+
+    async def switch_off(self) -> None:
+        self._on = False
+        await self.quiet()
+        await self.hang_up()
+
+    async def withdraw(self) -> None:
+        self._on = False
+        await super().withdraw()
+
+    def on_hung_up(self) -> None:
+        if self._pacing is not None:
+            self._pacing.cancel()
+            self._pacing = None
+        if self._on:
+            self.spawn(self.advertise())
+
+    def _on_connection(self, connection: Connection) -> None:
+        super()._on_connection(connection)
+        self._pacing = self.spawn(self.pace(connection))
+
+
 class _Display(PairingDelegate):
     """A device with a display and no keys: it shows six digits, which the operator types at the other side."""
 

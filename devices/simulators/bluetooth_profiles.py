@@ -19,7 +19,7 @@ from bumble.link import LocalLink
 from devices.clock import Clock
 from devices.sig import date_time, to_float32, to_sfloat
 from devices.simulators.bluetooth_clock import ShownClock
-from devices.simulators.bluetooth_peripheral import Peripheral
+from devices.simulators.bluetooth_peripheral import PacedPeripheral, Peripheral
 
 THERMOMETER_ADDRESS = "F0:F1:F2:18:09:01"
 SCALE_ADDRESS = "F0:F1:F2:18:1D:01"
@@ -160,7 +160,7 @@ class Scale(IndicatingMeter):
             await self.keep(struct.pack("<HH", 0x0002, round(body_fat_percent * 10)) + at, self._composition)
 
 
-class StreamingSensor(Peripheral):
+class StreamingSensor(PacedPeripheral):
     """Advertises while it is worn; notifies what ``spoken`` says once a second while somebody listens."""
 
     def __init__(
@@ -176,8 +176,6 @@ class StreamingSensor(Peripheral):
     ) -> None:
         self.notified = notified
         self._clock = clock
-        self._on = False
-        self._pacing: asyncio.Task[None] | None = None
         served = Service(UUID.from_16_bits(service), [notified, *others])
         super().__init__(link, name, address, served, battery_percent=58, passkey=passkey)
 
@@ -185,31 +183,7 @@ class StreamingSensor(Peripheral):
         """The value of this second."""
         raise NotImplementedError
 
-    async def switch_on(self) -> None:
-        self._on = True
-        await self.advertise()
-
-    async def switch_off(self) -> None:
-        self._on = False
-        await self.quiet()
-        await self.hang_up()
-
-    async def withdraw(self) -> None:
-        self._on = False
-        await super().withdraw()
-
-    def on_hung_up(self) -> None:
-        if self._pacing is not None:
-            self._pacing.cancel()
-            self._pacing = None
-        if self._on:
-            self.spawn(self.advertise())
-
-    def _on_connection(self, connection: Connection) -> None:
-        super()._on_connection(connection)
-        self._pacing = self.spawn(self._pace())
-
-    async def _pace(self) -> None:
+    async def pace(self, connection: Connection) -> None:
         while True:
             if self.is_subscribed(self.notified):
                 await self.notify(self.notified, self.spoken())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from bumble.core import UUID
 from bumble.device import Connection
 from bumble.gatt import Characteristic, CharacteristicValue, Service
@@ -11,7 +9,7 @@ from bumble.link import LocalLink
 
 from devices.clock import Clock
 from devices.driver import GattUse
-from devices.simulators.bluetooth_peripheral import Peripheral
+from devices.simulators.bluetooth_peripheral import PacedPeripheral
 from devices.simulators.twin import Twin
 
 STEP_S = 0.02
@@ -21,8 +19,8 @@ NOTIFICATION_HEAD = 3
 Properties = Characteristic.Properties
 
 
-class StreamPeripheral(Peripheral):
-    """Advertises from ``switch_on`` to ``switch_off``, whenever nobody is connected.
+class StreamPeripheral(PacedPeripheral):
+    """What the twin sends, over one connection at a time.
 
     Notifications are as long as the MTU of the connection allows, and at most ``cut_at``: frames are cut and joined
     without regard to where they begin. While nobody has subscribed, time stands still for the twin.
@@ -53,9 +51,7 @@ class StreamPeripheral(Peripheral):
         self.written: list[bytes] = []
         """Everything the host wrote."""
         self._clock = clock
-        self._on = False
         self._unsent = bytearray()
-        self._pacing: asyncio.Task[None] | None = None
         written = Properties.WRITE if with_response else Properties.WRITE_WITHOUT_RESPONSE
         notify, write = notify or use.subscribe[0], write or use.write
         both_ways = notify == write
@@ -73,36 +69,18 @@ class StreamPeripheral(Peripheral):
         super().__init__(link, name, address, served, battery_percent, passkey=None, tells_service=tells_service)
 
     async def switch_on(self) -> None:
-        self._on = True
         self.twin.power_on()
-        await self.advertise()
-
-    async def switch_off(self) -> None:
-        self._on = False
-        await self.quiet()
-        await self.hang_up()
-
-    async def withdraw(self) -> None:
-        self._on = False
-        await super().withdraw()
+        await super().switch_on()
 
     def on_hung_up(self) -> None:
-        if self._pacing is not None:
-            self._pacing.cancel()
-            self._pacing = None
         self._unsent.clear()
-        if self._on:
-            self.spawn(self.advertise())
-
-    def _on_connection(self, connection: Connection) -> None:
-        super()._on_connection(connection)
-        self._pacing = self.spawn(self._pace(connection))
+        super().on_hung_up()
 
     def _on_write(self, connection: Connection, value: bytes) -> None:
         self.written.append(bytes(value))
         self._unsent += self.twin.receive(bytes(value))
 
-    async def _pace(self, connection: Connection) -> None:
+    async def pace(self, connection: Connection) -> None:
         """Real time: what a stall of ours held up is sent after it."""
         before_s = self._clock.monotonic_s()
         while True:

@@ -32,7 +32,7 @@ from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable, ForeignKey
 
 from devices.errors import AskPerson
 from sync.county.schema import MADE_FROM_ENTRIES, logs, meta, metadata
-from sync.formats.records import KINDS
+from sync.formats.record_kinds import KINDS
 from sync.proof.registry_entries import ORIGIN_PREFIX
 from sync.record.projection import RULES
 

@@ -23,7 +23,8 @@ from sync.county.database import Database
 from sync.county.interpretation import Interpreter, reading_lock
 from sync.county.migrations import forget_what_was_read
 from sync.county.schema import entries, entry_facts, projected, uploads
-from sync.formats.records import KINDS, Entry, format_time, read_entry
+from sync.formats.record_kinds import KINDS
+from sync.formats.records import Entry, format_time, read_entry
 from sync.proof.presence import LOCAL
 
 REMOVED = b""

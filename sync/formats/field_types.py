@@ -1,4 +1,4 @@
-"""The types that a field of an entry may have, by the names that ``sync.formats.records.KINDS`` uses. Pure."""
+"""The types that a field of an entry may have, by the names that ``sync.formats.record_kinds.KINDS`` uses. Pure."""
 
 from __future__ import annotations
 

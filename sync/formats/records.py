@@ -1,21 +1,22 @@
 """Entries: what each kind of record says, and how it is written. Pure.
 
-``KINDS`` is the table. An entry is one flat object of canonical JSON: the fields of its kind and the common fields that
-the journal adds (``COMMON``). Whoever writes must say exactly what the table has; whoever reads keeps fields that are
-unknown to him, because signed bytes are never rewritten.
+``sync.formats.record_kinds.KINDS`` is the table. An entry is one flat object of canonical JSON: the fields of its kind
+and the common fields that the journal adds (``COMMON``). Whoever writes must say exactly what the table has; whoever
+reads keeps fields that are unknown to him, because signed bytes are never rewritten.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 from sync.formats.canonical import Json, NotCanonical, check, encode, loads
-from sync.formats.field_types import FIELD_TYPES, TIME_FORM
+from sync.formats.field_types import TIME_FORM
 from sync.formats.merkle import leaf_hash
+from sync.formats.record_kinds import KINDS, Kind, kind_of
 
 LARGEST_BODY_BYTES = 60_000
 """Below the 65,535 that a tlog-tiles entry bundle allows."""
@@ -23,14 +24,6 @@ SALT_BYTES = 16
 COMMON = ("kind", "n", "at", "at_source", "boot", "mono_ms", "vehicle", "by", "visit", "encounter", "salt", "practice")
 _COMMON_NAMES = frozenset(COMMON)
 TIME_SOURCES = ("gnss", "ntp", "rtc")
-
-_EXACTLY = {"text": str, "integer": int, "boolean": bool, "object": dict, "list": list}
-"""Types of which every value of exactly this class is one."""
-
-
-class _Nothing:
-    """The class of no value at all."""
-
 
 _ABSENT = object()
 
@@ -41,251 +34,6 @@ class DraftRefused(ValueError):
 
 class EntryUnreadable(ValueError):
     """Bytes that can't be read as an entry: set aside, kept, read again after an upgrade."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of record in one schema version: name "reading/1"."""
-
-    name: str
-    fields: Mapping[str, str]
-    personal: bool = False
-    """Carries a salt, so that its leaf hash tells a stranger nothing."""
-    checks: tuple[tuple[str, type, bool, Callable[[object], bool]], ...] = field(default=(), repr=False)
-    """(field, the type that is good at once, whether it may be left out, whether a value is of its type)."""
-
-
-def _kind(name: str, /, personal: bool = False, **fields: str) -> Kind:
-    checks = []
-    for key, wanted in fields.items():
-        of_type = wanted.removesuffix("?")
-        checks.append((key, _EXACTLY.get(of_type, _Nothing), wanted != of_type, FIELD_TYPES[of_type]))
-    return Kind(name, fields, personal, tuple(checks))
-
-
-KINDS: dict[str, Kind] = {
-    kind.name: kind
-    for kind in (
-        # the vehicle itself
-        _kind("boot/1", software="text"),
-        _kind("anchor/1", size="integer", root="sha256", receipt_sha256="sha256"),
-        _kind("clock/1", seconds_ms="integer", source="text"),
-        _kind("settings_changed/1", what="text", facts="object?"),
-        _kind("device_event/1", device="text", driver="text", event="text", facts="object"),
-        _kind(
-            "device_added/1",
-            device="text",
-            driver="text",
-            link="text",
-            place="text",
-            title="text",
-            source="text",
-            identity="object",
-            evidence="list",
-        ),
-        _kind("device_removed/1", device="text", reason="text"),
-        _kind("device_care/1", device="text", what="text", done_on="date?", due_on="date?", lot="text?", title="text?"),
-        _kind("network/1", facts="object"),
-        _kind("access/1", action="text", what="text"),
-        _kind("recording_evicted/1", sha256="sha256", reason="text"),
-        _kind("pruned/1", first="integer", last="integer", count="integer", reason="text"),
-        _kind("key_changed/1", key="text", old_signature="text", new_signature="text"),
-        # patrol
-        _kind("duty/1", visit_id="text?", person="text", role="text", name="text", on="boolean"),
-        _kind(
-            "track/1",
-            started_at="time",
-            lat_e7="integer",
-            lon_e7="integer",
-            accuracy_m="integer",
-            satellites="integer",
-            steps="steps",
-            odometer_m="integer?",
-            odometer_end_m="integer?",
-            cells="list?",
-            ignition="boolean?",
-            flags="list?",
-        ),
-        _kind(
-            "visit_opened/1",
-            visit_id="text",
-            village="text",
-            village_name="text",
-            township="text",
-            proposed_by="text",
-            crew="crew",
-            arrived_at="time",
-        ),
-        _kind(
-            "visit_closed/1",
-            visit_id="text",
-            arrived_at="time",
-            departed_at="time",
-            dwell_s="integer",
-            encounters="integer",
-        ),
-        _kind("outreach/1", visit_id="text", what="text", people="integer?"),
-        _kind("village_confirmed/1", visit_id="text", village="text", person="text", name="text", means="text"),
-        _kind(
-            "link_quality/1",
-            visit_id="text",
-            village="text",
-            started_at="time",
-            duration_s="integer",
-            samples="integer",
-            figures="object",
-            cells="list",
-            technology="text?",
-            lat_e3="integer?",
-            lon_e3="integer?",
-        ),
-        # clinic
-        _kind(
-            "patient/1",
-            personal=True,
-            patient="text",
-            name="text",
-            sex="text",
-            born_on="date?",
-            id_number_sealed="text?",
-            id_hash="text?",
-            id_last4="text?",
-            ethnicity_code="text?",
-            address="text?",
-            phone="text?",
-            pinyin="text?",
-            source="text",
-        ),
-        _kind("encounter/1", personal=True, encounter_id="text", patient="text", purpose="text"),
-        _kind("encounter_closed/1", encounter_id="text", opened_at="time?"),
-        _kind(
-            "reading/1",
-            personal=True,
-            reading="text",
-            patient="text?",
-            device="text",
-            driver="text",
-            type="text",
-            values="object",
-            codes="object?",
-            device_said_at="text?",
-            clock_offset_s="integer?",
-            serial="text?",
-            sequence="integer?",
-            expired_lot="text?",
-            by_hand="boolean",
-        ),
-        _kind("reading_confirmed/1", personal=True, reading="text", patient="text", specimen="text?"),
-        _kind("reading_rejected/1", reading="text", reason="text"),
-        _kind("specimen/1", personal=True, specimen="text", number="text", material="text", patient="text"),
-        _kind("specimen_discarded/1", specimen="text", reason="text"),
-        _kind(
-            "recording/1",
-            personal=True,
-            sha256="sha256",
-            bytes="integer",
-            media_type="text",
-            what="text",
-            patient="text?",
-            device="text?",
-            started_at="time",
-            duration_ms="integer",
-            facts="object",
-        ),
-        _kind("recording_assigned/1", personal=True, sha256="sha256", patient="text"),
-        _kind(
-            "image_measurement/1",
-            personal=True,
-            measurement="text",
-            sha256="sha256",
-            patient="text?",
-            tool="text",
-            points_millipixel="list",
-            sizes="object",
-            who="text?",
-        ),
-        _kind(
-            "dicom_delivery/1",
-            sha256="sha256",
-            destination="text",
-            state="text",
-            instance="text",
-            study="text",
-            transfer_syntax="text?",
-            reason="text?",
-        ),
-        _kind(
-            "screening_result/1",
-            personal=True,
-            result="text",
-            patient="text",
-            rule="text",
-            rule_version="text",
-            inputs="object",
-            code="text",
-            level="text",
-            advice="text?",
-        ),
-        _kind(
-            "follow_up_form/1",
-            personal=True,
-            form="text",
-            form_version="text",
-            patient="text",
-            answers="object",
-            next_on="date?",
-        ),
-        # consultation
-        _kind(
-            "consultation/1",
-            personal=True,
-            consultation="text",
-            patient="text",
-            urgency="text",
-            fields="object",
-            consent="object",
-        ),
-        _kind("consultation_changed/1", consultation="text", state="text", who="text?", reason="text?"),
-        _kind(
-            "consultation_rung/1",
-            consultation="text",
-            before="text",
-            after="text",
-            reason="text",
-            figures="object",
-        ),
-        _kind(
-            "opinion/1",
-            personal=True,
-            consultation="text",
-            specialist="text",
-            specialist_name="text",
-            institution="text",
-            opinion="object",
-            signed_text="text",
-            signature="text",
-            public_key="text",
-            signed_at="time",
-        ),
-        _kind(
-            "decision/1",
-            personal=True,
-            consultation="text",
-            decision="text",
-            plan="text",
-            by_name="text",
-        ),
-        # any record may be corrected; the original stays
-        _kind(
-            "correction/1",
-            personal=True,
-            corrects="integer",
-            corrects_kind="text?",
-            reason="text",
-            fields="object",
-        ),
-    )
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +54,7 @@ class Draft:
         """:raises DraftRefused: unknown kind, missing, unknown or mistyped field, float or null."""
         kind = KINDS.get(self.kind)
         if kind is None:
-            raise DraftRefused(f"kind {self.kind!r} is not in the table of sync/formats/records.py")
+            raise DraftRefused(f"kind {self.kind!r} is not in the table of sync/formats/record_kinds.py")
         faults = _faults(kind, self.fields)
         if self.at is not None and self.at.tzinfo is None:
             faults.append("at has no time zone")
@@ -452,7 +200,7 @@ def read_said(body: bytes, n: int | None = None) -> dict[str, Any]:
     return said
 
 
-_COMMON_FIELDS = _kind(
+_COMMON_FIELDS = kind_of(
     "common",
     kind="text",
     n="integer",

@@ -21,8 +21,8 @@ from sqlite_utils import Database
 from devices.events import emit
 from sync.formats.merkle import HASH_BYTES, Frontier, leaf_hash, subtree_root
 from sync.formats.notes import Checkpoint, Note
+from sync.formats.record_kinds import KINDS
 from sync.formats.records import (
-    KINDS,
     SALT_BYTES,
     Draft,
     Entry,

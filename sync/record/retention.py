@@ -17,7 +17,8 @@ from typing import Any
 from devices.errors import AskPerson
 from devices.events import emit
 from sync.formats.canonical import Json
-from sync.formats.records import KINDS, Draft, format_time
+from sync.formats.record_kinds import KINDS
+from sync.formats.records import Draft, format_time
 from sync.proof.presence import LOCAL
 from sync.record.recordings import Recordings
 from sync.record.store import Store

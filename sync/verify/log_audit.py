@@ -14,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 
 from sync.formats.merkle import EMPTY_ROOT, HASH_BYTES, Frontier, leaf_hash, root_of, subtree_root
 from sync.formats.notes import VerifierKey
-from sync.formats.records import KINDS, EntryUnreadable, format_time, parse_time, read_said
+from sync.formats.record_kinds import KINDS
+from sync.formats.records import EntryUnreadable, format_time, parse_time, read_said
 from sync.proof.bundle_file import BundleUnreadable
 from sync.proof.evidence import NotProven
 from sync.proof.registry_entries import (

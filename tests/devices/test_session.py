@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -145,6 +146,7 @@ async def test_pulled_at_any_moment_it_comes_back_and_leaves_nothing_open(tmp_pa
     async with plugged(tmp_path / "ecg", ecg_twin()) as port:
         async with attended(tmp_path / "ecg") as listener:
             await listener.ecg()
+        gc.collect()  # what earlier tests left to it
         before = open_descriptors()
         for pause_s in (0.0, 0.01, 0.03, 0.05, 0.1, 0.2, 0.35):
             async with attended(tmp_path / "ecg") as listener:
@@ -153,7 +155,7 @@ async def test_pulled_at_any_moment_it_comes_back_and_leaves_nothing_open(tmp_pa
                 await asyncio.sleep(pause_s)
                 port.attach()
                 await listener.ecg(len(listener.heard))
-        assert open_descriptors() == before
+        await happens(lambda: open_descriptors() <= before)
 
 
 async def test_spoiled_bytes_are_counted_and_the_stream_goes_on(tmp_path: Path) -> None:

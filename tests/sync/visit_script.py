@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from sync.formats.records import KINDS, Draft, Entry, Stamp, format_time, write_entry
+from sync.formats.record_kinds import KINDS
+from sync.formats.records import Draft, Entry, Stamp, format_time, write_entry
 from sync.proof.areas import METRES_PER_DEGREE, Village
 from sync.proof.coverage import Rules
 from sync.proof.presence import LOCAL, Fix

@@ -18,7 +18,8 @@ from devices.clock import SimulatedClock
 from sync.county.schema import projected
 from sync.county.village_shift import standing_places
 from sync.delivery.county_client import CountyUnreachable
-from sync.formats.records import KINDS, Draft, format_time
+from sync.formats.record_kinds import KINDS
+from sync.formats.records import Draft, format_time
 from sync.web.catalog import texts
 
 

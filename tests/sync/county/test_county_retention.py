@@ -17,7 +17,8 @@ from sync.county.retention import CountyRetention, PruneRefused
 from sync.county.schema import entries, projected, uploads
 from sync.formats.merkle import root_of
 from sync.formats.notes import Checkpoint, Note
-from sync.formats.records import KINDS, Draft, read_entry
+from sync.formats.record_kinds import KINDS
+from sync.formats.records import Draft, read_entry
 from sync.record.retention import Retention
 from tests.sync.conftest import recording
 

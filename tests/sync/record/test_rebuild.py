@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from devices.clock import SimulatedClock
 from sync.formats.notes import SeedSigner
-from sync.formats.records import KINDS, Draft
+from sync.formats.record_kinds import KINDS
+from sync.formats.records import Draft
 from sync.record.projection import RULES, TABLES
 from sync.record.recordings import Recordings
 from sync.record.retention import Retention

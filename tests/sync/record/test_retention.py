@@ -13,7 +13,8 @@ from sync.delivery.county_client import CountyClient
 from sync.delivery.uploader import Uploader
 from sync.formats.merkle import leaf_hash, verify_inclusion
 from sync.formats.notes import Checkpoint, Note, SeedSigner, cosign
-from sync.formats.records import KINDS, Draft, format_time, read_entry
+from sync.formats.record_kinds import KINDS
+from sync.formats.records import Draft, format_time, read_entry
 from sync.record.projection import TABLES
 from sync.record.recordings import Recordings
 from sync.record.retention import Plan, PruneRefused, Range, Retention

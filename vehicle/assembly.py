@@ -7,13 +7,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import date, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devices import catalog
@@ -28,9 +26,7 @@ from sync.delivery.recording_delivery import NOT_KNOWN
 from sync.delivery.uploader import Uploader
 from sync.formats.identifiers import Identifiers
 from sync.interop.dicom_queue import DicomQueue
-from sync.keys.journal_keys import JournalKeys
-from sync.keys.sealing import Sealer
-from sync.proof.areas import Village, VillagesRefused, read_villages
+from sync.proof.areas import Village
 from sync.proof.presence import LOCAL
 from sync.record.eviction import Eviction
 from sync.record.recordings import Recordings
@@ -38,15 +34,14 @@ from sync.record.store import Store
 from telemedicine.consultation import State
 from vehicle.announce import Announcer
 from vehicle.captures import Captures
-from vehicle.clinic.case import CaseNotes
 from vehicle.clinic.encounters import Encounters
 from vehicle.clinic.laboratory import Laboratory
 from vehicle.clinic.measurements import Measurements
 from vehicle.clinic.people import People
 from vehicle.clinic.prompts import Prompts
-from vehicle.clinic.screening import shipped_rules
 from vehicle.clinic.specimens import Specimens
 from vehicle.clinic.staff import Staff
+from vehicle.clinic_assembly import assemble_clinic
 from vehicle.commits import Commits
 from vehicle.consultation_people import ConsultationPeople
 from vehicle.consultation_process import ConsultationProcess
@@ -58,13 +53,14 @@ from vehicle.ecg_import import EcgImport
 from vehicle.enrolment import Enrolment
 from vehicle.feed import Feed
 from vehicle.finder import Finder
-from vehicle.health import VERSIONS, Health
+from vehicle.health import Health
 from vehicle.link.link import Link, Surroundings
 from vehicle.link.no_county import NoCounty
 from vehicle.link.uplink import Uplink
 from vehicle.link.visit_quality import OpenVisit
 from vehicle.live import LiveHub
-from vehicle.on_board import InstrumentsOnBoard, OnBoard
+from vehicle.on_board import OnBoard
+from vehicle.open_record import Record, known_villages, open_record
 from vehicle.pairing import Pairing
 from vehicle.patrol.position import Beside, Patrol
 from vehicle.patrol.visits import Visits
@@ -83,16 +79,6 @@ if TYPE_CHECKING:
     import httpx
 
     from devices.links.bluetooth_link import BluetoothHub
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What holds the record of this vehicle."""
-
-    keys: JournalKeys
-    sealer: Sealer
-    store: Store
-    recordings: Recordings
 
 
 class Vehicle:
@@ -122,6 +108,7 @@ class Vehicle:
     specimens: Specimens
     laboratory: Laboratory
     consultations: Consultations
+    consultation_people: ConsultationPeople
     ecg: EcgRecorder
     # what looks after it
     on_board: OnBoard
@@ -134,6 +121,7 @@ class Vehicle:
     finder: Finder
     traps: PortTraps
     device_book: DeviceBook
+    pairing: Pairing
     announcer: Announcer
 
     def __init__(
@@ -162,7 +150,8 @@ class Vehicle:
         self.on_board = OnBoard(settings.devices, self.store, self.supervisor, self._open_session, self._tell_found)
         self._deliver(transport)
         self._follow_position()
-        self._serve_people(record.sealer)
+        self._know_devices()
+        assemble_clinic(self, record.sealer)
         self._record_ecg()
         self._take_pictures()
         self._look_after(port)
@@ -212,7 +201,7 @@ class Vehicle:
 
     def _follow_position(self) -> None:
         settings = self.settings
-        self.villages, self._villages_fault = _villages(settings.patrol.villages)
+        self.villages, self._villages_fault = known_villages(settings.patrol.villages)
         self.staff = Staff(settings.staff, self.store, self.clock)
         self.patrol = Patrol(self.villages, self.commits, self.clock, Beside(cells=self.link.modem.cells))
         self.visits = Visits(
@@ -234,49 +223,10 @@ class Vehicle:
         self.feed.on("position", self.patrol.on_stamped, "patrol")
         self.feed.on("device", self.device_events.on_stamped, "device events")
 
-    def _serve_people(self, sealer: Sealer) -> None:
-        store, ids, clock, live, settings = self.store, self.ids, self.clock, self.live, self.settings
-        self.people = People(store, ids, clock, sealer)
-        self.encounters = Encounters(store, ids, clock, live, self.people, self.staff, self.visits)
-        self.encounters.listen(self.feed)
-        self.screening = Prompts(store, ids, clock, live, shipped_rules(), settings.clinic, settings.language)
-        on_board = InstrumentsOnBoard(self.on_board)
+    def _know_devices(self) -> None:
         self.device_book = DeviceBook(self.store)
-        self.measurements = Measurements(
-            store,
-            ids,
-            clock,
-            live,
-            self.commits,
-            self.encounters,
-            self.screening,
-            self.visits,
-            on_board,
-            self._hardware_of,
-            lambda device: self.device_book.expired_lot(device, self._today()),
-        )
-        self.measurements.listen(self.feed)
-        self.pairing = Pairing(store, clock, live, self._bluetooth_places, lambda: self._hub)
+        self.pairing = Pairing(self.store, self.clock, self.live, self._bluetooth_places, lambda: self._hub)
         self.pairing.listen(self.feed)
-        self.specimens = Specimens(store, ids, clock, live, self.encounters)
-        self.laboratory = Laboratory(store, ids, clock, live, self.commits, self.specimens, self.screening, self.visits)
-        self.laboratory.listen(self.feed)
-        self.consultation_people = ConsultationPeople(self.store, self.live)
-        self.consultations = Consultations(
-            store,
-            ids,
-            clock,
-            live,
-            self.recordings,
-            self.people,
-            self.encounters,
-            self.staff,
-            CaseNotes(store, self.people, self.screening),
-            settings.vehicle.origin,
-            settings.language,
-        )
-        self.visits.before_end = self.encounters.close
-        self.visits.closed_listeners.append(self._nobody_is_served)
 
     def _take_pictures(self) -> None:
         self.captures: Captures = Captures(self.recordings, self.store, self.clock, self.live, self._served)
@@ -371,13 +321,13 @@ class Vehicle:
             self._hub = BluetoothHub(self.clock, self.pairing.ask)
         return self._hub
 
-    def _today(self) -> date:
+    def today(self) -> date:
         return self.clock.now().astimezone(LOCAL).date()
 
     def _due(self) -> list[tuple[str, Care]]:
-        return self.device_book.due([device.name for device in self.on_board], self._today())
+        return self.device_book.due([device.name for device in self.on_board], self.today())
 
-    def _hardware_of(self, device: str) -> str | None:
+    def hardware_of(self, device: str) -> str | None:
         """What tells this device from another of its name: Bluetooth address, USB serial; None where nothing does."""
         session = self.on_board.sessions.get(device)
         if session is None or not session.place:
@@ -428,12 +378,6 @@ class Vehicle:
             patient=encounter.patient.patient if encounter is not None else None,
         )
 
-    def _nobody_is_served(self, visit: str) -> None:
-        """A visit that closed by itself took its encounter with it; whoever showed it hears of it."""
-        for listener in self.encounters.listeners:
-            listener(None)
-        self.live.send({"type": "encounter", "encounter": None, "queue": [], "offered": None})
-
     def _tell_recording(self, progress: Progress | None) -> None:
         self.live.send({"type": "ecg_recording", "recording": None if progress is None else asdict(progress)})
 
@@ -480,37 +424,3 @@ def assemble(
         vehicle = Vehicle(settings, clock, random_bytes, record, sessions, port, transport)
         undo.pop_all()
     return vehicle
-
-
-def open_record(settings: VehicleSettings, clock: Clock, random_bytes: Callable[[int], bytes]) -> Record:
-    identity, keys = settings.vehicle, settings.data / "keys"
-    key = JournalKeys.load_or_create(keys, identity.origin, random_bytes, identity.protection)
-    sealer = Sealer.load_or_create(keys / "field.key", random_bytes)
-    store = Store.open(
-        settings.data,
-        identity.origin,
-        key,
-        clock,
-        random_bytes,
-        vehicle=identity.id,
-        practice=settings.practice,
-        software=f"xunzhen {VERSIONS['xunzhen']}",
-    )
-    try:
-        key.resume(store)
-    except BaseException:
-        store.close()
-        raise
-    return Record(key, sealer, store, Recordings(settings.data / "recordings"))
-
-
-def _villages(path: Path) -> tuple[tuple[Village, ...], str | None]:
-    """The villages, and the code of the fault when there are none: people are served all the same."""
-    try:
-        return read_villages(json.loads(path.read_text(encoding="utf-8"))), None
-    except (OSError, ValueError) as fault:
-        logging.getLogger(__name__).warning("%s: %s", path, fault)
-        return (), "no_villages"
-    except VillagesRefused as refusal:
-        logging.getLogger(__name__).warning("%s: %s", path, refusal)
-        return (), refusal.code

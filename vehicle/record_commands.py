@@ -19,8 +19,8 @@ from devices.clock import Clock
 from sync.record.recordings import Recordings
 from sync.record.retention import PruneRefused, Retention
 from sync.record.store import Store
-from vehicle.assembly import open_record
 from vehicle.key_commands import BEFORE
+from vehicle.open_record import open_record
 from vehicle.settings import VehicleSettings
 
 COMMANDS = ("prune", "rebuild")

@@ -16,7 +16,7 @@ import httpx
 from devices.clock import Clock
 from devices.errors import AskPerson
 from sync.formats.notes import VerifierKey
-from vehicle.assembly import open_record
+from vehicle.open_record import open_record
 from vehicle.settings import VehicleSettings
 from vehicle.sticks import Sticks
 from vehicle.touchscreen.stick import told

@@ -21,7 +21,7 @@ from sync.record.recordings import Recordings
 from sync.record.retention import PruneRefused
 from tests.vehicle.conftest import MORNING
 from tests.vehicle.touch_bench import settings_in
-from vehicle.assembly import open_record
+from vehicle.open_record import open_record
 from vehicle.record_commands import add_options, run
 from vehicle.settings import VehicleSettings
 

@@ -1,0 +1,73 @@
+"""The clinic of a vehicle, put together: people, measurements, laboratory, screening, consultations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sync.keys.sealing import Sealer
+from vehicle.clinic.case import CaseNotes
+from vehicle.clinic.encounters import Encounters
+from vehicle.clinic.laboratory import Laboratory
+from vehicle.clinic.measurements import Measurements
+from vehicle.clinic.people import People
+from vehicle.clinic.prompts import Prompts
+from vehicle.clinic.screening import shipped_rules
+from vehicle.clinic.specimens import Specimens
+from vehicle.consultation_people import ConsultationPeople
+from vehicle.consultations import Consultations
+from vehicle.on_board import InstrumentsOnBoard
+
+if TYPE_CHECKING:
+    from vehicle.assembly import Vehicle
+
+
+def assemble_clinic(vehicle: Vehicle, sealer: Sealer) -> None:
+    """Give ``vehicle`` its parts of the clinic; those of record, delivery, visits and devices are there already."""
+    store, ids, clock, live, settings = vehicle.store, vehicle.ids, vehicle.clock, vehicle.live, vehicle.settings
+    vehicle.people = People(store, ids, clock, sealer)
+    vehicle.encounters = Encounters(store, ids, clock, live, vehicle.people, vehicle.staff, vehicle.visits)
+    vehicle.encounters.listen(vehicle.feed)
+    vehicle.screening = Prompts(store, ids, clock, live, shipped_rules(), settings.clinic, settings.language)
+    on_board = InstrumentsOnBoard(vehicle.on_board)
+    vehicle.measurements = Measurements(
+        store,
+        ids,
+        clock,
+        live,
+        vehicle.commits,
+        vehicle.encounters,
+        vehicle.screening,
+        vehicle.visits,
+        on_board,
+        vehicle.hardware_of,
+        lambda device: vehicle.device_book.expired_lot(device, vehicle.today()),
+    )
+    vehicle.measurements.listen(vehicle.feed)
+    vehicle.specimens = Specimens(store, ids, clock, live, vehicle.encounters)
+    vehicle.laboratory = Laboratory(
+        store, ids, clock, live, vehicle.commits, vehicle.specimens, vehicle.screening, vehicle.visits
+    )
+    vehicle.laboratory.listen(vehicle.feed)
+    vehicle.consultation_people = ConsultationPeople(vehicle.store, vehicle.live)
+    vehicle.consultations = Consultations(
+        store,
+        ids,
+        clock,
+        live,
+        vehicle.recordings,
+        vehicle.people,
+        vehicle.encounters,
+        vehicle.staff,
+        CaseNotes(store, vehicle.people, vehicle.screening),
+        settings.vehicle.origin,
+        settings.language,
+    )
+    vehicle.visits.before_end = vehicle.encounters.close
+    vehicle.visits.closed_listeners.append(lambda visit: _nobody_is_served(vehicle))
+
+
+def _nobody_is_served(vehicle: Vehicle) -> None:
+    """A visit that closed by itself took its encounter with it; whoever showed it hears of it."""
+    for listener in vehicle.encounters.listeners:
+        listener(None)
+    vehicle.live.send({"type": "encounter", "encounter": None, "queue": [], "offered": None})

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from devices.events import emit
 from sync import standalone, verify_html
 from sync.county.evidence_maker import Evidence, EvidenceMaker, EvidenceMissing
-from sync.county.evidence_sheet import Printer, PrintingUnavailable, Sheet
+from sync.county.evidence_sheet import Printer, Sheet
 from sync.county.map_view import visit_map
 from sync.county.pages import NOT_KEPT, READERS
 from sync.county.policy import policy_text
@@ -23,6 +23,7 @@ from sync.proof.coverage import month_of
 from sync.verify.policy import Policy
 from sync.web.access import PUBLIC, roles
 from sync.web.catalog import Texts, texts
+from sync.web.paper import PrintingUnavailable
 
 if TYPE_CHECKING:
     from sync.county.app import County

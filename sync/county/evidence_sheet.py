@@ -6,7 +6,6 @@ and, as a QR code, the cosigned checkpoint itself. WeasyPrint draws it with Pang
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +15,6 @@ from typing import Any
 import segno
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from devices.errors import AskPerson
 from sync.county import visit_words
 from sync.county.evidence_maker import Evidence
 from sync.county.map_view import VisitMap
@@ -24,26 +22,10 @@ from sync.county.visit_report import VisitReport
 from sync.proof.presence import LOCAL
 from sync.verify.bundle_check import CheckedVisit
 from sync.web.catalog import Texts, texts
+from sync.web.paper import pdf_of
 
-PDF_VARIANT = "pdf/a-3b"
-PANGO_PACKAGES = "libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
-FONT_PACKAGE = "fonts-noto-cjk"
 _HASH_GROUP = 8
-_DRAWING = threading.Lock()
-"""Pango's font map is one for the whole process."""
 _MOST_STAFF = 6
-
-
-class PrintingUnavailable(AskPerson):
-    """The server lacks what printing needs; the message names the Debian packages."""
-
-    code = "printing_unavailable"
-
-    def __init__(self, packages: str) -> None:
-        super().__init__(
-            f"printing needs the Debian packages {packages}: install them on the server", packages=packages
-        )
-        self.packages = packages
 
 
 @dataclass(frozen=True)
@@ -78,29 +60,7 @@ class Printer:
         """:raises PrintingUnavailable: Pango or a Chinese font is missing on this server"""
         sha256 = sheet.evidence.report.sha256
         about = {"name": f"{sheet.evidence.name}.zip", "description": f"Evidence, SHA-256 {sha256}"}
-        return printed(self.html(sheet), {**about, "string": sheet.evidence.data}, sheet.made_at)
-
-
-def printed(html: str, attached: Mapping[str, Any], made_at: datetime) -> bytes:
-    """PDF/A-3b of ``html`` with one file inside.
-
-    :raises PrintingUnavailable: see ``Printer.pdf``
-    """
-    try:
-        import weasyprint  # loads Pango and takes a moment: only where something is printed
-    except (OSError, ImportError) as fault:
-        raise PrintingUnavailable(PANGO_PACKAGES) from fault
-    file = weasyprint.Attachment(**attached, created=made_at, modified=made_at, relationship="Data")
-    with _DRAWING:
-        document = weasyprint.HTML(string=html, url_fetcher=_nothing).render()
-        written: bytes = document.write_pdf(pdf_variant=PDF_VARIANT, attachments=[file])
-        if any(font.missing for font in document.fonts.values()):
-            raise PrintingUnavailable(FONT_PACKAGE)
-    return written
-
-
-def _nothing(url: str, *_: object, **__: object) -> Any:
-    raise ValueError(f"the sheet fetches nothing, least of all {url[:100]}")
+        return pdf_of(self.html(sheet), {**about, "string": sheet.evidence.data}, sheet.made_at)
 
 
 # what the template shows ----------------------------------------------------------------------------------------------

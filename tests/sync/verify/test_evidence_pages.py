@@ -21,11 +21,11 @@ from PIL import Image
 from devices.clock import SimulatedClock
 from sync import verify_html
 from sync.county.audit import Audit
-from sync.county.evidence_sheet import FONT_PACKAGE, PANGO_PACKAGES
 from sync.formats.notes import Checkpoint, Note
 from sync.proof.evidence import read_bundle
 from sync.verify.bundle_check import check_bundle
 from sync.verify.policy import Policy
+from sync.web.paper import FONT_PACKAGE, PANGO_PACKAGES
 from tests.sync.county_month import at
 from tests.sync.evidence_county import PROVINCE, DayOut, EvidenceCounty, begun
 
@@ -263,11 +263,11 @@ def test_without_a_chinese_font_nothing_is_printed(tmp_path: Path) -> None:
     """In a process of its own: fonts are looked for once."""
     script = """
 from datetime import UTC, datetime
-from sync.county.evidence_sheet import PrintingUnavailable, printed
+from sync.web.paper import PrintingUnavailable, pdf_of
 file = {"name": "a.zip", "string": b"x"}
-assert printed("<p>village</p>", file, datetime.now(UTC)).startswith(b"%PDF")
+assert pdf_of("<p>village</p>", file, datetime.now(UTC)).startswith(b"%PDF")
 try:
-    printed("<p>到村</p>", file, datetime.now(UTC))
+    pdf_of("<p>到村</p>", file, datetime.now(UTC))
 except PrintingUnavailable as missing:
     print(missing.packages)
 """

@@ -1,0 +1,59 @@
+"""HTML to PDF for paper: WeasyPrint draws it with Pango, which is not everywhere. One drawing at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from devices.errors import AskPerson
+
+PANGO_PACKAGES = "libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
+FONT_PACKAGE = "fonts-noto-cjk"
+PDF_A = "pdf/a-3b"
+"""ISO 19005-3 level B: the form that archives take, with files attached inside."""
+_DRAWING = threading.Lock()
+"""Pango's font map is one for the whole process."""
+
+
+class PrintingUnavailable(AskPerson):
+    """This computer lacks what printing needs; the message names the Debian packages."""
+
+    code = "printing_unavailable"
+
+    def __init__(self, packages: str) -> None:
+        super().__init__(
+            f"printing needs the Debian packages {packages}: install them on this computer", packages=packages
+        )
+        self.packages = packages
+
+
+def pdf_of(html: str, attached: Mapping[str, Any] | None = None, made_at: datetime | None = None) -> bytes:
+    """PDF/A-3b of a page that fetches nothing: styles, pictures and drawings stand inside it.
+
+    Takes a second or two and blocks: call it in a thread.
+
+    :param attached: one file for inside: ``name``, ``description``, ``string`` (its bytes)
+    :param made_at: when that file was made
+    :raises PrintingUnavailable: Pango or a Chinese font is missing on this computer
+    """
+    try:
+        import weasyprint  # loads Pango and takes a moment: only where something is printed
+    except (OSError, ImportError) as fault:
+        raise PrintingUnavailable(PANGO_PACKAGES) from fault
+    files = [] if attached is None else [_file(weasyprint, attached, made_at)]
+    with _DRAWING:
+        document = weasyprint.HTML(string=html, url_fetcher=_nothing).render()
+        written: bytes = document.write_pdf(pdf_variant=PDF_A, attachments=files)
+        if any(font.missing for font in document.fonts.values()):
+            raise PrintingUnavailable(FONT_PACKAGE)
+    return written
+
+
+def _file(weasyprint: Any, attached: Mapping[str, Any], made_at: datetime | None) -> Any:
+    return weasyprint.Attachment(**attached, created=made_at, modified=made_at, relationship="Data")
+
+
+def _nothing(url: str, *_: object, **__: object) -> Any:
+    raise ValueError(f"the sheet fetches nothing, least of all {url[:100]}")

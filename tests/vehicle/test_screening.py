@@ -11,8 +11,8 @@ import pytest
 
 from vehicle.clinic.screening import NO_ANSWER, UnknownRule, main, shipped_rules
 
-HERE = Path(__file__).parent
-BOUNDARIES: dict[str, list[dict[str, Any]]] = json.loads((HERE / "screening-boundaries.json").read_text("utf-8"))
+RULE_FILES = Path(__file__).parents[2] / "sync" / "screening" / "rules"
+BOUNDARIES: dict[str, list[dict[str, Any]]] = json.loads((RULE_FILES / "screening-boundaries.json").read_text("utf-8"))
 SHARED_RULES = Path(__file__).parents[2].parent / "shared" / "data" / "screening-rules.json"
 RULES = shipped_rules()
 
@@ -42,7 +42,7 @@ def test_shipped_rules_are_the_agreed_ones() -> None:
         pytest.skip("skipped: no ../shared")
     agreed = json.loads(SHARED_RULES.read_text("utf-8"))
     tests = {row["id"]: row.pop("tests") for row in agreed["rules"] if "tests" in row}
-    shipped = json.loads((HERE.parents[1] / "vehicle/clinic/rules/screening-rules.json").read_text("utf-8"))
+    shipped = json.loads((RULE_FILES / "screening-rules.json").read_text("utf-8"))
     assert shipped == agreed
     assert tests == BOUNDARIES
 
@@ -155,7 +155,7 @@ def test_ladder_agrees_with_the_evaluator(field: str) -> None:
 
 
 def test_version_changes_with_the_rule_and_its_ranges() -> None:
-    raw = json.loads((HERE.parents[1] / "vehicle/clinic/rules/screening-rules.json").read_text("utf-8"))
+    raw = json.loads((RULE_FILES / "screening-rules.json").read_text("utf-8"))
     again = type(RULES)(raw)
     assert again.rule("BP-GRADE").version == RULES.rule("BP-GRADE").version
     raw["fields"]["sbp"]["range"] = [50, 310]
@@ -173,10 +173,33 @@ def test_command_line_prints_one_json_answer(capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize(
-    "question", [["BP"], ["NOPE", "{}"], ["BP-GRADE", "{"], ["BP-GRADE", '{"sbb": 1}'], ["TEMP", "[]"]]
+    ("question", "says"),
+    [
+        (["BP"], "usage: "),
+        (["NOPE", "{}"], "no rule 'NOPE'; there are: BP-GRADE, "),
+        (["BP-GRADE", "{"], "the inputs are no JSON: "),
+        (["BP-GRADE", '{"sbb": 1}'], "no field sbb; BP-GRADE asks for sbp, dbp, age"),
+        (["TEMP", "[]"], "one JSON object"),
+        (["TEMP", '{"temp": NaN}'], "NaN is no number"),
+        (["TEMP", '{"temp": [37]}'], "temp must be a number"),
+        (["TEMP", "{}", "--rules", "/nowhere/rules.json"], "/nowhere/rules.json"),
+        (["TEMP", "{}", "--rules", str(RULE_FILES / "screening-boundaries.json")], "screening-rules/1"),
+    ],
+    ids=["usage", "rule", "json", "field", "object", "nan", "list", "no-file", "other-file"],
 )
-def test_command_line_says_what_it_cannot_read(question: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_line_says_what_it_cannot_read(
+    question: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(question) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err
+    assert says in said.err
+
+
+def test_an_impossible_input_is_answered_as_invalid(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main(["BP-GRADE", '{"sbp": 400, "dbp": 96, "age": 58}', "--rules", str(RULE_FILES / "screening-rules.json")])
+        == 0
+    )
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["code"], answer["invalid"], answer["level"]) == ("INVALID", ["sbp"], None)

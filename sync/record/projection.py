@@ -56,9 +56,29 @@ def _table(key: str, columns: str, index: str = "", county_index: str = "", made
 TABLES: dict[str, Table] = {
     "patients": _table(
         "patient",
-        "name sex born_on id_number_sealed id_hash id_last4 ethnicity_code address phone pinyin source registered_at",
+        "name sex born_on id_number_sealed id_hash id_last4 ethnicity_code address phone phone_of pinyin id_kind "
+        "record_number source registered_at",
         index="id_hash name pinyin",
         made="registered_at",
+    ),
+    "household_members": _table("patient", "household relation since by", index="household", made="since"),
+    "household_monitoring": _table("household", "category since by", made="since"),
+    "guardians": _table("patient", "name relation phone since by", made="since"),
+    "conditions": _table("patient condition", "icd10 state since by", made="since"),
+    "critical_actions": _table(
+        "n:integer",
+        "reading patient action receiver read_back:integer reason signature at by visit encounter practice:integer",
+        index="reading",
+        made="at",
+    ),
+    "emergencies": _table(
+        "emergency",
+        "patient consultation encounter visit place lat_e7:integer lon_e7:integer accuracy_m:integer started_at "
+        "started_by ended_at ended_by outcome summary_json practice:integer",
+        made="started_at",
+    ),
+    "emergency_steps": _table(
+        "n:integer", "emergency checklist checklist_version item done:integer at by", index="emergency", made="at"
     ),
     "visits": _table(
         "visit",
@@ -135,7 +155,7 @@ TABLES: dict[str, Table] = {
         county_index="village",
     ),
     "consultation_rungs": _table("n:integer", "consultation before after reason figures_json at"),
-    "access_log": _table("n:integer", "at person action what"),
+    "access_log": _table("n:integer", "at person action what reason"),
 }
 
 
@@ -163,9 +183,33 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "patient/1": (
         _rule(
             "patients",
-            "patient name sex born_on id_number_sealed id_hash id_last4 ethnicity_code address phone pinyin source "
-            "registered_at<@at",
+            "patient name sex born_on id_number_sealed id_hash id_last4 ethnicity_code address phone phone_of pinyin "
+            "id_kind record_number source registered_at<@at",
         ),
+    ),
+    "household_member/1": (_rule("household_members", "patient household relation since<@at by<@by"),),
+    "household_monitoring/1": (_rule("household_monitoring", "household category since<@at by<@by"),),
+    "guardian/1": (_rule("guardians", "patient name relation phone since<@at by<@by"),),
+    "condition/1": (_rule("conditions", "patient condition icd10 state since<@at by<@by"),),
+    "critical_action/1": (
+        _rule(
+            "critical_actions",
+            "n<@n reading patient action receiver read_back reason signature at<@at by<@by visit<@visit "
+            "encounter<@encounter practice<@practice",
+        ),
+    ),
+    "emergency/1": (
+        _rule(
+            "emergencies",
+            "emergency patient consultation encounter<@encounter visit<@visit place lat_e7 lon_e7 accuracy_m "
+            "started_at<@at started_by<@by practice<@practice",
+        ),
+    ),
+    "emergency_step/1": (
+        _rule("emergency_steps", "n<@n emergency checklist checklist_version item done at<@at by<@by"),
+    ),
+    "emergency_ended/1": (
+        _rule("emergencies", "emergency outcome summary_json<json:summary ended_at<@at ended_by<@by"),
     ),
     "visit_opened/1": (
         _rule(
@@ -266,7 +310,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "consultation_rung/1": (
         _rule("consultation_rungs", "n<@n consultation before after reason figures_json<json:figures at<@at"),
     ),
-    "access/1": (_rule("access_log", "n<@n at<@at person<@by action what"),),
+    "access/1": (_rule("access_log", "n<@n at<@at person<@by action what reason"),),
 }
 
 

@@ -2,12 +2,17 @@
 
 import { INVALID_COUNT } from './live_feed.js';
 
+/** The twelve, in the order of a sheet. */
+export const TWELVE = Object.freeze(['I', 'II', 'III', 'aVR', 'aVL', 'aVF', 'V1', 'V2', 'V3', 'V4', 'V5', 'V6']);
+
 /** Lead names and the sheet's rows. Every row of a column shows the same seconds; `rhythm` rows run through. */
 export const LAYOUTS = Object.freeze({
   '3x4+1': { columns: [['I', 'II', 'III'], ['aVR', 'aVL', 'aVF'], ['V1', 'V2', 'V3'], ['V4', 'V5', 'V6']], rhythm: ['II'] },
+  '12x1': { columns: [[...TWELVE]], rhythm: [] },
   '6x2': { columns: [['I', 'II', 'III', 'aVR', 'aVL', 'aVF'], ['V1', 'V2', 'V3', 'V4', 'V5', 'V6']], rhythm: [] },
   rhythm: { columns: [[]], rhythm: ['II', 'V1', 'V5'] },
-  II: { columns: [[]], rhythm: ['II'] },
+  one: { columns: [[]], rhythm: ['II'] },
+  beat: { columns: [['I', 'II', 'III'], ['aVR', 'aVL', 'aVF'], ['V1', 'V2', 'V3'], ['V4', 'V5', 'V6']], rhythm: [] },
 });
 
 /**
@@ -42,17 +47,19 @@ export function recipe(lead, channels) {
   return parts.length && parts.every(([channel]) => channel >= 0) ? parts : null;
 }
 
-/** @typedef {{ columns: string[][], rhythm: string[] }} Sheet */
+/** @typedef {{ columns: string[][], rhythm: string[], asLaidOut: boolean }} Sheet asLaidOut: not cut down to few leads */
 
 /**
  * The sheet of a layout for a stream with these channels. A device with up to three leads cannot fill the twelve: it gets
  * a row for each lead it has, or one where one was asked for.
- * @param {keyof typeof LAYOUTS} layout @param {string[] | null} channels null: not known yet @returns {Sheet}
+ * @param {keyof typeof LAYOUTS} layout @param {string[] | null} channels null: not known yet
+ * @param {string} [lead] which one the layout of one lead shows @returns {Sheet}
  */
-export function sheetOf(layout, channels) {
-  const asked = LAYOUTS[layout];
-  if (!channels || channels.length > 3 || [...asked.columns.flat(), ...asked.rhythm].every((lead) => recipe(lead, channels))) return asked;
-  return { columns: [[]], rhythm: layout === 'II' ? channels.slice(0, 1) : [...channels] };
+export function sheetOf(layout, channels, lead = 'II') {
+  const asked = layout === 'one' && lead !== 'II' ? { columns: [[]], rhythm: [lead] } : LAYOUTS[layout];
+  const given = !channels || channels.length > 3 || [...asked.columns.flat(), ...asked.rhythm].every((name) => recipe(name, channels));
+  if (given) return { ...asked, asLaidOut: true };
+  return { columns: [[]], rhythm: layout === 'one' ? channels.slice(0, 1) : [...channels], asLaidOut: false };
 }
 
 /**

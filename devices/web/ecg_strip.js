@@ -1,50 +1,61 @@
-// ECG paper: live sweep and stored sheet. 25 mm/s and 10 mm/mV at the panel's calibrated scale. Shared by all screens.
+// ECG paper: live sweep and stored sheet, at the panel's calibrated scale. Shared by all screens.
 //
 //   <figure class="ecg-paper" id="paper"></figure>          (any element with a size; gets two canvases and labels)
 //
 //   import { EcgStrip } from '/shared/ecg_strip.js';
 //   const strip = new EcgStrip(document.getElementById('paper'), {
-//     layout: '3x4+1',            // '3x4+1' | '6x2' | 'rhythm' | 'II'
+//     layout: '3x4+1',            // '3x4+1' | '6x2' | '12x1' | 'rhythm' | 'one' | 'beat'
+//     lead: 'II',                 // of the layout 'one'
 //     offWord: '导联脱落',         // shown after a loose lead's name
 //     pxPerMm: undefined,         // default: --px-per-mm of the document (see scale.js)
 //     calibration: true,          // the 1 mV pulse at the left
 //   });
 //   strip.live(store);            // a SampleStore of live_feed.js; follows its "ecg" ring at the screen's frame rate
 //   strip.stored({ channels, sample_rate_hz, resolution, counts });   // rows of counts, or one sample-major Int16Array
-//   strip.setLayout('6x2'); strip.freeze(true); strip.setLeadsOff(['V3']); strip.page(10); strip.stop();
+//   strip.setLayout('6x2'); strip.setLayout('one', 'V1'); strip.freeze(true); strip.setLeadsOff(['V3']); strip.page(10);
+//   strip.setScale({ mmPerS: 50, mmPerMv: 5 });   // 25 and 10 where nothing is said
+//   strip.setFilter('mains');                     // a name of ecg_filter.js; write it beside the trace
+//   strip.stop();
 //   strip.seconds                 // how many seconds the sheet holds at this scale
 //   host.addEventListener('ecg-sheet', ({ detail: { leads, asLaidOut } }) => ...)   // another sheet: which leads it shows,
 //                                 // and whether it is the layout asked for or, for a device of few leads, a row for each
 //
 // The paper is a canvas of its own; on the trace canvas (data-feed="ecg") each frame draws only the samples that are
-// new, from where the last frame stopped, and clears the few millimetres ahead. Missing samples leave a gap. Nothing
-// is filtered or smoothed: the trace is counts * resolution. III, aVR, aVL, aVF are derived from I and II.
+// new, from where the last frame stopped, and clears the few millimetres ahead. Missing samples leave a gap. Without a
+// filter nothing is smoothed: the trace is counts * resolution. III, aVR, aVL, aVF are derived from I and II.
 
+import { FilteredRing } from './ecg_filter.js';
 import { LAYOUTS, leadCount, leadsWithout, recipe, sheetOf } from './ecg_leads.js';
 import { SampleRing } from './live_feed.js';
 import { pxPerMm } from './scale.js';
 
-const MM_PER_S = 25, MM_PER_MV = 10;
+/** @typedef {import('./ecg_filter.js').FilterName} FilterName */
 const AHEAD_MM = 5;                    // cleared in front of the pen
 const LATE_S = .12;                    // the pen runs this far behind the newest sample: chunks come every 50 ms
-const EDGE_MM = 4, PULSE_MM = 13;
+const EDGE_MM = 4, PULSE_MM = 8, PULSE_S = .2;
 
 /** @param {string} name */
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-/** @typedef {{ lead: string, row: number, fromS: number, untilS: number, yPx: number, xPx: number, widthPx: number }} Cell */
+/** @typedef {{ lead: string, row: number, column: number, fromS: number, untilS: number, yPx: number, xPx: number, widthPx: number }} Cell */
 /** @typedef {{ channels: string[], sample_rate_hz: number, resolution: number, counts: Int16Array | number[][] }} StoredEcg */
 
 export class EcgStrip {
   /**
    * @param {HTMLElement} host
-   * @param {{ layout?: string, offWord?: string, pxPerMm?: number, calibration?: boolean, maxSeconds?: number, labels?: boolean }} [options]
+   * @param {{ layout?: string, lead?: string, offWord?: string, pxPerMm?: number, calibration?: boolean, maxSeconds?: number, labels?: boolean }} [options]
    */
   constructor(host, options = {}) {
     this.host = host;
     this.width = 0;                    // CSS pixels of the host
     this.height = 0;
     this.mm = 4;                       // CSS pixels per millimetre
+    this.mmPerS = 25;
+    this.mmPerMv = 10;
+    /** @type {FilterName} */
+    this.filter = 'none';
+    /** @type {FilteredRing | null} */
+    this.filtered = null;
     this.left = 0;                     // where second 0 stands
     this.seconds = 10;
     this.rowPx = 0;
@@ -55,7 +66,7 @@ export class EcgStrip {
     /** @type {string[] | null} channels of the stream on the sheet */
     this.channels = null;
     this.sheetSaid = '';
-    this.options = { layout: '3x4+1', offWord: '导联脱落', calibration: true, labels: true, maxSeconds: 10, ...options };
+    this.options = { layout: '3x4+1', lead: 'II', offWord: '导联脱落', calibration: true, labels: true, maxSeconds: 10, ...options };
     this.paper = this.#canvas('paper');
     this.trace = this.#canvas('trace');
     this.trace.dataset.feed = 'ecg';
@@ -152,11 +163,23 @@ export class EcgStrip {
     return this;
   }
 
-  /** @param {string} layout */
-  setLayout(layout) {
+  /** @param {string} layout @param {string} [lead] of the layout 'one' */
+  setLayout(layout, lead = this.options.lead) {
     if (!(layout in LAYOUTS)) throw new RangeError(`no ECG layout ${layout}`);
-    this.options.layout = layout;
+    Object.assign(this.options, { layout, lead });
     this.relayout();
+  }
+
+  /** @param {{ mmPerS?: number, mmPerMv?: number }} scale */
+  setScale({ mmPerS = this.mmPerS, mmPerMv = this.mmPerMv }) {
+    Object.assign(this, { mmPerS, mmPerMv });
+    this.relayout();
+  }
+
+  /** @param {FilterName} name */
+  setFilter(name) {
+    this.filter = name;
+    this.#redraw();
   }
 
   /** @param {boolean} frozen */
@@ -193,8 +216,8 @@ export class EcgStrip {
       canvas.height = Math.round(height * ratio);
       canvas.getContext('2d')?.setTransform(ratio, 0, 0, ratio, 0, 0);
     }
-    this.left = (this.options.calibration ? EDGE_MM + PULSE_MM - 1 : 0) * this.mm;
-    this.seconds = Math.max(1, Math.min(this.options.maxSeconds, (width - this.left - (this.options.calibration ? this.mm : 0)) / (MM_PER_S * this.mm)));
+    this.left = (this.options.calibration ? EDGE_MM + PULSE_MM - 1 + PULSE_S * this.mmPerS : 0) * this.mm;
+    this.seconds = Math.max(1, Math.min(this.options.maxSeconds, (width - this.left - (this.options.calibration ? this.mm : 0)) / (this.mmPerS * this.mm)));
     this.colour = css('--trace');
     this.#lay();
   }
@@ -218,14 +241,15 @@ export class EcgStrip {
 
   #layCells() {
     const layout = /** @type {keyof typeof LAYOUTS} */ (this.options.layout);
-    const sheet = sheetOf(layout, this.channels), { columns, rhythm } = sheet;
+    const { columns, rhythm, asLaidOut } = sheetOf(layout, this.channels, this.options.lead);
     const rows = Math.max(...columns.map((column) => column.length)) + rhythm.length;
     const high = this.height / rows, span = this.seconds / columns.length;
     const y = (/** @type {number} */ row) => Math.round((high * (row + (rows === 1 ? .66 : .62))) / this.mm) * this.mm;
     this.rowPx = high;
-    this.cells = columns.flatMap((leads, c) => leads.map((lead, row) => this.#cell(lead, row, c * span, (c + 1) * span, y(row))));
-    rhythm.forEach((lead, k) => this.cells.push(this.#cell(lead, rows - rhythm.length + k, 0, this.seconds, y(rows - rhythm.length + k))));
-    this.#saySheet([...new Set(this.cells.map((cell) => cell.lead))], sheet === LAYOUTS[layout]);
+    const begins = (/** @type {number} */ column) => (layout === 'beat' ? 0 : column * span);   // every lead of one beat begins with it
+    this.cells = columns.flatMap((leads, c) => leads.map((lead, row) => this.#cell(lead, row, c, begins(c), span, y(row))));
+    rhythm.forEach((lead, k) => this.cells.push(this.#cell(lead, rows - rhythm.length + k, 0, 0, this.seconds, y(rows - rhythm.length + k))));
+    this.#saySheet([...new Set(this.cells.map((cell) => cell.lead))], asLaidOut);
   }
 
   /** @param {string[]} leads @param {boolean} asLaidOut */
@@ -236,10 +260,10 @@ export class EcgStrip {
     this.host.dispatchEvent(new CustomEvent('ecg-sheet', { detail: { leads, asLaidOut } }));
   }
 
-  /** @param {string} lead @param {number} row @param {number} fromS @param {number} untilS @param {number} yPx @returns {Cell} */
-  #cell(lead, row, fromS, untilS, yPx) {
-    const xPx = this.left + fromS * MM_PER_S * this.mm;
-    return { lead, row, fromS, untilS, yPx, xPx, widthPx: (untilS - fromS) * MM_PER_S * this.mm };
+  /** @param {string} lead @param {number} row @param {number} column @param {number} fromS @param {number} span seconds @param {number} yPx @returns {Cell} */
+  #cell(lead, row, column, fromS, span, yPx) {
+    const widthPx = span * this.mmPerS * this.mm;
+    return { lead, row, column, fromS, untilS: fromS + span, yPx, xPx: this.left + column * widthPx, widthPx };
   }
 
   #drawPaper() {
@@ -272,7 +296,7 @@ export class EcgStrip {
       ctx.fillText(cell.lead, cell.xPx + 1.4 * mm, Math.max(top + sizePx, cell.yPx - upMm * mm));
     }
     ctx.strokeStyle = this.colour;
-    if (cell.fromS > 0) {
+    if (cell.column > 0) {
       ctx.lineWidth = 1.2;
       ctx.beginPath();
       ctx.moveTo(cell.xPx, cell.yPx - 4 * mm); ctx.lineTo(cell.xPx, cell.yPx - 2 * mm);
@@ -282,7 +306,7 @@ export class EcgStrip {
       ctx.lineWidth = this.#penPx();
       ctx.beginPath();
       ctx.moveTo(EDGE_MM * mm, cell.yPx);
-      for (const [x, y] of [[2, 0], [2, -MM_PER_MV], [7, -MM_PER_MV], [7, 0], [9, 0]]) ctx.lineTo((EDGE_MM + x) * mm, cell.yPx + y * mm);
+      for (const [x, y] of [[2, 0], [2, -this.mmPerMv], [2 + PULSE_S * this.mmPerS, -this.mmPerMv], [2 + PULSE_S * this.mmPerS, 0], [4 + PULSE_S * this.mmPerS, 0]]) ctx.lineTo((EDGE_MM + x) * mm, cell.yPx + y * mm);
       ctx.stroke();
     }
   }
@@ -350,8 +374,8 @@ export class EcgStrip {
 
   #clearAhead() {
     const ctx = /** @type {CanvasRenderingContext2D} */ (this.trace.getContext('2d'));
-    const x = this.left + this.#sheetS(this.pen) * MM_PER_S * this.mm, wide = AHEAD_MM * this.mm;
-    const end = this.left + this.seconds * MM_PER_S * this.mm;
+    const x = this.left + this.#sheetS(this.pen) * this.mmPerS * this.mm, wide = AHEAD_MM * this.mm;
+    const end = this.left + this.seconds * this.mmPerS * this.mm;
     ctx.clearRect(x + 1, 0, Math.min(wide, end - x + 2), this.height);
     if (x + wide > end) ctx.clearRect(this.left - 1, 0, x + wide - end + 1, this.height);
     this.bar.style.transform = `translateX(${Math.min(x, end - this.bar.offsetWidth)}px)`;
@@ -363,13 +387,25 @@ export class EcgStrip {
     ctx.clearRect(0, 0, this.width, this.height);
     if (!this.ring) return;
     if (this.store) {
-      const held = Math.floor(this.seconds * this.ring.rateHz - (AHEAD_MM / MM_PER_S) * this.ring.rateHz);
+      const held = Math.floor(this.seconds * this.ring.rateHz - (AHEAD_MM / this.mmPerS) * this.ring.rateHz);
       this.#draw(Math.max(this.ring.firstIndex, this.pen - held), this.pen);
       this.#clearAhead();
     } else {
       this.origin = Math.round(this.startS * this.ring.rateHz);
       this.#draw(this.origin, Math.min(this.ring.nextIndex, this.origin + Math.floor(this.seconds * this.ring.rateHz)));
     }
+  }
+
+  /**
+   * Where drawing takes its counts from: the ring as it is, or as the chosen filter shows it.
+   * @param {SampleRing} ring @returns {(index: number, channel: number) => number}
+   */
+  #counts(ring) {
+    if (this.filter === 'none') return (index, channel) => ring.count(index, channel);
+    if (this.filtered?.ring !== ring || this.filtered.name !== this.filter) this.filtered = new FilteredRing(ring, this.filter);
+    const { filtered } = this;
+    filtered.catchUp();
+    return (index, channel) => filtered.count(index, channel);
   }
 
   /**
@@ -380,12 +416,13 @@ export class EcgStrip {
   #draw(from, until) {
     const ring = /** @type {SampleRing} */ (this.ring);
     const ctx = /** @type {CanvasRenderingContext2D} */ (this.trace.getContext('2d'));
+    const countOf = this.#counts(ring);
     this.parts ??= this.cells.map((cell) => (leadsWithout(this.off).has(cell.lead) ? null : recipe(cell.lead, ring.channels)));
     ctx.strokeStyle = this.colour;
     ctx.lineWidth = this.#penPx();
     ctx.lineJoin = 'round';
-    const pxPerCount = ((ring.resolution / 1000) * MM_PER_MV) * this.mm;
-    const pxPerS = MM_PER_S * this.mm;
+    const pxPerCount = ((ring.resolution / 1000) * this.mmPerMv) * this.mm;
+    const pxPerS = this.mmPerS * this.mm;
     ctx.beginPath();
     this.cells.forEach((cell, k) => {
       const parts = this.parts?.[k];
@@ -393,11 +430,11 @@ export class EcgStrip {
       let down = false, before = -1;
       for (let i = Math.max(ring.firstIndex, from - 1); i < until; i += 1) {
         const s = this.#sheetS(i);
-        const count = s >= cell.fromS && s < cell.untilS ? leadCount(parts, (channel) => ring.count(i, channel)) : NaN;
+        const count = s >= cell.fromS && s < cell.untilS ? leadCount(parts, (channel) => countOf(i, channel)) : NaN;
         if (Number.isNaN(count) || s < before) down = false;
         before = s;
         if (Number.isNaN(count)) continue;
-        const x = this.left + s * pxPerS, y = cell.yPx - count * pxPerCount;
+        const x = cell.xPx + (s - cell.fromS) * pxPerS, y = cell.yPx - count * pxPerCount;
         if (down) ctx.lineTo(x, y); else ctx.moveTo(x, y);
         down = true;
       }

@@ -26,7 +26,7 @@ const opinion = role === 'lead' ? new OpinionForm({ consultation, socket: cases.
 const pointing = new Pointing(media);
 new Stills(media, () => pointing.lines('ultrasound'));
 const recordings = new Recordings(consultation);
-const rhythm = new EcgStrip(byId('rhythm'), { layout: 'II', calibration: false, labels: false });
+const rhythm = new EcgStrip(byId('rhythm'), { layout: 'one', calibration: false, labels: false });
 /** @type {EcgStrip | null} */
 let sheet = null;
 /** @type {number | null} */

@@ -22,7 +22,7 @@ function miniature() {
   const place = document.getElementById('mini-ecg');
   if (!place || place === drawn) return;
   drawn = place;
-  mini = new EcgStrip(place, { layout: 'II', calibration: false, labels: false, pxPerMm: 3, maxSeconds: 30 });
+  mini = new EcgStrip(place, { layout: 'one', calibration: false, labels: false, pxPerMm: 3, maxSeconds: 30 });
   place.addEventListener('ecg-sheet', (event) => sayLead(/** @type {CustomEvent} */ (event).detail.leads[0]));
   mini.live(store);
 }

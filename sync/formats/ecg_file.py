@@ -176,15 +176,24 @@ def _join_bytes(unpacked: bytes, shape: tuple[int, int]) -> Counts:
     return np.ascontiguousarray(by_channel.T).view(np.int16)
 
 
-def as_frame(data: bytes, device: str) -> bytes:
-    """The file as one samples frame (``devices.wire``), for drawing: segments follow each other with a gap of
-    one sample, rows that were never received are ``INVALID_COUNT``.
+def joined(data: bytes) -> tuple[Header, Counts]:
+    """Header and counts of the whole file in one piece: segments follow each other with a gap of one sample, rows that
+    were never received are ``INVALID_COUNT``.
 
     :raises EcgFileUnreadable: see there
     """
-    header, _ = read(data)
+    header, _ = _read_header(data)
     gap = np.full((1, len(header.channels)), INVALID_COUNT, dtype=np.int16)
     parts = [part for counts in read_with_gaps(data) for part in (gap, counts)][1:]
+    return header, np.concatenate(parts) if parts else gap[:0]
+
+
+def as_frame(data: bytes, device: str) -> bytes:
+    """The file as one samples frame (``devices.wire``), for drawing: as ``joined``.
+
+    :raises EcgFileUnreadable: see there
+    """
+    header, counts = joined(data)
     return pack_samples(
         device,
         Samples(
@@ -193,7 +202,7 @@ def as_frame(data: bytes, device: str) -> bytes:
             sample_rate_hz=header.sample_rate_hz,
             segment=0,
             first_index=0,
-            counts=np.concatenate(parts),
+            counts=counts,
             resolution=header.resolution_uv,
             unit="uV",
         ),

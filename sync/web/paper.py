@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -29,13 +29,20 @@ class PrintingUnavailable(AskPerson):
         self.packages = packages
 
 
-def pdf_of(html: str, attached: Mapping[str, Any] | None = None, made_at: datetime | None = None) -> bytes:
+def pdf_of(
+    html: str,
+    attached: Mapping[str, Any] | None = None,
+    made_at: datetime | None = None,
+    below: Sequence[bytes] = (),
+) -> bytes:
     """PDF/A-3b of a page that fetches nothing: styles, pictures and drawings stand inside it.
 
     Takes a second or two and blocks: call it in a thread.
 
     :param attached: one file for inside: ``name``, ``description``, ``string`` (its bytes)
     :param made_at: when that file was made
+    :param below: path operators (ISO 32000-1, 8.5) of one drawing a page, put below the words: for what is drawn to
+        scale. The file then asks the viewer not to fit it to the paper.
     :raises PrintingUnavailable: Pango or a Chinese font is missing on this computer
     """
     try:
@@ -45,10 +52,25 @@ def pdf_of(html: str, attached: Mapping[str, Any] | None = None, made_at: dateti
     files = [] if attached is None else [_file(weasyprint, attached, made_at)]
     with _DRAWING:
         document = weasyprint.HTML(string=html, url_fetcher=_nothing).render()
-        written: bytes = document.write_pdf(pdf_variant=PDF_A, attachments=files)
+        written: bytes = document.write_pdf(
+            pdf_variant=PDF_A, attachments=files, finisher=lambda _, file: _draw(file, below)
+        )
         if any(font.missing for font in document.fonts.values()):
             raise PrintingUnavailable(FONT_PACKAGE)
     return written
+
+
+def _draw(file: Any, below: Sequence[bytes]) -> None:
+    if not below:
+        return
+    import pydyf
+
+    pages = [one for one in file.objects if isinstance(one, dict) and one.get("Type") == "/Page"]
+    for page, drawing in zip(pages, below, strict=True):
+        paths = pydyf.Stream([drawing], compress=True)
+        file.add_object(paths)
+        page["Contents"] = pydyf.Array([paths.reference, page["Contents"]])
+    file.catalog["ViewerPreferences"] = pydyf.Dictionary({"PrintScaling": "/None"})
 
 
 def _file(weasyprint: Any, attached: Mapping[str, Any], made_at: datetime | None) -> Any:

@@ -86,7 +86,7 @@ class World:
         self.sent: list[dict[str, Any]] = []
         self.feed = Feed()
         commits = Commits(self.store, clock, at_once=True)
-        ids = Identifiers(clock, counting_bytes(seed + 40))
+        ids = self.ids = Identifiers(clock, counting_bytes(seed + 40))
         villages: tuple[Village, ...] = read_villages(GEOJSON)
         self.staff = Staff(ACCOUNTS, self.store, clock, _QUICK)
         self.visits = Visits(

@@ -8,8 +8,10 @@ import pytest
 from devices.clock import SimulatedClock
 from tests.vehicle.clinic_world import DOCTOR, World, card, id_number
 from tests.vehicle.conftest import MORNING
+from vehicle.clinic.guardians import Guardian
 from vehicle.clinic.identity import WrongIdNumber
-from vehicle.clinic.people import FormRefused, NobodyFound, PatientForm
+from vehicle.clinic.people import NobodyFound, ReasonMissing
+from vehicle.clinic.registration import FormRefused, PatientForm
 
 
 @pytest.fixture
@@ -150,3 +152,78 @@ async def test_history_is_over_all_registrations_of_a_person(world: World) -> No
 def test_nobody(world: World) -> None:
     with pytest.raises(NobodyFound):
         world.people.get("patient-0")
+
+
+async def test_search_by_every_number_somebody_may_have(world: World) -> None:
+    await world.people.from_card(card(), DOCTOR)
+    passport = PatientForm("Ali Veli", "male", date(1990, 1, 1), "E12345678", id_kind="passport")
+    await world.people.register(passport, DOCTOR)
+    guardian = Guardian("杨桂芳", "mother")
+    baby = PatientForm("杨宝宝", "female", MORNING.date(), id_number(), id_kind="newborn", guardian=guardian)
+    await world.people.register(baby, DOCTOR)
+    nobody = await world.people.register(PatientForm("无证人", "male", date(1950, 1, 1), id_kind="temporary"), DOCTOR)
+    recorded = PatientForm("陈国梁", "male", date(1948, 1, 1), record_number="510727 100 105 00123")
+    await world.people.register(recorded, DOCTOR)
+
+    def found(query: str) -> list[str]:
+        return [view.name for view in world.people.search(query)]
+
+    assert sorted(found(id_number())) == ["杨宝宝", "杨桂芳"]  # the mother, and the child known by her number
+    assert sorted(found(id_number()[-4:])) == ["杨宝宝", "杨桂芳"]
+    assert found(f"{id_number()}-1") == ["杨宝宝"]
+    assert found("e1234 5678") == found("5678") == ["Ali Veli"]
+    assert found(nobody.temporary.lower()) == ["无证人"]
+    assert found("51072710010500123") == ["陈国梁"]
+    assert found("yg") == ["杨桂芳"]
+    assert found("yz") == []
+
+
+async def test_a_passport_is_found_again_like_a_card(world: World) -> None:
+    form = PatientForm("Ali Veli", "male", date(1990, 1, 1), "E12345678", id_kind="passport")
+    one = await world.people.register(form, DOCTOR)
+    again = await world.people.register(form, DOCTOR)
+    assert (one.patient, one.id_kind, one.id_last4, one.temporary) == (again.patient, "passport", "5678", "")
+
+
+async def test_no_paper_at_all_gives_a_temporary_number(world: World) -> None:
+    view = await world.people.register(PatientForm("无证人", "male", date(1950, 1, 1), id_kind="temporary"), DOCTOR)
+    assert view.temporary.startswith(f"T{MORNING:%y%m%d}-")
+    assert (view.id_last4, view.masked_id) == ("", "")
+    unknown = await world.people.register_unknown("无名氏", None)
+    assert (unknown.sex, unknown.age, unknown.id_kind) == ("unknown", None, "temporary")
+
+
+@pytest.mark.parametrize("kind", ["passport", "newborn"])
+async def test_a_document_that_was_chosen_needs_its_number(world: World, kind: str) -> None:
+    with pytest.raises(FormRefused) as refusal:
+        await world.people.register(PatientForm("甲", "male", date(1960, 1, 1), id_kind=kind), DOCTOR)
+    assert refusal.value.facts["fields"] == ("id_number",)
+
+
+async def test_what_is_masked_is_shown_for_a_reason_that_is_noted(world: World) -> None:
+    patient = await world.people.from_card(card(), DOCTOR)
+    with pytest.raises(ReasonMissing):
+        await world.people.reveal_id_number(patient.patient, DOCTOR, "curious")
+    await world.people.reveal_id_number(patient.patient, DOCTOR, "form")
+    await world.people.reveal_names([patient.patient], "contact", DOCTOR)
+    rows = world.store.read("SELECT action, what, reason FROM access_log ORDER BY n")
+    assert [(row["action"], row["what"], row["reason"]) for row in rows] == [
+        ("id_number_shown", patient.patient, "form"),
+        ("names_shown", patient.patient, "contact"),
+    ]
+
+
+async def test_a_phone_is_amended_and_the_first_entry_stays(world: World, tmp_path: Path) -> None:
+    patient = await world.people.from_card(card(), DOCTOR)
+    changes = {"phone": "13912345678", "phone_of": "child", "record_number": "510727-100-105-00123"}
+    amended = await world.people.amend(patient.patient, changes, DOCTOR)
+    assert (amended.phone, amended.phone_of, amended.record_number) == ("13912345678", "child", "51072710010500123")
+    assert (amended.masked_phone, amended.address) == ("139****5678", patient.address)
+    await world.people.amend(patient.patient, changes, DOCTOR)
+    assert world.kinds().count("correction/1") == 1
+    with pytest.raises(FormRefused):
+        await world.people.amend(patient.patient, {"phone": "12"}, DOCTOR)
+    world.close()
+    again = World(tmp_path, world.clock, seed=2)
+    assert again.people.get(patient.patient).phone == "13912345678"
+    again.close()

@@ -14,13 +14,25 @@ from devices.errors import AskPerson
 
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _CHECK_DIGITS = "10X98765432"
+RESIDENCE_PERMITS = ("81", "82", "83")
+"""First digits of the residence permits of Hong Kong, Macao and Taiwan people (State Council decree 700, 2018)."""
+ID_KINDS = ("resident", "residence_permit", "passport", "newborn", "temporary")
+_PASSPORT = re.compile(r"[A-Z0-9]{5,15}")
+_RECORD_NUMBER = re.compile(r"(\d{6})(\d{3})(\d{3})(\d{5})")
 _PHONE = re.compile(r"1[3-9]\d{9}|0\d{2,3}-?\d{7,8}")
 
 
 class WrongIdNumber(AskPerson):
-    """The number cannot be one: ``facts["reason"]`` is length, characters, birth_date or check_digit."""
+    """The number cannot be one: ``facts["reason"]`` is length, characters, birth_date, check_digit or passport;
+    ``facts["found"]`` how many characters there are."""
 
     code = "id_number_wrong"
+
+
+class WrongRecordNumber(AskPerson):
+    """A health record number has 17 digits; ``facts["reason"]`` is length or village."""
+
+    code = "record_number_wrong"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +48,11 @@ class IdNumber:
     def last4(self) -> str:
         return self.number[-4:]
 
+    @property
+    def kind(self) -> str:
+        """ "residence_permit" for people of Hong Kong, Macao and Taiwan, else "resident"."""
+        return "residence_permit" if self.number[:2] in RESIDENCE_PERMITS else "resident"
+
     def __repr__(self) -> str:
         return f"IdNumber({mask_id_number(self.number)})"
 
@@ -48,7 +65,9 @@ def check_id_number(text: str, today: date) -> IdNumber:
     """
     number = "".join(text.split()).upper()
     if len(number) != 18:
-        raise WrongIdNumber(f"an identity number has 18 characters, this has {len(number)}", reason="length")
+        raise WrongIdNumber(
+            f"an identity number has 18 characters, this has {len(number)}", reason="length", found=len(number)
+        )
     if not re.fullmatch(r"[1-9][0-9]{16}[0-9X]", number):
         raise WrongIdNumber("an identity number has 17 digits and a digit or X at the end", reason="characters")
     born_on = _birth_date(number[6:14])
@@ -71,6 +90,101 @@ def _birth_date(digits: str) -> date | None:
         return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
     except ValueError:
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What somebody is known by: of an identity number its checked form, else what was written on the paper.
+
+    ``key`` is what the keyed hash is made of: no two documents share it.
+    """
+
+    kind: str
+    number: str
+    last4: str
+    key: str
+    born_on: date | None = None
+    sex: str = ""
+
+    def __repr__(self) -> str:
+        return f"Document({self.kind}, {mask_last4(self.last4)})"
+
+
+def read_document(kind: str, text: str, today: date) -> Document | None:
+    """The document as typed; None for somebody who has none ("temporary", or nothing was typed).
+
+    :param kind: of ``ID_KINDS``; a residence permit is known by its first digits whatever is said here
+    :param text: of a newborn the mother's identity number, with ``-2`` behind it for the second child of a birth
+    :raises WrongIdNumber: says which part is wrong, never repeats the number
+    """
+    typed = "".join(text.split()).upper()
+    if kind == "temporary" or not typed:
+        return None
+    if kind == "passport":
+        if not _PASSPORT.fullmatch(typed):
+            raise WrongIdNumber("a passport number has 5 to 15 letters and digits", reason="passport", found=len(typed))
+        return Document("passport", typed, typed[-4:], f"passport:{typed}")
+    if kind == "newborn":
+        mothers, _, order = typed.partition("-")
+        mother = check_id_number(mothers, today)
+        if order and not re.fullmatch(r"[1-9]", order):
+            raise WrongIdNumber("behind the mother's number stands -1, -2 ...", reason="characters", found=len(typed))
+        number = f"{mother.number}-{order or 1}"
+        return Document("newborn", number, mother.last4, number)
+    checked = check_id_number(typed, today)
+    return Document(checked.kind, checked.number, checked.last4, checked.number, checked.born_on, checked.sex)
+
+
+def temporary_number(patient: str, registered_on: date) -> str:
+    """What stands on the slip of somebody without any document: ``T261122-7K3Q9A``.
+
+    The end is that of the registration's name, so that no two vans give the same and it finds the person again.
+    """
+    return f"T{registered_on:%y%m%d}-{patient[-6:]}"
+
+
+def temporary_end(text: str) -> str:
+    """The end of a temporary number as typed into the search; empty when the text is none."""
+    found = re.fullmatch(r"T\d{6}-?([0-9A-Z]{6})", text.strip().upper())
+    return found[1] if found else ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordNumber:
+    """The number of a resident's health record: county (GB/T 2260), township (GB/T 10114), village, serial.
+
+    The village part is its own list, not the end of the 12-digit code: residents' committees 001-099, villagers'
+    committees 101-199, others 901-999 (domain notes, section 4).
+    """
+
+    number: str
+    county: str
+    township: str
+    village: str
+    serial: str
+
+    @property
+    def of_village(self) -> str:
+        """The 12 digits that all records of one village share."""
+        return self.number[:12]
+
+
+def check_record_number(text: str) -> RecordNumber:
+    """:raises WrongRecordNumber: not 17 digits, or the village part is outside its ranges"""
+    number = re.sub(r"[\s-]", "", text)
+    found = _RECORD_NUMBER.fullmatch(number) if number.isascii() else None
+    if found is None:
+        raise WrongRecordNumber("a health record number has 17 digits", reason="length", found=len(number))
+    village = int(found[3])
+    if not (1 <= village <= 99 or 101 <= village <= 199 or 901 <= village <= 999):
+        raise WrongRecordNumber("digits 10 to 12 are no village: 001-099, 101-199, 901-999", reason="village")
+    return RecordNumber(number, *found.groups())
+
+
+def mask_phone(phone: str) -> str:
+    """``138****8000``: the last four stay, so that who is asked can say whether it is theirs."""
+    digits = phone.strip()
+    return f"{digits[:3]}{'*' * max(len(digits) - 7, 0)}{digits[-4:]}" if len(digits) >= 8 else "*" * len(digits)
 
 
 def mask_id_number(number: str) -> str:

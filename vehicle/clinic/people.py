@@ -7,8 +7,7 @@ find the person again, and the last four characters. A person registered twice i
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -19,28 +18,38 @@ from devices.readings import IdentityCard
 from sync.formats.canonical import Json
 from sync.formats.records import Draft, parse_time
 from sync.keys.sealing import Sealer
+from vehicle.clinic import history
+from vehicle.clinic.guardians import guardian_draft
 from vehicle.clinic.identity import (
-    IdNumber,
+    Document,
     age_years,
     check_id_number,
+    check_record_number,
     is_phone,
     mask_last4,
     mask_name,
-    pinyin_initials,
+    mask_phone,
+    read_document,
+    temporary_end,
+    temporary_number,
 )
+from vehicle.clinic.links import Links
 from vehicle.clinic.ports import Ids, Journal
-from vehicle.clinic.units import shown_values
+from vehicle.clinic.registration import PHONE_OF, FormRefused, PatientForm, checked, patient_fields
 from vehicle.clinic.views import CHINA
 
-SEXES = ("male", "female", "unknown", "unspecified")
-"""GB/T 2261.1 codes 1, 2, 0, 9."""
-_COLUMNS = "patient, name, sex, born_on, id_last4, address, phone, source, registered_at, id_number_sealed, pinyin"
+__all__ = ["FormRefused", "NobodyFound", "PatientForm", "PatientView", "People", "ReasonMissing"]
 
-
-class FormRefused(AskPerson):
-    """A field of the registration form is empty or cannot be right; ``facts["fields"]`` names them."""
-
-    code = "registration_incomplete"
+REASONS = ("identify", "contact", "form", "asked", "emergency")
+"""Why somebody looks at what is masked: who it is, to reach them, for a form, because they asked, in danger."""
+AMENDED = ("phone", "phone_of", "address", "record_number")
+"""What changes in a life and is corrected; a wrong name or number is a new registration, linked."""
+_COLUMNS = (
+    "patient, name, sex, born_on, id_last4, id_kind, address, phone, phone_of, record_number, source, registered_at, "
+    "id_number_sealed, pinyin"
+)
+_WHOLE_NUMBER = 15
+"""Characters from which a search is for the whole number of a document."""
 
 
 class NobodyFound(AskPerson):
@@ -49,17 +58,10 @@ class NobodyFound(AskPerson):
     code = "person_not_found"
 
 
-@dataclass(frozen=True, slots=True)
-class PatientForm:
-    """What a person says about themselves. With an identity number, sex and date of birth come from it."""
+class ReasonMissing(AskPerson):
+    """What is masked is shown for a reason of ``REASONS`` only."""
 
-    name: str
-    sex: str = "unknown"
-    born_on: date | None = None
-    id_number: str = ""
-    address: str = ""
-    phone: str = ""
-    ethnicity_code: str = ""
+    code = "reveal_reason_missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class PatientView:
     age: int | None
     """Completed years today, by Chinese legal time."""
     id_last4: str
+    """Of a newborn that of the mother."""
     masked_id: str
     """Empty for a person without a number."""
     address: str
@@ -82,46 +85,14 @@ class PatientView:
     registered_at: datetime
     linked: tuple[str, ...] = ()
     """Other registrations of the same person."""
-
-
-@dataclass(frozen=True, slots=True)
-class PastReading:
-    reading: str
-    type: str
-    values: dict[str, object]
-    at: datetime
-    encounter: str
-    by_hand: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PastEncounter:
-    encounter: str
-    opened_at: datetime
-    closed_at: datetime | None
-    purpose: str
-    village_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class PastResult:
-    rule: str
-    code: str
-    level: str
-    at: datetime
-    encounter: str
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """Everything confirmed of a person, newest first, over all their registrations."""
-
-    patient: PatientView
-    encounters: tuple[PastEncounter, ...]
-    readings: tuple[PastReading, ...]
-    results: tuple[PastResult, ...]
-    consultations: tuple[str, ...]
-    recordings: tuple[str, ...]
+    id_kind: str = "resident"
+    temporary: str = ""
+    """The number of somebody without any document; empty for others."""
+    masked_phone: str = ""
+    phone_of: str = ""
+    """Whose phone it is; empty: their own."""
+    record_number: str = ""
+    """17 digits of the health record; empty when it is not known."""
 
 
 class People:
@@ -130,32 +101,70 @@ class People:
         self._ids = ids
         self._clock = clock
         self._sealer = sealer
-        self._links = self._read_links()
+        self._links = Links(store)
         self._registering = asyncio.Lock()
         """A card on the reader and a tap on the screen must not register one person twice."""
 
+    # found again
+
     def search(self, query: str, limit: int = 50) -> list[PatientView]:
-        """By part of the name, pinyin initials, part of the phone number, or the last 4 of the identity number.
+        """By part of the name, pinyin initials, part of the phone number, the last 4 of the identity number, a whole
+        number of any document, the health record number or a temporary number.
 
         An empty query gives the last people served or registered.
         """
         text = query.strip()
         if not text:
             return self._recent(limit)
-        if text.isascii() and any(character.isdigit() for character in text):
-            where, params = "id_last4 = ? OR instr(phone, ?) > 0", (text.upper(), text)
-        elif text.isascii():
-            where, params = "instr(pinyin, ?) = 1 OR instr(lower(name), ?) > 0", (text.lower(), text.lower())
-        else:
-            where, params = "instr(name, ?) > 0 OR name = ?", (text, text)
+        where, params = self._condition(text)
         rows = self._store.read(
             f"SELECT {_COLUMNS} FROM patients WHERE {where} ORDER BY pinyin, patient LIMIT ?", (*params, limit)
         )
         return [self._view(row) for row in rows]
 
+    def _condition(self, text: str) -> tuple[str, Sequence[object]]:
+        typed = "".join(text.split()).upper()
+        if not text.isascii():
+            return "instr(name, ?) > 0", (text,)
+        if end := temporary_end(typed):
+            return "substr(patient, -6) = ?", (end,)
+        if not any(character.isdigit() for character in typed):
+            # between is the index's way to say: begins with
+            initials = text.lower()
+            return "pinyin >= ? AND pinyin < ? OR instr(lower(name), ?) > 0", (initials, initials + "{", initials)
+        keys = [self._sealer.keyed_hash(key) for key in (typed, f"passport:{typed}", f"{typed}-1")]
+        if len(typed) >= _WHOLE_NUMBER:
+            return "id_hash IN (?, ?, ?) OR record_number = ?", (*keys, typed)
+        return "id_last4 = ? OR instr(phone, ?) > 0 OR id_hash = ?", (typed, text, keys[1])
+
     def get(self, patient: str) -> PatientView:
         """:raises NobodyFound: no such person"""
         return self._view(self._row(patient))
+
+    def possible_duplicates(self, patient: str) -> list[PatientView]:
+        """Other registrations that may be the same person, not both with a number of their own.
+
+        The same name with sex and date of birth or with the phone; not those that somebody said are different people.
+        """
+        me = self._row(patient)
+        rows = self._same_person(me["name"], me["sex"], me["born_on"])
+        if me["phone"]:
+            rows += self._store.read(
+                f"SELECT {_COLUMNS} FROM patients WHERE name = ? AND phone = ? LIMIT 20", (me["name"], me["phone"])
+            )
+        known = {patient, *self._links.beside(patient)}
+        found = {row["patient"]: row for row in rows if row["patient"] not in known}
+        return [
+            self._view(row)
+            for other, row in found.items()
+            if not (row["id_last4"] and me["id_last4"]) and not self._links.different(patient, other)
+        ]
+
+    def history(self, patient: str, limit: int = 200) -> history.History:
+        """:raises NobodyFound: no such person"""
+        return history.history(self._store, (patient, *self.get(patient).linked), limit)
+
+    # looked at
 
     async def open(self, patient: str, by: str) -> PatientView:
         """The same, for a person's own page: that it was opened is noted in the access log."""
@@ -163,23 +172,46 @@ class People:
         await self._store.commit(Draft("access/1", {"action": "patient_opened", "what": patient}, by=by))
         return view
 
-    async def reveal_id_number(self, patient: str, by: str) -> str:
-        """The full number, empty when there is none; noted in the access log before it is returned.
+    async def reveal_id_number(self, patient: str, by: str, reason: str = "identify") -> str:
+        """The full number, empty when there is none; noted with its reason before it is returned.
 
+        :raises ReasonMissing: not one of ``REASONS``
         :raises SealBroken: the key file is not the one the number was sealed with
         """
         sealed = self._row(patient)["id_number_sealed"]
-        await self._store.commit(Draft("access/1", {"action": "id_number_shown", "what": patient}, by=by))
+        await self._note("id_number_shown", patient, reason, by)
         return self._sealer.unseal(sealed) if sealed else ""
 
+    async def reveal_names(self, patients: Iterable[str], reason: str, by: str) -> None:
+        """Note that a list was shown with full names, and whose.
+
+        :raises ReasonMissing: not one of ``REASONS``
+        """
+        await self._note("names_shown", " ".join(patients), reason, by)
+
+    async def _note(self, action: str, what: str, reason: str, by: str) -> None:
+        if reason not in REASONS:
+            raise ReasonMissing("say why it is needed: " + ", ".join(REASONS))
+        await self._store.commit(Draft("access/1", {"action": action, "what": what, "reason": reason}, by=by))
+
+    # registered
+
     async def register(self, form: PatientForm, by: str) -> PatientView:
-        """Register by hand; whose identity number is known already is found again instead.
+        """Register by hand; whose document is known already is found again instead.
 
         :raises FormRefused: names the fields to correct
         :raises WrongIdNumber: the number cannot be one
+        :raises WrongRecordNumber: the health record number cannot be one
         """
-        form, number = self._checked(form)
-        return await self._find_or_register(form, number, "manual", by)
+        form, document = checked(form, self._today())
+        return await self._find_or_register(form, document, "manual", by)
+
+    async def register_unknown(self, name: str, by: str | None) -> PatientView:
+        """Somebody who cannot say who they are: a temporary number, nothing else is asked."""
+        form = PatientForm(name, id_kind="temporary")
+        patient = self._ids.new("patient")
+        await self._store.commit(Draft("patient/1", patient_fields(patient, form, "manual"), by=by))
+        return self.get(patient)
 
     async def from_card(self, card: IdentityCard, by: str) -> PatientView:
         """The person of a card: found again by the keyed hash of the number, else registered from the card."""
@@ -190,16 +222,39 @@ class People:
             born_on=card.born_on or number.born_on,
             address=card.address.strip(),
             ethnicity_code=card.ethnicity_code,
+            id_kind=number.kind,
         )
-        return await self._find_or_register(form, number, "id_card", by)
+        return await self._find_or_register(
+            form, read_document(number.kind, number.number, self._today()), "id_card", by
+        )
 
-    def possible_duplicates(self, patient: str) -> list[PatientView]:
-        """Other people of the same name, sex and date of birth, not both with a number of their own."""
-        me = self._row(patient)
-        rows = self._same_person(me["name"], me["sex"], me["born_on"])
-        return [
-            self._view(row) for row in rows if row["patient"] != patient and not (row["id_last4"] and me["id_last4"])
-        ]
+    async def amend(self, patient: str, changes: Mapping[str, str], by: str) -> PatientView:
+        """Correct phone, whose phone it is, address or health record number: an entry beside the one of before.
+
+        :raises FormRefused: names the fields that cannot be right
+        :raises WrongRecordNumber: the health record number cannot be one
+        :raises NobodyFound: no such person
+        """
+        row = self._row(patient)
+        told = {name: changes[name].strip() for name in AMENDED if name in changes}
+        if told.get("record_number"):
+            told["record_number"] = check_record_number(told["record_number"]).number
+        faults = ["phone"] if told.get("phone") and not is_phone(told["phone"]) else []
+        faults += ["phone_of"] if told.get("phone_of", "") not in PHONE_OF else []
+        if faults:
+            raise FormRefused(f"correct: {', '.join(faults)}", fields=tuple(faults))
+        changed = {name: text for name, text in told.items() if text != (row[name] or "")}
+        if changed:
+            fields: dict[str, Json] = {
+                "corrects": self._entry_of(patient),
+                "corrects_kind": "patient/1",
+                "reason": "told",
+                "fields": {"patient": patient, **changed},
+            }
+            await self._store.commit(Draft("correction/1", fields, by=by))
+        return self.get(patient)
+
+    # linked
 
     async def link(self, one: str, other: str, by: str) -> PatientView:
         """Say that two registrations are one person: both stay as they are, their histories are shown together.
@@ -208,112 +263,55 @@ class People:
         """
         self._row(other)
         self._row(one)
-        await self._store.commit(_link(one, other, by))
-        self._join(one, other)
+        await self._store.commit(_pair("patients_linked", one, other, by))
+        self._links.join(one, other)
         return self.get(one)
 
-    def history(self, patient: str, limit: int = 200) -> History:
-        """:raises NobodyFound: no such person"""
-        view = self.get(patient)
-        who = [patient, *view.linked]
-        marks = ",".join("?" * len(who))
+    async def unlink(self, one: str, other: str, by: str) -> PatientView:
+        """Say that two registrations are different people: ``one`` stands alone again, and is not offered ``other``.
 
-        def rows(sql: str) -> list[dict[str, Any]]:
-            return self._store.read(f"{sql.format(who=f'({marks})')} LIMIT {int(limit)}", who)
+        :raises NobodyFound: one of them does not exist
+        """
+        self._row(other)
+        self._row(one)
+        await self._store.commit(_pair("patients_unlinked", one, other, by))
+        self._links.part(one, other)
+        return self.get(one)
 
-        return History(
-            patient=view,
-            encounters=tuple(
-                _past_encounter(row)
-                for row in rows(
-                    "SELECT e.*, v.village_name FROM encounters e LEFT JOIN visits v ON v.visit = e.visit "
-                    "WHERE e.patient IN {who} ORDER BY e.opened_at DESC"
-                )
-            ),
-            readings=tuple(
-                _past_reading(row)
-                for row in rows(
-                    "SELECT * FROM readings WHERE patient IN {who} AND confirmed_at IS NOT NULL "
-                    "AND rejected_at IS NULL AND type != 'answers' ORDER BY taken_at DESC, reading DESC"
-                )
-            ),
-            results=tuple(
-                PastResult(row["rule"], row["code"], row["level"], parse_time(row["at"]), row["encounter"] or "")
-                for row in rows("SELECT * FROM screening_results WHERE patient IN {who} ORDER BY at DESC, result DESC")
-            ),
-            consultations=tuple(
-                row["consultation"]
-                for row in rows(
-                    "SELECT consultation FROM consultations WHERE patient IN {who} ORDER BY requested_at DESC"
-                )
-            ),
-            recordings=tuple(
-                row["sha256"]
-                for row in rows(
-                    "SELECT sha256 FROM recordings WHERE patient IN {who} AND what = 'ecg' ORDER BY started_at DESC"
-                )
-            ),
-        )
+    # how
 
     def _today(self) -> date:
         return self._clock.now().astimezone(CHINA).date()
 
-    def _checked(self, form: PatientForm) -> tuple[PatientForm, IdNumber | None]:
-        number = check_id_number(form.id_number, self._today()) if form.id_number.strip() else None
-        sex = number.sex if number else form.sex
-        born_on = number.born_on if number else form.born_on
-        faults = []
-        if not 1 <= len(form.name.strip()) <= 40:
-            faults.append("name")
-        if sex not in SEXES:
-            faults.append("sex")
-        if born_on is None or not date(1880, 1, 1) <= born_on <= self._today():
-            faults.append("born_on")
-        if form.phone.strip() and not is_phone(form.phone.strip()):
-            faults.append("phone")
-        if faults:
-            raise FormRefused(f"to register, correct: {', '.join(faults)}", fields=tuple(faults))
-        checked = PatientForm(
-            form.name.strip(), sex, born_on, "", form.address.strip(), form.phone.strip(), form.ethnicity_code
-        )
-        return checked, number
-
-    async def _find_or_register(self, form: PatientForm, number: IdNumber | None, source: str, by: str) -> PatientView:
+    async def _find_or_register(
+        self, form: PatientForm, document: Document | None, source: str, by: str
+    ) -> PatientView:
         async with self._registering:
-            known = self._by_number(number) if number else None
+            known = self._by_document(document) if document else None
             if known is not None:
                 await self._store.commit(Draft("access/1", {"action": "patient_opened", "what": known.patient}, by=by))
                 return known
             patient = self._ids.new("patient")
-            drafts = [Draft("patient/1", self._fields(patient, form, number, source), by=by)]
-            twin = self._unnumbered_twin(form) if number else None
+            fields = patient_fields(patient, form, source)
+            if document is not None:
+                fields["id_number_sealed"] = self._sealer.seal(document.number)
+                fields["id_hash"] = self._sealer.keyed_hash(document.key)
+                fields["id_last4"] = document.last4
+            drafts = [Draft("patient/1", fields, by=by)]
+            if form.guardian is not None and not form.guardian.faults():
+                drafts.append(guardian_draft(patient, form.guardian, by))
+            twin = self._unnumbered_twin(form) if document else None
             if twin is not None:
-                drafts.append(_link(patient, twin, by))
+                drafts.append(_pair("patients_linked", patient, twin, by))
             await self._store.commit(*drafts)
             if twin is not None:
-                self._join(patient, twin)
+                self._links.join(patient, twin)
             return self.get(patient)
 
-    def _fields(self, patient: str, form: PatientForm, number: IdNumber | None, source: str) -> Mapping[str, Json]:
-        fields: dict[str, Json] = {"patient": patient, "name": form.name, "sex": form.sex, "source": source}
-        if form.born_on is not None:
-            fields["born_on"] = form.born_on.isoformat()
-        if number is not None:
-            fields["id_number_sealed"] = self._sealer.seal(number.number)
-            fields["id_hash"] = self._sealer.keyed_hash(number.number)
-            fields["id_last4"] = number.last4
-        optional = {
-            "ethnicity_code": form.ethnicity_code,
-            "address": form.address,
-            "phone": form.phone,
-            "pinyin": pinyin_initials(form.name),
-        }
-        return fields | {name: text for name, text in optional.items() if text}
-
-    def _by_number(self, number: IdNumber) -> PatientView | None:
+    def _by_document(self, document: Document) -> PatientView | None:
         rows = self._store.read(
             f"SELECT {_COLUMNS} FROM patients WHERE id_hash = ? ORDER BY patient LIMIT 1",
-            (self._sealer.keyed_hash(number.number),),
+            (self._sealer.keyed_hash(document.key),),
         )
         return self._view(rows[0]) if rows else None
 
@@ -331,13 +329,23 @@ class People:
 
     def _recent(self, limit: int) -> list[PatientView]:
         # A registration bears the time of its ULID, an encounter likewise: the newest of both leads the list.
+        seen: dict[str, str] = {}
+        for sql in (
+            "SELECT patient, opened_at AS seen_at FROM encounters ORDER BY encounter DESC LIMIT ?",
+            "SELECT patient, registered_at AS seen_at FROM patients ORDER BY patient DESC LIMIT ?",
+        ):
+            for row in self._store.read(sql, (4 * limit,)):
+                seen[row["patient"]] = max(seen.get(row["patient"], ""), row["seen_at"] or "")
+        newest = sorted(seen, key=lambda patient: (seen[patient], patient), reverse=True)[:limit]
+        return [self._view(self._row(patient)) for patient in newest]
+
+    def _entry_of(self, patient: str) -> int:
+        """The place of a registration in the journal."""
         rows = self._store.read(
-            f"SELECT {_COLUMNS}, max(registered_at, coalesce((SELECT max(opened_at) FROM encounters e "
-            "WHERE e.patient = patients.patient), '')) AS seen_at FROM patients "
-            "ORDER BY seen_at DESC, patient DESC LIMIT ?",
-            (limit,),
+            "SELECT n FROM entries WHERE kind = 'patient/1' AND instr(body, CAST(? AS BLOB)) > 0 ORDER BY n LIMIT 1",
+            (patient,),
         )
-        return [self._view(row) for row in rows]
+        return int(rows[0]["n"])
 
     def _row(self, patient: str) -> dict[str, Any]:
         rows = self._store.read(f"SELECT {_COLUMNS} FROM patients WHERE patient = ?", (patient,))
@@ -347,6 +355,8 @@ class People:
 
     def _view(self, row: Mapping[str, Any]) -> PatientView:
         born_on = date.fromisoformat(row["born_on"]) if row["born_on"] else None
+        registered_at, id_kind = parse_time(row["registered_at"]), row["id_kind"] or "resident"
+        temporary = id_kind == "temporary" and not row["id_last4"]
         return PatientView(
             patient=row["patient"],
             name=row["name"],
@@ -359,42 +369,15 @@ class People:
             address=row["address"] or "",
             phone=row["phone"] or "",
             source=row["source"],
-            registered_at=parse_time(row["registered_at"]),
-            linked=tuple(sorted(self._links.get(row["patient"], frozenset()) - {row["patient"]})),
+            registered_at=registered_at,
+            linked=self._links.beside(row["patient"]),
+            id_kind=id_kind,
+            temporary=temporary_number(row["patient"], registered_at.astimezone(CHINA).date()) if temporary else "",
+            masked_phone=mask_phone(row["phone"] or ""),
+            phone_of=row["phone_of"] or "",
+            record_number=row["record_number"] or "",
         )
 
-    def _read_links(self) -> dict[str, frozenset[str]]:
-        self._links = {}
-        for row in self._store.read("SELECT what FROM access_log WHERE action = 'patients_linked' ORDER BY n"):
-            self._join(*row["what"].split(" "))
-        return self._links
 
-    def _join(self, one: str, other: str) -> None:
-        group = self._links.get(one, frozenset({one})) | self._links.get(other, frozenset({other}))
-        for member in group:
-            self._links[member] = group
-
-
-def _link(one: str, other: str, by: str) -> Draft:
-    return Draft("access/1", {"action": "patients_linked", "what": f"{one} {other}"}, by=by)
-
-
-def _past_reading(row: Mapping[str, Any]) -> PastReading:
-    return PastReading(
-        reading=row["reading"],
-        type=row["type"],
-        values=shown_values(json.loads(row["values_json"])),
-        at=parse_time(row["taken_at"]),
-        encounter=row["encounter"] or "",
-        by_hand=bool(row["by_hand"]),
-    )
-
-
-def _past_encounter(row: Mapping[str, Any]) -> PastEncounter:
-    return PastEncounter(
-        encounter=row["encounter"],
-        opened_at=parse_time(row["opened_at"]),
-        closed_at=parse_time(row["closed_at"]) if row["closed_at"] else None,
-        purpose=row["purpose"],
-        village_name=row["village_name"] or "",
-    )
+def _pair(action: str, one: str, other: str, by: str) -> Draft:
+    return Draft("access/1", {"action": action, "what": f"{one} {other}"}, by=by)

@@ -49,6 +49,8 @@ from vehicle.consultations import Consultations
 from vehicle.device_book import Care, DeviceBook
 from vehicle.device_events import DeviceEvents, usb_serial
 from vehicle.disk import Disk
+from vehicle.ecg_analysis import EcgAnalysis
+from vehicle.ecg_findings import EcgFindings
 from vehicle.ecg_import import EcgImport
 from vehicle.enrolment import Enrolment
 from vehicle.feed import Feed
@@ -110,6 +112,8 @@ class Vehicle:
     consultations: Consultations
     consultation_people: ConsultationPeople
     ecg: EcgRecorder
+    ecg_analysis: EcgAnalysis
+    ecg_findings: EcgFindings
     # what looks after it
     on_board: OnBoard
     device_events: DeviceEvents
@@ -243,6 +247,9 @@ class Vehicle:
         self.ecg.recover()
         self.ecg_import = EcgImport(lambda: self.sticks.found(), self.recordings, self.store, self.clock, self._served)
         self.feed.on("ecg", self.ecg.on_samples, "ecg recorder")
+        self.ecg_analysis = EcgAnalysis(self.feed, self.live)
+        self.encounters.listeners.append(self.ecg_analysis.somebody_else)
+        self.ecg_findings = EcgFindings(self.store, self.recordings, self.clock, self.live, self.screening, self.staff)
 
     def _look_after(self, port: int | None) -> None:
         settings = self.settings
@@ -380,6 +387,8 @@ class Vehicle:
 
     def _tell_recording(self, progress: Progress | None) -> None:
         self.live.send({"type": "ecg_recording", "recording": None if progress is None else asdict(progress)})
+        if progress is None:
+            self.ecg_findings.nudge()
 
     def _clock_stepped(self, by: timedelta) -> None:
         self.patrol.clock_stepped(by)

@@ -34,6 +34,8 @@ SERVICES: tuple[Service, ...] = (
     Service("enrolment", lambda v: v.enrolment.run, lambda v: bool(v.settings.county.url)),
     Service("patrol", lambda v: v.patrol.run),
     Service("ecg recorder", lambda v: v.ecg.run),
+    Service("ecg analysis", lambda v: v.ecg_analysis.run),
+    Service("ecg findings", lambda v: v.ecg_findings.run),
     Service("stills and clips", lambda v: v.captures.run),
     Service("picture archive", _picture_archive, lambda v: v.picture_archive is not None),
     Service("device events", lambda v: v.device_events.run),

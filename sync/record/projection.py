@@ -114,6 +114,14 @@ TABLES: dict[str, Table] = {
         index="patient encounter",
         made="media_type",
     ),
+    "ecg_analyses": _table(
+        "sha256",
+        "encounter visit version rhythm heart_rate_bpm:integer findings_json analysed_at reviewed_at reviewed_by "
+        "reviewed_name agrees:integer af words",
+        index="encounter",
+        county_index="visit",
+        made="analysed_at",
+    ),
     "image_measurements": _table(
         "measurement",
         "sha256 encounter visit patient tool points_json sizes_json by who at",
@@ -127,11 +135,35 @@ TABLES: dict[str, Table] = {
         index="patient encounter",
         made="at",
     ),
+    "screening_rules": _table("sha256", "edition:integer source file place:integer checkpoint at", made="at"),
+    "screening_paths": _table(
+        "run",
+        "encounter visit patient path path_version started_at started_by ended_at rule code next results_json "
+        "pictures_json",
+        index="patient encounter",
+        county_index="visit",
+        made="started_at",
+    ),
+    "referrals": _table(
+        "referral",
+        "encounter visit patient place department urgency reason findings path results_json follow_up_on at by "
+        "practice:integer outcome note followed_at followed_by",
+        index="patient encounter",
+        county_index="at",
+        made="at",
+    ),
     "follow_up_forms": _table(
         "n:integer",
         "encounter visit patient form form_version answers_json next_on filled_at by",
         index="patient encounter next_on",
         made="filled_at",
+    ),
+    "prints": _table(
+        "print",
+        "encounter visit patient form destination state reference content_json reason asked_at asked_by changed_at",
+        index="encounter state",
+        county_index="reference",
+        made="asked_at",
     ),
     "consultations": _table(
         "consultation",
@@ -255,6 +287,19 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     "recording_assigned/1": (_rule("recordings", "sha256 patient encounter<@encounter"),),
     "recording_evicted/1": (_rule("recordings", "sha256 evicted_at<@at"),),
+    "ecg_analysis/1": (
+        _rule(
+            "ecg_analyses",
+            "sha256 encounter<@encounter visit<@visit version rhythm<findings/rhythm "
+            "heart_rate_bpm<findings/heart_rate_bpm findings_json<json:findings analysed_at<@at",
+        ),
+    ),
+    "ecg_review/1": (
+        _rule(
+            "ecg_analyses",
+            "sha256 reviewed_at<@at reviewed_by<@by reviewed_name<by_name agrees af words",
+        ),
+    ),
     "image_measurement/1": (
         _rule(
             "image_measurements",
@@ -272,6 +317,24 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "filled_at<@at by<@by",
         ),
     ),
+    "screening_rules/1": (_rule("screening_rules", "sha256 edition source file place checkpoint at<@at"),),
+    "screening_path/1": (
+        _rule(
+            "screening_paths",
+            "run encounter<@encounter visit<@visit patient path path_version started_at<@at started_by<@by",
+        ),
+    ),
+    "screening_path_ended/1": (
+        _rule("screening_paths", "run ended_at<@at rule code next results_json<json:results pictures_json<json:pictures"),
+    ),
+    "referral/1": (
+        _rule(
+            "referrals",
+            "referral encounter<@encounter visit<@visit patient place<to department urgency reason findings path "
+            "results_json<json:results follow_up_on at<@at by<@by practice<@practice",
+        ),
+    ),
+    "referral_followed/1": (_rule("referrals", "referral outcome note followed_at<@at followed_by<@by"),),
     "screening_result/1": (
         _rule(
             "screening_results",
@@ -279,6 +342,14 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "inputs_json<json:inputs at<@at",
         ),
     ),
+    "print/1": (
+        _rule(
+            "prints",
+            "print encounter<@encounter visit<@visit patient form destination state reference "
+            "content_json<json:content asked_at<@at asked_by<@by",
+        ),
+    ),
+    "print_changed/1": (_rule("prints", "print state reason changed_at<@at"),),
     "consultation/1": (
         _rule(
             "consultations",

@@ -290,6 +290,28 @@ KINDS: dict[str, Kind] = {
         ),
         kind_of("referral_followed/1", personal=True, referral="text", patient="text", outcome="text", note="text?"),
         kind_of(
+            "programme_membership/1",
+            personal=True,
+            patient="text",
+            programme="text",
+            state="text",
+            since="date",
+            village="text?",
+            village_name="text?",
+            reason="text?",
+        ),
+        kind_of(
+            "follow_up_draft/1",
+            personal=True,
+            draft="text",
+            form="text",
+            form_version="text",
+            patient="text",
+            corrects="integer?",
+        ),
+        kind_of("follow_up_answer/1", personal=True, draft="text", field="text", answer="object"),
+        kind_of("follow_up_draft_closed/1", draft="text", how="text"),
+        kind_of(
             "follow_up_form/1",
             personal=True,
             form="text",
@@ -297,6 +319,8 @@ KINDS: dict[str, Kind] = {
             patient="text",
             answers="object",
             next_on="date?",
+            sources="object?",
+            signed_by="text?",
         ),
         # paper
         kind_of(

@@ -152,10 +152,22 @@ TABLES: dict[str, Table] = {
         county_index="at",
         made="at",
     ),
+    "programme_memberships": _table(
+        "patient programme", "state since village village_name reason visit at by practice:integer", made="since"
+    ),
+    "follow_up_drafts": _table(
+        "draft",
+        "form form_version patient encounter visit corrects:integer opened_at opened_by closed_at how",
+        index="patient",
+        made="opened_at",
+    ),
+    "follow_up_answers": _table("draft field", "answer_json at by", made="at"),
     "follow_up_forms": _table(
         "n:integer",
-        "encounter visit patient form form_version answers_json next_on filled_at by",
-        index="patient encounter next_on",
+        "encounter visit patient form form_version answers_json sources_json next_on filled_at by signed_by "
+        "practice:integer",
+        index="patient encounter",
+        county_index="visit",
         made="filled_at",
     ),
     "prints": _table(
@@ -310,11 +322,25 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "dicom_delivery/1": (
         _rule("dicom_deliveries", "sha256 destination state instance study transfer_syntax reason at<@at"),
     ),
+    "programme_membership/1": (
+        _rule(
+            "programme_memberships",
+            "patient programme state since village village_name reason visit<@visit at<@at by<@by practice<@practice",
+        ),
+    ),
+    "follow_up_draft/1": (
+        _rule(
+            "follow_up_drafts",
+            "draft form form_version patient encounter<@encounter visit<@visit corrects opened_at<@at opened_by<@by",
+        ),
+    ),
+    "follow_up_answer/1": (_rule("follow_up_answers", "draft field answer_json<json:answer at<@at by<@by"),),
+    "follow_up_draft_closed/1": (_rule("follow_up_drafts", "draft closed_at<@at how"),),
     "follow_up_form/1": (
         _rule(
             "follow_up_forms",
-            "n<@n encounter<@encounter visit<@visit patient form form_version answers_json<json:answers next_on "
-            "filled_at<@at by<@by",
+            "n<@n encounter<@encounter visit<@visit patient form form_version answers_json<json:answers "
+            "sources_json<json:sources next_on filled_at<@at by<@by signed_by practice<@practice",
         ),
     ),
     "screening_rules/1": (_rule("screening_rules", "sha256 edition source file place checkpoint at<@at"),),

@@ -289,32 +289,7 @@ class _Asked:
         return (min(possible), max(possible)) if possible else (0, 0)
 
     def _kleene(self, condition: Condition) -> bool | None:
-        if "all" in condition:
-            truths = [self._kleene(part) for part in condition["all"]]
-            return False if False in truths else (None if None in truths else True)
-        if "any" in condition:
-            truths = [self._kleene(part) for part in condition["any"]]
-            return True if True in truths else (None if None in truths else False)
-        if "count" in condition:
-            told = [self._given.get(name) for name in condition["count"]]
-            least = sum(1 for given in told if given is True)
-            return _compare_span(least, least + told.count(None), condition["op"], condition["value"])
-        if "absdiff" in condition:
-            first, second = (self._given.get(name) for name in condition["absdiff"])
-            if first is None or second is None:
-                return None
-            return _compare(abs(first - second), condition["op"], condition["value"])  # type: ignore[operator]
-        return self._kleene_of_field(condition)
-
-    def _kleene_of_field(self, condition: Condition) -> bool | None:
-        name, op = condition["field"], condition["op"]
-        if name == "score" and self._score is not None:
-            return _compare_span(*self._score, op, condition["value"])
-        given = self._risk if name == "risk" else self._given.get(name)
-        against = self._given.get(condition["value_field"]) if "value_field" in condition else condition["value"]
-        if given is None or against is None:
-            return None
-        return _compare(given, op, against)
+        return truth(condition, self._given, self._score, self._risk)
 
     def _matched(self, case: Mapping[str, Any], undecided: Sequence[Condition]) -> Result:
         return Result(
@@ -356,6 +331,37 @@ class _Asked:
     def _in_order(self, names: Iterable[str]) -> tuple[str, ...]:
         wanted = set(self._missing(names))
         return tuple(name for name in self._rule.inputs if name in wanted)
+
+
+def truth(
+    condition: Condition, given: Inputs, score: tuple[int, int] | None = None, risk: float | None = None
+) -> bool | None:
+    """Kleene truth of one condition: None where only inputs that are missing decide.
+
+    :param score: least and most points, where a condition may ask for "score"
+    :param risk: percent, where a condition may ask for "risk"
+    """
+    if "all" in condition:
+        truths = [truth(part, given, score, risk) for part in condition["all"]]
+        return False if False in truths else (None if None in truths else True)
+    if "any" in condition:
+        truths = [truth(part, given, score, risk) for part in condition["any"]]
+        return True if True in truths else (None if None in truths else False)
+    if "count" in condition:
+        told = [given.get(name) for name in condition["count"]]
+        least = sum(1 for said in told if said is True)
+        return _compare_span(least, least + told.count(None), condition["op"], condition["value"])
+    if "absdiff" in condition:
+        first, second = (given.get(name) for name in condition["absdiff"])
+        if first is None or second is None:
+            return None
+        return _compare(abs(first - second), condition["op"], condition["value"])  # type: ignore[operator]
+    name, op = condition["field"], condition["op"]
+    if name == "score" and score is not None:
+        return _compare_span(*score, op, condition["value"])
+    found = risk if name == "risk" else given.get(name)
+    against = given.get(condition["value_field"]) if "value_field" in condition else condition["value"]
+    return None if found is None or against is None else _compare(found, op, against)
 
 
 def _said(advice: str) -> str:

@@ -35,10 +35,13 @@ from telemedicine.consultation import State
 from vehicle.announce import Announcer
 from vehicle.captures import Captures
 from vehicle.clinic.encounters import Encounters
+from vehicle.clinic.households import Households
 from vehicle.clinic.laboratory import Laboratory
 from vehicle.clinic.measurements import Measurements
+from vehicle.clinic.path_runs import PathRuns
 from vehicle.clinic.people import People
 from vehicle.clinic.prompts import Prompts
+from vehicle.clinic.referrals import Referrals
 from vehicle.clinic.specimens import Specimens
 from vehicle.clinic.staff import Staff
 from vehicle.clinic_assembly import assemble_clinic
@@ -68,6 +71,7 @@ from vehicle.patrol.position import Beside, Patrol
 from vehicle.patrol.visits import Visits
 from vehicle.picture_archive import dicom_queue
 from vehicle.port_traps import PortTraps
+from vehicle.printing.printing import Printing
 from vehicle.recorder import EcgRecorder, Progress, Served
 from vehicle.services import rows
 from vehicle.settings import VehicleSettings
@@ -104,13 +108,17 @@ class Vehicle:
     # whom it serves
     staff: Staff
     people: People
+    households: Households
     encounters: Encounters
     screening: Prompts
+    paths: PathRuns
+    referrals: Referrals
     measurements: Measurements
     specimens: Specimens
     laboratory: Laboratory
     consultations: Consultations
     consultation_people: ConsultationPeople
+    printing: Printing
     ecg: EcgRecorder
     ecg_analysis: EcgAnalysis
     ecg_findings: EcgFindings
@@ -281,6 +289,7 @@ class Vehicle:
             not_enrolled=self.enrolment.due,
             traps=lambda: self.traps.found,
             due=self._due,
+            printer_fault=lambda: self.printing.fault,
         )
         self.status_teller = StatusTeller(self.health.status, self.live.send, self.visits.tell, self.clock)
 

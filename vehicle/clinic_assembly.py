@@ -7,15 +7,21 @@ from typing import TYPE_CHECKING
 from sync.keys.sealing import Sealer
 from vehicle.clinic.case import CaseNotes
 from vehicle.clinic.encounters import Encounters
+from vehicle.clinic.households import Households
 from vehicle.clinic.laboratory import Laboratory
 from vehicle.clinic.measurements import Measurements
+from vehicle.clinic.path_runs import PathRuns
+from vehicle.clinic.paths import shipped_paths
 from vehicle.clinic.people import People
 from vehicle.clinic.prompts import Prompts
+from vehicle.clinic.referrals import Referrals
 from vehicle.clinic.screening import shipped_rules
 from vehicle.clinic.specimens import Specimens
 from vehicle.consultation_people import ConsultationPeople
 from vehicle.consultations import Consultations
 from vehicle.on_board import InstrumentsOnBoard
+from vehicle.printing.printing import Printing
+from vehicle.printing.slip_contents import Letterhead
 
 if TYPE_CHECKING:
     from vehicle.assembly import Vehicle
@@ -25,9 +31,13 @@ def assemble_clinic(vehicle: Vehicle, sealer: Sealer) -> None:
     """Give ``vehicle`` its parts of the clinic; those of record, delivery, visits and devices are there already."""
     store, ids, clock, live, settings = vehicle.store, vehicle.ids, vehicle.clock, vehicle.live, vehicle.settings
     vehicle.people = People(store, ids, clock, sealer)
+    vehicle.households = Households(store, ids, vehicle.people)
     vehicle.encounters = Encounters(store, ids, clock, live, vehicle.people, vehicle.staff, vehicle.visits)
     vehicle.encounters.listen(vehicle.feed)
-    vehicle.screening = Prompts(store, ids, clock, live, shipped_rules(), settings.clinic, settings.language)
+    paths = shipped_paths()
+    vehicle.screening = Prompts(store, ids, clock, live, shipped_rules(), settings.clinic, settings.language, paths)
+    vehicle.paths = PathRuns(store, ids, clock, vehicle.screening, paths)
+    vehicle.referrals = Referrals(store, ids, clock, vehicle.screening, vehicle.paths, paths)
     on_board = InstrumentsOnBoard(vehicle.on_board)
     vehicle.measurements = Measurements(
         store,
@@ -62,6 +72,11 @@ def assemble_clinic(vehicle: Vehicle, sealer: Sealer) -> None:
         settings.vehicle.origin,
         settings.language,
     )
+    head = Letterhead(
+        settings.printer.clinic, settings.vehicle.plate, settings.printer.phone, practice=settings.practice
+    )
+    notes = CaseNotes(store, vehicle.people, vehicle.screening)
+    vehicle.printing = Printing(settings.printer, store, ids, clock, live, notes, head, settings.vehicle.origin)
     vehicle.visits.before_end = vehicle.encounters.close
     vehicle.visits.closed_listeners.append(lambda visit: _nobody_is_served(vehicle))
 

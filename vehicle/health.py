@@ -55,6 +55,7 @@ class Health:
     :param ecg_fault: code of what keeps an ECG from being saved
     :param not_enrolled: whether the county does not know this van's key
     :param traps: programs that take ports away, (error code, device or "")
+    :param printer_fault: code of what keeps slips from being printed
     :param due: calibration, quality control and strips of devices, due soon or overdue
     """
 
@@ -78,6 +79,7 @@ class Health:
     not_enrolled: Callable[[UplinkStatus], bool] = lambda delivery: False
     traps: Callable[[], Sequence[tuple[str, str]]] = lambda: ()
     due: Callable[[], Sequence[tuple[str, Care]]] = lambda: ()
+    printer_fault: Callable[[], str | None] = lambda: None
     _since: dict[Fault, datetime] = field(default_factory=dict)
 
     def status(self, language: str | None = None) -> dict[str, Any]:
@@ -138,6 +140,9 @@ class Health:
         offset_ms = self.time_source.offset_ms
         if offset_ms is not None and abs(offset_ms) > AGREES_WITHIN_S * 1000:
             yield Fault("clock_wrong")
+        printer_fault = self.printer_fault()
+        if printer_fault is not None:
+            yield Fault(printer_fault)
         if self.supervisor.jobs and not self.consultation.up:
             yield Fault("consultation_down")
 

@@ -1,0 +1,1 @@
+"""What people take home on paper: slips, sheets, and the printer of the van."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from sync.interop import archive, pictures, ultrasound_dicom
+from sync.interop import archive, dicom_study, ecg_dicom, ecg_leads, pictures, ultrasound_dicom
 from sync.interop.job import Answer, Job
 
 
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(job: Job, write_to: Path | None = None) -> Answer:
-    """Send what ``job`` names; a recording that is no picture is refused like one that the archive does not take."""
+    """Send what ``job`` names; a recording that cannot be read is refused like one that the archive does not take."""
     try:
         data = data_set(job)
     except (pictures.PictureUnreadable, OSError, ValueError) as fault:
@@ -63,13 +63,16 @@ def data_set(job: Job) -> Dataset:
     """The instance of ``job``.
 
     :raises PictureUnreadable: the file is not what its name says, or no picture
+    :raises EcgFileUnreadable, NoWaveformClass: no ECG, or one that DICOM has no class for
     """
     content = job.file.read_bytes()
     if hashlib.sha256(content).hexdigest() != job.sha256:
         raise pictures.PictureUnreadable("the file no longer has the bytes of its name")
-    patient = ultrasound_dicom.Patient(**job.patient.model_dump())
-    study = ultrasound_dicom.Study(**job.study.model_dump())
-    machine = ultrasound_dicom.Machine(**job.machine.model_dump())
+    patient = dicom_study.Patient(**job.patient.model_dump())
+    study = dicom_study.Study(**job.study.model_dump())
+    machine = dicom_study.Machine(**job.machine.model_dump())
+    if job.what == "ecg":
+        return ecg_dicom.data_set(patient, study, machine, _recording(job), ecg_leads.read(content))
     if job.what == "ultrasound_still":
         still = pictures.still(content)
         image = _image(job, still.width, still.height)
@@ -81,6 +84,18 @@ def data_set(job: Job) -> Dataset:
     whole = pictures.mp4_clip(content)
     image = _image(job, whole.width, whole.height)
     return ultrasound_dicom.mpeg4_clip_data_set(patient, study, machine, image, whole.mp4, whole.frames, whole.seconds)
+
+
+def _recording(job: Job) -> ecg_dicom.Recording:
+    return ecg_dicom.Recording(
+        job.sha256,
+        job.number,
+        job.taken_at,
+        job.performed_by,
+        job.device_said_at,
+        job.heart_rate_bpm,
+        job.said,
+    )
 
 
 def _image(job: Job, width: int, height: int) -> ultrasound_dicom.Image:

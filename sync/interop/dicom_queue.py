@@ -1,7 +1,8 @@
 """What a hospital's picture archive does not have yet: sent one after the other, for as long as it takes.
 
-The journal is the queue. Stills and clips of a person that no ``dicom_delivery/1`` entry calls stored or refused are
-due, oldest first: nothing is lost in a restart, nothing sent twice on purpose. What is rehearsed is never sent.
+The journal is the queue. Stills, clips and ECGs of a person that no ``dicom_delivery/1`` entry calls stored or
+refused are due, oldest first: nothing is lost in a restart, nothing sent twice on purpose. What is rehearsed is never
+sent.
 A live consultation goes first: nothing is begun, and what is under way is broken off and sent again later.
 """
 
@@ -32,14 +33,19 @@ LOOK_EVERY_S = 30.0
 LIVE_LOOK_S = 2.0
 MOST_CRASHES = 3
 LONGEST_REASON = 300
-WHATS = ("ultrasound_still", "ultrasound_clip")
-_DUE = """
+WHATS = ("ultrasound_still", "ultrasound_clip", "ecg")
+_ANY = ", ".join("?" * len(WHATS))
+_DUE = f"""
 FROM recordings AS r JOIN encounters AS e USING (encounter)
 JOIN patients AS p ON p.patient = coalesce(e.patient, r.patient)
 LEFT JOIN dicom_deliveries AS d ON d.sha256 = r.sha256 AND d.destination = ?
-WHERE r.what IN (?, ?) AND r.evicted_at IS NULL AND coalesce(e.practice, 0) = 0 AND p.name IS NOT NULL
+WHERE r.what IN ({_ANY}) AND r.evicted_at IS NULL AND coalesce(e.practice, 0) = 0 AND p.name IS NOT NULL
 AND coalesce(d.state, '') NOT IN ('stored', 'refused')
 """
+
+
+UNREVIEWED = ("未审核 not reviewed", "筛查提示，不作为诊断依据 for screening, not for diagnosis")
+"""What every ECG says as long as no person has signed anything about it."""
 
 
 class Journal(Protocol):
@@ -199,7 +205,7 @@ class DicomQueue:
         facts = json.loads(row["facts_json"])
         pixel = [facts.get("pixel_width_nm"), facts.get("pixel_height_nm")]
         number = self._store.read(
-            "SELECT count(*) AS count FROM recordings WHERE encounter = ? AND what IN (?, ?) AND n <= ?",
+            f"SELECT count(*) AS count FROM recordings WHERE encounter = ? AND what IN ({_ANY}) AND n <= ?",
             (row["encounter"], *WHATS, row["n"]),
         )
         return Job(
@@ -221,7 +227,7 @@ class DicomQueue:
                 referring=self._name(row["visit"], row["opened_by"]),
             ),
             machine=MachineSaid(
-                name=row["device"] or "ultrasound",
+                name=row["device"] or row["what"].partition("_")[0],
                 **{name: str(facts.get(name, "")) for name in ("manufacturer", "model", "serial")},
             ),
             what=row["what"],
@@ -233,6 +239,8 @@ class DicomQueue:
             performed_by=self._name(row["visit"], self._by(row["n"])),
             comment=_comment(facts),
             clips="mpeg4" if self._clips == "mpeg4" else "jpeg",
+            device_said_at=(facts.get("imported") or {}).get("device_said_at"),
+            said=UNREVIEWED if row["what"] == "ecg" else (),
         )
 
     def _name(self, visit: str | None, person: str | None) -> str:

@@ -36,7 +36,7 @@ class StudySaid(_Said):
     begun_at: datetime
     institution: str = ""
     station: str = ""
-    description: str = "巡诊超声"
+    description: str = "巡诊检查"
     referring: str = ""
 
 
@@ -48,13 +48,19 @@ class MachineSaid(_Said):
 
 
 class Job(_Said):
-    """One recording to send. ``clips``: the form a clip is sent in."""
+    """One recording to send.
+
+    :ivar clips: the form a clip is sent in
+    :ivar device_said_at: of an imported ECG: when, by its device's clock
+    :ivar heart_rate_bpm: of an ECG, as far as somebody or something has counted it
+    :ivar said: what the record says of an ECG, as text
+    """
 
     archive: ArchiveSaid
     patient: PatientSaid
     study: StudySaid
     machine: MachineSaid
-    what: Literal["ultrasound_still", "ultrasound_clip"]
+    what: Literal["ultrasound_still", "ultrasound_clip", "ecg"]
     file: Path
     sha256: str
     number: int
@@ -63,6 +69,9 @@ class Job(_Said):
     performed_by: str = ""
     comment: str = ""
     clips: Literal["jpeg", "mpeg4"] = "jpeg"
+    device_said_at: str | None = None
+    heart_rate_bpm: int | None = None
+    said: tuple[str, ...] = ()
 
 
 class Answer(_Said):

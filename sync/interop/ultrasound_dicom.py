@@ -1,7 +1,7 @@
 """A still as DICOM Ultrasound Image, a clip as Ultrasound Multi-frame Image (PS3.3, A.6 and A.7).
 
-Builds data sets from what the record says; no input or output. Texts are UTF-8 (ISO_IR 192). Times are local, with
-their offset. Where the still is calibrated, its one region says how large a pixel is (PS3.3, C.8.5.5).
+Builds data sets from what the record says; no input or output. Where the still is calibrated, its one region says how
+large a pixel is (PS3.3, C.8.5.5).
 """
 
 from __future__ import annotations
@@ -9,59 +9,26 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import datetime
 from typing import Literal
 
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.tag import Tag
 from pydicom.uid import (
     MPEG4HP41,
-    UID,
     ExplicitVRLittleEndian,
     JPEGBaseline8Bit,
     UltrasoundImageStorage,
     UltrasoundMultiFrameImageStorage,
 )
 
-from sync.interop.dicom_names import IMPLEMENTATION_NAME, IMPLEMENTATION_UID, person_name, text, uid
+from sync.interop.dicom_names import text
+from sync.interop.dicom_study import Machine, Patient, Study, begin, identify
 
-LOCAL = timezone(timedelta(hours=8))
 CENTIMETRES, TISSUE, TWO_D = 3, 1, 1
 """Codes of PS3.3, C.8.5.5.1."""
-SEXES = {"male": "M", "female": "F"}
 ClipForm = Literal["jpeg", "mpeg4"]
-
-
-@dataclass(frozen=True, slots=True)
-class Patient:
-    patient: str
-    name: str
-    initials: str = ""
-    ethnicity_code: str = ""
-    sex: str = ""
-    born_on: date | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Study:
-    """One encounter with its images."""
-
-    origin: str
-    encounter: str
-    begun_at: datetime
-    institution: str
-    station: str
-    description: str = "巡诊超声"
-    referring: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    name: str
-    manufacturer: str = ""
-    model: str = ""
-    serial: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +45,12 @@ class Image:
     comment: str = ""
 
 
-def study_uid(study: Study) -> str:
-    return uid(study.origin, "study", study.encounter)
-
-
-def instance_uid(study: Study, sha256: str, form: str) -> str:
-    """:param form: "still", "jpeg" or "mpeg4": another form of one clip is another instance"""
-    return uid(study.origin, "instance", sha256, form)
-
-
 def still_data_set(patient: Patient, study: Study, machine: Machine, image: Image, rgb: bytes) -> Dataset:
     """:param rgb: ``height * width * 3`` bytes, row by row"""
     if len(rgb) != image.width * image.height * 3:
         raise ValueError(f"{len(rgb)} bytes are no picture of {image.width} x {image.height}")
-    data = _common(patient, study, machine, image)
-    _identify(data, study, image.sha256, "still", UltrasoundImageStorage, ExplicitVRLittleEndian)
+    data = _image_data(patient, study, machine, image)
+    identify(data, study, image.sha256, "still", UltrasoundImageStorage, ExplicitVRLittleEndian)
     _pixels(data, image.width, image.height, "RGB")
     data.LossyImageCompression = "00"
     data.PixelData = rgb if len(rgb) % 2 == 0 else rgb + b"\0"
@@ -109,8 +67,8 @@ def jpeg_clip_data_set(
     """
     if not frames or len(frames) != len(times_s):
         raise ValueError("a clip has pictures, and a time for each")
-    data = _common(patient, study, machine, image)
-    _identify(data, study, image.sha256, "jpeg", UltrasoundMultiFrameImageStorage, JPEGBaseline8Bit)
+    data = _image_data(patient, study, machine, image)
+    identify(data, study, image.sha256, "jpeg", UltrasoundMultiFrameImageStorage, JPEGBaseline8Bit)
     _pixels(data, image.width, image.height, "YBR_FULL_422")
     steps_ms = [0.0, *((b - a) * 1000 for a, b in itertools.pairwise(times_s))]
     data.FrameTimeVector = [round(step_ms, 3) for step_ms in steps_ms]
@@ -132,8 +90,8 @@ def mpeg4_clip_data_set(
     """
     if frames < 1 or not mp4:
         raise ValueError("a clip has pictures")
-    data = _common(patient, study, machine, image)
-    _identify(data, study, image.sha256, "mpeg4", UltrasoundMultiFrameImageStorage, MPEG4HP41)
+    data = _image_data(patient, study, machine, image)
+    identify(data, study, image.sha256, "mpeg4", UltrasoundMultiFrameImageStorage, MPEG4HP41)
     _pixels(data, image.width, image.height, "YBR_PARTIAL_420")
     data.FrameTime = round(seconds * 1000 / frames, 3)
     data.FrameIncrementPointer = Tag("FrameTime")
@@ -144,46 +102,10 @@ def mpeg4_clip_data_set(
     return data
 
 
-def _common(patient: Patient, study: Study, machine: Machine, image: Image) -> Dataset:
-    data = Dataset()
-    data.SpecificCharacterSet = "ISO_IR 192"
-    data.TimezoneOffsetFromUTC = "+0800"
-    # patient
-    data.PatientName = person_name(patient.name, patient.initials, patient.ethnicity_code)
-    data.PatientID = text(patient.patient, 64)
-    data.IssuerOfPatientID = text(study.origin, 64)
-    data.PatientBirthDate = patient.born_on.strftime("%Y%m%d") if patient.born_on else ""
-    data.PatientSex = SEXES.get(patient.sex, "O")
-    # study: one encounter
-    begun_at = study.begun_at.astimezone(LOCAL)
-    data.StudyInstanceUID = study_uid(study)
-    data.StudyID = text(study.encounter[-16:], 16)
-    data.StudyDate, data.StudyTime = begun_at.strftime("%Y%m%d"), begun_at.strftime("%H%M%S")
-    data.StudyDescription = text(study.description, 64)
-    data.AccessionNumber = ""
-    data.ReferringPhysicianName = person_name(study.referring) if study.referring else ""
-    # series: what one machine gave in it
-    data.Modality = "US"
-    data.SeriesInstanceUID = uid(study.origin, "series", study.encounter, machine.name)
-    data.SeriesNumber = 1
-    data.Laterality = ""
-    if image.performed_by:
-        data.PerformingPhysicianName = person_name(image.performed_by)
-    # equipment
-    data.Manufacturer = text(machine.manufacturer, 64)
-    data.InstitutionName = text(study.institution, 64)
-    data.StationName = text(study.station, 16)
-    if machine.model:
-        data.ManufacturerModelName = text(machine.model, 64)
-    if machine.serial:
-        data.DeviceSerialNumber = text(machine.serial, 64)
-    # image
-    taken_at = image.taken_at.astimezone(LOCAL)
-    data.InstanceNumber = image.number
+def _image_data(patient: Patient, study: Study, machine: Machine, image: Image) -> Dataset:
+    data = begin(patient, study, machine, "US", 1, image.number, image.taken_at, image.performed_by)
     data.ImageType = ["ORIGINAL", "PRIMARY"]
-    data.ContentDate, data.ContentTime = taken_at.strftime("%Y%m%d"), taken_at.strftime("%H%M%S.%f")
-    data.AcquisitionDateTime = taken_at.strftime("%Y%m%d%H%M%S.%f+0800")
-    data.PatientOrientation = ""
+    data.Laterality, data.PatientOrientation = "", ""
     data.BurnedInAnnotation = "YES"  # what the machine writes into its picture comes with it
     if image.comment:
         data.ImageComments = text(image.comment, 10_240)
@@ -202,17 +124,6 @@ def _region(image: Image, pixel_mm: tuple[float, float]) -> Dataset:
     region.PhysicalUnitsXDirection = region.PhysicalUnitsYDirection = CENTIMETRES
     region.PhysicalDeltaX, region.PhysicalDeltaY = pixel_mm[0] / 10, pixel_mm[1] / 10
     return region
-
-
-def _identify(data: Dataset, study: Study, sha256: str, form: str, sop_class: UID, transfer_syntax: UID) -> None:
-    data.SOPClassUID = sop_class
-    data.SOPInstanceUID = instance_uid(study, sha256, form)
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = sop_class, data.SOPInstanceUID
-    meta.TransferSyntaxUID = transfer_syntax
-    meta.ImplementationClassUID = UID(IMPLEMENTATION_UID)
-    meta.ImplementationVersionName = IMPLEMENTATION_NAME
-    data.file_meta = meta
 
 
 def _pixels(data: Dataset, width: int, height: int, photometric: str) -> None:

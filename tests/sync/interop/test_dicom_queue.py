@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.uid import TwelveLeadECGWaveformStorage
 
 from devices.clock import SimulatedClock, SystemClock
+from sync.formats import ecg_file
 from sync.formats.records import Draft, format_time
+from sync.interop.__main__ import data_set
 from sync.interop.dicom_queue import DicomQueue, Labels, NotRefused, SendingFailed
 from sync.interop.job import Answer, ArchiveSaid, Job
 from sync.keys.vehicle_key import VehicleKey
 from sync.record.recordings import Recordings
 from sync.record.store import Store
 from tests.sync.interop.dicom_samples import png
+from tests.sync.interop.ecg_samples import stored
 from tests.sync.interop.orthanc import CALLED, CALLING, free_port, installed, orthanc
 
 MORNING = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
@@ -156,6 +160,32 @@ async def test_images_go_in_their_order_and_are_numbered_in_their_encounter(van:
         await queue.attempt()
     assert [job.sha256 for job in van.archive.jobs] == names
     assert [job.number for job in van.archive.jobs] == [1, 2, 3]
+
+
+async def test_an_ecg_goes_the_same_way_and_says_that_nobody_has_reviewed_it(van: Van) -> None:
+    await van.serve()
+    still = await van.freeze()
+    sha256, size = van.recordings.store(stored(), ecg_file.MEDIA_TYPE)
+    said = {
+        "sha256": sha256,
+        "bytes": size,
+        "media_type": ecg_file.MEDIA_TYPE,
+        "what": "ecg",
+        "patient": "patient-1",
+        "device": "ecg-1",
+        "started_at": format_time(van.clock.now()),
+        "duration_ms": 10_000,
+        "facts": {"imported": {"device_said_at": "2026-03-02T08:59:30"}},
+    }
+    await van.store.commit(Draft("recording/1", said, "zhou.min", "visit-1", "encounter-1"))
+    queue = van.queue()
+    await queue.attempt()
+    assert (await queue.attempt(), queue.status().waiting) == (0.0, 0)
+    assert {row["sha256"]: row["state"] for row in van.entries()} == {still: "stored", sha256: "stored"}
+    job = van.archive.jobs[-1]
+    assert (job.what, job.number, job.device_said_at, job.machine.name) == ("ecg", 2, "2026-03-02T08:59:30", "ecg-1")
+    assert any("未审核" in line for line in job.said)
+    assert data_set(job).SOPClassUID == TwelveLeadECGWaveformStorage
 
 
 async def test_what_belongs_to_nobody_or_is_rehearsed_is_not_sent(van: Van) -> None:

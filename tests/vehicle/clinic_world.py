@@ -31,8 +31,11 @@ from vehicle.clinic.encounters import Encounters
 from vehicle.clinic.identity import check_digit
 from vehicle.clinic.instruments import Instrument
 from vehicle.clinic.measurements import Measurements
+from vehicle.clinic.path_runs import PathRuns
+from vehicle.clinic.paths import shipped_paths
 from vehicle.clinic.people import PatientView, People
 from vehicle.clinic.prompts import Prompts
+from vehicle.clinic.referrals import Referrals
 from vehicle.clinic.screening import shipped_rules
 from vehicle.clinic.settings import ClinicSettings
 from vehicle.clinic.staff import Staff
@@ -104,9 +107,11 @@ class World:
         sealer = Sealer.load_or_create(folder / "keys" / "fields.key", counting_bytes(seed + 80))
         self.people = People(self.store, ids, clock, sealer)
         self.encounters = Encounters(self.store, ids, clock, self, self.people, self.staff, self.visits)
-        self.prompts = Prompts(
-            self.store, ids, clock, self, shipped_rules(), settings or ClinicSettings(altitude_m=480), language
-        )
+        paths = shipped_paths()
+        settings = settings or ClinicSettings(altitude_m=480)
+        self.prompts = Prompts(self.store, ids, clock, self, shipped_rules(), settings, language, paths)
+        self.paths = PathRuns(self.store, ids, clock, self.prompts, paths)
+        self.referrals = Referrals(self.store, ids, clock, self.prompts, self.paths, paths)
         self.measurements = Measurements(
             self.store, ids, clock, self, commits, self.encounters, self.prompts, self.visits, INSTRUMENTS, hardware_of
         )

@@ -163,10 +163,11 @@ class KnownInputs:
             for row in rows:
                 if row["type"] == type_:
                     known |= rule_inputs(type_, json.loads(row["values_json"]))
-        known["ecg_strips"] = self._store.read(
-            "SELECT count(*) AS n FROM recordings WHERE encounter = ? AND what = 'ecg' AND duration_ms >= ?",
-            (encounter, LEAST_STRIP_MS),
-        )[0]["n"]
+        known |= self._store.read(
+            "SELECT count(*) FILTER (WHERE what = 'ecg' AND duration_ms >= ?) AS ecg_strips, "
+            "count(*) FILTER (WHERE what LIKE 'ultrasound%') AS pictures_linked FROM recordings WHERE encounter = ?",
+            (LEAST_STRIP_MS, encounter),
+        )[0]
         return with_ecg(known, self._ecg(encounter))
 
     def _ecg(self, encounter: str) -> dict[str, object]:

@@ -25,7 +25,8 @@ from sync.county.schema import entry_facts, logs, projected, set_aside
 from sync.formats.records import Entry, EntryUnreadable, format_time, read_entry
 from sync.proof.registry_entries import ORIGIN_PREFIX
 from sync.proof.tracks import track_of
-from sync.record.projection import TABLES, rows
+from sync.record.projection import rows
+from sync.record.tables import TABLES
 
 BATCH_ENTRIES = 2000
 ROUND_S = 60.0

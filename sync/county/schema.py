@@ -1,6 +1,6 @@
 """The county's tables: what vehicles delivered, word for word; what was read out of it; and the county's own books.
 
-Projection tables are those of ``sync.record.projection`` with a column ``origin`` before the key; they may be dropped
+Projection tables are those of ``sync.record.tables`` with a column ``origin`` before the key; they may be dropped
 and made again from ``entries`` at any time.
 """
 
@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from sync.formats.records import format_time, parse_time
-from sync.record import projection
+from sync.record import tables
 
 metadata = MetaData()
 MADE_FROM_ENTRIES = "made_from_entries"
@@ -265,7 +265,7 @@ visit_facts = Table(
 entries of the log that had been read then. Once it is closed later entries do not change it."""
 
 
-def _projected(name: str, shape: projection.Table) -> Table:
+def _projected(name: str, shape: tables.Table) -> Table:
     types = {"text": Text, "integer": BigInteger}
     columns = [Column("origin", String(100), primary_key=True)]
     columns += [
@@ -278,4 +278,4 @@ def _projected(name: str, shape: projection.Table) -> Table:
     return Table(name, metadata, *columns, *indexes, info={MADE_FROM_ENTRIES: True})
 
 
-projected: dict[str, Table] = {name: _projected(name, shape) for name, shape in projection.TABLES.items()}
+projected: dict[str, Table] = {name: _projected(name, shape) for name, shape in tables.TABLES.items()}

@@ -36,8 +36,9 @@ from sync.formats.records import (
 from sync.proof.anchors import anchor_of
 from sync.record.database import DiskFull, in_our_words, not_opened, unreadable
 from sync.record.migrations import create_projection, migrations, projection_version
-from sync.record.projection import TABLES, Upsert, rows
+from sync.record.projection import Upsert, rows
 from sync.record.reserve import Reserve
+from sync.record.tables import TABLES
 
 REBUILT_TOGETHER = 1000
 T = TypeVar("T")

@@ -1,6 +1,6 @@
 """Schema of the journal's database. Migrations are only ever added: old databases are opened for ever.
 
-The searchable tables are not migrated: they are a projection (``sync.record.projection``), made again from the journal
+The searchable tables are not migrated: they are a projection (``sync.record.tables``), made again from the journal
 when their definition changes.
 """
 
@@ -12,7 +12,7 @@ from operator import itemgetter
 
 from sqlite_utils import Database, Migrations
 
-from sync.record.projection import TABLES
+from sync.record.tables import TABLES
 
 _STORAGE = "WITHOUT ROWID, partial indexes, recordings_waiting"
 migrations = Migrations("journal")

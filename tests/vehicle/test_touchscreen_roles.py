@@ -42,6 +42,7 @@ EXPECTED = {
     "/status/devices/list.{form}": CREW,
     "/live": (*CREW, LOCAL),
     "/consult/{consultation}/decide": DOCTORS,
+    "/ecg/recordings/{sha256}/review": DOCTORS,
 }
 """Whatever is not named here is clinical, or local below /api."""
 
@@ -90,7 +91,7 @@ def _flat(routes):
 
 
 def concrete(path: str) -> str:
-    for name in ("patient", "reading", "kind", "sha256", "rule", "consultation"):
+    for name in ("patient", "reading", "kind", "sha256", "rule", "consultation", "path", "referral"):
         path = path.replace(f"{{{name}}}", "unknown")
     return path
 

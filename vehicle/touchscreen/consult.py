@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Form, Query
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -23,6 +23,7 @@ from sync.web.access import roles
 from sync.web.catalog import texts
 from sync.web.pages import HEADERS
 from telemedicine.consultation import Event, State
+from vehicle.clinic.referrals import consultation_fields
 from vehicle.consultations import (
     DECISIONS,
     FIELDS,
@@ -75,9 +76,12 @@ def routes(screen: Screen) -> APIRouter:
 
     @router.get("/consult")
     @roles(*CLINICAL)
-    async def consult(request: Request) -> Response:
+    async def consult(request: Request, path: str = Query("", max_length=40)) -> Response:
+        """:param path: a screening path whose results fill in the form"""
         current = vehicle.consultations.current()
-        return _form_page(request, {}) if current is None else _session_page(request, current.consultation)
+        if current is not None:
+            return _session_page(request, current.consultation)
+        return _form_page(request, _from_path(path) if path else {})
 
     @router.get("/consult/{consultation}")
     @roles(*CLINICAL)
@@ -162,6 +166,15 @@ def routes(screen: Screen) -> APIRouter:
         t = screen.texts(request)
         told = {part: t(f"touch.consult.media_down_{part}") for part in ("title", "cause", "next_step")}
         return JSONResponse(told, status_code=503, headers=HEADERS)
+
+    def _from_path(path: str) -> dict[str, str]:
+        served = vehicle.encounters.current()
+        if served is None:
+            return {}
+        language = vehicle.settings.language
+        result = vehicle.paths.result(served.encounter, path, language)
+        told = consultation_fields(result.prompts, result.title, language)
+        return {**told, "urgency": "routine" if result.urgency == "routine" else "urgent"}
 
     def _form_page(request: Request, told: dict[str, str], refused: dict[str, str] | None = None) -> Response:
         language = vehicle.settings.language

@@ -28,8 +28,15 @@ def routes(screen: Screen) -> APIRouter:
             "chosen": chosen,
             "to_do": sum(1 for prompt in found if prompt.level),
             "unknown": sum(1 for prompt in found if prompt.level is None),
+            "cards": vehicle.paths.cards(served.encounter, language) if served else [],
+            "leads_to": vehicle.paths.leads_to(chosen.rule, language) if chosen else None,
+            "progress": vehicle.paths.progress(served.visit if served else _visit(), language),
         }
         return screen.page(request, "screening.html", "measure", context)
+
+    def _visit() -> str | None:
+        visit = vehicle.visits.current()
+        return visit.visit if visit else None
 
     @router.post("/screening/{rule}/answer")
     @roles(*CLINICAL)

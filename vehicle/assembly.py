@@ -35,11 +35,13 @@ from telemedicine.consultation import State
 from vehicle.announce import Announcer
 from vehicle.captures import Captures
 from vehicle.clinic.encounters import Encounters
+from vehicle.clinic.follow_ups import FollowUps
 from vehicle.clinic.households import Households
 from vehicle.clinic.laboratory import Laboratory
 from vehicle.clinic.measurements import Measurements
 from vehicle.clinic.path_runs import PathRuns
 from vehicle.clinic.people import People
+from vehicle.clinic.programmes import Programmes
 from vehicle.clinic.prompts import Prompts
 from vehicle.clinic.referrals import Referrals
 from vehicle.clinic.specimens import Specimens
@@ -113,6 +115,8 @@ class Vehicle:
     screening: Prompts
     paths: PathRuns
     referrals: Referrals
+    programmes: Programmes
+    follow_ups: FollowUps
     measurements: Measurements
     specimens: Specimens
     laboratory: Laboratory

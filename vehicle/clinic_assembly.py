@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 from sync.keys.sealing import Sealer
 from vehicle.clinic.case import CaseNotes
 from vehicle.clinic.encounters import Encounters
+from vehicle.clinic.follow_ups import FollowUps
 from vehicle.clinic.households import Households
 from vehicle.clinic.laboratory import Laboratory
 from vehicle.clinic.measurements import Measurements
 from vehicle.clinic.path_runs import PathRuns
 from vehicle.clinic.paths import shipped_paths
 from vehicle.clinic.people import People
+from vehicle.clinic.programmes import Programmes
 from vehicle.clinic.prompts import Prompts
 from vehicle.clinic.referrals import Referrals
-from vehicle.clinic.screening import shipped_rules
+from vehicle.clinic.screening import RuleSet, shipped_rules
 from vehicle.clinic.specimens import Specimens
 from vehicle.consultation_people import ConsultationPeople
 from vehicle.consultations import Consultations
@@ -38,6 +40,7 @@ def assemble_clinic(vehicle: Vehicle, sealer: Sealer) -> None:
     vehicle.screening = Prompts(store, ids, clock, live, shipped_rules(), settings.clinic, settings.language, paths)
     vehicle.paths = PathRuns(store, ids, clock, vehicle.screening, paths)
     vehicle.referrals = Referrals(store, ids, clock, vehicle.screening, vehicle.paths, paths)
+    _follow_up(vehicle)
     on_board = InstrumentsOnBoard(vehicle.on_board)
     vehicle.measurements = Measurements(
         store,
@@ -79,6 +82,29 @@ def assemble_clinic(vehicle: Vehicle, sealer: Sealer) -> None:
     vehicle.printing = Printing(settings.printer, store, ids, clock, live, notes, head, settings.vehicle.origin)
     vehicle.visits.before_end = vehicle.encounters.close
     vehicle.visits.closed_listeners.append(lambda visit: _nobody_is_served(vehicle))
+
+
+def _follow_up(vehicle: Vehicle) -> None:
+    """Programmes of the national service and their forms, filled in from what the rules know."""
+    clinic, screening = vehicle.settings.clinic, vehicle.screening
+    vehicle.programmes = Programmes(vehicle.store, vehicle.clock, vehicle.people, vehicle.visits)
+
+    def in_force() -> tuple[RuleSet, frozenset[str]]:
+        switched_on = screening.rules.switched_on(clinic.rules_on, clinic.rules_off)
+        return screening.rules, frozenset(rule.id for rule in switched_on)
+
+    vehicle.follow_ups = FollowUps(
+        vehicle.store,
+        vehicle.ids,
+        vehicle.clock,
+        vehicle.live,
+        vehicle.people,
+        vehicle.encounters,
+        vehicle.staff,
+        vehicle.programmes,
+        screening.known.facts,
+        in_force,
+    )
 
 
 def _nobody_is_served(vehicle: Vehicle) -> None:

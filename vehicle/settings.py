@@ -83,6 +83,8 @@ class StaffSettings(Settings):
     name: str = Field(min_length=1, max_length=40)
     role: Literal["doctor", "village_doctor", "nurse", "driver"]
     pin_hash: str = Field(pattern=r"^\$argon2id\$")
+    further_roles: tuple[Literal["smi"], ...] = ()
+    """"smi": may open forms and lists of severe mental illness (Mental Health Law, article 4); nobody else may."""
 
 
 class StickSettings(Settings):

@@ -58,6 +58,7 @@ class Account:
     name: str
     role: str
     pin_hash: str
+    further_roles: tuple[str, ...] = ()
 
 
 ACCOUNTS = (

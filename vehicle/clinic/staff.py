@@ -61,6 +61,9 @@ class Account(Protocol):
     @property
     def pin_hash(self) -> str: ...
 
+    @property
+    def further_roles(self) -> tuple[str, ...]: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Person:
@@ -68,6 +71,8 @@ class Person:
     name: str
     role: str
     """doctor, village_doctor, nurse or driver."""
+    further_roles: tuple[str, ...] = ()
+    """"smi": may open what concerns severe mental illness."""
 
 
 class Staff:
@@ -78,7 +83,7 @@ class Staff:
     def __init__(
         self, accounts: Iterable[Account], store: Journal, clock: Clock, hasher: PasswordHasher | None = None
     ) -> None:
-        self._people = {row.id: Person(row.id, row.name, row.role) for row in accounts}
+        self._people = {row.id: Person(row.id, row.name, row.role, tuple(row.further_roles)) for row in accounts}
         self._hashes = {row.id: row.pin_hash for row in accounts}
         self._store = store
         self._clock = clock

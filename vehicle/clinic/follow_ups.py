@@ -1,0 +1,413 @@
+"""Follow-up forms being filled in, signed and corrected. Everything is an entry at once: a restart loses nothing.
+
+A draft is an entry, each tap is one, the signed form is one. A signed form is never changed: a correction is an entry
+that names it. What is filled in by itself is worked out again at every look, until the doctor's PIN makes it a record
+with the source of each answer beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from devices.clock import Clock
+from devices.errors import AskPerson
+from sync.formats.canonical import Json
+from sync.formats.records import Draft, parse_time
+from sync.screening.evaluator import RuleSet
+from vehicle.clinic.encounters import Encounters
+from vehicle.clinic.follow_up_sources import numbers_of
+from vehicle.clinic.forms.filling import Answer, Filled, Given, fill
+from vehicle.clinic.forms.form import Form, ValueRefused, shipped_forms
+from vehicle.clinic.people import PatientView, People
+from vehicle.clinic.ports import Ids, Journal, Live
+from vehicle.clinic.programmes import Confidential, Programmes, may_see
+from vehicle.clinic.staff import Person, Staff
+from vehicle.clinic.views import CHINA
+
+Facts = Callable[[str], Mapping[str, object]]
+InForce = Callable[[], tuple[RuleSet, frozenset[str]]]
+
+
+class FormUnknown(AskPerson):
+    """No such form, draft or signed form, or it was signed or put away meanwhile: the page is old."""
+
+    code = "follow_up_unknown"
+
+
+class FormAnswerRefused(AskPerson):
+    """An answer that cannot be; ``facts``: field, reason, low, high."""
+
+    code = "follow_up_answer_refused"
+
+
+class FormIncomplete(AskPerson):
+    """Something that has to be in the form is not; ``facts["fields"]`` names it."""
+
+    code = "follow_up_incomplete"
+
+
+@dataclass(frozen=True)
+class FormDraft:
+    """A form as it stands on the screen.
+
+    :ivar corrects: place of the signed form that this one corrects
+    """
+
+    draft: str
+    form: Form
+    patient: PatientView
+    encounter: str | None
+    visit: str | None
+    opened_at: datetime
+    corrects: int | None
+    filled: Filled
+
+
+@dataclass(frozen=True)
+class SignedForm:
+    """:ivar n: its place in the journal
+    :ivar corrected: whether an entry after it says otherwise than it was signed
+    :ivar sources: field to {"from", "of", "on", "device"} of ``forms.filling``
+    """
+
+    n: int
+    form: Form
+    version: str
+    patient: PatientView
+    filled_at: datetime
+    signed_by: str
+    answers: Mapping[str, Json]
+    sources: Mapping[str, Mapping[str, str]]
+    next_on: date | None
+    corrected: bool = False
+
+    @property
+    def day(self) -> date:
+        return self.filled_at.astimezone(CHINA).date()
+
+
+class FollowUps:
+    """
+    :param facts: of an encounter, as the screening rules take them
+    :param in_force: the rules, and which of them are in force
+    """
+
+    def __init__(
+        self,
+        store: Journal,
+        ids: Ids,
+        clock: Clock,
+        live: Live,
+        people: People,
+        encounters: Encounters,
+        staff: Staff,
+        programmes: Programmes,
+        facts: Facts,
+        in_force: InForce,
+    ) -> None:
+        self._store = store
+        self._ids = ids
+        self._clock = clock
+        self._live = live
+        self._people = people
+        self._encounters = encounters
+        self._staff = staff
+        self._programmes = programmes
+        self._facts = facts
+        self._in_force = in_force
+        self._changing = asyncio.Lock()
+        """Two taps must not open two drafts or sign one twice."""
+
+    # filling in
+
+    async def begin(self, form: str, patient: str, by: Person) -> str:
+        """The draft of this form for this person: the one that is open, else a new one.
+
+        :raises FormUnknown: no such form
+        :raises Confidential: not for this member of staff
+        """
+        kind = self._form(form, by)
+        async with self._changing:
+            who = (patient, *self._people.get(patient).linked)
+            for row in self._open_drafts(who):
+                if row["form"] == form and row["corrects"] is None:
+                    return str(row["draft"])
+            return await self._open(kind, patient, by)
+
+    async def correct(self, n: int, by: Person) -> str:
+        """A draft that begins with what was signed; signing it appends a correction.
+
+        :raises FormUnknown, Confidential: see ``begin``
+        """
+        signed = self.signed(n, by)
+        async with self._changing:
+            for row in self._open_drafts((signed.patient.patient,)):
+                if row["corrects"] == n:
+                    return str(row["draft"])
+            draft = await self._open(signed.form, signed.patient.patient, by, n)
+            fields = [(name, value) for name, value in signed.answers.items() if name in signed.form.fields]
+            drafts = [_answer(draft, name, value, by.id) for name, value in fields if _told(signed, name)]
+            if drafts:
+                await self._store.commit(*drafts)
+            return draft
+
+    async def answer(self, draft: str, field: str, given: object, by: Person) -> FormDraft:
+        """Keep one answer; None clears the field, also of what would be filled in.
+
+        :raises FormUnknown: no such draft or field
+        :raises FormAnswerRefused: it cannot be
+        :raises Confidential: not for this member of staff
+        """
+        row = self._row(draft)
+        form = self._form(row["form"], by)
+        one = form.fields.get(field)
+        if one is None or one.type == "computed":
+            raise FormUnknown(f"{form.id} has no field {field!r} to answer")
+        try:
+            value = None if given is None else one.checked(given)
+        except ValueRefused as refusal:
+            facts = {"field": field, "reason": refusal.reason}
+            raise FormAnswerRefused(
+                f"{field}: {refusal.reason}", low=str(one.low), high=str(one.high), **facts
+            ) from None
+        await self._store.commit(_answer(draft, field, value, by.id, row["visit"], row["encounter"]))
+        self._tell(draft)
+        return self.look(draft, by)
+
+    def look(self, draft: str, by: Person) -> FormDraft:
+        """:raises FormUnknown: no such open draft
+        :raises Confidential: not for this member of staff
+        """
+        row = self._row(draft)
+        form = self._form(row["form"], by)
+        patient = self._people.get(row["patient"])
+        return FormDraft(
+            draft=draft,
+            form=form,
+            patient=patient,
+            encounter=row["encounter"],
+            visit=row["visit"],
+            opened_at=parse_time(row["opened_at"]),
+            corrects=row["corrects"],
+            filled=self._fill(form, patient, row),
+        )
+
+    async def discard(self, draft: str, by: Person) -> None:
+        """:raises FormUnknown, Confidential: see ``look``"""
+        row = self._row(draft)
+        self._form(row["form"], by)
+        await self._store.commit(
+            Draft("follow_up_draft_closed/1", {"draft": draft, "how": "discarded"}, by=by.id, visit=row["visit"])
+        )
+        self._tell(draft)
+
+    async def sign(self, draft: str, person: str, pin: str) -> int:
+        """Sign with the PIN; the place of the signed form. Who is not yet in the programme is in it from today.
+
+        :raises FormIncomplete: names what is missing
+        :raises WrongPin, LockedOut: see ``Staff.check_pin``
+        :raises FormUnknown, Confidential: see ``look``
+        """
+        async with self._changing:
+            by = self._staff.get(person)
+            seen = self.look(draft, by)
+            if seen.filled.missing:
+                raise FormIncomplete("the form is not complete", fields=seen.filled.missing, form=seen.form.id)
+            await self._staff.check_pin(person, pin)
+            now = self.look(draft, by)
+            closed = Draft("follow_up_draft_closed/1", {"draft": draft, "how": "signed"}, by=by.id, visit=now.visit)
+            if now.corrects is not None:
+                n = now.corrects
+                await self._store.commit(self._correction(n, now, by), closed)
+            else:
+                n = await self._sign(now, by, closed)
+            self._tell(draft)
+            return n
+
+    # signed
+
+    def signed(self, n: int, by: Person) -> SignedForm:
+        """:raises FormUnknown: no such signed form
+        :raises Confidential: not for this member of staff
+        """
+        rows = self._store.read("SELECT * FROM follow_up_forms WHERE n = ?", (n,))
+        if not rows:
+            raise FormUnknown("no such signed form")
+        self._form(rows[0]["form"], by)
+        corrected = self._store.read(
+            "SELECT 1 FROM follow_up_drafts WHERE corrects = ? AND how = 'signed' LIMIT 1", (n,)
+        )
+        return self._signed(rows[0], bool(corrected))
+
+    def of(self, patient: str, by: Person, limit: int = 60) -> list[SignedForm]:
+        """The signed forms of somebody over all registrations, newest first; nothing this member may not see."""
+        who = (patient, *self._people.get(patient).linked)
+        rows = self._store.read(
+            f"SELECT * FROM follow_up_forms WHERE patient IN ({','.join('?' * len(who))}) ORDER BY n DESC LIMIT ?",
+            (*who, limit),
+        )
+        known = [row for row in rows if row["form"] in shipped_forms()]
+        return [self._signed(row) for row in known if may_see(shipped_forms()[row["form"]], by)]
+
+    def drafts_of(self, patient: str, by: Person) -> list[tuple[str, Form]]:
+        """(draft, form) of what was begun and neither signed nor put away."""
+        who = (patient, *self._people.get(patient).linked)
+        rows = [(str(row["draft"]), shipped_forms().get(row["form"])) for row in self._open_drafts(who)]
+        return [(draft, form) for draft, form in rows if form is not None and may_see(form, by)]
+
+    # how
+
+    def _form(self, form: str, by: Person) -> Form:
+        found = shipped_forms().get(form)
+        if found is None:
+            raise FormUnknown(f"no form {form!r}")
+        if not may_see(found, by):
+            raise Confidential("only for staff who may see severe mental illness")
+        return found
+
+    async def _open(self, form: Form, patient: str, by: Person, corrects: int | None = None) -> str:
+        served = self._encounters.current()
+        here = served if served is not None and served.patient.patient == patient else None
+        draft = self._ids.new("follow-up")
+        fields: dict[str, Json] = {"draft": draft, "form": form.id, "form_version": form.version, "patient": patient}
+        if corrects is not None:
+            fields["corrects"] = corrects
+        visit, encounter = (here.visit, here.encounter) if here else (None, None)
+        await self._store.commit(Draft("follow_up_draft/1", fields, by=by.id, visit=visit, encounter=encounter))
+        return draft
+
+    def _open_drafts(self, who: tuple[str, ...]) -> list[dict[str, Any]]:
+        return self._store.read(
+            f"SELECT * FROM follow_up_drafts WHERE patient IN ({','.join('?' * len(who))}) AND closed_at IS NULL "
+            "ORDER BY opened_at DESC, draft DESC",
+            who,
+        )
+
+    def _row(self, draft: str) -> dict[str, Any]:
+        rows = self._store.read("SELECT * FROM follow_up_drafts WHERE draft = ? AND closed_at IS NULL", (draft,))
+        if not rows:
+            raise FormUnknown("this form is not open any more: look at the person's page")
+        return rows[0]
+
+    def _fill(self, form: Form, patient: PatientView, row: Mapping[str, Any]) -> Filled:
+        rules, in_force = self._in_force()
+        who = (patient.patient, *patient.linked)
+        encounter = row["encounter"]
+        facts = dict(self._facts(encounter)) if encounter else {}
+        if patient.age is not None:
+            facts["age"] = patient.age
+        readings = numbers_of(self._store, who, encounter, facts.get("meal"))
+        if "temp" in readings and not readings["temp"].earlier:
+            facts["temp"] = readings["temp"].number
+        last = self._last(form.id, who, row["corrects"])
+        given = Given(
+            on=self._day_of(row),
+            told=self._told(row["draft"]),
+            readings=readings,
+            last={} if last is None else json.loads(last["answers_json"]),
+            last_on=None if last is None else parse_time(last["filled_at"]).astimezone(CHINA).date(),
+            facts=facts,
+            rules_in_force=in_force,
+        )
+        return fill(form, given, rules)
+
+    def _day_of(self, row: Mapping[str, Any]) -> date:
+        """The day that spans count from: today, of a correction the day of what it corrects."""
+        if row["corrects"] is not None:
+            rows = self._store.read("SELECT filled_at FROM follow_up_forms WHERE n = ?", (row["corrects"],))
+            if rows:
+                return parse_time(rows[0]["filled_at"]).astimezone(CHINA).date()
+        return self._clock.now().astimezone(CHINA).date()
+
+    def _told(self, draft: str) -> dict[str, Json | None]:
+        rows = self._store.read("SELECT field, answer_json FROM follow_up_answers WHERE draft = ?", (draft,))
+        return {row["field"]: json.loads(row["answer_json"]).get("is") for row in rows}
+
+    def _last(self, form: str, who: tuple[str, ...], before: int | None) -> dict[str, Any] | None:
+        """The last signed form of this kind, of a correction the one before what it corrects."""
+        rows = self._store.read(
+            f"SELECT * FROM follow_up_forms WHERE form = ? AND patient IN ({','.join('?' * len(who))}) "
+            "AND n < ? ORDER BY n DESC LIMIT 1",
+            (form, *who, before if before is not None else 1 << 62),
+        )
+        return rows[0] if rows else None
+
+    async def _sign(self, seen: FormDraft, by: Person, closed: Draft) -> int:
+        fields: dict[str, Json] = {
+            "form": seen.form.id,
+            "form_version": seen.form.version,
+            "patient": seen.patient.patient,
+            "signed_by": by.name,
+            **_said(seen.filled),
+        }
+        drafts = [Draft("follow_up_form/1", fields, by=by.id, visit=seen.visit, encounter=seen.encounter), closed]
+        members = {row.programme for row in self._programmes.of(seen.patient.patient, by)}
+        if seen.form.programme not in members:
+            today = self._programmes.today()
+            drafts.append(self._programmes.membership(seen.patient.patient, seen.form.programme, today, by.id))
+        entries = await self._store.commit(*drafts)
+        return int(entries[0].n)
+
+    def _correction(self, corrects: int, seen: FormDraft, by: Person) -> Draft:
+        fields: dict[str, Json] = {
+            "corrects": corrects,
+            "corrects_kind": "follow_up_form/1",
+            "reason": "follow_up_corrected",
+            "fields": {**_said(seen.filled), "signed_by": by.name},
+        }
+        return Draft("correction/1", fields, by=by.id, visit=seen.visit, encounter=seen.encounter)
+
+    def _signed(self, row: Mapping[str, Any], corrected: bool = False) -> SignedForm:
+        return SignedForm(
+            n=row["n"],
+            form=shipped_forms()[row["form"]],
+            version=row["form_version"],
+            patient=self._people.get(row["patient"]),
+            filled_at=parse_time(row["filled_at"]),
+            signed_by=row["signed_by"] or row["by"] or "",
+            answers=json.loads(row["answers_json"]),
+            sources=json.loads(row["sources_json"] or "{}"),
+            next_on=date.fromisoformat(row["next_on"]) if row["next_on"] else None,
+            corrected=corrected,
+        )
+
+    def _tell(self, draft: str) -> None:
+        self._live.send({"type": "follow_up", "draft": draft})
+
+
+def _answer(
+    draft: str, field: str, value: Json | None, by: str, visit: str | None = None, encounter: str | None = None
+) -> Draft:
+    said: dict[str, Json] = {} if value is None else {"is": value}
+    return Draft("follow_up_answer/1", {"draft": draft, "field": field, "answer": said}, by, visit, encounter)
+
+
+def _told(signed: SignedForm, name: str) -> bool:
+    """Whether a correction begins with this answer as the doctor's: computed numbers are computed again."""
+    return signed.form.fields[name].type != "computed"
+
+
+def _said(filled: Filled) -> dict[str, Json]:
+    """Answers, their sources and the next date as the entry has them."""
+    fields: dict[str, Json] = {
+        "answers": {name: answer.value for name, answer in filled.answers.items()},
+        "sources": {name: _source(answer) for name, answer in filled.answers.items()},
+    }
+    if filled.next_on is not None:
+        fields["next_on"] = filled.next_on.isoformat()
+    return fields
+
+
+def _source(answer: Answer) -> Json:
+    told = {
+        "from": answer.source,
+        "of": answer.of,
+        "device": answer.device,
+        "on": answer.on.isoformat() if answer.on else "",
+    }
+    return {name: text for name, text in told.items() if text}

@@ -15,7 +15,7 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	@scripts/install-debian-packages chromium fonts-noto-cjk dbus systemd postgresql e2fsprogs fuse3 swtpm tpm2-tools openssl \
-		libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 poppler-utils orthanc dicom3tools xvfb coturn janus iproute2 gpsd
+		libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 poppler-utils orthanc dicom3tools dcmtk xvfb coturn janus iproute2 gpsd
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not long" $(TESTS)
 
 # The Bluetooth tests against a real bluetoothd, with 300 drops and 200 times plugged and pulled; no radio, no KVM.

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from devices.ecg_files import contec_ecg, scp_ecg
+from devices.ecg_files import contec_ecg, dicom_ecg, scp_ecg
 from devices.ecg_files.document import LARGEST_FILE_BYTES, EcgDocument, EcgFileRefused
 
-SUFFIXES = (".ecg", ".scp")
+SUFFIXES = (".ecg", ".scp", ".dcm")
 """By which such files are listed; what they are is told by their bytes."""
 
 
@@ -20,6 +20,8 @@ def read(content: bytes) -> EcgDocument:
         raise EcgFileRefused(f"{len(content)} bytes are more than the {LARGEST_FILE_BYTES} that are read")
     if scp_ecg.recognises(content):
         return scp_ecg.read(content)
+    if dicom_ecg.recognises(content):
+        return dicom_ecg.read(content)
     if contec_ecg.recognises(content):
         return contec_ecg.read(content)
-    raise EcgFileRefused("neither a Contec .ECG nor an SCP-ECG file")
+    raise EcgFileRefused("neither a Contec .ECG nor an SCP-ECG nor a DICOM ECG file")

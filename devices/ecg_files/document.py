@@ -52,7 +52,7 @@ class EcgDocument:
     """One ECG: ``samples`` is segment 0 from index 0, in uV, of one rate and resolution for all leads."""
 
     format: str
-    """"contec-ecg" or "scp-ecg"."""
+    """"contec-ecg", "scp-ecg" or "dicom-ecg"."""
     samples: Samples
     person: PersonSaid
     device_said: str

@@ -29,21 +29,14 @@ from pydicom.uid import (
     TwelveLeadECGWaveformStorage,
 )
 
+from devices.ecg_files.scp_ecg import LEADS
 from devices.readings import INVALID_COUNT
 from sync.interop.dicom_names import text
 from sync.interop.dicom_study import Machine, Patient, Study, begin, identify
 from sync.interop.ecg_leads import Ecg, Lead
 
-LEAD_CODES = {
-    **dict(
-        enumerate(("I", "II", "V1", "V2", "V3", "V4", "V5", "V6", "V7", "V2R", "V3R", "V4R", "V5R", "V6R"), start=1)
-    ),
-    **dict(enumerate(("III", "aVR", "aVL", "aVF"), start=61)),
-    66: "V8",
-    67: "V9",
-}
+_CODE_OF = {name: number for number, name in LEADS.items()}
 """Lead codes of IEEE 11073-10101, as CID 3001 (PS3.16) has them: code value ``2:<number>``, scheme MDC."""
-_CODE_OF = {name: number for number, name in LEAD_CODES.items()}
 UNSPECIFIED = 0
 LONGEST_TWELVE_LEAD = 16_384
 MOST_CHANNELS = {TwelveLeadECGWaveformStorage: 13, GeneralECGWaveformStorage: 24, AmbulatoryECGWaveformStorage: 12}

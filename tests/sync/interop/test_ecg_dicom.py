@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import subprocess
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pydicom
 import pytest
 from pydicom.uid import AmbulatoryECGWaveformStorage, GeneralECGWaveformStorage, TwelveLeadECGWaveformStorage
 
+from devices import ecg_files
 from devices.readings import INVALID_COUNT, Samples
 from sync.formats import ecg_file
 from sync.interop import archive, ecg_dicom, ecg_leads
@@ -134,6 +136,16 @@ def test_an_averaged_beat_is_a_second_group(tmp_path: Path) -> None:
     assert labels == [("RHYTHM", "ORIGINAL"), ("MEDIAN BEAT", "DERIVED")]
     assert read.waveform_array(1).shape == (600, 12)
     assert "WaveformAnnotationSequence" not in read
+
+
+def test_what_is_exported_can_be_imported_again_with_every_microvolt(tmp_path: Path) -> None:
+    content = stored(hole=slice(700, 720))
+    document = ecg_files.read(archive.write(data_set(asked(tmp_path, content))))
+    mine = ecg_leads.read(content)
+    assert document.samples.channels == mine.names()
+    wanted = np.column_stack([mine.lead(name).uv(2.5) for name in mine.names()])
+    assert np.array_equal(document.samples.values(), wanted, equal_nan=True)
+    assert (document.person.name, document.person.born_on) == ("杨桂芳", date(1959, 3, 12))
 
 
 @pytest.mark.skipif(DCMTK is None, reason="skipped: no dcm2json (Debian package dcmtk)")

@@ -7,7 +7,7 @@ once, when the finger leaves or nothing more comes. A pleth sample that is not t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -163,27 +163,23 @@ class FingerOximeter:
             self.publish_pleth(events)
 
 
-FIVE_BYTES = dict.fromkeys(range(0x80, 0x100), 5)
-
-
-class FiveByteDriver:
-    """The body of a driver for a free-running stream of 5-byte frames, marked by the top bit of their first byte.
-
-    Two families look so and mean different things by the same bits: which one a port carries is a matter of the
-    settings, never of guessing. A driver says its rate and what a frame means (``moment_of``); nothing is ever sent.
-    """
+class OximeterDriver:
+    """The body of a driver for a stream of marked frames without a checksum: a driver says what a frame means."""
 
     about: ClassVar[About]
     allowed_writes: ClassVar[tuple[bytes, ...]] = ()
-    sample_rate_hz: float
 
-    def __init__(self) -> None:
+    def __init__(self, sample_rate_hz: float, sample_bytes: int, lengths: Mapping[int, int], top_bit: bool) -> None:
+        """:param sample_bytes: of the frame that carries one sample
+
+        ``lengths`` and ``top_bit`` as in ``MarkedFramer``.
+        """
         self.counters = Counters()
-        self._framer = MarkedFramer(FIVE_BYTES, first_has_top_bit=True, counters=self.counters)
-        self._oximeter = FingerOximeter(self.sample_rate_hz, 5, self.counters)
+        self._framer = MarkedFramer(lengths, first_has_top_bit=top_bit, counters=self.counters)
+        self._oximeter = FingerOximeter(sample_rate_hz, sample_bytes, self.counters)
         self._quiet = False
 
-    def moment_of(self, frame: bytes) -> Moment:
+    def take_frame(self, frame: bytes, output: Output) -> None:
         raise NotImplementedError
 
     def open(self) -> Output:
@@ -218,4 +214,26 @@ class FiveByteDriver:
             if isinstance(piece, Spoiled):
                 self._oximeter.spoiled(piece.n_bytes)
             else:
-                self._oximeter.take(self.moment_of(piece.payload), output.events)
+                self.take_frame(piece.payload, output)
+
+
+FIVE_BYTES = dict.fromkeys(range(0x80, 0x100), 5)
+
+
+class FiveByteDriver(OximeterDriver):
+    """The body of a driver for a free-running stream of 5-byte frames, marked by the top bit of their first byte.
+
+    Two families look so and mean different things by the same bits: which one a port carries is a matter of the
+    settings, never of guessing. A driver says its rate and what a frame means (``moment_of``); nothing is ever sent.
+    """
+
+    sample_rate_hz: float
+
+    def __init__(self) -> None:
+        super().__init__(self.sample_rate_hz, 5, FIVE_BYTES, top_bit=True)
+
+    def moment_of(self, frame: bytes) -> Moment:
+        raise NotImplementedError
+
+    def take_frame(self, frame: bytes, output: Output) -> None:
+        self._oximeter.take(self.moment_of(frame), output.events)

@@ -29,13 +29,11 @@ headrotor/contec_data. Not tried on hardware by us.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from devices.driver import About, Counters, Output, SerialLine, Write
-from devices.finger_oximeter import PERFUSION, PULSE, SPO2, FingerOximeter, Moment, Numbers, pleth
-from devices.framing import Frame, MarkedFramer, Spoiled
+from devices.driver import About, Output, SerialLine, Write
+from devices.finger_oximeter import PERFUSION, PULSE, SPO2, Moment, Numbers, OximeterDriver, pleth
 from devices.identity import Identity
 from devices.readings import Sensor
 
@@ -78,7 +76,7 @@ KEEP_ALIVE_S = 5.0
 SAMPLE_RATE_HZ = 60.0
 
 
-class Driver:
+class Driver(OximeterDriver):
     about: ClassVar[About] = About(
         title_zh="康泰 CMS50 指夹血氧仪",
         title_en="Contec CMS50 pulse oximeter",
@@ -92,68 +90,48 @@ class Driver:
     allowed_writes: ClassVar[tuple[bytes, ...]] = (STOP_STORED, STOP, MODEL, START, KEEP_ALIVE)
 
     def __init__(self) -> None:
-        self.counters = Counters()
-        self._framer = MarkedFramer(FRAME_LENGTHS, first_has_top_bit=False, counters=self.counters)
-        self._oximeter = FingerOximeter(SAMPLE_RATE_HZ, FRAME_LENGTHS[REAL_TIME], self.counters)
+        super().__init__(SAMPLE_RATE_HZ, FRAME_LENGTHS[REAL_TIME], FRAME_LENGTHS, top_bit=False)
         self._begin()
 
     def _begin(self) -> None:
-        self._quiet = False
         self._since_keep_alive_s = 0.0
         self._restart_allowed = False
         self._model_parts: dict[int, str] = {}
         self.identity: Identity | None = None
 
     def open(self) -> Output:
-        self._framer.reset()
-        self._oximeter.begin()
+        output = super().open()
         self._begin()
-        return Output(
-            writes=[
-                Write(STOP_STORED),
-                Write(STOP, after_s=0.05),
-                Write(MODEL, after_s=0.05),
-                Write(START, after_s=0.05),
-            ]
-        )
-
-    def close(self) -> Output:
-        self._framer.reset()
-        output = Output(writes=[Write(STOP)])
-        self._oximeter.withdraw(output.events)
+        output.writes += [
+            Write(STOP_STORED),
+            Write(STOP, after_s=0.05),
+            Write(MODEL, after_s=0.05),
+            Write(START, after_s=0.05),
+        ]
         return output
 
-    def feed(self, chunk: bytes, channel: str = "") -> Output:
-        output = Output()
-        self._take(self._framer.feed(chunk), output)
-        self._quiet = self._quiet and not chunk
+    def close(self) -> Output:
+        output = super().close()
+        output.writes.append(Write(STOP))
         return output
 
     def tick(self, elapsed_s: float) -> Output:
-        output = Output()
-        if self._quiet:
-            self._take(self._framer.flush(), output)
-            self._oximeter.publish_pleth(output.events)
-        self._quiet = True
-        self._oximeter.tick(elapsed_s, output.events)
+        output = super().tick(elapsed_s)
         self._since_keep_alive_s += elapsed_s
         if self._since_keep_alive_s >= KEEP_ALIVE_S:
             self._since_keep_alive_s = 0.0
             output.writes.append(Write(KEEP_ALIVE))
         return output
 
-    def _take(self, pieces: Iterable[Frame | Spoiled], output: Output) -> None:
-        for piece in pieces:
-            if isinstance(piece, Spoiled):
-                self._oximeter.spoiled(piece.n_bytes)
-            elif piece.payload[0] == REAL_TIME:
-                self._restart_allowed = True
-                self._oximeter.take(RealTime.of(piece.payload).moment, output.events)
-            elif piece.payload[0] == MODEL_TEXT:
-                self._name(unpacked(piece.payload))
-            elif piece.payload[0] == IDLE and self._restart_allowed:
-                self._restart_allowed = False
-                output.writes.append(Write(START))
+    def take_frame(self, frame: bytes, output: Output) -> None:
+        if frame[0] == REAL_TIME:
+            self._restart_allowed = True
+            self._oximeter.take(RealTime.of(frame).moment, output.events)
+        elif frame[0] == MODEL_TEXT:
+            self._name(unpacked(frame))
+        elif frame[0] == IDLE and self._restart_allowed:
+            self._restart_allowed = False
+            output.writes.append(Write(START))
 
     def _name(self, said: bytes) -> None:
         """A part of the model's name: which one, FF the last, and six characters."""

@@ -119,9 +119,11 @@ class PrintQueue:
         found = self._views("reference = ? ORDER BY print DESC LIMIT 1", wanted)
         return found[0] if found else None
 
-    def lay_out(self, slip: Slip, slip_reference: str, paper_mm: int | None = None) -> list[PaperItem]:
-        """The lines of a slip as this van prints it."""
-        mark = texts(slip.language)("slip.number", number=f"{slip_reference[:4]} {slip_reference[4:]}".strip())
+    def lay_out(self, slip: Slip, slip_reference: str = "", paper_mm: int | None = None) -> list[PaperItem]:
+        """The lines of a slip as this van prints it; without a reference as it will look, before it is kept."""
+        t = texts(slip.language)
+        number = f"{slip_reference[:4]} {slip_reference[4:]}"
+        mark = t("slip.number", number=number) if slip_reference else t("slip.number_later")
         code = slips.qr_text(self._origin, slip_reference)
         return slip_paper.lay_out(slip, mark, code, paper_mm or self.habits.paper_mm)
 

@@ -10,6 +10,7 @@ from vehicle.clinic.case import CaseNotes
 from vehicle.clinic.ports import Ids, Journal, Live
 from vehicle.printing.print_queue import PrintQueue
 from vehicle.printing.settings import PrinterSettings
+from vehicle.printing.sheets import Sheets
 from vehicle.printing.slip_contents import Letterhead, SlipContents
 
 NAME = "slip-printer"
@@ -35,6 +36,7 @@ class Printing:
         send = self.session.print if self.session else None
         self.queue = PrintQueue(store, ids, live, origin, settings.habits, send)
         self.contents = SlipContents(store, case, letterhead)
+        self.sheets = Sheets(store, case, self.contents, origin)
 
     def _session(self, settings: PrinterSettings, clock: Clock) -> PrinterSession | None:
         if settings.link == "none":

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from sync.formats.canonical import Json
 from sync.web.catalog import Texts, texts
 from vehicle.clinic.case import CaseNotes
 from vehicle.clinic.encounters import EncounterView
@@ -36,17 +37,21 @@ class Letterhead:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the doctor chose for this slip.
-
-    ``by_name``: the doctor's own name. ``next_on``: when to come again. ``to``, ``why``: a referral's place and reason,
-    as typed; without them what the record says.
-    """
+    """What the doctor chose for this slip. ``by_name``: the doctor's own. ``next_on``: when to come again."""
 
     language: str
     by_name: str
     next_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Referral:
+    """What a referral's entry says; see ``vehicle.clinic.referrals``."""
+
     to: str = ""
-    why: str = ""
+    urgency: str = ""
+    reason: str = ""
+    findings: str = ""
 
 
 class SlipContents:
@@ -63,7 +68,7 @@ class SlipContents:
         if form == RESULT:
             blocks += [*self._values(said, t), *self._ecg(encounter, t), *self._advice(said, encounter, t)]
         if form == REFERRAL:
-            blocks += self._referral(said, encounter, wanted, t)
+            blocks += self._referral(said, encounter, t)
         if wanted.next_on is not None:
             blocks.append(Emphasis(t("slip.next_on"), on_paper(wanted.next_on, t)))
         if form == APPOINTMENT:
@@ -126,28 +131,49 @@ class SlipContents:
         return [Passage(t("touch.tile.ecg"), row["words"]) for row in rows if row["words"]]
 
     def _advice(self, said: Mapping[str, Any], encounter: EncounterView, t: Texts) -> list[Block]:
-        advice = list(dict.fromkeys(row["advice"] for row in said["prompts"] if row["advice"] and _speaks(row)))
+        advice = _advice_of(said)
         lines = [f"{at}. {text}" for at, text in enumerate(advice[:MOST_ADVICE], 1)] if len(advice) > 1 else advice
         blocks: list[Block] = [Passage(t("slip.advice"), "\n".join(lines))] if lines else []
+        return blocks + [Passage(heading, text) for heading, text in self._doctor_said(encounter, t)]
+
+    def advice(self, said: Mapping[str, Any], encounter: EncounterView, t: Texts) -> list[Json]:
+        """All of it, for a sheet: that of the rules, then what doctor or specialist said."""
+        doctor = [t("slip.said", heading=heading, text=text) for heading, text in self._doctor_said(encounter, t)]
+        return [*_advice_of(said), *doctor]
+
+    def _doctor_said(self, encounter: EncounterView, t: Texts) -> list[tuple[str, str]]:
         opinion, decision = self._consultation(encounter.encounter)
         if decision.get("plan"):
-            blocks.append(Passage(t("slip.decision"), decision["plan"]))
-        elif opinion.get("advice"):
-            blocks.append(Passage(t("slip.opinion"), opinion["advice"]))
-        return blocks
+            return [(t("slip.decision"), decision["plan"])]
+        return [(t("slip.opinion"), opinion["advice"])] if opinion.get("advice") else []
 
-    def _referral(self, said: Mapping[str, Any], encounter: EncounterView, wanted: Wanted, t: Texts) -> list[Block]:
+    def _referral(self, said: Mapping[str, Any], encounter: EncounterView, t: Texts) -> list[Block]:
+        referral = self.referral(encounter.encounter)
         opinion, decision = self._consultation(encounter.encounter)
-        severe = [row for row in said["prompts"] if row["grade"] in ("orange", "red")]
-        found = [f"{row['title']}: {row['result']}" for row in severe]
-        why = wanted.why or opinion.get("diagnosis") or t("slip.sentence_joint").join(found)
-        blocks: list[Block] = [Emphasis(t("slip.to"), wanted.to or t("slip.to_county"))]
+        severe = [f"{row['title']}: {row['result']}" for row in said["prompts"] if row["grade"] in ("orange", "red")]
+        why = referral.reason or opinion.get("diagnosis") or t("slip.sentence_joint").join(severe)
+        blocks: list[Block] = [Emphasis(t("slip.to"), referral.to or t("slip.to_county"))]
+        if referral.urgency:
+            blocks.append(Fact(t("slip.urgency"), t(f"slip.urgent.{referral.urgency}")))
         if why:
             blocks.append(Passage(t("slip.why"), why))
-        blocks += self._values(said, t)
+        blocks += [Passage(t("slip.findings"), referral.findings)] if referral.findings else self._values(said, t)
         if decision.get("plan"):
             blocks.append(Passage(t("slip.decision"), decision["plan"]))
         return blocks
+
+    def referral(self, encounter: str) -> Referral:
+        """The newest referral of an encounter; empty fields where there is none."""
+        rows = self._store.read(
+            "SELECT place, department, urgency, reason, findings FROM referrals WHERE encounter = ? "
+            "ORDER BY at DESC LIMIT 1",
+            (encounter,),
+        )
+        if not rows:
+            return Referral()
+        row = rows[0]
+        place = " ".join(part for part in (row["place"], row["department"]) if part)
+        return Referral(place, row["urgency"], row["reason"], row["findings"])
 
     def _consultation(self, encounter: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """(opinion, decision) of the newest consultation of an encounter; empty where there is none."""
@@ -163,6 +189,10 @@ class SlipContents:
 
     def _foot(self, t: Texts) -> tuple[str, ...]:
         return (*((t("slip.practice"),) if self.letterhead.practice else ()), t("slip.no_diagnosis"))
+
+
+def _advice_of(said: Mapping[str, Any]) -> list[str]:
+    return list(dict.fromkeys(row["advice"] for row in said["prompts"] if row["advice"] and _speaks(row)))
 
 
 def _speaks(row: Mapping[str, Any]) -> bool:

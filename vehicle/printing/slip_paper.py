@@ -89,27 +89,24 @@ def _block(block: object, across: int) -> Iterator[PaperLine]:
         case Fact(label, text):
             yield from (PaperLine(line) for line in fact_lines(label, text, across))
         case Value(label, text, unit, _, word):
-            yield PaperLine(beside(label, f"[{word}]" if word else "", across), bold=True)
+            for part in beside(label, f"[{word}]" if word else "", across):
+                yield PaperLine(part, bold=True)
             for part in wrap(f"{text} {unit}".rstrip(), across):
                 yield PaperLine(part, height=2, bold=True)
         case Passage(heading, text):
-            if heading:
-                yield PaperLine(heading, bold=True)
+            yield from (PaperLine(part, bold=True) for part in wrap(heading, across))
             yield from (PaperLine(part) for part in wrap(text, across))
         case Emphasis(heading, text):
-            yield PaperLine(heading, bold=True)
+            yield from (PaperLine(part, bold=True) for part in wrap(heading, across))
             yield from (PaperLine(part, height=2, bold=True) for part in wrap(text, across))
         case Rule():
             yield PaperLine("-" * across)
 
 
-def beside(left: str, right: str, across: int) -> str:
-    """Both in one line, one at each edge; ``left`` gives way where there is no room."""
-    room = across - columns(right) - (1 if right else 0)
-    kept = left
-    while columns(kept) > room:
-        kept = kept[:-1]
-    return kept + " " * (across - columns(kept) - columns(right)) + right
+def beside(left: str, right: str, across: int) -> list[str]:
+    """Both in one line, one at each edge; one below the other where there is no room."""
+    spare = across - columns(left) - columns(right)
+    return [left + " " * spare + right] if spare > 0 else wrap(left, across) + wrap(right, across)
 
 
 def fact_lines(label: str, text: str, across: int) -> list[str]:
@@ -118,7 +115,7 @@ def fact_lines(label: str, text: str, across: int) -> list[str]:
     head = label + " " * max(1, indent - columns(label))
     parts = wrap(text, across - indent) or [""]
     if columns(head) > indent:
-        return [label, *(" " * indent + part for part in parts)]
+        return [*wrap(label, across), *(" " * indent + part for part in parts)]
     return [head + parts[0], *(" " * indent + part for part in parts[1:])]
 
 

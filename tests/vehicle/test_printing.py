@@ -1,0 +1,285 @@
+"""Slips from the record to paper: laid out, kept until they have come out, printed by a simulated printer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from touch_bench import CARD, Bench, settings_in
+
+from devices.clock import SystemClock
+from devices.errors import AskPerson
+from devices.escpos import columns
+from devices.readings import BloodPressure
+from devices.simulators.escpos_printer import EscPosPrinterTwin
+from devices.simulators.tcp_port import TcpPort
+from sync.formats.canonical import encode
+from vehicle.clinic.encounters import EncounterView
+from vehicle.printing import slip_paper, slips
+from vehicle.printing.print_queue import DISCARDED, MADE, PRINTED, WAITING, NoPrinter, PrintGone
+from vehicle.printing.settings import PrinterSettings
+from vehicle.printing.slip_contents import Wanted
+from vehicle.printing.slip_paper import PaperCode, PaperLine, PrinterHabits, beside, fact_lines, lay_out, wrap
+from vehicle.printing.slips import Emphasis, Fact, Passage, Rule, Slip, SlipUnreadable, Value, slip_of
+
+WITHIN_S = 30.0
+ORIGIN = "van-07.qingxi.example"
+SLIP = Slip(
+    "zh",
+    "健康检查结果",
+    "王家村 · 川A·演07",
+    (
+        Fact("姓名", "杨** 女 67 岁"),
+        Rule(),
+        Value("血压", "168/98", "mmHg", "orange", "异常"),
+        Passage("建议", "今天转到县医院复查血压，按医生的安排吃药；少吃盐，每天不超过5克。"),
+        Emphasis("下次来的日期", "2026-12-06 周日"),
+    ),
+    ("此结果不作为诊断",),
+)
+texts = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Zl", "Zp")), max_size=60)
+blocks = st.one_of(
+    st.builds(Fact, texts, texts),
+    st.builds(Value, texts, texts, texts, st.sampled_from(("red", "none")), texts),
+    st.builds(Passage, texts, texts),
+    st.builds(Emphasis, texts, texts),
+    st.builds(Rule),
+)
+any_slip = st.builds(
+    Slip, st.sampled_from(("zh", "en")), texts, texts, st.lists(blocks, max_size=6).map(tuple), st.just(("x",))
+)
+
+
+# pure -----------------------------------------------------------------------------------------------------------------
+
+
+def test_lines_of_a_slip_on_narrow_paper() -> None:
+    items = lay_out(SLIP, "编号 7F3K 2M9Q", "XZ1:van:7F3K2M9Q", 58)
+    shown = ["QR" if isinstance(item, PaperCode) else item.text for item in items]
+    assert shown == [
+        "健康检查结果",
+        "王家村 · 川A·演07",
+        "-" * 32,
+        "姓名      杨** 女 67 岁",
+        "-" * 32,
+        "血压                      [异常]",
+        "168/98 mmHg",
+        "建议",
+        "今天转到县医院复查血压，按医生的",
+        "安排吃药；少吃盐，每天不超过5",
+        "克。",
+        "下次来的日期",
+        "2026-12-06 周日",
+        "-" * 32,
+        "QR",
+        "编号 7F3K 2M9Q",
+        "此结果不作为诊断",
+    ]
+    assert items[6] == PaperLine("168/98 mmHg", height=2, bold=True)
+
+
+@settings(max_examples=150, deadline=None)
+@given(any_slip, st.sampled_from((58, 80)))
+def test_any_text_fits_the_paper_and_comes_back_from_the_record(slip: Slip, paper_mm: int) -> None:
+    assert slip_of(json.loads(encode(slip.as_json()))) == slip
+    items = lay_out(slip, "No. 1234 5678", "XZ1:van:12345678", paper_mm)
+    for item in items:
+        if isinstance(item, PaperLine):
+            assert columns(item.text) * item.width <= slip_paper.COLUMNS[paper_mm]
+    assert slip_paper.payload(items, PrinterHabits(paper_mm)).startswith(b"\x1b@\x1c&")
+
+
+@settings(max_examples=200, deadline=None)
+@given(texts, st.integers(8, 48))
+def test_wrapping_loses_nothing_but_spaces(text: str, across: int) -> None:
+    lines = wrap(text, across)
+    assert all(columns(line) <= across for line in lines)
+    assert "".join("".join(lines).split()) == "".join(text.split())
+
+
+def test_no_line_begins_with_a_full_stop() -> None:
+    assert wrap("一二三四五六七八，九十。", 16) == ["一二三四五六七", "八，九十。"]
+    assert wrap("come again on Sunday", 12) == ["come again", "on Sunday"]
+    assert beside("血压", "[危急]", 16) == ["血压      [危急]"]
+    assert beside("血压很长很长", "[危急]", 16) == ["血压很长很长", "[危急]"]
+    assert fact_lines("咨询电话", "0839-5551234 转 3", 20)[0].startswith("咨询电话  0839-")
+
+
+def test_the_reference_is_that_of_the_content() -> None:
+    content = SLIP.as_json()
+    reference = slips.reference("print-1", content)
+    assert reference == slips.reference("print-1", json.loads(json.dumps(content)))
+    assert len(reference) == slips.REFERENCE_CHARACTERS
+    assert reference != slips.reference("print-2", content)
+    assert reference != slips.reference("print-1", {**content, "title": "x"})
+
+
+@pytest.mark.parametrize("said", [{}, {"blocks": [["song", "a"]]}, {"blocks": [["fact", "a"]], "language": "zh"}])
+def test_a_slip_of_another_version_is_told(said: dict[str, object]) -> None:
+    with pytest.raises(SlipUnreadable):
+        slip_of(said)
+
+
+# the van --------------------------------------------------------------------------------------------------------------
+
+
+class PrinterVan:
+    """A van in a village with somebody who has a high blood pressure, and a printer behind a TCP port."""
+
+    def __init__(self, folder: Path, twin: EscPosPrinterTwin | None, port: int = 9100) -> None:
+        chosen = settings_in(folder, practice=True)
+        if twin is not None:
+            printer = PrinterSettings(link="tcp", address=f"127.0.0.1:{port}", answers="yes", phone="0839-5551234")
+            chosen = chosen.model_copy(update={"printer": printer})
+        self.bench = Bench(folder, SystemClock(), settings=chosen)
+        self.vehicle = self.bench.vehicle
+        self.queue = self.vehicle.printing.queue
+
+    async def serve(self) -> EncounterView:
+        vehicle = self.vehicle
+        await vehicle.visits.start("510199201201", ["zhou.min"], "zhou.min")
+        patient = await vehicle.people.from_card(CARD, "zhou.min")
+        served = await vehicle.encounters.open(patient.patient, "zhou.min")
+        self.bench.publish("cuff-1", BloodPressure(168, 98, None, 76))
+        tile = next(tile for tile in vehicle.measurements.tiles() if tile.type == "blood_pressure")
+        assert tile.reading is not None
+        await vehicle.measurements.confirm(tile.reading, "zhou.min")
+        return served
+
+    def slip(self, served: EncounterView, form: str = slips.RESULT, language: str = "zh") -> Slip:
+        return self.vehicle.printing.contents.slip(form, served, Wanted(language, "周敏"))
+
+
+async def until(holds: Callable[[], object]) -> None:
+    async with asyncio.timeout(WITHIN_S):
+        while not holds():  # noqa: ASYNC110 - a printer far away tells nobody
+            await asyncio.sleep(0.02)
+
+
+async def with_printer(folder: Path, twin: EscPosPrinterTwin, story: Callable[[PrinterVan], Awaitable[None]]) -> None:
+    clock = SystemClock()
+    far_end = TcpPort(twin, clock)
+    van = PrinterVan(folder, twin, await far_end.open())
+    running = asyncio.create_task(van.vehicle.printing.run())
+    try:
+        await story(van)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await far_end.close()
+        await van.vehicle.stop()
+
+
+async def test_a_slip_comes_out_and_the_record_says_so(tmp_path: Path) -> None:
+    twin = EscPosPrinterTwin()
+
+    async def story(van: PrinterVan) -> None:
+        served = await van.serve()
+        kept = await van.queue.print(slips.RESULT, van.slip(served), served, "zhou.min")
+        assert kept.genuine
+        await until(lambda: van.queue.get(kept.print).state == PRINTED)
+        (slip,) = twin.slips
+        for said in ("杨**", "168/98 mmHg", "[", "周敏", "0839-5551234", "此结果不作为诊断", "王家村"):
+            assert said in slip.text
+        assert "杨桂芳" not in slip.text
+        assert CARD.id_number not in slip.text
+        assert slip.codes == (f"XZ1:{ORIGIN}:{kept.reference}".encode(),)
+        assert twin.unknown == []
+        found = van.queue.by_reference(f"{kept.reference[:4].lower()} {kept.reference[4:]}")
+        assert found == van.queue.get(kept.print)
+        (row,) = van.vehicle.store.read("SELECT asked_by, patient, encounter FROM prints")
+        assert tuple(row.values()) == ("zhou.min", served.patient.patient, served.encounter)
+
+    await with_printer(tmp_path, twin, story)
+
+
+async def test_without_paper_slips_are_kept_and_one_may_be_discarded(tmp_path: Path) -> None:
+    twin = EscPosPrinterTwin()
+    twin.paper_in = False
+
+    async def story(van: PrinterVan) -> None:
+        served = await van.serve()
+        first = await van.queue.print(slips.RESULT, van.slip(served), served, "zhou.min")
+        second = await van.queue.print(slips.APPOINTMENT, van.slip(served, slips.APPOINTMENT), served, "zhou.min")
+        await until(lambda: van.vehicle.printing.fault == "printer_paper_out")
+        assert "printer_paper_out" in {fault["code"] for fault in van.vehicle.health.status()["faults"]}
+        assert [view.print for view in van.queue.waiting()] == [first.print, second.print]
+        await van.queue.discard(first.print, "zhou.min")
+        with pytest.raises(PrintGone):
+            await van.queue.discard(first.print, "zhou.min")
+        twin.put_paper_in()
+        await until(lambda: van.queue.get(second.print).state == PRINTED)
+        assert van.queue.get(first.print).state == DISCARDED
+        assert [slip.codes for slip in twin.slips] == [(f"XZ1:{ORIGIN}:{second.reference}".encode(),)]
+
+    await with_printer(tmp_path, twin, story)
+
+
+async def test_what_waited_is_printed_after_a_restart(tmp_path: Path) -> None:
+    twin = EscPosPrinterTwin()
+    van = PrinterVan(tmp_path, twin)
+    served = await van.serve()
+    kept = await van.queue.print(slips.RESULT, van.slip(served), served, "zhou.min")
+    await van.vehicle.stop()
+
+    async def story(van: PrinterVan) -> None:
+        assert kept == van.queue.get(kept.print)
+        await until(lambda: van.queue.get(kept.print).state == PRINTED)
+        assert len(twin.slips) == 1
+
+    await with_printer(tmp_path, twin, story)
+
+
+async def test_a_printer_that_goes_away_in_the_middle_prints_the_whole_slip_again(tmp_path: Path) -> None:
+    twin = EscPosPrinterTwin()
+    clock = SystemClock()
+    far_end = TcpPort(twin, clock)
+    port = await far_end.open()
+    van = PrinterVan(tmp_path, twin, port)
+    running = asyncio.create_task(van.vehicle.printing.run())
+    try:
+        served = await van.serve()
+        await until(lambda: van.vehicle.printing.state and van.vehicle.printing.state.two_way)
+        twin.paper_left_dots = 100
+        kept = await van.queue.print(slips.RESULT, van.slip(served), served, "zhou.min")
+        await until(lambda: van.vehicle.printing.fault == "printer_paper_out")
+        await far_end.close()
+        await until(lambda: van.vehicle.printing.state and not van.vehicle.printing.state.attached)
+        assert van.queue.get(kept.print).state == WAITING
+        twin.put_paper_in()
+        far_end = TcpPort(twin, clock)
+        await far_end.open(port)
+        await until(lambda: van.queue.get(kept.print).state == PRINTED)
+        assert [slip.codes for slip in twin.slips] == [(f"XZ1:{ORIGIN}:{kept.reference}".encode(),)]
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await far_end.close()
+        await van.vehicle.stop()
+
+
+async def test_a_van_without_a_printer_says_so_and_makes_sheets(tmp_path: Path) -> None:
+    van = PrinterVan(tmp_path, None)
+    try:
+        served = await van.serve()
+        with pytest.raises(NoPrinter) as refused:
+            await van.queue.print(slips.RESULT, van.slip(served), served, "zhou.min")
+        assert isinstance(refused.value, AskPerson)
+        sheets = van.vehicle.printing.sheets
+        for form in ("result_sheet", "referral_letter"):
+            content = sheets.content(form, served, Wanted("zh", "周敏"), van.vehicle.clock.now())
+            made = await van.queue.made(form, content, served, "zhou.min")
+            assert made.state == MADE
+            assert made.genuine
+            page = sheets.html(made.content, made.reference)
+            for said in ("168/98", "杨桂芳", made.reference[:4], "周敏", "此结果不作为诊断"):
+                assert said in page
+            assert CARD.id_number not in page
+        assert van.vehicle.printing.fault is None
+    finally:
+        await van.vehicle.stop()

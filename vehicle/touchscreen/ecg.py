@@ -5,26 +5,30 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Form, Query
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from devices.errors import AskPerson
+from devices.readings import Samples
+from devices.wire import pack_samples
 from sync.formats import ecg_file
 from sync.record.recordings import RecordingMissing
 from sync.web.access import roles
 from sync.web.pages import HEADERS
+from vehicle.clinic.ecg.findings import repeat_wanted
 from vehicle.hints import hint
-from vehicle.touchscreen.frame import Screen
-from vehicle.touchscreen.sessions import CLINICAL
+from vehicle.touchscreen.frame import Screen, back
+from vehicle.touchscreen.sessions import CLINICAL, DOCTORS
 
 if TYPE_CHECKING:
     from vehicle.assembly import Vehicle
 
 RECORD_SECONDS = 10
+Length = Annotated[int, Query(ge=1, le=60)]
 
 
 def routes(screen: Screen) -> APIRouter:
@@ -33,23 +37,25 @@ def routes(screen: Screen) -> APIRouter:
 
     @router.get("/ecg")
     @roles(*CLINICAL)
-    async def live(request: Request) -> Response:
+    async def live(request: Request, seconds: Length = RECORD_SECONDS) -> Response:
+        """:param seconds: how long the next recording is"""
         served = vehicle.encounters.current()
         recordings = vehicle.ecg.recordings_of(served.patient.patient) if served else []
         context = {
             "recordings": recordings,
+            "findings": vehicle.ecg_findings.of_all([row.sha256 for row in recordings]),
             "ecg_device": ecg_device(screen, screen.texts(request).language),
-            "seconds": RECORD_SECONDS,
+            "seconds": seconds,
             "held": len(vehicle.ecg_import.held()),
         }
         return screen.page(request, "ecg.html", "measure", context)
 
     @router.post("/ecg/record")
     @roles(*CLINICAL)
-    async def record(request: Request) -> Response:
+    async def record(request: Request, seconds: Annotated[int, Form(ge=1, le=60)] = RECORD_SECONDS) -> Response:
         """Records from now on; answers when the recording is in the journal. JSON for the page's script."""
         try:
-            made = await vehicle.ecg.record(seconds=RECORD_SECONDS, by=request.state.caller.id)
+            made = await vehicle.ecg.record(seconds=seconds, by=request.state.caller.id)
         except AskPerson as refused:
             return JSONResponse(screen.explain(request, refused), status_code=409, headers=HEADERS)
         return JSONResponse({"sha256": made.sha256, "duration_ms": made.duration_ms}, headers=HEADERS)
@@ -57,13 +63,64 @@ def routes(screen: Screen) -> APIRouter:
     @router.get("/ecg/recordings/{sha256}")
     @roles(*CLINICAL)
     async def stored(request: Request, sha256: str) -> Response:
+        return await _stored(request, sha256)
+
+    @router.post("/ecg/recordings/{sha256}/review")
+    @roles(*DOCTORS)
+    async def review(
+        request: Request,
+        sha256: str,
+        agrees: str = Form("", pattern="^(yes|no|)$"),
+        af: str = Form("", max_length=10),
+        words: str = Form("", max_length=500),
+        pin: str = Form("", max_length=12),
+    ) -> Response:
+        """The doctor's signature under what the analysis found."""
+        recording(sha256)
+        agreed = {"yes": True, "no": False}.get(agrees)
+        try:
+            await vehicle.ecg_findings.review(sha256, agreed, af, words, request.state.caller.id, pin)
+        except AskPerson as refused:
+            told = {"agrees": agrees, "af": af, "words": words}
+            return await _stored(request, sha256, told, screen.explain(request, refused))
+        return back(f"/ecg/recordings/{sha256}")
+
+    @router.get("/ecg/recordings/{sha256}/beat")
+    @roles(*CLINICAL)
+    async def beat(request: Request, sha256: str) -> Response:
+        """The median of its usual beats as one binary samples frame; 204 while there are too few."""
+        recording(sha256)
+        try:
+            found = await asyncio.to_thread(vehicle.ecg_findings.median_beat, sha256)
+        except RecordingMissing as gone:
+            return JSONResponse(screen.explain(request, gone), status_code=404, headers=HEADERS)
+        if found is None:
+            return Response(status_code=204, headers=HEADERS)
+        header, counts = found
+        samples = Samples("ecg", header.channels, header.sample_rate_hz, 0, 0, counts, header.resolution_uv, "uV")
+        return Response(pack_samples("", samples), media_type="application/octet-stream", headers=HEADERS)
+
+    async def _stored(
+        request: Request, sha256: str, told: dict[str, str] | None = None, refused: dict[str, str] | None = None
+    ) -> Response:
         row = recording(sha256)
         patient = vehicle.people.get(row["patient"]) if row["patient"] else None
         here = vehicle.recordings.has(sha256)  # or evicted: the county has it
         missing = None if here else hint(RecordingMissing.code, screen.texts(request).language)
         imported = json.loads(row["facts_json"] or "{}").get("imported")
-        context = {"recording": row, "patient": patient, "missing": missing, "imported": imported}
-        return screen.page(request, "ecg_stored.html", "measure", context)
+        view = await vehicle.ecg_findings.analyse(sha256) if here else vehicle.ecg_findings.of(sha256)
+        context = {
+            "recording": row,
+            "patient": patient,
+            "missing": missing,
+            "imported": imported,
+            "view": view,
+            "repeat": view is not None and view.review is None and repeat_wanted(view.findings),
+            "may_sign": request.state.caller.role in DOCTORS,
+            "told": told or {},
+            "refused": refused,
+        }
+        return screen.page(request, "ecg_stored.html", "measure", context, 422 if refused else 200)
 
     @router.get("/ecg/recordings/{sha256}/samples")
     @roles(*CLINICAL)

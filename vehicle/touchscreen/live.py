@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from devices.readings import INVALID_COUNT, Samples
 from devices.wire import pack_samples
 from sync.web.access import roles
 from sync.web.pages import HEADERS
+from vehicle.clinic.ecg.findings import analyse, median_beat
 from vehicle.live import LiveReader
 from vehicle.touchscreen.recent import RecentSamples
 from vehicle.touchscreen.sessions import CLINICAL, CREW, LOCAL
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 DRIVER_SEES = {"device", "status", "visit", "clock", "pairing"}
 """Nothing about people reaches a driver's page."""
 PAGE_SECONDS = 10.0
+BEAT_SECONDS = 30.0
 
 
 def routes(vehicle: Vehicle, recent: RecentSamples) -> APIRouter:
@@ -56,7 +60,23 @@ def routes(vehicle: Vehicle, recent: RecentSamples) -> APIRouter:
         device, samples = kept
         return Response(pack_samples(device, samples), media_type="application/octet-stream", headers=HEADERS)
 
+    @router.get("/live/beat")
+    @roles(*CLINICAL)
+    async def beat() -> Response:
+        """The median of the last half minute's usual beats as one frame; 204 while there are too few."""
+        kept = recent.newest("ecg", BEAT_SECONDS)
+        samples = await asyncio.to_thread(_median_of, kept[1]) if kept is not None else None
+        if kept is None or samples is None:
+            return Response(status_code=204)
+        return Response(pack_samples(kept[0], samples), media_type="application/octet-stream", headers=HEADERS)
+
     return router
+
+
+def _median_of(samples: Samples) -> Samples | None:
+    found = analyse(samples.channels, samples.sample_rate_hz, samples.counts, samples.resolution, INVALID_COUNT)
+    counts = median_beat(samples.counts, samples.sample_rate_hz, found, INVALID_COUNT)
+    return None if counts is None else replace(samples, segment=0, first_index=0, counts=counts)
 
 
 async def _forward(socket: WebSocket, reader: LiveReader, driver: bool) -> None:

@@ -1,39 +1,47 @@
-// The live 12-lead page: sweep, lead-off by name, freeze, caliper, a recording of 10 s with its progress.
+// The live ECG page: sweep, what the analysis says now, lead-off by name, freeze, caliper, a recording with its progress.
 
 import { EcgStrip } from '/shared/ecg_strip.js';
+import { caliper } from './ecg_caliper.js';
+import { LiveFindings } from './ecg_live.js';
+import { beatButton, displayButtons, layoutButtons, tell } from './ecg_tools.js';
 import { feed, recent, renew, store, words } from './frame.js';
-import { caliper, layoutButtons } from './ecg_tools.js';
 
 const say = words();
 const paper = /** @type {HTMLElement} */ (document.getElementById('paper'));
 const strip = new EcgStrip(paper, { offWord: say.off_word }).live(store);
 recent('ecg').then(() => strip.relayout());
-layoutButtons(strip, say);
-caliper(strip, say);
+layoutButtons(strip, say, beatButton(strip, say, () => { strip.live(store); }));
+displayButtons(strip, say);
+caliper(strip, say, tell);
 
-// --- electrodes ---------------------------------------------------------------------------------------------------
+// --- electrodes and findings ----------------------------------------------------------------------------------------
 
-/** @param {string} link @param {string[]} off @param {string} sensor */
-function tell(link, off, sensor) {
-  const notice = document.getElementById('ecg-device');
-  const said = notice?.querySelector('[data-said]'), hint = notice?.querySelector('[data-hint]');
-  if (!notice || !said || !hint) return;
-  const away = link !== 'connected' && link !== 'degraded';
-  const unwatched = sensor === 'unknown', resting = sensor === 'off';
-  said.textContent = away ? say.no_device : off.length ? say.off.replace('{leads}', off.join(' ')) : unwatched || resting ? say.attached : say.all_on;
-  hint.textContent = away ? say.no_device_hint : off.length ? say.off_hint : resting ? say.resting_hint : unwatched ? say.attached_hint : say.quiet;
-  if (away || off.length) notice.removeAttribute('data-kind'); else notice.dataset.kind = 'soft';
-}
-
+const findings = new LiveFindings(say);
 const listed = (paper.dataset.leadsOff ?? '').split(' ').filter(Boolean);
-strip.setLeadsOff(listed);
 let device = paper.dataset.device ?? '';
-if (device && listed.length) document.getElementById('ecg-device')?.removeAttribute('data-kind');
+let saidOff = listed, heardOff = /** @type {string[]} */ ([]);
+const showOff = () => strip.setLeadsOff([...new Set([...saidOff, ...heardOff])]);
+showOff();
+findings.device(paper.ownerDocument.getElementById('ecg-device')?.dataset.link ?? 'absent', listed, document.getElementById('ecg-device')?.dataset.sensor ?? 'unknown');
 feed.on('samples', (ring) => { if (ring.stream === 'ecg') device = ring.device; });
 feed.on('device', (message) => {
   if (message.device !== device) return;
-  strip.setLeadsOff(message.leads_off ?? []);
-  tell(message.link, message.leads_off ?? [], message.sensor ?? 'unknown');
+  saidOff = message.leads_off ?? [];
+  showOff();
+  findings.device(message.link, saidOff, message.sensor ?? 'unknown');
+});
+feed.on('ecg_analysis', (message) => {
+  if (message.device !== device) return;
+  heardOff = message.off ?? [];
+  showOff();
+  findings.heard(message);
+});
+
+/** Another person: the page begins anew, with the usual scale and nothing of the one before. */
+const served = document.querySelector('[data-testid="served-name"]')?.textContent ?? '';
+feed.on('encounter', (message) => {
+  const name = message.encounter?.patient?.name;
+  if (name !== undefined && name !== served && !record?.dataset.recording) location.reload();
 });
 
 // --- freeze -------------------------------------------------------------------------------------------------------
@@ -65,7 +73,8 @@ record?.addEventListener('click', async () => {
   }, 100);
   let said = '';
   try {
-    const answer = await fetch('/ecg/record', { method: 'POST', headers: { Accept: 'application/json' } });
+    const body = new URLSearchParams({ seconds: String(seconds) });
+    const answer = await fetch('/ecg/record', { method: 'POST', body, headers: { Accept: 'application/json' } });
     const told = await answer.json();
     if (answer.ok) location.assign(`/ecg/recordings/${told.sha256}`);
     else said = `${told.title || told.cause} ${told.next_step ?? ''}`;
@@ -74,6 +83,6 @@ record?.addEventListener('click', async () => {
   delete record.dataset.recording;
   record.disabled = false;
   text.textContent = before;
-  if (said) { const place = document.getElementById('caliper-said'); if (place) place.textContent = said; }
+  if (said) tell(said);
   renew('reading');
 });

@@ -1,26 +1,120 @@
-// What the live and the stored ECG page share: layout, pages, caliper, the word about the scale.
+// What the live and the stored ECG page share: layout, display, pages, median beat, what is written on the paper.
 
+import { FILTERS } from '/shared/ecg_filter.js';
 import { EcgStrip } from '/shared/ecg_strip.js';
+import { decodeSamples } from '/shared/live_feed.js';
 import { calibrated } from '/shared/scale.js';
 
-/** @param {EcgStrip} strip @param {Record<string, string>} words */
-export function layoutButtons(strip, words) {
-  const buttons = [...document.querySelectorAll('button[data-layout]')];
+/** @param {string} text nothing: nothing is told */
+export function tell(text) {
+  const place = document.getElementById('ecg-told');
+  if (!place) return;
+  place.textContent = text;
+  place.hidden = !text;
+}
+
+/** @param {string} selector @returns {HTMLElement[]} */
+const all = (selector) => [.../** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(selector))];
+
+/** @param {HTMLElement[]} buttons @param {HTMLElement | null} chosen */
+function press(buttons, chosen) { for (const button of buttons) button.setAttribute('aria-pressed', String(button === chosen)); }
+
+/**
+ * Layouts, and single leads of the display panel; another choice ends the median beat.
+ * @param {EcgStrip} strip @param {Record<string, string>} words @param {() => void} [chosen]
+ */
+export function layoutButtons(strip, words, chosen = () => {}) {
+  const buttons = all('button[data-layout]');
   for (const button of buttons) {
-    if (!(button instanceof HTMLElement)) continue;
     button.addEventListener('click', () => {
-      strip.setLayout(button.dataset.layout ?? '3x4+1');
-      for (const other of buttons) other.setAttribute('aria-pressed', String(other === button));
+      chosen();
+      strip.setLayout(button.dataset.layout ?? '3x4+1', button.dataset.lead);
+      press(buttons, button);
+      showDisplay(false);
     });
   }
   const choice = buttons[0]?.parentElement, twelve = strip.host.getAttribute('aria-label') ?? '';
   strip.host.addEventListener('ecg-sheet', (event) => {
     const { leads, asLaidOut } = /** @type {CustomEvent} */ (event).detail;
-    if (choice) choice.hidden = !asLaidOut;
+    for (const place of [choice, ...all('[data-few-hidden]')]) if (place) place.hidden = !asLaidOut;
     strip.host.setAttribute('aria-label', asLaidOut ? twelve : words.few.replace('{leads}', leads.join(' ')));
   });
   const said = document.getElementById('scale-said');
   if (said) said.textContent = calibrated() ? words.calibrated : words.uncalibrated;
+}
+
+/** @param {boolean} shown */
+function showDisplay(shown) {
+  const panel = document.getElementById('display'), button = document.getElementById('show-display');
+  if (!panel || !button) return;
+  panel.hidden = !shown;
+  button.setAttribute('aria-expanded', String(shown));
+}
+
+/**
+ * Gain, speed and filter, each written on the paper.
+ * @param {EcgStrip} strip @param {Record<string, string>} words
+ */
+export function displayButtons(strip, words) {
+  const panel = document.getElementById('display'), opener = document.getElementById('show-display');
+  if (!panel || !opener) return;
+  opener.addEventListener('click', () => showDisplay(panel.hidden));
+  strip.host.addEventListener('pointerdown', () => showDisplay(false));
+  const write = (/** @type {string} */ id, /** @type {string} */ text, /** @type {boolean} */ usual) => {
+    const place = document.getElementById(id);
+    if (place) { place.textContent = text; place.toggleAttribute('data-on', !usual); }
+    strip.host.dispatchEvent(new CustomEvent('ecg-scale'));
+  };
+  choices('[data-gain]', (button) => {
+    strip.setScale({ mmPerMv: Number(button.dataset.gain) });
+    write('gain-said', `${button.dataset.gain} mm/mV`, button.dataset.gain === '10');
+  });
+  choices('[data-speed]', (button) => {
+    strip.setScale({ mmPerS: Number(button.dataset.speed) });
+    write('speed-said', `${button.dataset.speed} mm/s`, button.dataset.speed === '25');
+  });
+  choices('[data-filter]', (button) => {
+    const name = /** @type {import('/shared/ecg_filter.js').FilterName} */ (button.dataset.filter);
+    strip.setFilter(name);
+    const also = name === 'monitor' ? ` 50 Hz ${words.st}` : '';
+    write('filter-said', name === 'none' ? words.unfiltered : `${words.filter} ${FILTERS[name].said}${also}`, name === 'none');
+  });
+}
+
+/** @param {string} selector @param {(button: HTMLElement) => void} choose */
+function choices(selector, choose) {
+  const buttons = all(selector);
+  for (const button of buttons) button.addEventListener('click', () => { press(buttons, button); choose(button); });
+}
+
+/**
+ * The median beat instead of the trace, and back.
+ * @param {EcgStrip} strip @param {Record<string, string>} words @param {() => void} goOn shows the trace again
+ * @returns {() => void} ends it
+ */
+export function beatButton(strip, words, goOn) {
+  const button = document.getElementById('beat');
+  if (!button) return () => {};
+  let before = '';
+  const end = () => {
+    if (button.getAttribute('aria-pressed') !== 'true') return;
+    button.setAttribute('aria-pressed', 'false');
+    tell('');
+    goOn();
+    strip.setLayout(before);
+  };
+  button.addEventListener('click', async () => {
+    showDisplay(false);
+    if (button.getAttribute('aria-pressed') === 'true') { end(); return; }
+    const answer = await fetch(button.dataset.beat ?? '', { headers: { 'X-Background': '1' } }).catch(() => null);
+    if (answer?.status !== 200) { tell(words.beat_none); return; }
+    before = strip.options.layout;
+    button.setAttribute('aria-pressed', 'true');
+    strip.setLayout('beat');
+    strip.stored(decodeSamples(await answer.arrayBuffer()));
+    tell(words.beat);
+  });
+  return end;
 }
 
 /**
@@ -35,7 +129,7 @@ export function pageButtons(strip) {
     const last = Math.max(0, strip.durationS - 1);
     const from = Math.min(Math.max(0, startS), last), until = Math.min(strip.durationS, from + strip.seconds);
     if (from !== strip.startS) strip.page(from);
-    pages.hidden = strip.durationS <= strip.seconds + .5;
+    pages.hidden = strip.options.layout === 'beat' || strip.durationS <= strip.seconds + .5;
     said.textContent = `${from.toFixed(0)}–${until.toFixed(0)} / ${strip.durationS.toFixed(0)} s`;
     back.disabled = from <= 0;
     on.disabled = until >= strip.durationS;
@@ -43,42 +137,6 @@ export function pageButtons(strip) {
   back.addEventListener('click', () => show(strip.startS - strip.seconds));
   on.addEventListener('click', () => show(strip.startS + strip.seconds));
   new ResizeObserver(() => show(strip.startS)).observe(strip.host);
+  for (const kind of ['ecg-scale', 'ecg-sheet']) strip.host.addEventListener(kind, () => show(strip.startS));
   show(0);
-}
-
-/**
- * Two taps on the paper measure time and voltage between them.
- * @param {EcgStrip} strip @param {Record<string, string>} words
- */
-export function caliper(strip, words) {
-  const button = document.getElementById('caliper'), said = document.getElementById('caliper-said');
-  const mark = document.createElement('span');
-  mark.className = 'caliper';
-  mark.hidden = true;
-  strip.host.append(mark);
-  /** @type {{ x: number, y: number } | null} */
-  let first = null;
-  const on = () => button?.getAttribute('aria-pressed') === 'true';
-  button?.addEventListener('click', () => {
-    button.setAttribute('aria-pressed', String(!on()));
-    first = null;
-    mark.hidden = true;
-    if (said) said.textContent = on() ? words.caliper_first : '';
-  });
-  strip.host.addEventListener('pointerdown', (event) => {
-    if (!on() || !said) return;
-    const box = strip.host.getBoundingClientRect(), point = { x: event.clientX - box.left, y: event.clientY - box.top };
-    if (!first) {
-      first = point;
-      Object.assign(mark.style, { left: `${point.x}px`, top: `${point.y}px`, width: '0', height: '0' });
-      mark.hidden = false;
-      said.textContent = words.caliper_second;
-      return;
-    }
-    const [dx, dy] = [Math.abs(point.x - first.x), Math.abs(point.y - first.y)];
-    Object.assign(mark.style, { left: `${Math.min(point.x, first.x)}px`, top: `${Math.min(point.y, first.y)}px`, width: `${dx}px`, height: `${dy}px` });
-    const ms = (dx / strip.mm / 25) * 1000, mv = dy / strip.mm / 10;
-    said.textContent = `${Math.round(ms)} ms  ${mv.toFixed(2)} mV${ms > 200 ? `  ${Math.round(60_000 / ms)} ${words.per_minute}` : ''}`;
-    first = null;
-  });
 }

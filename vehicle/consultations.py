@@ -8,9 +8,8 @@ doctor's own signed decision.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -22,39 +21,18 @@ from sync.formats.canonical import Json
 from sync.formats.records import Draft, EntryUnreadable, format_time, parse_time, read_entry
 from sync.record.recordings import Recordings
 from sync.web.catalog import texts
-from telemedicine.consultation import OPEN, Event, State, WrongMoment, next_state, read_who, spoken
+from telemedicine.consultation import OPEN, TABLE, Event, State, WrongMoment, next_state, read_who, spoken
 from telemedicine.opinion import OpinionRefused, SignedOpinion, verify_opinion
 from vehicle.clinic.encounters import Encounters
 from vehicle.clinic.people import PatientView, People
 from vehicle.clinic.ports import Ids, Journal, Live
 from vehicle.clinic.prompts import NoEncounter
 from vehicle.clinic.staff import Person, Staff
-from vehicle.clinic.views import plain
+from vehicle.consultation_request import EMERGENCY, LONGEST_FIELD, Consent, check_consent, complete, consent_version
 
-FIELDS = ("chief_complaint", "history", "findings", "preliminary", "question")
-"""What the invitation must say, all five."""
-LONGEST_FIELD = 2000
-URGENCIES = ("routine", "urgent")
 DECISIONS = ("accept", "accept_partly", "reject")
-SIGNERS = ("patient", "guardian")
-GUARDIAN_BELOW_AGE = 14
-"""PIPL art. 31: the guardian consents for a child below 14."""
 DOCTORS = ("doctor", "village_doctor")
-PNG = b"\x89PNG\r\n\x1a\n"
-LARGEST_SIGNATURE_BYTES = 400_000
 _DONE_TALKING = (State.ENDED, State.OPINION_SIGNED)
-
-
-class RequestIncomplete(AskPerson):
-    """Fields are empty, too long, or the urgency is none; ``facts["fields"]`` names them."""
-
-    code = "consultation_incomplete"
-
-
-class ConsentMissing(AskPerson):
-    """No signature, not a signature, or not by whom it must be; ``facts["reason"]`` says which."""
-
-    code = "consent_missing"
 
 
 class ConsultationOpen(AskPerson):
@@ -92,16 +70,6 @@ class Findings(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Consent:
-    """The patient's agreement: a finger signature under the text of the catalog, ``clinic.consent.text``."""
-
-    signature_png: bytes
-    read_aloud: bool
-    signed_by: str
-    """"patient" or "guardian"."""
-
-
-@dataclass(frozen=True, slots=True)
 class ConsultationView:
     consultation: str
     state: str
@@ -136,11 +104,6 @@ class Step:
     at: datetime
 
 
-def consent_version(text: str) -> str:
-    """Name of a consent text: ``consent/`` and the first 12 hex digits of its SHA-256."""
-    return f"consent/{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-
-
 class Consultations:
     def __init__(
         self,
@@ -167,6 +130,8 @@ class Consultations:
         self._findings = findings
         self._origin = origin
         self._language = language
+        self.beside: Callable[[str], dict[str, Any]] = lambda consultation: {}
+        """What else the specialist is told of a consultation; emergency mode tells place and steps."""
         self._steps: dict[str, list[Step]] = {}
         """What ``steps`` has read; a change throws its consultation's away."""
         self._one_at_a_time = asyncio.Lock()
@@ -243,7 +208,7 @@ class Consultations:
         """
         view = self.get(consultation, language)
         row = self._row(consultation)
-        patient = view.patient
+        patient, doctor = view.patient, self._doctor(view.requested_by)
         told: dict[str, Any] = {
             "consultation": consultation,
             "encounter": view.encounter,
@@ -257,11 +222,12 @@ class Consultations:
                 "masked_id": patient.masked_id,
             },
             "village": self._village(row["visit"]),
-            "doctor": plain(self._doctor(view.requested_by)),
+            "doctor": {"id": doctor.id, "name": doctor.name, "role": doctor.role},
             "fields": view.fields,
             "consent": {name: view.consent[name] for name in ("signed_by", "read_aloud", "text_version")},
         }
         told |= self._findings.of(view.encounter or "", patient.patient, language)
+        told |= self.beside(consultation)
         if view.decision is not None:
             told["decision"] = view.decision
         return told
@@ -280,8 +246,8 @@ class Consultations:
             served = self._encounters.current()
             if served is None:
                 raise NoEncounter("nobody is being served: swipe a card or choose a person first")
-            asked = _complete(fields, urgency)
-            _check_consent(consent, served.patient)
+            asked = complete(fields, urgency)
+            check_consent(consent, served.patient.age)
             self._none_under_way(served.encounter)
             text = texts(self._language)("clinic.consent.text")
             sha256, size = await asyncio.to_thread(self._keep, consent.signature_png)
@@ -314,6 +280,38 @@ class Consultations:
                 Draft("recording/1", signature, by, served.visit, served.encounter),
                 Draft("consultation/1", said, by, served.visit, served.encounter),
             )
+            return self._changed(consultation, State.REQUESTED)
+
+    async def request_emergency(
+        self, patient: str, visit: str | None, encounter: str, fields: Mapping[str, str], by: str | None
+    ) -> ConsultationView:
+        """Call the duty doctor for somebody in danger. Nobody signs: whose life is in danger is helped first, and who
+        acted stands in the entry (Civil Code art. 1220).
+
+        What else is under way is cancelled or hung up; one about the same encounter is taken instead.
+        """
+        async with self._one_at_a_time:
+            for row in self._under_way():
+                if row["encounter"] == encounter:
+                    return self.get(row["consultation"])
+                gives_way = Event.CANCELLED if Event.CANCELLED in TABLE[State(row["state"])] else Event.ENDED
+                following = next_state(row["state"], gives_way)
+                await self._store.commit(self._change(row["consultation"], following, by or "", EMERGENCY))
+                self._changed(row["consultation"], following)
+            consultation = self._ids.new("consultation")
+            said: dict[str, Json] = {
+                "consultation": consultation,
+                "patient": patient,
+                "urgency": EMERGENCY,
+                "fields": dict(fields),
+                "consent": {
+                    "text_version": EMERGENCY,
+                    "language": self._language,
+                    "read_aloud": False,
+                    "signed_by": EMERGENCY,
+                },
+            }
+            await self._store.commit(Draft("consultation/1", said, by, visit, encounter))
             return self._changed(consultation, State.REQUESTED)
 
     async def change(self, consultation: str, event: Event | str, who: str = "", reason: str = "") -> ConsultationView:
@@ -422,6 +420,14 @@ class Consultations:
                     "another consultation is under way: end or cancel it first", consultation=row["consultation"]
                 )
 
+    def _under_way(self) -> list[dict[str, Any]]:
+        """Consultations that somebody waits for or talks in."""
+        talking = sorted(OPEN - set(_DONE_TALKING))
+        marks = ",".join("?" * len(talking))
+        return self._store.read(
+            f"SELECT consultation, state, encounter FROM consultations WHERE state IN ({marks})", talking
+        )
+
     def _keep(self, png: bytes) -> tuple[str, int]:
         writer = self._recordings.begin("image/png")
         writer.append(png)
@@ -470,25 +476,6 @@ class Consultations:
 
     def _doctor(self, by: str) -> Person:
         return next((person for person in self._staff.all() if person.id == by), Person(by, by, ""))
-
-
-def _complete(fields: Mapping[str, str], urgency: str) -> dict[str, str]:
-    asked = {name: str(fields.get(name, "")).strip() for name in FIELDS}
-    wrong = [name for name, words in asked.items() if not 1 <= len(words) <= LONGEST_FIELD]
-    if urgency not in URGENCIES:
-        wrong.append("urgency")
-    if wrong:
-        raise RequestIncomplete(f"fill in: {', '.join(wrong)}", fields=tuple(wrong))
-    return asked
-
-
-def _check_consent(consent: Consent, patient: PatientView) -> None:
-    if consent.signed_by not in SIGNERS:
-        raise ConsentMissing("say who signs: the person or a guardian", reason="signed_by")
-    if consent.signed_by == "patient" and patient.age is not None and patient.age < GUARDIAN_BELOW_AGE:
-        raise ConsentMissing("a guardian signs for a child below 14", reason="guardian")
-    if not consent.signature_png.startswith(PNG) or len(consent.signature_png) > LARGEST_SIGNATURE_BYTES:
-        raise ConsentMissing("sign with a finger in the field", reason="signature")
 
 
 def _decision(row: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ pytest.importorskip("playwright.sync_api", reason="skipped: playwright is not in
 from test_ultrasound_pages import serve
 
 from telemedicine.consultation import Event
-from vehicle.consultations import FIELDS, PNG, Consent
+from vehicle.consultation_request import FIELDS, PNG, Consent
 
 pytestmark = pytest.mark.browser
 

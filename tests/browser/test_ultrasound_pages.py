@@ -19,7 +19,7 @@ from ultrasound_machine import MACHINE, media_process
 from telemedicine.consultation import Event
 from telemedicine.ultrasound.machine import PixelSize
 from telemedicine.ultrasound.measuring import measure
-from vehicle.consultations import FIELDS, PNG, Consent
+from vehicle.consultation_request import FIELDS, PNG, Consent
 
 pytestmark = pytest.mark.browser
 

@@ -17,17 +17,19 @@ from tests.vehicle.clinic_world import DOCTOR, NURSE, PINS, World, card, id_numb
 from tests.vehicle.conftest import MORNING
 from vehicle.clinic.prompts import NoEncounter
 from vehicle.clinic.staff import WrongPin
-from vehicle.consultations import (
+from vehicle.consultation_request import (
     FIELDS,
     PNG,
     Consent,
     ConsentMissing,
+    RequestIncomplete,
+)
+from vehicle.consultations import (
     ConsultationOpen,
     ConsultationUnknown,
     DecisionIncomplete,
     NotADoctor,
     ReasonMissing,
-    RequestIncomplete,
 )
 
 ASKED = {

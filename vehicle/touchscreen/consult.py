@@ -24,16 +24,18 @@ from sync.web.catalog import texts
 from sync.web.pages import HEADERS
 from telemedicine.consultation import Event, State
 from vehicle.clinic.referrals import consultation_fields
-from vehicle.consultations import (
-    DECISIONS,
+from vehicle.consultation_request import (
     FIELDS,
     URGENCIES,
     Consent,
     ConsentMissing,
+    consent_version,
+)
+from vehicle.consultations import (
+    DECISIONS,
     ConsultationUnknown,
     ConsultationView,
     DecisionIncomplete,
-    consent_version,
 )
 from vehicle.touchscreen import wording
 from vehicle.touchscreen.frame import Screen, back

@@ -75,6 +75,11 @@ def feed(lines: int) -> bytes:
     return _ESC + b"d" + bytes([lines])
 
 
+def feed_dots(dots: int) -> bytes:
+    """Print what is in the line and feed so far; 0 to 255."""
+    return _ESC + b"J" + bytes([dots])
+
+
 def cut() -> bytes:
     """GS V 66 0: feed to the cutter, cut and leave a bridge; printers without a cutter only feed."""
     return _GS + b"VB\x00"

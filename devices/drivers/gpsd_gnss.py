@@ -21,9 +21,10 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from devices.driver import About, Counters, Metric, Output, TcpService, Write
+from devices.fix_state import HDOP_ACCURACY_M, FixState
 from devices.framing import LineFramer
 from devices.identity import Identity
-from devices.readings import DeviceState, Event, Link, Position, Sensor
+from devices.readings import Event, Position, Sensor
 
 WATCH = b'?WATCH={"enable":true,"json":true};\n'
 UNWATCH = b'?WATCH={"enable":false};\n'
@@ -31,7 +32,6 @@ LONGEST_LINE = 10_240
 """GPS_JSON_RESPONSE_MAX of gpsd: no object is longer."""
 FIX_MODES = (2, 3)
 NO_FIX_STATUS = (5, 8)
-HDOP_ACCURACY_M = 5.0
 LEAST_PAUSE_S = 0.9
 """Receivers at 5 or 10 Hz: what comes sooner after the last position is passed over."""
 OTHER_AFTER_S = 5.0
@@ -62,7 +62,7 @@ class Driver:
         self._followed: str | None = None
         self._followed_silent_s = 0.0
         self._since_told_s = math.inf
-        self._told_sensor: Sensor | None = None
+        self._fix = FixState()
         self._sky: dict[str, dict[str, float]] = {}
         """By receiver: used (satellites), hdop, sigma_m, as last told."""
 
@@ -75,9 +75,7 @@ class Driver:
         """Without gpsd the last fix is no position any more."""
         self._lines.reset()
         output = Output(writes=[Write(UNWATCH)])
-        if self._told_sensor == Sensor.OK:
-            self._told_sensor = None
-            output.events.append(Position(None, None, None, 0))
+        self._fix.withdraw(output.events)
         return output
 
     def feed(self, chunk: bytes, channel: str = "") -> Output:
@@ -92,7 +90,7 @@ class Driver:
         output = Output()
         if self._followed_silent_s >= OTHER_AFTER_S and self._followed is not None:
             self._followed = None
-            self._lost_fix(output.events)
+            self._fix.withdraw(output.events, searching=True)
         return output
 
     def _take(self, line: str, events: list[Event]) -> None:
@@ -153,15 +151,15 @@ class Driver:
             return
         self._followed_silent_s = 0.0
         sensor = Sensor.OK if where is not None else Sensor.SEARCHING
-        if sensor == self._told_sensor and self._since_told_s < LEAST_PAUSE_S:
+        if sensor == self._fix.told and self._since_told_s < LEAST_PAUSE_S:
             return
         self._since_told_s = 0.0
-        self._told_state(sensor, events)
+        self._fix.tell(sensor, events)
         events.append(self._told(said, where, self._sky.get(path, {})))
 
     def _follows(self, path: str, has_fix: bool) -> bool:
         """Whether this receiver's report counts: it is followed, or it has a fix and the followed one has none."""
-        if path != self._followed and (self._followed is None or (has_fix and self._told_sensor != Sensor.OK)):
+        if path != self._followed and (self._followed is None or (has_fix and self._fix.told != Sensor.OK)):
             self._followed = path
         return path == self._followed
 
@@ -173,16 +171,6 @@ class Driver:
         if accuracy_m is None:
             accuracy_m = sky["hdop"] * HDOP_ACCURACY_M if "hdop" in sky else _number(said.get("eph"), 0.001, 1e6)
         return Position(*where, accuracy_m, satellites, _number(said.get("speed"), 0, 2000), gnss_at)
-
-    def _lost_fix(self, events: list[Event]) -> None:
-        if self._told_sensor == Sensor.OK:
-            self._told_state(Sensor.SEARCHING, events)
-            events.append(Position(None, None, None, 0))
-
-    def _told_state(self, sensor: Sensor, events: list[Event]) -> None:
-        if sensor != self._told_sensor:
-            self._told_sensor = sensor
-            events.append(DeviceState(Link.CONNECTED, sensor))
 
 
 def _where(said: dict[str, Any]) -> tuple[float, float] | None:

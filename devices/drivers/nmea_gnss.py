@@ -22,14 +22,14 @@ from typing import Any, ClassVar
 import pynmea2
 
 from devices.driver import About, Counters, Metric, Output, SerialLine
+from devices.fix_state import HDOP_ACCURACY_M, FixState
 from devices.framing import LineFramer
-from devices.readings import DeviceState, Event, Link, Position, Sensor
+from devices.readings import Event, Position, Sensor
 
 LONGEST_LINE = 120
 """NMEA says 82; receivers with many decimals need more."""
 TIMED = ("RMC", "GGA", "GST")
 FIX_QUALITIES = (1, 2, 3, 4, 5)
-HDOP_ACCURACY_M = 5.0
 SILENCE_ENDS_SECOND_S = 0.4
 
 
@@ -57,7 +57,7 @@ class Driver:
         self._gsa_no_fix = False
         self._silent_s = 0.0
         self._told_time: time | None = None
-        self._told_sensor: Sensor | None = None
+        self._fix = FixState()
 
     def open(self) -> Output:
         self._lines.reset()
@@ -68,9 +68,7 @@ class Driver:
         """Without a receiver the last fix is no position any more."""
         self._lines.reset()
         output = Output()
-        if self._told_sensor == Sensor.OK:
-            self._told_sensor = None
-            output.events.append(Position(None, None, None, 0))
+        self._fix.withdraw(output.events)
         return output
 
     def feed(self, chunk: bytes, channel: str = "") -> Output:
@@ -115,12 +113,10 @@ class Driver:
         position = second.position(self._gsa_no_fix)
         sensor = Sensor.SEARCHING if position.latitude_deg is None else Sensor.OK
         time_of_second = _whole(second.at)
-        if time_of_second is not None and time_of_second == self._told_time and sensor == self._told_sensor:
+        if time_of_second is not None and time_of_second == self._told_time and sensor == self._fix.told:
             return
         self._told_time = time_of_second
-        if sensor != self._told_sensor:
-            self._told_sensor = sensor
-            events.append(DeviceState(Link.CONNECTED, sensor))
+        self._fix.tell(sensor, events)
         events.append(position)
 
 

@@ -27,19 +27,14 @@ import struct
 from typing import ClassVar
 
 from devices import viatom
-from devices.driver import About, Counters, Metric, Output, Write
-from devices.framing import Frame, Spoiled
-from devices.identity import Identity
+from devices.driver import About, Metric, Output
 from devices.nomenclature import metrics
-from devices.readings import INVALID_COUNT, BloodPressure, Event, HeartRate, Sensor
-from devices.sample_clock import SampleClock
-from devices.steady import SteadyLeads, SteadyNumber
-from devices.wave_chunks import WaveChunks
+from devices.readings import BloodPressure, Event, Sensor
+from devices.viatom_ecg import ASK_INFO, EcgDriver
 
-INFO, REAL_TIME = 0xE1, 0x08
-ASK_INFO, ASK_REAL_TIME = viatom.frame_of(INFO), viatom.frame_of(REAL_TIME)
-ASK_EACH_S = 0.5
-STATE_BYTES, KIND_AT, DATA_AT, SAMPLES_AT = 9, 9, 10, 32
+REAL_TIME = 0x08
+ASK_REAL_TIME = viatom.frame_of(REAL_TIME)
+KIND_AT, DATA_AT, SAMPLES_AT = 9, 10, 32
 PRESSURE_RESULT, ECG = 1, 2
 SAMPLE_RATE_HZ = 250.0
 RESOLUTION_UV = 3.098
@@ -47,10 +42,9 @@ RESULT = struct.Struct("<BhHHHHB")
 ECG_DATA = struct.Struct("<IIH")
 ELECTRODES_OFF = 0x02
 CAUSES = {1: "cuff too loose, or leaking", 2: "movement", 3: "no pulse wave"}
-LOST_S = 0.5
 
 
-class Driver:
+class Driver(EcgDriver):
     about: ClassVar[About] = About(
         title_zh="乐普 BP2 血压心电一体机",
         title_en="Viatom BP2 cuff with ECG",
@@ -66,75 +60,26 @@ class Driver:
     )
     allowed_writes: ClassVar[tuple[bytes, ...]] = (ASK_INFO, ASK_REAL_TIME)
 
+    ask_real_time = ASK_REAL_TIME
+    samples_at = SAMPLES_AT
+    sample_rate_hz = SAMPLE_RATE_HZ
+    resolution_uv = RESOLUTION_UV
+
     def __init__(self) -> None:
-        self.counters = Counters()
-        self._framer = viatom.framer(viatom.HEAD, self.counters)
-        self._wave = WaveChunks(
-            "ecg",
-            viatom.CHANNELS,
-            SAMPLE_RATE_HZ,
-            RESOLUTION_UV,
-            "uV",
-            self.counters,
-            round(SAMPLE_RATE_HZ * ASK_EACH_S),
-        )
-        self._heart_rate = SteadyNumber[int](1 / ASK_EACH_S, HeartRate, agreeing_frames=1)
-        self._leads = SteadyLeads(settled_frames=1)
+        super().__init__()
         self._shown: bytes | None = None
         """The result on the display, which was told; outlives a connection."""
-        self._questions = viatom.Questions(ASK_REAL_TIME, ASK_EACH_S, self._framer, self.counters)
-        self._begin()
+        self.in_ecg = False
 
     def open(self) -> Output:
-        self._framer.reset()
-        self._begin()
-        return Output(writes=[Write(ASK_INFO), Write(ASK_REAL_TIME)])
-
-    def close(self) -> Output:
-        self._framer.reset()
-        output = Output()
-        self._heart_rate.withdraw(output.events)
+        output = super().open()
+        self.in_ecg = False
         return output
 
-    def feed(self, chunk: bytes, channel: str = "") -> Output:
-        output = Output()
-        for piece in self._framer.feed(chunk):
-            if isinstance(piece, Spoiled):
-                if self._in_ecg:
-                    self._wave.lose((piece.n_bytes - viatom.OVERHEAD_BYTES - SAMPLES_AT) // 2, output.events)
-            else:
-                self._take(piece, output.events)
-        return output
-
-    def tick(self, elapsed_s: float) -> Output:
-        output = Output()
-        self._heart_rate.tick(elapsed_s, output.events)
-        if self._in_ecg and self._clock.lost(elapsed_s, self._wave.taken):
-            self.counters.gaps += 1
-            self._begin_segment()
-        output.writes += self._questions.tick(elapsed_s)
-        return output
-
-    def _begin(self) -> None:
-        self.identity: Identity | None = None
-        self._heart_rate.begin()
-        self._leads.begin()
-        self._questions.begin()
-        self._in_ecg = False
-        self._begin_segment()
-
-    def _begin_segment(self) -> None:
-        self._wave.begin()
-        self._clock = SampleClock(SAMPLE_RATE_HZ, LOST_S * SAMPLE_RATE_HZ)
-
-    def _take(self, frame: Frame, events: list[Event]) -> None:
-        data = viatom.data_of(frame.payload)
-        if frame.payload[1] == INFO:
-            self.identity = viatom.identity_of(data)
-        elif frame.payload[1] == REAL_TIME and len(data) >= SAMPLES_AT:
-            self._leads.tell(events, battery_percent=viatom.percent_of(data[2]))
-            self._pressure(data, events)
-            self._ecg(data, events)
+    def take_real_time(self, data: bytes, events: list[Event]) -> None:
+        self._leads.tell(events, battery_percent=viatom.percent_of(data[2]))
+        self._pressure(data, events)
+        self._ecg(data, events)
 
     def _pressure(self, data: bytes, events: list[Event]) -> None:
         result = data[DATA_AT : DATA_AT + RESULT.size] if data[KIND_AT] == PRESSURE_RESULT else None
@@ -154,19 +99,14 @@ class Driver:
 
     def _ecg(self, data: bytes, events: list[Event]) -> None:
         if data[KIND_AT] != ECG:
-            if self._in_ecg or self._leads.sensor is Sensor.UNKNOWN:
-                self._in_ecg = False
+            if self.in_ecg or self._leads.sensor is Sensor.UNKNOWN:
+                self.in_ecg = False
                 self._leads.tell(events, sensor=Sensor.OFF, leads_off=())
                 self._heart_rate.withdraw(events)
             return
-        if not self._in_ecg:
-            self._in_ecg = True
-            self._begin_segment()
+        if not self.in_ecg:
+            self.in_ecg = True
+            self.begin_segment()
             self._leads.tell(events, fault=None, vendor_text=None)
         _, flags, heart_rate = ECG_DATA.unpack_from(data, DATA_AT)
-        off = bool(flags & ELECTRODES_OFF)
-        self._leads.look(viatom.CHANNELS if off else (), events)
-        self._heart_rate.take(None if off else viatom.heart_rate_of(heart_rate), events)
-        for row in viatom.counts_of(data[SAMPLES_AT:]):
-            self._wave.append((INVALID_COUNT,) if off else row, events)
-        self._wave.publish(events)
+        self.take_ecg(bool(flags & ELECTRODES_OFF), heart_rate, data[SAMPLES_AT:], events)

@@ -1,7 +1,7 @@
 """Viatom / Wellue ER1 (patch), ER2 and DuoEK (hand-held): one-lead ECG at 125 Hz over Bluetooth.
 
-Frames and samples are those of ``devices.viatom``. The host asks for what gathered (03, argument 7D) twice a second;
-the answer is 20 bytes of parameters, a count u16 and samples i16:
+Frames and samples are those of ``devices.viatom``, gaps those of ``devices.viatom_ecg``. The host asks for what
+gathered (03, argument 7D) twice a second; the answer is 20 bytes of parameters, a count u16 and samples i16:
 
 ====  ==============================================================================================================
 0     heart rate, u16; 0 and FFFF: none
@@ -12,8 +12,7 @@ the answer is 20 bytes of parameters, a count u16 and samples i16:
       6 idle after six attempts, 7 electrodes off; b4-7 the state before
 ====  ==============================================================================================================
 
-The answer numbers no samples: those of an answer that came spoiled are counted from its length; answers that never came
-show against the clock and open a new segment. E1 asks who it is. Files (F1 to F4), clock (EC), vibration (04) and the
+E1 asks who it is. Files (F1 to F4), clock (EC), vibration (04) and the
 resets (E2, E3, EE) are never sent.
 
 Source: viatomEcho/LepuBle (facts). Not tried on hardware by us. Not for the ER3, which sends compressed samples of up
@@ -26,26 +25,18 @@ import struct
 from typing import ClassVar
 
 from devices import viatom
-from devices.driver import About, Counters, Metric, Output, Write
-from devices.framing import Spoiled
-from devices.identity import Identity
+from devices.driver import About, Metric
 from devices.nomenclature import metrics
-from devices.readings import Event, HeartRate
-from devices.sample_clock import SampleClock
-from devices.steady import SteadyLeads, SteadyNumber
-from devices.wave_chunks import WaveChunks
+from devices.readings import Event
+from devices.viatom_ecg import ASK_INFO, EcgDriver
 
-INFO, REAL_TIME = 0xE1, 0x03
-ASK_INFO = viatom.frame_of(INFO)
+REAL_TIME = 0x03
 ASK_REAL_TIME = viatom.frame_of(REAL_TIME, b"\x7d")
-ASK_EACH_S = 0.5
-PARAMETER_BYTES = 20
+COUNT_AT, SAMPLES_AT = 20, 22
 IDLE, IDLE_AFTER_ATTEMPTS, ELECTRODES_OFF = 0, 6, 7
-LOST_S = 0.5
-SAMPLES_PER_CHUNK = 62
 
 
-class Driver:
+class Driver(EcgDriver):
     about: ClassVar[About] = About(
         title_zh="乐普 ER1/ER2/DuoEK 单导联心电",
         title_en="Viatom ER1, ER2, DuoEK single-lead ECG",
@@ -60,76 +51,14 @@ class Driver:
     )
     allowed_writes: ClassVar[tuple[bytes, ...]] = (ASK_INFO, ASK_REAL_TIME)
 
-    def __init__(self) -> None:
-        self.counters = Counters()
-        self._framer = viatom.framer(viatom.HEAD, self.counters)
-        self._wave = WaveChunks(
-            "ecg",
-            viatom.CHANNELS,
-            viatom.SAMPLE_RATE_HZ,
-            viatom.RESOLUTION_UV,
-            "uV",
-            self.counters,
-            SAMPLES_PER_CHUNK,
-        )
-        self._heart_rate = SteadyNumber[int](1 / ASK_EACH_S, HeartRate, agreeing_frames=1)
-        self._leads = SteadyLeads(settled_frames=1)
-        self._questions = viatom.Questions(ASK_REAL_TIME, ASK_EACH_S, self._framer, self.counters)
-        self.identity: Identity | None = None
-        self._begin()
+    ask_real_time = ASK_REAL_TIME
+    samples_at = SAMPLES_AT
+    sample_rate_hz = viatom.SAMPLE_RATE_HZ
+    resolution_uv = viatom.RESOLUTION_UV
 
-    def open(self) -> Output:
-        self._framer.reset()
-        self._begin()
-        return Output(writes=[Write(ASK_INFO), Write(ASK_REAL_TIME)])
-
-    def close(self) -> Output:
-        self._framer.reset()
-        output = Output()
-        self._heart_rate.withdraw(output.events)
-        return output
-
-    def feed(self, chunk: bytes, channel: str = "") -> Output:
-        output = Output()
-        for piece in self._framer.feed(chunk):
-            if isinstance(piece, Spoiled):
-                self._wave.lose((piece.n_bytes - viatom.OVERHEAD_BYTES - PARAMETER_BYTES - 2) // 2, output.events)
-            elif piece.payload[1] == REAL_TIME:
-                self._real_time(viatom.data_of(piece.payload), output.events)
-            elif piece.payload[1] == INFO:
-                self.identity = viatom.identity_of(viatom.data_of(piece.payload))
-        return output
-
-    def tick(self, elapsed_s: float) -> Output:
-        output = Output()
-        self._heart_rate.tick(elapsed_s, output.events)
-        if self._clock.lost(elapsed_s, self._wave.taken):
-            self.counters.gaps += 1
-            self._begin_segment(output.events)
-        output.writes += self._questions.tick(elapsed_s)
-        return output
-
-    def _begin(self) -> None:
-        self.identity = None
-        self._heart_rate.begin()
-        self._leads.begin()
-        self._questions.begin()
-        self._begin_segment([])
-
-    def _begin_segment(self, events: list[Event]) -> None:
-        self._wave.publish(events)
-        self._wave.begin()
-        self._clock = SampleClock(viatom.SAMPLE_RATE_HZ, LOST_S * viatom.SAMPLE_RATE_HZ)
-
-    def _real_time(self, data: bytes, events: list[Event]) -> None:
-        if len(data) < PARAMETER_BYTES + 2:
-            return
+    def take_real_time(self, data: bytes, events: list[Event]) -> None:
         heart_rate, battery, state = int.from_bytes(data[0:2], "little"), data[3], data[8] & 0x0F
-        off = state in (IDLE, IDLE_AFTER_ATTEMPTS, ELECTRODES_OFF)
         self._leads.tell(events, battery_percent=viatom.percent_of(battery))
-        self._leads.look(viatom.CHANNELS if off else (), events)
-        self._heart_rate.take(None if off else viatom.heart_rate_of(heart_rate), events)
-        (n,) = struct.unpack_from("<H", data, PARAMETER_BYTES)
-        for row in viatom.counts_of(data[PARAMETER_BYTES + 2 :][: 2 * n]):
-            self._wave.append(None if off else row, events)
-        self._wave.publish(events)
+        off = state in (IDLE, IDLE_AFTER_ATTEMPTS, ELECTRODES_OFF)
+        (n,) = struct.unpack_from("<H", data, COUNT_AT)
+        self.take_ecg(off, heart_rate, data[SAMPLES_AT:][: 2 * n], events)

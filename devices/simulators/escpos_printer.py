@@ -19,7 +19,7 @@ CUTTER_DOTS = 80
 """From the head to the cutter: fed by GS V 66."""
 NEEDED = {
     b"\x1b@": 0, b"\x1c&": 0, b"\x1c.": 0, b"\x1b2": 0,
-    b"\x1ba": 1, b"\x1bE": 1, b"\x1d!": 1, b"\x1c!": 1, b"\x1b3": 1, b"\x1bd": 1, b"\x1dr": 1,
+    b"\x1ba": 1, b"\x1bE": 1, b"\x1d!": 1, b"\x1c!": 1, b"\x1b3": 1, b"\x1bd": 1, b"\x1bJ": 1, b"\x1dr": 1,
 }  # fmt: skip
 """Command -> bytes of parameters."""
 
@@ -161,6 +161,9 @@ class EscPosPrinterTwin:
             case b"\x1bd":
                 self._end_line()
                 self._feed(n * self._pitch_dots)
+            case b"\x1bJ":
+                self._end_line()
+                self._feed(n)
             case b"\x1dr":
                 self._said += b"\x00"
 

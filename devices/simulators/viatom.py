@@ -18,6 +18,7 @@ from devices.framing import Frame
 from devices.readings import INVALID_COUNT
 from devices.simulators.ecg_source import EcgSource
 from devices.simulators.lead_source import LeadSource
+from devices.viatom_ecg import INFO
 
 KEPT_SAMPLES = 500
 """What a device keeps for a host that does not ask."""
@@ -97,8 +98,8 @@ class Er1Twin(_Asked):
         return b""
 
     def answer(self, command: int, data: bytes) -> bytes:
-        if command == er1.INFO:
-            return viatom.frame_of(er1.INFO, information(), kind=1)
+        if command == INFO:
+            return viatom.frame_of(INFO, information(), kind=1)
         if command != er1.REAL_TIME:
             return b""
         off = not self.electrodes_on
@@ -150,8 +151,8 @@ class Bp2Twin(_Asked):
         return b""
 
     def answer(self, command: int, data: bytes) -> bytes:
-        if command == bp2.INFO:
-            return viatom.frame_of(bp2.INFO, information(), kind=1)
+        if command == INFO:
+            return viatom.frame_of(INFO, information(), kind=1)
         if command != bp2.REAL_TIME:
             return b""
         head = struct.pack("<BBBH4x", self._state, 0, self.battery_percent, 3900)

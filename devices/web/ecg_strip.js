@@ -243,7 +243,8 @@ export class EcgStrip {
     const layout = /** @type {keyof typeof LAYOUTS} */ (this.options.layout);
     const { columns, rhythm, asLaidOut } = sheetOf(layout, this.channels, this.options.lead);
     const rows = Math.max(...columns.map((column) => column.length)) + rhythm.length;
-    const high = this.height / rows, span = this.seconds / columns.length;
+    const foot = this.host.querySelector('.ecg-said'), footPx = foot instanceof HTMLElement ? foot.offsetHeight : 0;
+    const high = (this.height - footPx) / rows, span = this.seconds / columns.length;
     const y = (/** @type {number} */ row) => Math.round((high * (row + (rows === 1 ? .66 : .62))) / this.mm) * this.mm;
     this.rowPx = high;
     const begins = (/** @type {number} */ column) => (layout === 'beat' ? 0 : column * span);   // every lead of one beat begins with it

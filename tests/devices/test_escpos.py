@@ -25,6 +25,7 @@ def test_the_bytes_are_those_of_the_reference() -> None:
     assert escpos.size(2, 2) == bytes.fromhex("1d2111 1c210c")
     assert escpos.line_spacing(30) == bytes.fromhex("1b331e")
     assert escpos.feed(3) == bytes.fromhex("1b6403")
+    assert escpos.feed_dots(12) == bytes.fromhex("1b4a0c")
     assert escpos.cut() == bytes.fromhex("1d564200")
     assert escpos.ask(Ask.PAPER) == bytes.fromhex("100404")
     assert bytes.fromhex("1d7201") == escpos.ASK_PROCESSED

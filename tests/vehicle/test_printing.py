@@ -76,6 +76,7 @@ def test_lines_of_a_slip_on_narrow_paper() -> None:
         "下次来的日期",
         "2026-12-06 周日",
         "-" * 32,
+        "",
         "QR",
         "编号 7F3K 2M9Q",
         "此结果不作为诊断",

@@ -22,7 +22,10 @@ QR_MODULE_DOTS = 6
 """0.75 mm: any telephone reads it."""
 _NOT_AT_LINE_START = "，。、；：？！）》」』】〉”’％℃…·,.;:?!)%"
 _WORDS = re.compile(r"\s+|[!-~]+|.", re.DOTALL)
-_LINE_SPACING_DOTS = escpos.LINE_DOTS + 4
+_QUIET_DOTS = 4 * QR_MODULE_DOTS
+"""Below a QR code: four modules, ISO/IEC 18004 section 6.3.8; above it stands an empty line."""
+_LEADING_DOTS = 10
+"""White between lines, also between large ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ def lay_out(slip: Slip, mark: str, code: str, paper_mm: int) -> list[PaperItem]:
     for block in slip.blocks:
         items += _block(block, across)
     items.append(PaperLine("-" * across))
-    items.append(PaperCode(code))
+    items += [PaperLine(""), PaperCode(code)]
     items.append(PaperLine(mark, Align.CENTRE))
     items += [PaperLine(part, Align.CENTRE, bold=last) for last, part in _foot(slip.foot, across)]
     return items
@@ -154,15 +157,21 @@ def _pieces(paragraph: str, across: int) -> list[str]:
 
 def payload(items: list[PaperItem], habits: PrinterHabits) -> bytes:
     """The slip for the printer, from initialising to the cut."""
-    sent = bytearray(escpos.INITIALISE + escpos.CHINESE_MODE + escpos.line_spacing(_LINE_SPACING_DOTS))
+    sent = bytearray(escpos.INITIALISE + escpos.CHINESE_MODE)
     for item in items:
         if isinstance(item, PaperCode):
             sent += escpos.align(Align.CENTRE) + _code(item.text, habits.qr_by_raster)
+            sent += escpos.feed_dots(_QUIET_DOTS)
         else:
-            sent += escpos.align(item.align) + escpos.size(item.width, item.height) + escpos.bold(item.bold)
+            sent += escpos.line_spacing(_pitch_dots(item)) + escpos.align(item.align)
+            sent += escpos.size(item.width, item.height) + escpos.bold(item.bold)
             sent += escpos.text(item.text, habits.four_bytes) + escpos.LINE_FEED
     sent += escpos.align(Align.LEFT) + (escpos.cut() if habits.cuts else escpos.feed(4))
     return bytes(sent)
+
+
+def _pitch_dots(item: PaperLine) -> int:
+    return escpos.WIDE_DOTS * item.height + _LEADING_DOTS
 
 
 def _code(text: str, by_raster: bool) -> bytes:
@@ -227,11 +236,10 @@ def preview(items: list[PaperItem], paper_mm: int) -> Preview:
                 for y, row in enumerate(rows)
                 for x, length in _runs(row)
             ]
-            top += len(rows) * QR_MODULE_DOTS
+            top += len(rows) * QR_MODULE_DOTS + _QUIET_DOTS
         else:
-            height = max(_LINE_SPACING_DOTS, escpos.WIDE_DOTS * item.height)
             texts += _preview_line(item, top, width_dots)
-            top += height
+            top += _pitch_dots(item)
     return Preview(width_dots, top, tuple(texts), tuple(squares))
 
 

@@ -16,6 +16,7 @@ from sync.web.access import roles
 from sync.web.catalog import Texts
 from sync.web.pages import HEADERS
 from vehicle.clinic.encounters import EncounterView
+from vehicle.clinic.people import NobodyFound
 from vehicle.clinic.views import CHINA
 from vehicle.hints import hint
 from vehicle.printing import slip_paper
@@ -27,7 +28,7 @@ from vehicle.touchscreen.frame import Screen, back
 from vehicle.touchscreen.sessions import CLINICAL
 
 CHOICES = (RESULT, APPOINTMENT, REFERRAL)
-AGAIN_IN = (("weeks", 2), ("months", 1), ("months", 3), ("months", 6))
+AGAIN_IN = (("weeks", 2), ("month", 1), ("months", 3), ("months", 6))
 """What follow-ups of the national specification mostly are."""
 SVG_TYPE = "image/svg+xml"
 LATEST = timedelta(days=730)
@@ -70,6 +71,17 @@ def routes(screen: Screen) -> APIRouter:
             **_around(request),
         }
         return screen.page(request, "print.html", "people", context)
+
+    @router.get("/people/{patient}/print")
+    @roles(*CLINICAL)
+    async def last(patient: str) -> Response:
+        """The newest encounter of a person, also one long ago."""
+        try:
+            history = vehicle.people.history(patient)
+        except NobodyFound:
+            raise HTTPException(404, "no such person") from None
+        newest = history.encounters[0].encounter if history.encounters else None
+        return back(f"/print/{newest}" if newest else f"/people/{patient}")
 
     @router.post("/print/{encounter}")
     @roles(*CLINICAL)

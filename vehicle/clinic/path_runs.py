@@ -98,6 +98,7 @@ class PathResult:
     urgency: str
     missing: tuple[Missing, ...]
     open_steps: tuple[StepShown, ...]
+    """Those that are not optional."""
     ended_as: str
     """What it ended in before, where it did in this encounter."""
 
@@ -183,7 +184,8 @@ class PathRuns:
         ordered = [*first, *(result for result in results if result.rule != outcome.rule)]
         prompts = tuple(words.prompt(result) for result in ordered)
         missing = {one.field: one for prompt in prompts for one in prompt.missing}
-        opened = [_shown(one, state, language) for one, state in walk.walked(known) if state == "open"]
+        walked = walk.walked(known)
+        opened = [_shown(one, state, language) for one, state in walked if state == "open" and not one.optional]
         run = self._run(encounter, path)
         return PathResult(
             path=path,

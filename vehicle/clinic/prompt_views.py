@@ -69,6 +69,9 @@ class Prompt:
     source: tuple[SourceShown, ...]
     verification: str
     disclaimer: str
+    score: int | None = None
+    """Points, where the rule counts them and none is missing."""
+    risk_percent: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,8 @@ class PromptWords:
             source=tuple(SourceShown(source.title, source.where, source.status) for source in rule.sources),
             verification=rule.verification,
             disclaimer=DISCLAIMER[t.language],
+            score=result.score,
+            risk_percent=result.risk_percent,
         )
 
     def title(self, rule: Rule) -> str:

@@ -88,8 +88,12 @@ class Prompts:
         return [words.prompt(result) for result in sorted(self._results(self.inputs(encounter)), key=urgency)]
 
     def results_of(self, rules: Sequence[str], known: Inputs) -> list[Result]:
-        """What these rules say when they are asked outright, most severe first; those switched off say nothing."""
-        return sorted(self._results(known, rules, outright=True), key=urgency)
+        """What these rules say when they are asked outright, most severe first.
+
+        Rules that are switched off say nothing; nor does one of several that was given nothing to go by.
+        """
+        results = sorted(self._results(known, rules, outright=True), key=urgency)
+        return [result for result in results if result.inputs or len(rules) == 1]
 
     def words(self, language: str | None = None) -> PromptWords:
         return PromptWords(self._in_force, self.known.fields, language or self._language)

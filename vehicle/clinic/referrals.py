@@ -29,6 +29,8 @@ FOLLOW_UP_AFTER = timedelta(days=14)
 TB_FOLLOW_UP_AFTER = timedelta(days=7)
 """Of suspected tuberculosis within one week."""
 OUTCOMES = ("arrived", "treated", "not_gone", "not_reached")
+ON_EVERY_SLIP = ("age", "sex")
+"""Said beside the name already."""
 LONGEST_TEXT = 600
 """Characters of reason and findings."""
 
@@ -190,17 +192,16 @@ def reason_of(prompts: Sequence[Prompt], language: str) -> str:
 
 
 def findings_of(prompts: Sequence[Prompt], language: str) -> str:
-    """The inputs that the results rest on, each once: "收缩压 182 mmHg"."""
-    words = {True: "yes" if language == "en" else "是", False: "no" if language == "en" else "否"}
+    """The inputs that the results rest on, each once, without what was answered no: "收缩压 182 mmHg"."""
+    yes = "yes" if language == "en" else "是"
     said: dict[str, str] = {}
     for prompt in prompts:
         for row in prompt.inputs:
-            if isinstance(row.value, bool):
-                if row.value:
-                    said[row.field] = f"{row.label} {words[True]}"
-            else:
-                number = f"{row.value:g}" if isinstance(row.value, float) else str(row.value)
-                said[row.field] = f"{row.label} {number} {row.unit}".strip()
+            if row.field in ON_EVERY_SLIP or row.value is False:
+                continue
+            number = f"{row.value:g}" if isinstance(row.value, float) else str(row.value)
+            told = yes if row.value is True else f"{number} {row.unit}".strip()
+            said[row.field] = f"{row.label.partition('(')[0].strip()} {told}"
     comma = ", " if language == "en" else "，"
     return comma.join(said.values())[:LONGEST_TEXT]
 

@@ -92,11 +92,14 @@ def routes(screen: Screen) -> APIRouter:
         """Keep the results and what the path ends in; a referral has its own form."""
         if next == "referral":
             return back(f"{PAGE}/{path}/refer")
-        await vehicle.paths.end(served().encounter, path, next, request.state.caller.id)
+        here = served().encounter
+        await vehicle.paths.end(here, path, next, request.state.caller.id)
         if next == "consultation":
             return back(f"/consult?path={path}")
+        if next == "slip":
+            return back(f"/print/{here}")
         t = screen.texts(request)
-        screen.say(request, t(f"touch.path.ended_{next}"), t("touch.path.ended_hint"))
+        screen.say(request, t("touch.path.ended"), t("touch.path.ended_hint"))
         return back("/screening")
 
     @router.get(f"{PAGE}/{{path}}/refer")
@@ -144,7 +147,7 @@ def routes(screen: Screen) -> APIRouter:
     def _refer_page(request: Request, draft: ReferralDraft, refused: dict[str, str] | None = None) -> Response:
         context = {
             "draft": draft,
-            "places": [name for _, name in vehicle.referrals.places(vehicle.settings.language)],
+            "institutions": [name for _, name in vehicle.referrals.places(vehicle.settings.language)],
             "urgencies": URGENCIES,
             "refused": refused,
             "title": vehicle.paths.path(draft.path).title(screen.texts(request).language),

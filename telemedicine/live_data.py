@@ -280,6 +280,11 @@ class LiveData:
                 self._look_who_is_served()
             case "gap":
                 self._send(parsed)
+            case "ecg_analysis":
+                if not self.withheld:
+                    self._send(parsed)
+            case "ecg_findings":
+                self._on_news({})
             case "capture" | "image_measurement":
                 self._on_image(parsed)
 

@@ -93,6 +93,11 @@ def numbers(channel: Channel) -> tuple[int | None, int | None] | None:
     return (told[-1]["values"]["spo2_percent"], told[-1]["values"]["pulse_bpm"]) if told else None
 
 
+def rates(vitals: Channel) -> list[int]:
+    """Heart rates that the ECG analysis told a page."""
+    return [told["heart_rate_bpm"] for told in map(json.loads, vitals.sent) if told["type"] == "ecg_analysis"]
+
+
 def forms(vitals: Channel) -> dict[int, SampleForm]:
     """The forms that a page was told."""
     told = [message for message in map(json.loads, vitals.sent) if message["type"] == "samples_form"]
@@ -158,6 +163,12 @@ async def test_a_confirmed_reading_makes_the_case_be_looked_at(van: Van) -> None
     await until(lambda: van.looks > before, 2)
 
 
+async def test_findings_of_a_recording_make_the_case_be_looked_at(van: Van) -> None:
+    before = van.looks
+    van.hub.send({"type": "ecg_findings", "sha256": "0" * 64, "encounter": "e"})
+    await until(lambda: van.looks == before + 1)
+
+
 async def test_nothing_of_the_next_person_reaches_the_specialist(van: Van) -> None:
     await van.world.serve()
     served = van.world.encounters.current()
@@ -166,16 +177,20 @@ async def test_nothing_of_the_next_person_reaches_the_specialist(van: Van) -> No
     _, live, page = van.page()
     van.world.finger(96)
     van.world.publish(ecg_chunk(0), "ecg-1")
+    van.hub.send({"type": "ecg_analysis", "device": "ecg-1", "heart_rate_bpm": 72, "rhythm": "none"})
     await until(lambda: numbers(page) == (96, 74) and len(live.sent) == 1)
+    assert rates(page) == [72]
     await van.world.encounters.close(DOCTOR)
     await van.world.serve(card("李大山", date(1950, 3, 2), "051"))
     await until(lambda: numbers(page) == (None, None) and json.loads(page.sent[-1])["type"] == "someone_else")
     van.world.finger(88, seconds=2)
     van.world.publish(ecg_chunk(20), "ecg-1")
+    van.hub.send({"type": "ecg_analysis", "device": "ecg-1", "heart_rate_bpm": 81, "rhythm": "likely"})
     van.world.publish(DeviceState(Link.CONNECTED, battery_percent=50), "ecg-1")
     await until(lambda: json.loads(page.sent[-1])["type"] == "device")
     assert numbers(page) == (None, None)
     assert len(live.sent) == 1
+    assert rates(page) == [72]
     assert await van.data.samples("ecg-1", 1, 0, 20) is None
     said = "".join(page.sent)
     assert "李大山" not in said

@@ -26,7 +26,7 @@ class CaseNotes:
         """``readings``, ``prompts``, ``trends`` and ``recordings`` of an encounter, JSON-able.
 
         A reading: type, values, unit, grade, grade_word, result, at, device, by_hand. A trend point: type, values, at;
-        earlier confirmed values of the same person, oldest first.
+        earlier confirmed values of the same person, oldest first. A recording: see ``_recording``.
         """
         return {
             "readings": self._readings(encounter, language),
@@ -94,11 +94,29 @@ class CaseNotes:
         ]
 
     def _recordings(self, encounter: str) -> list[dict[str, Any]]:
-        return self._store.read(
-            "SELECT sha256, what, started_at, duration_ms FROM recordings WHERE encounter = ? "
-            "AND what IN ('ecg', 'ultrasound_still', 'ultrasound_clip') ORDER BY started_at DESC LIMIT ?",
+        rows = self._store.read(
+            "SELECT r.sha256, r.what, r.started_at, r.duration_ms, a.heart_rate_bpm, a.rhythm, a.reviewed_name, "
+            "a.agrees, a.af, a.words FROM recordings r LEFT JOIN ecg_analyses a ON a.sha256 = r.sha256 "
+            "WHERE r.encounter = ? AND r.what IN ('ecg', 'ultrasound_still', 'ultrasound_clip') "
+            "ORDER BY r.started_at DESC LIMIT ?",
             (encounter, MOST_RECORDINGS),
         )
+        return [_recording(row) for row in rows]
+
+
+def _recording(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A recording; an analysed ECG with ``ecg``: heart rate, rhythm, and ``review`` once a doctor has signed."""
+    told = {name: row[name] for name in ("sha256", "what", "started_at", "duration_ms")}
+    if row["rhythm"] is not None:
+        told["ecg"] = {name: row[name] for name in ("heart_rate_bpm", "rhythm") if row[name] is not None}
+        if row["reviewed_name"]:
+            told["ecg"]["review"] = {
+                "by": row["reviewed_name"],
+                "agrees": bool(row["agrees"]),
+                "af": row["af"],
+                "words": row["words"] or "",
+            }
+    return told
 
 
 def _analytes(stored: Mapping[str, Any], language: str, row: Mapping[str, Any]) -> list[dict[str, Any]]:

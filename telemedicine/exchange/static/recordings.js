@@ -3,6 +3,7 @@
 import { EcgStrip } from '/shared/ecg_strip.js';
 import { decodeSamples } from '/shared/live_feed.js';
 import { clockTime, element } from './case_words.js';
+import { foundWords } from './ecg_words.js';
 import { byId, t } from './frame.js';
 
 const AGAIN_MS = 15_000;
@@ -13,13 +14,17 @@ export class Recordings {
     this.path = `/specialist/consultations/${encodeURIComponent(consultation)}/recordings`;
     this.named = '';
     this.timer = 0;
+    /** @type {Map<string, string>} findings in words, by recording */
+    this.found = new Map();
     byId('recording-close').addEventListener('click', () => this.#close());
     document.addEventListener('keydown', (event) => { if (event.key === 'Escape') this.#close(); });
   }
 
   /** @param {import('./exchange_socket.js').Case} c */
   update(c) {
-    const named = JSON.stringify((c.summary.recordings ?? []).map((/** @type {any} */ one) => one.sha256));
+    const told = /** @type {any[]} */ (c.summary.recordings ?? []);
+    this.found = new Map(told.map((one) => [one.sha256, foundWords(one.ecg)]));
+    const named = JSON.stringify(told.map((one) => [one.sha256, this.found.get(one.sha256)]));
     if (named !== this.named) { this.named = named; void this.#list(); }
   }
 
@@ -37,6 +42,8 @@ export class Recordings {
       open.append(element('b', t(`recording_${one.what}`)), element('small', clockTime(one.started_at)), element('span', one.here ? (one.duration_ms ? t('recording_seconds', { seconds: Math.round(one.duration_ms / 1000) }) : '') : t('recording_not_yet')));
       open.addEventListener('click', () => void this.#open(one));
       item.append(open);
+      const found = this.found.get(one.sha256);
+      if (found) item.append(Object.assign(element('small', found), { className: 'found' }));
       return item;
     }));
     byId('recordings-panel').hidden = found.length === 0;
@@ -46,7 +53,7 @@ export class Recordings {
   /** @param {{ sha256: string, what: string, started_at: string }} one */
   async #open(one) {
     const place = byId('recording'), shown = byId('recording-shown'), address = `${this.path}/${one.sha256}`;
-    byId('recording-title').textContent = `${t(`recording_${one.what}`)} ${clockTime(one.started_at)}`;
+    byId('recording-title').textContent = [t(`recording_${one.what}`), clockTime(one.started_at), this.found.get(one.sha256)].filter(Boolean).join('　');
     shown.replaceChildren();
     place.hidden = false;
     if (one.what === 'ecg') {

@@ -3,6 +3,7 @@
 import { EcgStrip } from '/shared/ecg_strip.js';
 import { SampleStore, exposeSamples } from '/shared/live_feed.js';
 import { Cases, byId, t, whyRefused } from './frame.js';
+import { showAnalysis, withdrawAnalysis } from './ecg_words.js';
 import { LinkQuality } from './link_quality.js';
 import { MediaSession } from './media_session.js';
 import { OpinionForm } from './opinion_form.js';
@@ -72,6 +73,7 @@ media.on('samples', () => { if (byId('ecg-note').dataset.waiting !== undefined) 
 media.on('message', (message) => {
   if (message.type === 'reading') showLive(message);
   else if (message.type === 'device') { leadsOff(message); showDevice(message); }
+  else if (message.type === 'ecg_analysis') showAnalysis(message);
   else if (message.type === 'someone_else') someoneElse(message.served);
   else if (message.type === 'gap') fillIn(message);
   else if (message.type === 'feeds') feedStates(message.feeds);
@@ -89,7 +91,7 @@ media.on('state', (state) => {
 function someoneElse(served) {
   document.body.toggleAttribute('data-someone-else', served);
   if (!served) byId('ecg-note').hidden ||= byId('ecg-note').textContent === t('live_someone_else');
-  else { byId('ecg-note').hidden = false; byId('ecg-note').textContent = t('live_someone_else'); withdrawLive('live_someone_else'); }
+  else { byId('ecg-note').hidden = false; byId('ecg-note').textContent = t('live_someone_else'); withdrawLive('live_someone_else'); withdrawAnalysis(); }
 }
 
 /** @param {any} message */

@@ -9,7 +9,9 @@ APPLIANCE := qemu-system-x86 bluez dbus busybox-static cpio kmod
 
 .PHONY: demo test again appliance check verifier bench bench-sync bench-media bench-devices powercut screenshots pins clean
 
+# Goes on without these packages: then without the Bluetooth meters, or without PDFs.
 demo: $(VENV)/.demo
+	@scripts/install-debian-packages dbus fonts-noto-cjk libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 || true
 	@$(BIN)/xunzhen demo $(if $(FRESH),--fresh) $(if $(ECG),--ecg "$(ECG)") $(if $(TRACK),--track "$(TRACK)") \
 		$(if $(ULTRASOUND),--ultrasound "$(ULTRASOUND)") $(if $(ROOM),--room "$(ROOM)") $(DEMO)
 

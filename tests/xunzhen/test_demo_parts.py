@@ -9,16 +9,18 @@ import signal
 import subprocess
 import sys
 import tomllib
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from devices.clock import SystemClock
+from devices.clock import SimulatedClock, SystemClock
 from sync.proof.areas import read_villages
 from vehicle.clinic.identity import IdNumber, check_id_number
 from xunzhen.demo.founding import write_toml
 from xunzhen.demo.home import TOWNSHIP
+from xunzhen.demo.morning import Morning, Simulators
 from xunzhen.demo.processes import RESTARTS_AT_MOST, Process, ServiceDidNotStart
 from xunzhen.demo.residents import residents
 from xunzhen.demo.weeks import DEPOT
@@ -120,3 +122,28 @@ def test_the_console_script_says_what_to_do(arguments: list[str], code: int, say
     )
     assert says in run.stdout + run.stderr
     assert run.returncode == code
+
+
+class FarEnds(Simulators):
+    """Without a socket: keeps what it is told to do."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    async def do(self, command: str, **facts: Any) -> dict[str, Any]:
+        self.told.append(command)
+        return {"ok": True}
+
+
+@pytest.mark.parametrize("meters", [True, False])
+async def test_a_person_is_measured_with_the_devices_that_are_there(tmp_path: Path, meters: bool) -> None:
+    far_ends, clock = FarEnds(), SimulatedClock(datetime(2026, 11, 21, 1, tzinfo=UTC))
+    people = residents(VILLAGES[0].code, VILLAGES[0].name, 1)
+    morning = Morning(far_ends, tmp_path / "journal.db", people, clock, meters=meters)
+    measuring = asyncio.create_task(morning._measure(people[0]))
+    while not measuring.done():
+        clock.advance(1.0)
+        await asyncio.sleep(0)
+    await measuring
+    cuff_and_meter = ["blood_pressure", "glucose"] if meters else []
+    assert far_ends.told == ["finger", *cuff_and_meter, "finger", "urine"]

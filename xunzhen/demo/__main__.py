@@ -64,7 +64,8 @@ async def run(home: Home, chosen: argparse.Namespace) -> None:
             history.live_through(home, chosen.history_days), asyncio.to_thread(render_clips, home.clips)
         )
     render_clips(home.clips)
-    processes = rows(home, chosen, villages)
+    bluetooth = has_bluetooth(chosen)
+    processes = rows(home, chosen, villages, bluetooth)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -78,7 +79,8 @@ async def run(home: Home, chosen: argparse.Namespace) -> None:
         if not chosen.no_morning:
             people = residents(villages[0].code, villages[0].name, 30)
             journal = home.vehicle_data(LIVE_VAN) / "journal.db"
-            tasks.append(asyncio.create_task(Morning(Simulators(home.control), journal, people, SystemClock()).play()))
+            morning = Morning(Simulators(home.control), journal, people, SystemClock(), meters=bluetooth)
+            tasks.append(asyncio.create_task(morning.play()))
         announce(home)
         province = witness(home)
         started.append(province)
@@ -94,10 +96,9 @@ async def run(home: Home, chosen: argparse.Namespace) -> None:
                 await process.stop()
 
 
-def rows(home: Home, chosen: argparse.Namespace, villages: tuple[Village, ...]) -> list[list[Process]]:
+def rows(home: Home, chosen: argparse.Namespace, villages: tuple[Village, ...], bluetooth: bool) -> list[list[Process]]:
     """What runs; the inner lists start together."""
     clock, python = SystemClock(), sys.executable
-    bluetooth = ["--bluetooth"] if has_bluetooth(chosen) else []
     stands = villages[0]
     simulators = Process(
         "simulators",
@@ -107,7 +108,7 @@ def rows(home: Home, chosen: argparse.Namespace, villages: tuple[Village, ...]) 
             *(["--ecg", str(chosen.ecg)] if chosen.ecg else []),
             *(["--track", str(chosen.track)] if chosen.track else []),
             *(["--analyser", f"127.0.0.1:{home.ports.analyser}"] if home.ports.analyser else []),
-            *bluetooth,
+            *(["--bluetooth"] if bluetooth else []),
         ],
         home.run,
         clock,

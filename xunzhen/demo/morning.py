@@ -65,13 +65,19 @@ class Simulators:
 
 
 class Morning:
-    """The player. ``journal`` is the van's database, only read."""
+    """The player. ``journal`` is the van's database, only read.
 
-    def __init__(self, simulators: Simulators, journal: Path, people: Sequence[Resident], clock: Clock) -> None:
+    :param meters: whether there are a cuff and a glucose meter (the Bluetooth devices of the demo)
+    """
+
+    def __init__(
+        self, simulators: Simulators, journal: Path, people: Sequence[Resident], clock: Clock, meters: bool
+    ) -> None:
         self._simulators = simulators
         self._journal = journal
         self._people = cycle(people)
         self._clock = clock
+        self._meters = meters
         self._analysed: set[str] = set()
         """Specimens that an analyser has had."""
         self._old_strip_read = False
@@ -108,14 +114,16 @@ class Morning:
     async def _measure(self, person: Resident) -> None:
         await self._simulators.do("finger", on=True, spo2_percent=person.spo2_percent, pulse_bpm=person.pulse_bpm)
         await self._clock.sleep(6.0)
-        await self._simulators.do(
-            "blood_pressure",
-            systolic_mmhg=person.systolic_mmhg,
-            diastolic_mmhg=person.diastolic_mmhg,
-            pulse_bpm=person.pulse_bpm,
-        )
+        if self._meters:
+            await self._simulators.do(
+                "blood_pressure",
+                systolic_mmhg=person.systolic_mmhg,
+                diastolic_mmhg=person.diastolic_mmhg,
+                pulse_bpm=person.pulse_bpm,
+            )
         await self._clock.sleep(8.0)
-        await self._simulators.do("glucose", glucose_mmol_l=person.glucose_mmol_l)
+        if self._meters:
+            await self._simulators.do("glucose", glucose_mmol_l=person.glucose_mmol_l)
         await self._clock.sleep(FINGER_IN_S - 14.0)
         await self._simulators.do("finger", on=False, spo2_percent=person.spo2_percent, pulse_bpm=person.pulse_bpm)
 

@@ -164,6 +164,8 @@ async def test_a_confirmed_reading_makes_the_case_be_looked_at(van: Van) -> None
 
 
 async def test_findings_of_a_recording_make_the_case_be_looked_at(van: Van) -> None:
+    van.hub.send({"type": "status"})
+    await until(lambda: van.data.connected)
     before = van.looks
     van.hub.send({"type": "ecg_findings", "sha256": "0" * 64, "encounter": "e"})
     await until(lambda: van.looks == before + 1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -173,7 +174,20 @@ class VisitReports:
             kind = table.c[column]
             grouped = select(kind.label("kind"), func.count().label("n")).where(wanted).group_by(kind)
             counts += [(f"{shown}_{row['kind']}", row["n"]) for row in self._database.rows(grouped)]
+        counts += self._ecg_work(record)
         return [count for count in counts if count[0] != "recording_signature"]
+
+    def _ecg_work(self, record: VisitRecord) -> Iterator[tuple[str, int]]:
+        """Of the analysed ECGs: how many a doctor signed, and which rhythms; the doctor counts before the analysis."""
+        table = projected["ecg_analyses"]
+        wanted = (table.c.visit == record.visit) & (table.c.origin == record.origin) & table.c.analysed_at.is_not(None)
+        rows = self._database.rows(select(table.c.rhythm, table.c.af, table.c.reviewed_at).where(wanted))
+        found = Counter("yes" if row["af"] == "yes" else row["rhythm"] for row in rows if row["af"] != "no")
+        for name, kind in (("yes", "ecg_af"), ("likely", "ecg_likely"), ("possible", "ecg_possible")):
+            if found[name]:
+                yield kind, found[name]
+        if signed := sum(row["reviewed_at"] is not None for row in rows):
+            yield "ecg_reviewed", signed
 
     def _span(self, judged: JudgedVisit) -> JournalSpan:
         record, evidence = judged.case.record, judged.case.proof.evidence

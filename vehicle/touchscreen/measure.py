@@ -96,6 +96,7 @@ def routes(screen: Screen) -> APIRouter:
             "critical": critical[0] if critical else None,
             "critical_actions": CRITICAL_ICONS,
             "ecg_device": ecg_device(screen, language),
+            "ecg_found": vehicle.ecg_findings.newest(served.encounter) if served else None,
             "laboratory": lab,
             "to_see": [prompt for prompt in prompts if prompt.level],
             "unscreened": _unscreened(tiles.values()),

@@ -134,7 +134,8 @@ def routes(screen: Screen) -> APIRouter:
                 }
                 for reading in past.readings
             ],
-            "recordings": vehicle.ecg.recordings_of(patient),
+            "recordings": (recordings := vehicle.ecg.recordings_of(patient)),
+            "ecg_findings": vehicle.ecg_findings.of_all([row.sha256 for row in recordings]),
             "visits": len(past.encounters),
             "home": homes.of(patient),
             "neighbours": homes.neighbours(patient),

@@ -28,6 +28,7 @@ export function layoutButtons(strip, words, chosen = () => {}) {
   for (const button of buttons) {
     button.addEventListener('click', () => {
       chosen();
+      narrowRows(button.dataset.layout === '12x1');
       strip.setLayout(button.dataset.layout ?? '3x4+1', button.dataset.lead);
       press(buttons, button);
       showDisplay(false);
@@ -41,6 +42,20 @@ export function layoutButtons(strip, words, chosen = () => {}) {
   });
   const said = document.getElementById('scale-said');
   if (said) said.textContent = calibrated() ? words.calibrated : words.uncalibrated;
+}
+
+/**
+ * Twelve rows on one panel leave no room for 10 mm/mV: they begin at 5, which is pressed and written on the paper.
+ * @param {boolean} narrow
+ */
+function narrowRows(narrow) {
+  const [from, to] = narrow ? ['10', '5'] : ['5', '10'];
+  const wanted = /** @type {HTMLElement | null} */ (document.querySelector(`[data-gain="${to}"]`));
+  if (wanted && document.querySelector(`[data-gain="${from}"][aria-pressed="true"]`) && (narrow || wanted.dataset.narrowed)) {
+    wanted.click();
+    const usual = /** @type {HTMLElement} */ (document.querySelector('[data-gain="10"]'));
+    if (narrow) usual.dataset.narrowed = '1'; else delete usual.dataset.narrowed;
+  }
 }
 
 /** @param {boolean} shown */

@@ -2,7 +2,7 @@
 
 import { EcgStrip } from '/shared/ecg_strip.js';
 import { PlethStrip } from '/shared/pleth_strip.js';
-import { feed, recent, store } from './frame.js';
+import { feed, recent, renew, store } from './frame.js';
 
 const pleth = document.getElementById('pleth');
 if (pleth instanceof HTMLCanvasElement) new PlethStrip(pleth).live(store);
@@ -47,6 +47,24 @@ document.addEventListener('renewed', () => {
   const canvas = document.getElementById('pleth');
   if (canvas instanceof HTMLCanvasElement && canvas !== pleth && !canvas.dataset.drawn) { canvas.dataset.drawn = '1'; new PlethStrip(canvas).live(store); }
 });
+
+/** What the analysis says of the heart rate now; it speaks once a second. */
+let silence = 0;
+feed.on('ecg_analysis', (message) => {
+  if (store.ring('ecg')?.device !== message.device) return;
+  clearTimeout(silence);
+  sayRate(message.heart_rate_bpm ?? null);
+  silence = window.setTimeout(() => sayRate(null), 3000);
+});
+feed.on('ecg_findings', () => renew('reading'));
+
+/** @param {number | null} bpm */
+function sayRate(bpm) {
+  const place = document.getElementById('mini-rate'), number = place?.querySelector('b');
+  if (!place || !number) return;
+  place.hidden = bpm === null;
+  number.textContent = String(bpm ?? '–');
+}
 
 /** @type {number | null} mmHg in the cuff at work */
 let cuff = null;

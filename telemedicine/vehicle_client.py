@@ -25,9 +25,16 @@ class VehicleAway(Retry):
 
 
 class VehicleRefused(AskPerson):
-    """The vehicle did not take it: the wrong moment, or it does not hold; ``str()`` says why."""
+    """The vehicle did not take it: the wrong moment, or it does not hold; ``str()`` says why.
+
+    :ivar word: the vehicle's own code of the refusal; "vehicle_refused" where it gave none
+    """
 
     code = "vehicle_refused"
+
+    def __init__(self, message: str = "", word: str = code, **facts: object) -> None:
+        super().__init__(message, **facts)
+        self.word = word
 
 
 class VehicleClient:
@@ -118,17 +125,18 @@ class VehicleClient:
         if response.status_code >= 500:
             raise VehicleAway(f"{method} {path}: {response.status_code}")
         if response.status_code >= 400:
-            raise VehicleRefused(_told(response), status=response.status_code)
+            reason, word = _told(response)
+            raise VehicleRefused(reason, word, status=response.status_code)
         return response
 
 
-def _told(response: httpx.Response) -> str:
-    """The words of a refusal: our servers answer with ``detail`` or with title, cause and next step."""
+def _told(response: httpx.Response) -> tuple[str, str]:
+    """A refusal in words and its code: our servers answer with ``detail`` or with code, title, cause and next step."""
     try:
         body = response.json()
     except ValueError:
-        return f"refused with {response.status_code}"
+        body = None
     if not isinstance(body, dict):
-        return f"refused with {response.status_code}"
+        body = {}
     words = [str(body[name]) for name in ("detail", "title", "cause", "next_step") if body.get(name)]
-    return "; ".join(words) or f"refused with {response.status_code}"
+    return "; ".join(words) or f"refused with {response.status_code}", str(body.get("code") or VehicleRefused.code)

@@ -4,7 +4,7 @@ The page asks (JSON text), the van answers with JSON text and the bytes of still
 
     page: {"type": "freeze"} | {"type": "fetch", "sha256"} | {"type": "measure", "sha256", "tool", "points"}
     van:  {"type": "stills", "stills": [...]}              the stills of this consultation, after every change
-          {"type": "refused", "about", "code", "reason"}
+          {"type": "refused", "about", "word", "reason"}     the page says ``word`` in its language
           binary: SHA-256 (32 bytes) | offset (u32 BE) | bytes    pieces of a still, in order
 
 A page checks the hash of what it has put together, so both sides look at the very same image. Pieces are sent at a
@@ -42,6 +42,16 @@ class NothingToFreeze(XunzhenError):
     """The van serves somebody else, or has no ultrasound."""
 
     code = "nothing_to_freeze"
+
+
+class StillElsewhere(XunzhenError):
+    """A still of another consultation, or none at all."""
+
+    code = "still_elsewhere"
+
+
+WORDS = {VehicleAway.code: "vehicle_restarting"}
+"""Words that pages have already for a code of ours."""
 
 
 class StillChannels:
@@ -125,8 +135,8 @@ class StillPage:
         if self._channel.readyState == "open":
             self._channel.send(json.dumps(message, ensure_ascii=False))
 
-    def refuse(self, about: str, code: str, reason: str) -> None:
-        self.send({"type": "refused", "about": about, "code": code, "reason": reason[:400]})
+    def refuse(self, about: str, word: str, reason: str) -> None:
+        self.send({"type": "refused", "about": about, "word": word, "reason": reason[:400]})
 
     def close(self) -> None:
         self._work.cancel()
@@ -151,17 +161,17 @@ class StillPage:
                 case _:
                     raise ValueError("not a request")
         except (ValueError, KeyError, TypeError):
-            self.refuse("", "request_unreadable", "not a request about stills")
+            self.refuse("", "unreadable", "not a request about stills")
 
     async def _answer(self) -> None:
         while True:
             answer = await self._asked.get()
             try:
                 await answer()
-            except VehicleAway:
-                self.refuse("", VehicleAway.code, "the vehicle's own computer is restarting; try again in a moment")
+            except VehicleRefused as refusal:
+                self.refuse("", refusal.word, str(refusal))
             except XunzhenError as refusal:
-                self.refuse("", refusal.code, str(refusal))
+                self.refuse("", WORDS.get(refusal.code, refusal.code), str(refusal))
 
     async def _freeze(self) -> None:
         bridge = self._channels.bridge
@@ -189,8 +199,8 @@ class StillPage:
             await self._channels.clock.sleep(max(0.0, due_s - self._channels.clock.monotonic_s()))
 
     async def _belongs(self, sha256: str) -> None:
-        """:raises VehicleRefused: it is none of this consultation"""
+        """:raises StillElsewhere: it is none of this consultation"""
         encounter = self._channels.encounter()
         stills = await self._channels.record.stills(encounter) if encounter is not None else []
         if all(still["sha256"] != sha256 for still in stills):
-            raise VehicleRefused("no such still in this consultation")
+            raise StillElsewhere("no such still in this consultation")

@@ -9,11 +9,25 @@ from pathlib import Path
 import pytest
 
 from sync.web.catalog import texts
+from telemedicine.ultrasound.bridge import ClipUnderWay
+from telemedicine.ultrasound.measuring import MeasureRefused
+from telemedicine.ultrasound.picture import NoPicture
+from telemedicine.ultrasound.still_channel import NothingToFreeze, StillElsewhere
+from telemedicine.vehicle_client import VehicleRefused
+from vehicle.captures import CaptureRefused
+from vehicle.ultrasound import ImageUnknown, NotCalibrated
 
 PACKAGE = Path(__file__).parents[2] / "telemedicine"
 REFUSALS = frozenset({"MessageRefused", "OpinionRefused", "WrongMoment"})
 DEFAULTS = frozenset({"unreadable", "not_signed_well", "wrong_moment"})
 HANDED_ON = frozenset({"_refuse"})
+OF_STILLS = frozenset(
+    {
+        *(StillElsewhere.code, NothingToFreeze.code, NoPicture.code, ClipUnderWay.code, VehicleRefused.code),
+        *(MeasureRefused.code, NotCalibrated.code, ImageUnknown.code, CaptureRefused.code, "only_looks", "too_much"),
+    }
+)
+"""What the channel of stills may say: its own and what the vehicle answered it."""
 
 
 def words() -> Iterator[str]:
@@ -33,7 +47,7 @@ def words() -> Iterator[str]:
 
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_a_page_can_say_every_refusal(language: str) -> None:
-    used = set(words()) | DEFAULTS
+    used = set(words()) | DEFAULTS | OF_STILLS
     assert {"taken", "clock", "van_away", "full", "too_long", "vehicle_restarting", "offer"} <= used
     t = texts(language)
     assert [word for word in sorted(used) if f"specialist.script.refused_{word}" not in t] == []

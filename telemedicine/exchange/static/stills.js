@@ -5,7 +5,7 @@
 
 import { MOST_LINE_POINTS, inWords } from '/shared/measuring.js';
 import { StillView, listMeasurements, thinned } from '/shared/still_view.js';
-import { byId, t } from './frame.js';
+import { byId, t, whyRefused } from './frame.js';
 
 const HEAD_BYTES = 36;
 const TOOLS = ['line', 'distance', 'ellipse'];
@@ -85,7 +85,7 @@ export class Stills {
 
   /** @param {any} message */
   #take(message) {
-    if (message.type === 'refused') { this.words.textContent = message.reason; this.asked = false; return; }
+    if (message.type === 'refused') { this.words.textContent = whyRefused(message); this.asked = false; return; }
     if (message.type !== 'stills') return;
     const before = new Set(this.known.keys());
     this.known = new Map(message.stills.map((/** @type {Still} */ still) => [still.sha256, still]));

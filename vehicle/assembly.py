@@ -36,6 +36,7 @@ from vehicle.announce import Announcer
 from vehicle.captures import Captures
 from vehicle.clinic.encounters import Encounters
 from vehicle.clinic.follow_ups import FollowUps
+from vehicle.clinic.health_profile import HealthProfiles
 from vehicle.clinic.households import Households
 from vehicle.clinic.laboratory import Laboratory
 from vehicle.clinic.measurements import Measurements
@@ -73,6 +74,7 @@ from vehicle.patrol.position import Beside, Patrol
 from vehicle.patrol.visits import Visits
 from vehicle.picture_archive import dicom_queue
 from vehicle.port_traps import PortTraps
+from vehicle.printing.form_sheets import FormSheets
 from vehicle.printing.printing import Printing
 from vehicle.recorder import EcgRecorder, Progress, Served
 from vehicle.services import rows
@@ -117,6 +119,8 @@ class Vehicle:
     referrals: Referrals
     programmes: Programmes
     follow_ups: FollowUps
+    health_profiles: HealthProfiles
+    form_sheets: FormSheets
     measurements: Measurements
     specimens: Specimens
     laboratory: Laboratory

@@ -8,6 +8,7 @@ from sync.keys.sealing import Sealer
 from vehicle.clinic.case import CaseNotes
 from vehicle.clinic.encounters import Encounters
 from vehicle.clinic.follow_ups import FollowUps
+from vehicle.clinic.health_profile import HealthProfiles
 from vehicle.clinic.households import Households
 from vehicle.clinic.laboratory import Laboratory
 from vehicle.clinic.measurements import Measurements
@@ -22,6 +23,7 @@ from vehicle.clinic.specimens import Specimens
 from vehicle.consultation_people import ConsultationPeople
 from vehicle.consultations import Consultations
 from vehicle.on_board import InstrumentsOnBoard
+from vehicle.printing.form_sheets import FormSheets
 from vehicle.printing.printing import Printing
 from vehicle.printing.slip_contents import Letterhead
 
@@ -78,6 +80,7 @@ def assemble_clinic(vehicle: Vehicle, sealer: Sealer) -> None:
     head = Letterhead(
         settings.printer.clinic, settings.vehicle.plate, settings.printer.phone, practice=settings.practice
     )
+    vehicle.form_sheets = FormSheets(head, clock)
     notes = CaseNotes(store, vehicle.people, vehicle.screening)
     vehicle.printing = Printing(settings.printer, store, ids, clock, live, notes, head, settings.vehicle.origin)
     vehicle.visits.before_end = vehicle.encounters.close
@@ -104,6 +107,9 @@ def _follow_up(vehicle: Vehicle) -> None:
         vehicle.programmes,
         screening.known.facts,
         in_force,
+    )
+    vehicle.health_profiles = HealthProfiles(
+        vehicle.store, vehicle.people, vehicle.households, vehicle.programmes, vehicle.follow_ups, screening
     )
 
 

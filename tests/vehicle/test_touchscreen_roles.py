@@ -22,6 +22,10 @@ EXPECTED = {
     "/": (PUBLIC,),
     "/sign-in": (PUBLIC,),
     "/lock": (PUBLIC,),
+    "/emergency": (PUBLIC,),
+    "/emergency/start": (PUBLIC,),
+    "/emergency/state": (PUBLIC,),
+    "/emergency/step": (PUBLIC,),
     "/enrol": (PUBLIC,),
     "/enrol/state": (PUBLIC,),
     "/enrol/new-code": (PUBLIC,),
@@ -91,7 +95,7 @@ def _flat(routes):
 
 
 def concrete(path: str) -> str:
-    for name in ("patient", "reading", "kind", "sha256", "rule", "consultation", "path", "referral"):
+    for name in ("patient", "reading", "kind", "sha256", "rule", "consultation", "path", "referral", "draft", "signed", "emergency"):
         path = path.replace(f"{{{name}}}", "unknown")
     return path
 

@@ -13,6 +13,7 @@ from devices.errors import AskPerson
 from sync.proof.presence import AGREE_S
 from sync.web.access import roles
 from sync.web.catalog import Texts
+from vehicle.clinic.programmes import DueFollowUp
 from vehicle.patrol.visits import NoVisitOpen, OutreachRefused
 from vehicle.touchscreen.frame import Screen, back
 from vehicle.touchscreen.sessions import CLINICAL, CREW
@@ -41,6 +42,7 @@ def routes(screen: Screen) -> APIRouter:
             "village_doctors": [person for person in vehicle.staff.all() if person.role == "village_doctor"],
             "outreach_kinds": OUTREACH,
             "outreach_people": OUTREACH_PEOPLE,
+            "due": _due(screen) if clinical else [],
             "refused": refused,
             "confirming": confirming,
         }
@@ -99,6 +101,14 @@ def routes(screen: Screen) -> APIRouter:
         return back("/today")
 
     return router
+
+
+def _due(screen: Screen) -> list[DueFollowUp]:
+    """Follow-ups of the village that is being visited, those who are not here first."""
+    vehicle = screen.vehicle
+    visit = vehicle.visits.current()
+    rows = vehicle.programmes.due(visit.village) if visit is not None else []
+    return sorted(rows, key=lambda row: row.here)
 
 
 def _why_not_here(screen: Screen, t: Texts) -> str:

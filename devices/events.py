@@ -17,6 +17,7 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "frames_dropped": ("device", "count", "reason"),
     "caller_refused": ("device", "address", "reason"),
     "slip_interrupted": ("printer",),
+    "voice_pack_refused": ("pack", "reason"),
     "bluetooth_unavailable": ("reason",),
     "bluetooth_available": (),
     "bluetooth_adapter_restarted": ("silent_scans",),

@@ -55,9 +55,11 @@ from vehicle.consultations import Consultations
 from vehicle.device_book import Care, DeviceBook
 from vehicle.device_events import DeviceEvents, usb_serial
 from vehicle.disk import Disk
+from vehicle.driving import Driving
 from vehicle.ecg_analysis import EcgAnalysis
 from vehicle.ecg_findings import EcgFindings
 from vehicle.ecg_import import EcgImport
+from vehicle.emergency import Emergencies
 from vehicle.enrolment import Enrolment
 from vehicle.feed import Feed
 from vehicle.finder import Finder
@@ -84,6 +86,7 @@ from vehicle.sticks import Sticks
 from vehicle.supervisor import Supervisor
 from vehicle.time_source import TimeSource
 from vehicle.ultrasound import Ultrasound
+from vehicle.voice.voice import Voice
 
 if TYPE_CHECKING:
     import httpx
@@ -125,8 +128,10 @@ class Vehicle:
     specimens: Specimens
     laboratory: Laboratory
     consultations: Consultations
+    emergencies: Emergencies
     consultation_people: ConsultationPeople
     printing: Printing
+    voice: Voice
     ecg: EcgRecorder
     ecg_analysis: EcgAnalysis
     ecg_findings: EcgFindings
@@ -241,6 +246,8 @@ class Vehicle:
         self.device_events = DeviceEvents(self.commits, self.clock, serial_of=self._serial_of)
         self.feed.on("position", self.time_source.on_stamped, "time source")
         self.feed.on("position", self.patrol.on_stamped, "patrol")
+        self.driving: Driving = Driving(self.clock, self.live.send)
+        self.feed.on("position", self.driving.on_stamped, "driving")
         self.feed.on("device", self.device_events.on_stamped, "device events")
 
     def _know_devices(self) -> None:

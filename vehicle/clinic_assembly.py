@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sync.keys.sealing import Sealer
 from vehicle.clinic.case import CaseNotes
+from vehicle.clinic.emergency.checklists import shipped_checklists
 from vehicle.clinic.encounters import Encounters
 from vehicle.clinic.follow_ups import FollowUps
 from vehicle.clinic.health_profile import HealthProfiles
@@ -22,10 +23,12 @@ from vehicle.clinic.screening import RuleSet, shipped_rules
 from vehicle.clinic.specimens import Specimens
 from vehicle.consultation_people import ConsultationPeople
 from vehicle.consultations import Consultations
+from vehicle.emergency import Emergencies, Place
 from vehicle.on_board import InstrumentsOnBoard
 from vehicle.printing.form_sheets import FormSheets
 from vehicle.printing.printing import Printing
 from vehicle.printing.slip_contents import Letterhead
+from vehicle.voice.voice import Voice
 
 if TYPE_CHECKING:
     from vehicle.assembly import Vehicle
@@ -83,6 +86,21 @@ def assemble_clinic(vehicle: Vehicle, sealer: Sealer) -> None:
     vehicle.form_sheets = FormSheets(head, clock)
     notes = CaseNotes(store, vehicle.people, vehicle.screening)
     vehicle.printing = Printing(settings.printer, store, ids, clock, live, notes, head, settings.vehicle.origin)
+    vehicle.emergencies = Emergencies(
+        store,
+        ids,
+        clock,
+        live,
+        vehicle.people,
+        vehicle.encounters,
+        vehicle.consultations,
+        lambda: _place(vehicle),
+        shipped_checklists(),
+        settings.language,
+    )
+    vehicle.emergencies.listen(vehicle.feed)
+    vehicle.voice = Voice(settings.voice)
+    vehicle.encounters.listeners.append(vehicle.voice.somebody_else)
     vehicle.visits.before_end = vehicle.encounters.close
     vehicle.visits.closed_listeners.append(lambda visit: _nobody_is_served(vehicle))
 
@@ -111,6 +129,13 @@ def _follow_up(vehicle: Vehicle) -> None:
     vehicle.health_profiles = HealthProfiles(
         vehicle.store, vehicle.people, vehicle.households, vehicle.programmes, vehicle.follow_ups, screening
     )
+
+
+def _place(vehicle: Vehicle) -> Place:
+    """Where the van is: the village of the visit, else the one it stands in, and the last fix."""
+    visit, proposed = vehicle.visits.current(), vehicle.visits.proposed()
+    name = visit.village_name if visit is not None else proposed.name if proposed is not None else ""
+    return Place(name, vehicle.patrol.last_fix)
 
 
 def _nobody_is_served(vehicle: Vehicle) -> None:

@@ -18,6 +18,7 @@ from sync.settings_file import Settings, read_settings
 from vehicle.clinic.settings import ClinicSettings
 from vehicle.picture_archive import PictureArchiveSettings
 from vehicle.printing.settings import PrinterSettings
+from vehicle.voice.settings import VoiceSettings
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 """An identifier that may stand in file names, journal entries and log lines."""
@@ -120,6 +121,7 @@ class VehicleSettings(Settings):
     stick: StickSettings = StickSettings()
     link: LinkSettings = LinkSettings()
     printer: PrinterSettings = PrinterSettings()
+    voice: VoiceSettings = VoiceSettings()
     labelled_ports: Path = LABELS
     """Folder with a link for every labelled serial port, made by the udev rules; for simulated ports another one."""
     staff: tuple[StaffSettings, ...] = ()
@@ -146,6 +148,7 @@ class VehicleSettings(Settings):
                 "patrol": self.patrol.model_copy(update={"villages": folder / self.patrol.villages}),
                 "consultation": self.consultation.model_copy(update={"socket": folder / self.consultation.socket}),
                 "printer": self.printer.below(folder),
+                "voice": self.voice.below(folder),
                 "devices": tuple(
                     device.model_copy(update={"port": str(folder / device.port)}) if device.port_is_path else device
                     for device in self.devices

@@ -38,6 +38,9 @@ EXPECTED = {
     "/status/upload": CREW,
     "/status/screen": CREW,
     "/status/link": CREW,
+    "/voice/say/{sentence}": CREW,
+    "/voice/clips/{language}/{clip}": CREW,
+    "/voice/language": CREW,
     "/pairing/answer": CREW,
     "/pairing/cancel": CREW,
     "/pairing/seen": CREW,
@@ -95,7 +98,19 @@ def _flat(routes):
 
 
 def concrete(path: str) -> str:
-    for name in ("patient", "reading", "kind", "sha256", "rule", "consultation", "path", "referral", "draft", "signed", "emergency"):
+    for name in (
+        "patient",
+        "reading",
+        "kind",
+        "sha256",
+        "rule",
+        "consultation",
+        "path",
+        "referral",
+        "draft",
+        "signed",
+        "emergency",
+    ):
         path = path.replace(f"{{{name}}}", "unknown")
     return path
 

@@ -23,6 +23,7 @@ from vehicle.touchscreen import (
     ecg,
     ecg_import,
     ecg_paper,
+    emergency,
     enrol,
     follow_ups,
     held,
@@ -43,6 +44,7 @@ from vehicle.touchscreen import (
     stick,
     today,
     ultrasound,
+    voice,
 )
 from vehicle.touchscreen.frame import FOLDER, Screen, back, referring_path
 from vehicle.touchscreen.recent import RecentSamples
@@ -64,6 +66,7 @@ PAGES = (
     laboratory,
     ecg,
     ecg_import,
+    emergency,
     ecg_paper,
     screening,
     screening_paths,
@@ -75,6 +78,7 @@ PAGES = (
     link,
     pairing,
     stick,
+    voice,
 )
 
 

@@ -158,7 +158,7 @@ setInterval(() => {
 
 // --- the line to the van ------------------------------------------------------------------------------------------
 
-for (const kind of ['reading', 'visit', 'encounter', 'prompts', 'consultation', 'status', 'clock', 'stick', 'session_people', 'discovery']) {
+for (const kind of ['reading', 'visit', 'encounter', 'prompts', 'consultation', 'status', 'clock', 'stick', 'session_people', 'discovery', 'printer', 'emergency']) {
   feed.on(kind, (message) => { renew(kind === 'reading' && message.live ? 'live' : kind); });
 }
 
@@ -180,6 +180,12 @@ feed.on('device', (message) => {
   if (state) dot.dataset.state = state; else delete dot.dataset.state;
   if (dot.dataset.shape !== undefined && dot.dataset.shape !== shape) renew('device');
   dot.dataset.shape = shape;
+});
+
+feed.on('driving', ({ moving }) => {                                // the lock goes by itself when the van stands
+  const lock = document.getElementById('driving');
+  if (!moving && lock instanceof HTMLDialogElement) lock.close();
+  renew('driving');
 });
 
 let away = 0;

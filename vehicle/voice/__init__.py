@@ -1,0 +1,1 @@
+"""Spoken prompts: recorded or synthesised clips, played by the kiosk browser, offline."""

@@ -19,7 +19,9 @@ from devices.wire import pack_samples
 from vehicle.feed import Feed
 from vehicle.stream_choice import StreamChoice
 
-STATES = frozenset({"device", "status", "visit", "encounter", "prompts", "consultation", "clock", "pairing"})
+STATES = frozenset(
+    {"device", "status", "visit", "encounter", "prompts", "consultation", "clock", "pairing", "driving", "emergency"}
+)
 """Message types that say how things are now; all others say that something happened."""
 
 WAVEFORMS = ("ecg", "pleth")

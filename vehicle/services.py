@@ -38,6 +38,7 @@ SERVICES: tuple[Service, ...] = (
     Service("ecg findings", lambda v: v.ecg_findings.run),
     Service("stills and clips", lambda v: v.captures.run),
     Service("picture archive", _picture_archive, lambda v: v.picture_archive is not None),
+    Service("driving", lambda v: v.driving.run),
     Service("device events", lambda v: v.device_events.run),
     Service("time source", lambda v: v.time_source.run),
     Service("disk", lambda v: v.disk.run),

@@ -24,6 +24,8 @@ from vehicle.clinic.staff import Person
 from vehicle.clinic.turns import Turns
 from vehicle.clinic.views import plain
 
+EMERGENCY = "emergency"
+"""Purpose of an encounter that emergency mode opened."""
 CARD_WAITS_S = 300.0
 """How long a card laid down before a sign-in waits for it; later its person has surely gone."""
 
@@ -99,13 +101,14 @@ class Encounters:
     # what is
 
     def current(self) -> EncounterView | None:
-        """Whoever is being served, as the journal says; None between people and when the visit has ended."""
+        """Whoever is being served, as the journal says; None between people and when the visit has ended.
+
+        Outside a visit only an emergency is an encounter.
+        """
         visit = self._visits.current()
-        if visit is None:
-            return None
         rows = self._store.read(
-            "SELECT * FROM encounters WHERE visit = ? AND closed_at IS NULL ORDER BY encounter DESC LIMIT 1",
-            (visit.visit,),
+            "SELECT * FROM encounters WHERE visit IS ? AND closed_at IS NULL ORDER BY encounter DESC LIMIT 1",
+            (visit.visit if visit else None,),
         )
         return self._view(rows[0]) if rows else None
 
@@ -161,6 +164,37 @@ class Encounters:
                 raise LookupError(f"{encounter} was committed for {view.patient} but is not in the tables")
             self._tell(opened)
             return opened
+
+    async def open_emergency(self, patient: str, by: str | None) -> EncounterView:
+        """Serve somebody in danger at once, inside a visit or not: whoever was served before is served again after it.
+
+        :raises NobodyFound: no such person
+        """
+        async with self._changing:
+            visit = self._visits.current()
+            encounter = self._ids.new("encounter")
+            fields = {"encounter_id": encounter, "patient": patient, "purpose": EMERGENCY}
+            opened = Draft("encounter/1", fields, by=by, visit=visit.visit if visit else None, encounter=encounter)
+            await self._store.commit(opened)
+            emit("encounter_opened", encounter=encounter)
+            view = self.get(encounter)
+            if view is None:
+                raise LookupError(f"{encounter} was committed for {patient} but is not in the tables")
+            self._tell(view)
+            return view
+
+    async def close_emergency(self, encounter: str, by: str) -> None:
+        """The end of what ``open_emergency`` opened; what was done about red values is told by the emergency."""
+        async with self._changing:
+            before = self.get(encounter)
+            if before is None or before.purpose != EMERGENCY:
+                return
+            fields = {"encounter_id": encounter, "opened_at": format_time(before.opened_at)}
+            await self._store.commit(
+                Draft("encounter_closed/1", fields, by=by, visit=before.visit, encounter=encounter)
+            )
+            emit("encounter_closed", encounter=encounter)
+            self._tell(self.current())
 
     async def close(self, by: str) -> None:
         """Done with this person; does nothing when nobody is served.

@@ -101,6 +101,8 @@ class Screen:
             "offered": None if driver else vehicle.encounters.offered(),
             "flash": self._take_flash(request),
             "pairing": self._pairing(t),
+            "emergency": vehicle.emergencies.current(),
+            "moving": vehicle.driving.moving,
             "back_path": request.url.path,
         }
 

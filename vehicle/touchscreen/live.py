@@ -24,7 +24,7 @@ from vehicle.touchscreen.sessions import CLINICAL, CREW, LOCAL
 if TYPE_CHECKING:
     from vehicle.assembly import Vehicle
 
-DRIVER_SEES = {"device", "status", "visit", "clock", "pairing"}
+DRIVER_SEES = {"device", "status", "visit", "clock", "pairing", "driving", "emergency"}
 """Nothing about people reaches a driver's page."""
 PAGE_SECONDS = 10.0
 BEAT_SECONDS = 30.0

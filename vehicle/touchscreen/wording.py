@@ -47,6 +47,11 @@ def hours_minutes(seconds: float | None) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}"
 
 
+def minutes_seconds(seconds: float | None) -> str:
+    """ "03:12"; a dash for None."""
+    return MISSING if seconds is None else f"{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"
+
+
 def span(seconds: float, t: Texts) -> str:
     """ "6 分钟", "2 小时", "3 天": the largest unit that says enough."""
     minutes = int(seconds) // 60

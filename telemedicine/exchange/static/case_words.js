@@ -29,13 +29,27 @@ export function patientFacts(c) {
 export function caseFields(c) {
   const fields = c.summary.fields ?? c.summary;
   /** @type {[string, string][]} */
-  const rows = [];
+  const rows = [...emergencyRows(c.summary.emergency)];
   if (c.summary.patient?.allergies) rows.push([t('case_allergies'), String(c.summary.patient.allergies)]);
   for (const name of FIELDS) if (fields[name]) rows.push([t(`case_${name}`), String(fields[name])]);
   const { name, role } = c.summary.doctor ?? {};
   const asked = [name, has(`role_${role}`) ? t(`role_${role}`) : ''].filter(Boolean).join(' ');
-  if (asked) rows.push([t('case_invited_by'), [asked, c.summary.consent ? t('case_consent') : ''].filter(Boolean).join(t('list_comma'))]);
+  if (asked) rows.push([t('case_invited_by'), [asked, c.summary.consent ? t(c.summary.consent.signed_by === 'emergency' ? 'case_no_consent' : 'case_consent') : ''].filter(Boolean).join(t('list_comma'))]);
   return rows;
+}
+
+/**
+ * Of an emergency: where the van is now, what was measured last, what was done.
+ * @param {any} told
+ * @returns {[string, string][]}
+ */
+function emergencyRows(told) {
+  if (!told) return [];
+  const place = [told.place, told.latitude_deg === undefined ? '' : `${told.latitude_deg}, ${told.longitude_deg}`].filter(Boolean).join(' ');
+  const numbers = Object.values(told.vitals ?? {}).join(t('list_comma'));
+  const steps = /** @type {any[]} */ (told.steps ?? []).map((step) => `${clockTime(step.at)} ${step.step}`).join('\n');
+  const rows = /** @type {[string, string][]} */ ([[t('case_place_now'), place], [t('case_last_numbers'), numbers], [t('case_steps'), steps]]);
+  return rows.filter(([, text]) => text);
 }
 
 /** @param {Element} list a <dl> @param {[string, string][]} rows */

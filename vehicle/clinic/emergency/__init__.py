@@ -1,0 +1,1 @@
+"""Emergency mode: its checklists as data."""

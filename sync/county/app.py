@@ -21,6 +21,7 @@ from sync.county.enrolment import AskingRate, Enrolments
 from sync.county.evidence_pages import router as evidence_router
 from sync.county.fleet import Fleet
 from sync.county.fleet_pages import router as fleet_router
+from sync.county.follow_up_pages import router as follow_up_router
 from sync.county.intake import router as intake_router
 from sync.county.interpretation import Interpreter
 from sync.county.key_routes import router as key_router
@@ -178,6 +179,7 @@ def create_county(
     app.include_router(evidence_router)
     app.include_router(fleet_router)
     app.include_router(link_router)
+    app.include_router(follow_up_router)
     app.include_router(registry_router)
     app.include_router(review_router)
     county.pages.mount(app, HERE / "static")

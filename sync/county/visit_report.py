@@ -161,13 +161,14 @@ class VisitReports:
             ("readings", "type", "reading"),
             ("recordings", "what", "recording"),
             ("screening_results", "rule", "screening"),
+            ("follow_up_forms", "form", "follow_up"),
             ("consultations", "consultation", "consultation"),
         ):
             table = projected[name]
             wanted = (table.c.visit == record.visit) & (table.c.origin == record.origin)
             if name == "readings":
                 wanted &= table.c.confirmed_at.is_not(None)
-            if name in ("screening_results", "consultations"):
+            if name in ("screening_results", "follow_up_forms", "consultations"):  # not by form: some are secret
                 row = self._database.row(select(func.count().label("n")).where(wanted))
                 counts += [(shown, row["n"])] if row and row["n"] else []
                 continue

@@ -1,0 +1,164 @@
+"""Follow-ups of the villages: members of each programme, what is due and what is overdue. Numbers only, no names.
+
+A follow-up is due on the date of the person's last signed form, without one since the day of joining; "due" is within
+14 days, before the van comes again. Numbers below five are not shown exactly, so that nobody can be told from them.
+What is confidential by law (severe mental illness) is counted for the whole county only, and only from five upwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select
+
+from sync.county.database import Database
+from sync.county.schema import projected
+from sync.proof.areas import Village
+from sync.proof.presence import local_day
+
+DUE_WITHIN = timedelta(days=14)
+SMALL = 5
+"""Numbers from one to below this are shown as "fewer than this"."""
+CONFIDENTIAL = frozenset({"severe_mental_illness"})
+PROGRAMMES = (
+    "hypertension",
+    "diabetes",
+    "elderly",
+    "tcm_constitution",
+    "tuberculosis",
+    "maternal",
+    "severe_mental_illness",
+)
+"""Programme and form have one name (``vehicle/clinic/forms``)."""
+_members, _forms = projected["programme_memberships"], projected["follow_up_forms"]
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many members, and how many of them are due or overdue."""
+
+    members: int = 0
+    due: int = 0
+    overdue: int = 0
+
+    def __add__(self, other: Count) -> Count:
+        return Count(self.members + other.members, self.due + other.due, self.overdue + other.overdue)
+
+
+@dataclass(frozen=True, slots=True)
+class VillageFollowUps:
+    """:ivar village: None where the registry has no such code; :ivar counts: by programme, those that have members"""
+
+    code: str
+    name: str
+    village: Village | None
+    counts: Mapping[str, Count]
+
+    @property
+    def total(self) -> Count:
+        return sum(self.counts.values(), Count())
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUpReport:
+    """:ivar confidential: of the whole county, by programme; None where it is too few to be told"""
+
+    rows: tuple[VillageFollowUps, ...]
+    confidential: Mapping[str, Count | None]
+    day: date
+    practice: bool
+
+    @property
+    def total(self) -> Count:
+        return sum((row.total for row in self.rows), Count())
+
+    def of(self, programme: str) -> Count:
+        return sum((row.counts.get(programme, Count()) for row in self.rows), Count())
+
+
+def shown(number: int) -> str:
+    """A number as it may be shown: 0, "<5", or itself."""
+    return str(number) if number == 0 or number >= SMALL else f"<{SMALL}"
+
+
+def follow_up_report(database: Database, villages: Sequence[Village], now: datetime, practice: bool) -> FollowUpReport:
+    """Of all vans; the villages with most overdue first."""
+    today = local_day(now)
+    known = {village.code: village for village in villages}
+    by_village: dict[str, dict[str, Count]] = {}
+    names: dict[str, str] = {}
+    secret: dict[str, Count] = {}
+    for row, due_on in _due(database, practice):
+        programme = row["programme"]
+        one = Count(1, int(today <= due_on <= today + DUE_WITHIN), int(due_on < today))
+        if programme in CONFIDENTIAL:
+            secret[programme] = secret.get(programme, Count()) + one
+        elif programme in PROGRAMMES:
+            code = row["village"] or ""
+            names.setdefault(code, row["village_name"] or "")
+            counts = by_village.setdefault(code, {})
+            counts[programme] = counts.get(programme, Count()) + one
+    rows = [VillageFollowUps(code, names[code], known.get(code), counts) for code, counts in by_village.items()]
+    rows.sort(key=lambda row: (-row.total.overdue, -row.total.due, row.code))
+    told = {programme: count if count.members >= SMALL else None for programme, count in secret.items()}
+    return FollowUpReport(tuple(rows), told, today, practice)
+
+
+def any_real(database: Database) -> bool:
+    return bool(database.rows(select(_members.c.patient).where(_of(_members, False)).limit(1)))
+
+
+def any_practice(database: Database) -> bool:
+    return bool(database.rows(select(_members.c.patient).where(_of(_members, True)).limit(1)))
+
+
+def as_json(report: FollowUpReport, county: str) -> dict[str, Any]:
+    """The same numbers as the page, small ones as text."""
+
+    def told(count: Count) -> dict[str, str]:
+        return {"members": shown(count.members), "due": shown(count.due), "overdue": shown(count.overdue)}
+
+    return {
+        "county": county,
+        "day": report.day.isoformat(),
+        "practice": report.practice,
+        "due_within_days": DUE_WITHIN.days,
+        "villages": [
+            {
+                "code": row.code,
+                "name": row.village.name if row.village else row.name,
+                "programmes": {programme: told(count) for programme, count in row.counts.items()},
+            }
+            for row in report.rows
+        ],
+    }
+
+
+def _due(database: Database, practice: bool) -> Iterable[tuple[Mapping[str, Any], date]]:
+    """Each member with the day of the next follow-up."""
+    last_of = (
+        select(_forms.c.origin, func.max(_forms.c.n).label("n"))
+        .where(_of(_forms, practice))
+        .group_by(_forms.c.origin, _forms.c.patient, _forms.c.form)
+        .subquery()
+    )
+    last = database.rows(
+        select(_forms.c.origin, _forms.c.patient, _forms.c.form, _forms.c.next_on).join(
+            last_of, (last_of.c.origin == _forms.c.origin) & (last_of.c.n == _forms.c.n)
+        )
+    )
+    next_on = {(row["origin"], row["patient"], row["form"]): row["next_on"] for row in last}
+    members = select(_members).where(_members.c.state == "member", _of(_members, practice))
+    for row in database.rows(members):
+        said = next_on.get((row["origin"], row["patient"], row["programme"])) or row["since"]
+        try:
+            yield row, date.fromisoformat(said)
+        except (TypeError, ValueError):
+            continue
+
+
+def _of(table: Any, practice: bool) -> Any:
+    return table.c.practice != 0 if practice else (table.c.practice == 0) | table.c.practice.is_(None)

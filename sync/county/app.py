@@ -34,12 +34,16 @@ from sync.county.missing_recordings import router as missing_recordings_router
 from sync.county.month_table import MonthTables
 from sync.county.old_registry import carry_over
 from sync.county.pages import router as page_router
+from sync.county.person_exports import router as person_export_router
+from sync.county.referral_pages import router as referral_router
 from sync.county.refusals import answer_refusals
 from sync.county.registry import Registry
 from sync.county.registry_pages import router as registry_router
 from sync.county.retention import CountyRetention
 from sync.county.review_pages import router as review_router
 from sync.county.schema import metadata
+from sync.county.screening_pages import router as screening_router
+from sync.county.screening_rules import ScreeningRules
 from sync.county.sealing import Sealing
 from sync.county.settings import CountySettings
 from sync.county.sm2 import Sm2Key, Sm2Signer
@@ -75,6 +79,7 @@ class County:
     enrolments: Enrolments
     asking_rate: AskingRate
     registry: Registry
+    screening_rules: ScreeningRules
     witnessing: Witnessing
     uploads: VillageUploads
     mirror: Mirror
@@ -137,6 +142,7 @@ def open_county(
         enrolments=Enrolments(database, fleet, clock),
         asking_rate=AskingRate(clock),
         registry=registry,
+        screening_rules=ScreeningRules(registry, mirror, database, settings.origin),
         witnessing=Witnessing(database, mirror, registry, _witness(settings), clock),
         uploads=VillageUploads(database, clock),
         mirror=mirror,
@@ -181,7 +187,10 @@ def create_county(
     app.include_router(link_router)
     app.include_router(follow_up_router)
     app.include_router(registry_router)
+    app.include_router(referral_router)
     app.include_router(review_router)
+    app.include_router(screening_router)
+    app.include_router(person_export_router)
     county.pages.mount(app, HERE / "static")
     app.add_middleware(BodyLimits)
     answer_refusals(app)

@@ -102,7 +102,8 @@ def _device(row: Mapping[str, Any], imported: Mapping[str, Any] | None, t: Texts
     device = str(row["device"] or "")
     if imported:
         return t("ecg_paper.imported", device=device)
-    kind = catalog.drivers().get(str(json.loads(row["facts_json"] or "{}").get("driver", "")))
-    if kind is None:
+    driver = str(json.loads(row["facts_json"] or "{}").get("driver", ""))
+    if driver not in catalog.drivers():
         return device
-    return f"{kind.about.title_zh if t.language == 'zh' else kind.about.title_en} {device}"
+    about = catalog.about(driver)
+    return f"{about.title_zh if t.language == 'zh' else about.title_en} {device}"

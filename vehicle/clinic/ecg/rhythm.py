@@ -7,7 +7,6 @@ Comput Biol Med 2015. A lone strip of about 30 seconds has a head of its own ove
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +52,11 @@ class RhythmStream:
         """How many the recording had so far."""
         self._averages: list[Floats] | None = None
         self._log_odds: float | None = None
+
+    @property
+    def log_odds(self) -> float | None:
+        """Of AF as of the last beat; None while there are too few."""
+        return self._log_odds
 
     @property
     def score(self) -> float:
@@ -136,29 +140,26 @@ class RhythmStream:
         return total
 
 
-@dataclass(frozen=True, slots=True)
-class StripScore:
-    """What a lone strip's beats say."""
+def strip_log_odds(rr_s: Floats, shapes: Floats | None = None, learnt: Coefficients | None = None) -> float | None:
+    """Log odds of AF of one strip of about 10 to 60 seconds, all of it at once.
 
-    score: float
-    intervals: int
-
-
-def strip_score(beat_times_s: npt.ArrayLike, learnt: Coefficients | None = None) -> StripScore | None:
-    """All beats of one strip of 10 to 60 seconds; None where there are fewer than ``FEWEST_RR`` intervals."""
-    t = checked_times(beat_times_s)
-    if len(t) <= FEWEST_RR:
+    :param rr_s: its intervals, clipped (``clipped_rr_s``)
+    :param shapes: ``p_wave.shape_features`` of its beats; None where only the times are known
+    :return: None where there are fewer than ``FEWEST_RR`` intervals
+    """
+    if len(rr_s) < FEWEST_RR:
         return None
-    rr = clipped_rr_s(t)
-    head = (learnt or coefficients()).strip
-    log_odds = head.log_odds(feature_matrix(rr[None], median3(rr)[None]))
-    return StripScore(probability(float(log_odds[0])), len(rr))
+    learnt = learnt or coefficients()
+    irregularity = feature_matrix(rr_s[None], median3(rr_s)[None])
+    if shapes is None:
+        return float(learnt.strip.log_odds(irregularity)[0])
+    return float(learnt.record.log_odds(np.hstack((irregularity, shapes[None].astype(np.float32))))[0])
 
 
 def beat_scores(beat_times_s: npt.ArrayLike) -> Floats:
     """A score 0..1 for each beat of a whole recording: the strip head where it is a lone strip, else the stream."""
     t = checked_times(beat_times_s)
     if len(t) and t[-1] - t[0] < STRIP_LONGEST_S:
-        answer = strip_score(t)
-        return np.full(len(t), answer.score if answer else 0.0)
+        log_odds = strip_log_odds(clipped_rr_s(t))
+        return np.full(len(t), 0.0 if log_odds is None else probability(log_odds))
     return RhythmStream().push(t)

@@ -13,7 +13,7 @@ from devices.errors import AskPerson
 from devices.simulators.analyser_report import Found, SpecimenReport
 from devices.simulators.contec_8000g import ContecEcgTwin
 from devices.simulators.contec_cms50 import Cms50Twin, Finger
-from devices.simulators.ecg_source import EcgSource
+from devices.simulators.ecg_source import EcgSource, SynthesisedEcg
 from devices.simulators.gmp_urine import GmpUrineTwin
 from devices.simulators.gnss import GnssTwin
 from devices.simulators.hl7_analyser import Hl7AnalyserTwin
@@ -43,6 +43,7 @@ class DeedRefused(AskPerson):
 
 class Bench:
     def __init__(self, ports: Path, clock: Clock, ecg: EcgSource, gnss: GnssTwin, meters: Meters | None) -> None:
+        self._heart = ecg
         self.ecg, self.oximeter, self.card, self.gnss = ContecEcgTwin(ecg), Cms50Twin(), SamCardTwin(), gnss
         self.urine, self.blood_count = GmpUrineTwin(), Hl7AnalyserTwin()
         self._clock = clock
@@ -104,6 +105,14 @@ class Bench:
         if unknown := set(off) - set(ecg_wire.CHANNELS):
             raise DeedRefused(f"no lead {', '.join(sorted(unknown))}; there are {', '.join(ecg_wire.CHANNELS)}")
         self.ecg.leads_off = frozenset(off)
+
+    def heart(self, heart_rate_bpm: float, fibrillating: bool = False) -> None:
+        """Whose heart the electrodes see; only where the ECG is synthesised."""
+        if not 25 <= heart_rate_bpm <= 220:
+            raise DeedRefused("heart_rate_bpm goes from 25 to 220")
+        if not isinstance(self._heart, SynthesisedEcg):
+            raise DeedRefused("the ECG is a record that is played: its heart is that of the record")
+        self._heart.become(heart_rate_bpm, fibrillating)
 
     def position(self, latitude_deg: float, longitude_deg: float) -> None:
         self.gnss.stand_at(float(latitude_deg), float(longitude_deg))

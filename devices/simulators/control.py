@@ -28,6 +28,7 @@ class ControlSocket:
             "card_off": bench.lift_card,
             "finger": bench.finger,
             "leads": bench.leads,
+            "heart": bench.heart,
             "position": bench.position,
             "sky": bench.sky,
             "glucose": bench.glucose,

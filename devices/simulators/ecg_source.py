@@ -39,6 +39,7 @@ _PEAKS_UV = np.array(
 _CENTRES_S = np.array([-0.165, -0.028, 0.0, 0.030, 0.290])
 """From the R peak; T moves with the square root of the beat's length."""
 _WIDTHS_S = np.array([0.022, 0.009, 0.011, 0.011, 0.050])
+_FIBRILLATION_UV = np.array([25, 40, 85, 50, 30, 20, 20, 20], dtype=np.float64)
 _BLOCK = 10 * SAMPLE_RATE_HZ
 
 
@@ -48,9 +49,17 @@ class SynthesisedEcg:
     def __init__(self, heart_rate_bpm: float = 72.0, seed: int = 8000) -> None:
         self._random = np.random.default_rng(seed)
         self._usual_s = 60.0 / heart_rate_bpm
+        self._fibrillating = False
         self._made = 0
         self._beats_s = [0.4]
         self._block = np.empty((0, len(LEADS)))
+
+    def become(self, heart_rate_bpm: float, fibrillating: bool = False) -> None:
+        """Another heart from the next sample on; fibrillating atria have no P wave and no beat follows a rhythm."""
+        self._usual_s, self._fibrillating = 60.0 / heart_rate_bpm, fibrillating
+        self._made -= len(self._block)
+        self._beats_s = [beat for beat in self._beats_s if beat <= self._made / SAMPLE_RATE_HZ] or self._beats_s[:1]
+        self._block = self._block[:0]
 
     def next_uv(self, n: int) -> Microvolts:
         while len(self._block) < n:
@@ -64,11 +73,12 @@ class SynthesisedEcg:
         while self._beats_s[-1] < at_s[-1] + 1.0:
             self._beats_s.append(self._beats_s[-1] + self._beat_length_s(self._beats_s[-1]))
         self._beats_s = [beat for beat in self._beats_s if beat > at_s[0] - 2.0]
-        wave_uv = np.zeros((n, len(LEADS)))
+        wave_uv = self._fibrillation(at_s) if self._fibrillating else np.zeros((n, len(LEADS)))
+        peaks_uv = _PEAKS_UV * [0, 1, 1, 1, 1] if self._fibrillating else _PEAKS_UV
         for beat, following in zip(self._beats_s, self._beats_s[1:], strict=False):
             stretch = np.array([1, 1, 1, 1, np.sqrt(following - beat)])
             offsets_s = at_s[:, None] - beat - _CENTRES_S * stretch
-            wave_uv += np.exp(-0.5 * (offsets_s / _WIDTHS_S) ** 2) @ _PEAKS_UV.T
+            wave_uv += np.exp(-0.5 * (offsets_s / _WIDTHS_S) ** 2) @ peaks_uv.T
         breath = np.sin(2 * np.pi * 0.25 * at_s)[:, None]
         wander_uv = 35 * np.sin(2 * np.pi * 0.13 * at_s[:, None] + np.arange(len(LEADS)))
         mains_uv = 2 * np.sin(2 * np.pi * 50 * at_s)[:, None]
@@ -76,7 +86,16 @@ class SynthesisedEcg:
         leads_uv: Microvolts = wave_uv * (1 + 0.03 * breath) + wander_uv + mains_uv + muscle_uv
         return leads_uv
 
+    @staticmethod
+    def _fibrillation(at_s: npt.NDArray[np.float64]) -> Microvolts:
+        """Waves of 5 to 7 a second, largest in V1 beside the right atrium."""
+        turns = 6.0 * at_s + 0.4 * np.sin(2 * np.pi * 0.31 * at_s) + 0.2 * np.sin(2 * np.pi * 0.83 * at_s)
+        waves_uv: Microvolts = np.sin(2 * np.pi * turns)[:, None] * _FIBRILLATION_UV
+        return waves_uv
+
     def _beat_length_s(self, at_s: float) -> float:
+        if self._fibrillating:
+            return float(max(0.36, self._usual_s * (1 + self._random.normal(0, 0.22))))
         breathing = 0.035 * np.sin(2 * np.pi * 0.25 * at_s)
         return float(self._usual_s * (1 + breathing + self._random.normal(0, 0.008)))
 

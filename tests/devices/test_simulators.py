@@ -23,7 +23,7 @@ from devices.readings import LaboratoryResult, Position, Samples, Stamped
 from devices.session import DeviceSession, DeviceSettings, open_sessions
 from devices.simulators.contec_8000g import ContecEcgTwin
 from devices.simulators.contec_cms50 import pulse_wave
-from devices.simulators.ecg_source import LEADS, RecordedEcg, SynthesisedEcg, ecg_source
+from devices.simulators.ecg_source import LEADS, SAMPLE_RATE_HZ, RecordedEcg, SynthesisedEcg, ecg_source
 from devices.simulators.gnss import GnssTwin, TrackRefused, read_track
 from devices.simulators.sam_card import Card
 from devices.simulators.wfdb_record import RecordRefused, read_record
@@ -116,6 +116,22 @@ def test_a_record_that_cannot_be_read_says_why(tmp_path: Path, header: str, says
         ecg_source(tmp_path / "r")
     with pytest.raises(RecordRefused, match="nowhere"):
         ecg_source(tmp_path / "nowhere")
+
+
+def test_another_heart_beats_from_the_next_sample_on_and_a_fibrillating_one_follows_no_rhythm() -> None:
+    source = SynthesisedEcg(heart_rate_bpm=60, seed=5)
+
+    def intervals_s() -> np.ndarray:
+        lead_ii = source.next_uv(30 * SAMPLE_RATE_HZ)[:, 1]
+        peaks = np.flatnonzero((lead_ii[1:-1] > 700) & (lead_ii[1:-1] >= lead_ii[:-2]) & (lead_ii[1:-1] > lead_ii[2:]))
+        return np.diff(peaks[np.insert(np.diff(peaks) > SAMPLE_RATE_HZ // 5, 0, True)]) / SAMPLE_RATE_HZ
+
+    calm = intervals_s()
+    assert calm.mean() == pytest.approx(1.0, abs=0.05)
+    source.become(90, fibrillating=True)
+    wild = intervals_s()
+    assert wild.mean() == pytest.approx(60 / 90, abs=0.1)
+    assert wild.std() / wild.mean() > 3 * calm.std() / calm.mean()
 
 
 def test_the_synthesised_rhythm_is_an_ecg() -> None:

@@ -146,4 +146,4 @@ async def test_a_person_is_measured_with_the_devices_that_are_there(tmp_path: Pa
         await asyncio.sleep(0)
     await measuring
     cuff_and_meter = ["blood_pressure", "glucose"] if meters else []
-    assert far_ends.told == ["finger", *cuff_and_meter, "finger", "urine"]
+    assert far_ends.told == ["heart", "finger", *cuff_and_meter, "finger", "urine"]

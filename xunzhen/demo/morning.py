@@ -112,6 +112,8 @@ class Morning:
             await self._clock.sleep(2.0)
 
     async def _measure(self, person: Resident) -> None:
+        with contextlib.suppress(ValueError):  # a record is played instead
+            await self._simulators.do("heart", heart_rate_bpm=person.pulse_bpm, fibrillating=person.fibrillates)
         await self._simulators.do("finger", on=True, spo2_percent=person.spo2_percent, pulse_bpm=person.pulse_bpm)
         await self._clock.sleep(6.0)
         if self._meters:

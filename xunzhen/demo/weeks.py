@@ -36,15 +36,16 @@ from devices.readings import (
     Sensor,
     Stamped,
 )
-from devices.simulators.ecg_source import LEADS, ecg_source
+from devices.simulators.ecg_source import LEADS, SynthesisedEcg
 from sync.county.app import create_county
 from sync.county.settings import read_county_settings
 from sync.proof.areas import Village, read_villages
 from sync.proof.presence import LOCAL
 from vehicle.assembly import Vehicle, assemble
 from vehicle.device_events import SETTLE_S
+from vehicle.recorder import RecordingView
 from vehicle.settings import read_vehicle_settings
-from xunzhen.demo import radio
+from xunzhen.demo import chronic, radio
 from xunzhen.demo.home import CREWS, Home, Ports
 from xunzhen.demo.residents import Resident, residents
 
@@ -54,6 +55,9 @@ PROBE_EVERY = timedelta(hours=1)
 DRIVE_S = 22 * 60
 ECG_CHUNK = 25
 ECG_RATE_HZ = 500.0
+ECG_SECONDS = 10.0
+SIGNED = 0.7
+"""Share of the ECGs that the village doctor reviews; the others stay open."""
 UV_PER_COUNT = 1.25
 NOT_CONFIRMED = 2
 """Which outing, from 0."""
@@ -130,8 +134,10 @@ class _Weeks:
         self._leader = CREWS[vehicle][0].id
         self._crew = [person.id for person in CREWS[vehicle]]
         self._doctor = next(person for person in CREWS[vehicle] if person.role == "village_doctor")
-        self._ecg = ecg_source(None)
+        self._ecg = SynthesisedEcg()
         self._segment = 0
+        self._taken_over: set[str] = set()
+        """Villages whose list of chronic patients the van has."""
 
     def plan(self, first: date, until: date) -> Iterator[_Outing]:
         """Four mornings out of five; once the rain ends the visit early, once the road is closed, once the village
@@ -244,6 +250,12 @@ class _Weeks:
         people = residents(outing.village.code, outing.village.name, 30)
         chosen = self._chance.sample(people, outing.people)
         each_s = (ends - begins).total_seconds() / len(chosen)
+        if outing.village.code not in self._taken_over:
+            self._taken_over.add(outing.village.code)
+            yield (
+                begins - timedelta(minutes=1),
+                lambda: chronic.take_over(self._van, people, self._doctor, self._chance),
+            )
         for place, person in enumerate(chosen):
             yield begins + timedelta(seconds=place * each_s), self._encounter(person, with_ecg=place % 4 == 1)
 
@@ -266,17 +278,19 @@ class _Weeks:
                     await self._van.measurements.confirm(tile.reading, self._leader)
             for red in self._van.measurements.critical():
                 await self._van.measurements.acknowledge(red.reading, ["told", "referred"], self._leader)
+            await chronic.follow_up(self._van, patient.patient, person, self._doctor, self._chance)
             if with_ecg:
-                await self._record_ecg()
+                await self._record_ecg(person)
             await self._van.encounters.close(self._leader)
 
         return serve
 
-    async def _record_ecg(self) -> None:
-        """Ten seconds of 12 leads as the driver would send them."""
+    async def _record_ecg(self, person: Resident) -> None:
+        """Ten seconds of 12 leads as the driver would send them, analysed; the village doctor signs most of them."""
+        self._ecg.become(person.pulse_bpm, person.fibrillates)
         self._segment += 1
-        counts = np.rint(self._ecg.next_uv(int(11 * ECG_RATE_HZ)) / UV_PER_COUNT).astype(np.int16)
-        task: asyncio.Task[object] | None = None
+        counts = np.rint(self._ecg.next_uv(int((ECG_SECONDS + 1) * ECG_RATE_HZ)) / UV_PER_COUNT).astype(np.int16)
+        task: asyncio.Task[RecordingView] | None = None
         for first in range(0, len(counts), ECG_CHUNK):
             self._clock.advance(ECG_CHUNK / ECG_RATE_HZ)
             chunk = counts[first : first + ECG_CHUNK]
@@ -286,10 +300,16 @@ class _Weeks:
                 Samples("ecg", LEADS, ECG_RATE_HZ, self._segment, first, chunk, UV_PER_COUNT, "uV"),
             )
             if task is None:
-                task = asyncio.create_task(self._van.ecg.record(10.0, self._leader))
+                task = asyncio.create_task(self._van.ecg.record(ECG_SECONDS, self._leader))
             await asyncio.sleep(0)
         if task is not None:
-            await task
+            found = await self._van.ecg_findings.analyse((await task).sha256)
+            if found is not None and self._chance.random() < SIGNED:
+                af = "yes" if person.fibrillates else "no"
+                agrees = (found.findings["rhythm"] in ("possible", "likely")) is person.fibrillates
+                words = "" if agrees else "心房颤动，P波消失" if person.fibrillates else "窦性心律，可见P波"
+                me, pin = self._doctor.id, self._doctor.secret
+                await self._van.ecg_findings.review(found.sha256, agrees, af, words, me, pin)
 
     def _publish(self, device: str, driver: str, event: Event) -> None:
         self._van.feed.publish(Stamped(device, driver, self._clock.now(), self._clock.monotonic_s(), event))

@@ -65,6 +65,12 @@ def routes(screen: Screen) -> APIRouter:
     async def stored(request: Request, sha256: str) -> Response:
         return await _stored(request, sha256)
 
+    @router.get("/ecg/recordings/{sha256}/review")
+    @roles(*DOCTORS)
+    async def again(request: Request, sha256: str) -> Response:
+        """Where a refused signature stands: the page renews itself there."""
+        return await _stored(request, sha256)
+
     @router.post("/ecg/recordings/{sha256}/review")
     @roles(*DOCTORS)
     async def review(

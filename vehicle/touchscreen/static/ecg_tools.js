@@ -111,12 +111,15 @@ export function beatButton(strip, words, goOn) {
   const button = document.getElementById('beat');
   if (!button) return () => {};
   let before = '';
+  /** @type {Element | null} */
+  let chosen = null;
   const end = () => {
     if (button.getAttribute('aria-pressed') !== 'true') return;
     button.setAttribute('aria-pressed', 'false');
     tell('');
     goOn();
     strip.setLayout(before);
+    chosen?.setAttribute('aria-pressed', 'true');
   };
   button.addEventListener('click', async () => {
     showDisplay(false);
@@ -124,6 +127,8 @@ export function beatButton(strip, words, goOn) {
     const answer = await fetch(button.dataset.beat ?? '', { headers: { 'X-Background': '1' } }).catch(() => null);
     if (answer?.status !== 200) { tell(words.beat_none); return; }
     before = strip.options.layout;
+    chosen = document.querySelector('button[data-layout][aria-pressed="true"]');
+    chosen?.setAttribute('aria-pressed', 'false');
     button.setAttribute('aria-pressed', 'true');
     strip.setLayout('beat');
     strip.stored(decodeSamples(await answer.arrayBuffer()));

@@ -77,6 +77,8 @@ document.addEventListener('click', ({ target }) => {
 // --- what is said by itself ---------------------------------------------------------------------------------------
 
 let cuffMs = -Infinity;
+/** As this page was opened. */
+const nobodyServed = !document.querySelector('#person .name');
 
 /** @param {any} tile */
 async function sayResult(tile) {
@@ -91,7 +93,7 @@ async function sayResult(tile) {
 
 feed.on('encounter', ({ encounter }) => {
   const served = encounter?.encounter ?? '';
-  const before = sessionStorage.getItem(SERVED);
+  const before = sessionStorage.getItem(SERVED) ?? (nobodyServed ? '' : null);
   sessionStorage.setItem(SERVED, served);
   if (served && before !== null && served !== before) say('sit_quietly');   // not for whom a page that opens finds there
 });

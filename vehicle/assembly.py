@@ -34,6 +34,7 @@ from sync.record.store import Store
 from telemedicine.consultation import State
 from vehicle.announce import Announcer
 from vehicle.captures import Captures
+from vehicle.clinic.critical import CriticalValues
 from vehicle.clinic.encounters import Encounters
 from vehicle.clinic.follow_ups import FollowUps
 from vehicle.clinic.health_profile import HealthProfiles
@@ -79,6 +80,7 @@ from vehicle.port_traps import PortTraps
 from vehicle.printing.form_sheets import FormSheets
 from vehicle.printing.printing import Printing
 from vehicle.recorder import EcgRecorder, Progress, Served
+from vehicle.rule_book import RuleBook
 from vehicle.services import rows
 from vehicle.settings import VehicleSettings
 from vehicle.status_teller import StatusTeller
@@ -118,6 +120,7 @@ class Vehicle:
     households: Households
     encounters: Encounters
     screening: Prompts
+    rule_book: RuleBook
     paths: PathRuns
     referrals: Referrals
     programmes: Programmes
@@ -125,6 +128,7 @@ class Vehicle:
     health_profiles: HealthProfiles
     form_sheets: FormSheets
     measurements: Measurements
+    critical_values: CriticalValues
     specimens: Specimens
     laboratory: Laboratory
     consultations: Consultations
@@ -259,7 +263,14 @@ class Vehicle:
         self.captures: Captures = Captures(self.recordings, self.store, self.clock, self.live, self._served)
         self.captures.recover()
         self.ultrasound: Ultrasound = Ultrasound(self.store, self.ids, self.live, self.captures)
-        queue = dicom_queue(self.settings, self.store, self.recordings, self.clock, self._is_live)
+        queue = dicom_queue(
+            self.settings,
+            self.store,
+            self.recordings,
+            self.clock,
+            self._is_live,
+            lambda sha256: self.ecg_findings.median_beat(sha256),
+        )
         self.picture_archive: DicomQueue | None = queue
         if queue is not None:
             self.captures.listeners.append(lambda _: queue.nudge())

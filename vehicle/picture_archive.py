@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from devices.clock import Clock
-from sync.interop.dicom_queue import DicomQueue, Labels
+from sync.formats.ecg_file import Header
+from sync.interop.dicom_queue import Beat, DicomQueue, Labels
 from sync.interop.job import ArchiveSaid
-from sync.record.recordings import Recordings
+from sync.record.recordings import RecordingMissing, Recordings
 from sync.record.store import Store
 from sync.settings_file import Settings
 
@@ -34,9 +35,17 @@ class PictureArchiveSettings(Settings):
 
 
 def dicom_queue(
-    settings: VehicleSettings, store: Store, recordings: Recordings, clock: Clock, live: Callable[[], bool]
+    settings: VehicleSettings,
+    store: Store,
+    recordings: Recordings,
+    clock: Clock,
+    live: Callable[[], bool],
+    median_beat: Callable[[str], tuple[Header, Any] | None],
 ) -> DicomQueue | None:
-    """The queue; None when no archive is configured."""
+    """The queue; None when no archive is configured.
+
+    :param median_beat: of an ECG, as ``EcgFindings.median_beat`` gives it
+    """
     archive = settings.picture_archive
     if archive is None:
         return None
@@ -48,4 +57,12 @@ def dicom_queue(
         calling_ae_title=archive.calling_ae_title,
     )
     labels = Labels(identity.origin, archive.institution or identity.county_name, identity.plate)
-    return DicomQueue(store, recordings, said, labels, clock, live=live, clips=archive.clips)
+
+    def usual_beat(sha256: str) -> Beat | None:
+        try:
+            found = median_beat(sha256)
+        except RecordingMissing:  # evicted meanwhile: whoever sends it will say so
+            return None
+        return None if found is None else tuple(tuple(row) for row in found[1].tolist())
+
+    return DicomQueue(store, recordings, said, labels, clock, live=live, clips=archive.clips, median_beat=usual_beat)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from pydicom.dataset import Dataset
 
 from sync.interop import archive, dicom_study, ecg_dicom, ecg_leads, pictures, ultrasound_dicom
@@ -72,7 +74,8 @@ def data_set(job: Job) -> Dataset:
     study = dicom_study.Study(**job.study.model_dump())
     machine = dicom_study.Machine(**job.machine.model_dump())
     if job.what == "ecg":
-        return ecg_dicom.data_set(patient, study, machine, _recording(job), ecg_leads.read(content))
+        ecg = ecg_leads.read(content)
+        return ecg_dicom.data_set(patient, study, machine, _recording(job), ecg, _median_beat(job, ecg))
     if job.what == "ultrasound_still":
         still = pictures.still(content)
         image = _image(job, still.width, still.height)
@@ -96,6 +99,12 @@ def _recording(job: Job) -> ecg_dicom.Recording:
         job.heart_rate_bpm,
         job.said,
     )
+
+
+def _median_beat(job: Job, ecg: ecg_leads.Ecg) -> ecg_leads.Ecg | None:
+    if not job.median_beat:
+        return None
+    return replace(ecg, counts=np.array(job.median_beat, np.int16))
 
 
 def _image(job: Job, width: int, height: int) -> ultrasound_dicom.Image:

@@ -14,7 +14,7 @@ import random
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from pydantic import ValidationError
@@ -23,7 +23,7 @@ from devices.clock import Clock
 from devices.errors import AskPerson, Retry
 from devices.events import emit
 from sync.formats.canonical import Json
-from sync.formats.records import Draft, EntryUnreadable, parse_time, read_entry
+from sync.formats.records import Draft, EntryUnreadable, format_time, parse_time, read_entry
 from sync.interop.job import Answer, ArchiveSaid, Job, MachineSaid, PatientSaid, StudySaid
 from sync.record.recordings import Recordings
 
@@ -41,11 +41,16 @@ JOIN patients AS p ON p.patient = coalesce(e.patient, r.patient)
 LEFT JOIN dicom_deliveries AS d ON d.sha256 = r.sha256 AND d.destination = ?
 WHERE r.what IN ({_ANY}) AND r.evicted_at IS NULL AND coalesce(e.practice, 0) = 0 AND p.name IS NOT NULL
 AND coalesce(d.state, '') NOT IN ('stored', 'refused')
+AND (r.what != 'ecg' OR r.started_at < ?
+    OR EXISTS (SELECT 1 FROM ecg_analyses AS a WHERE a.sha256 = r.sha256 AND a.analysed_at IS NOT NULL))
 """
+FINDINGS_WITHIN = timedelta(minutes=10)
+"""How long an ECG waits for its findings; then it is sent without them."""
 
 
-UNREVIEWED = ("未审核 not reviewed", "筛查提示，不作为诊断依据 for screening, not for diagnosis")
-"""What every ECG says as long as no person has signed anything about it."""
+NOT_A_DIAGNOSIS = "筛查提示，不作为诊断依据 for screening, not for diagnosis"
+UNREVIEWED = "未审核 not reviewed"
+Beat = tuple[tuple[int, ...], ...]
 
 
 class Journal(Protocol):
@@ -94,6 +99,7 @@ class QueueStatus:
 class DicomQueue:
     """
     :param live: whether a live consultation carries media at this moment
+    :param median_beat: counts of an ECG's usual beat, called in a thread; None: not known
     :param run: sends one job; raises ``SendingFailed``; a cancelled one has stopped when it raises CancelledError
     """
 
@@ -108,6 +114,7 @@ class DicomQueue:
         clips: str = "jpeg",
         run: Callable[[Job], Awaitable[Answer]] | None = None,
         jitter: Callable[[], float] = random.random,
+        median_beat: Callable[[str], Beat | None] = lambda sha256: None,
     ) -> None:
         self._store = store
         self._recordings = recordings
@@ -119,6 +126,7 @@ class DicomQueue:
         self._clips = clips
         self._run = run or send_in_a_process
         self._jitter = jitter
+        self._median_beat = median_beat
         self._pause_s = FIRST_PAUSE_S
         self._held = False
         self._sending = ""
@@ -174,7 +182,7 @@ class DicomQueue:
         self.nudge()
 
     def status(self) -> QueueStatus:
-        due = self._store.read(f"SELECT count(*) AS count {_DUE}", (self.destination, *WHATS))
+        due = self._store.read(f"SELECT count(*) AS count {_DUE}", self._due())
         refused = self._store.read(
             "SELECT count(*) AS count FROM dicom_deliveries WHERE destination = ? AND state = ?",
             (self.destination, REFUSED),
@@ -193,11 +201,14 @@ class DicomQueue:
 
     # how ------------------------------------------------------------------------------------------------------------
 
+    def _due(self) -> tuple[str, ...]:
+        return (self.destination, *WHATS, format_time(self._clock.now() - FINDINGS_WITHIN))
+
     def _next(self) -> dict[str, Any] | None:
         found = self._store.read(
             "SELECT r.*, e.opened_at, e.by AS opened_by, p.name, p.sex, p.born_on, p.pinyin, p.ethnicity_code, "
             f"p.patient AS person {_DUE} ORDER BY r.n LIMIT 1",
-            (self.destination, *WHATS),
+            self._due(),
         )
         return found[0] if found else None
 
@@ -240,8 +251,23 @@ class DicomQueue:
             comment=_comment(facts),
             clips="mpeg4" if self._clips == "mpeg4" else "jpeg",
             device_said_at=(facts.get("imported") or {}).get("device_said_at"),
-            said=UNREVIEWED if row["what"] == "ecg" else (),
+            **(self._found(row["sha256"]) if row["what"] == "ecg" else {}),
         )
+
+    def _found(self, sha256: str) -> dict[str, Any]:
+        """What the record says of an ECG now."""
+        found = self._store.read("SELECT * FROM ecg_analyses WHERE sha256 = ? AND analysed_at IS NOT NULL", (sha256,))
+        if not found:
+            return {"said": (UNREVIEWED, NOT_A_DIAGNOSIS)}
+        row = found[0]
+        reviewed = f"已审核 reviewed: {row['reviewed_name']}, AF {row['af']}" if row["reviewed_at"] else UNREVIEWED
+        automatic = f"自动分析 automatic {row['version']}: AF {row['rhythm']}" if row["rhythm"] else ""
+        said = (reviewed, row["words"] or "", automatic, NOT_A_DIAGNOSIS)
+        return {
+            "said": tuple(line for line in said if line),
+            "heart_rate_bpm": row["heart_rate_bpm"],
+            "median_beat": self._median_beat(sha256),
+        }
 
     def _name(self, visit: str | None, person: str | None) -> str:
         """The name of one of the crew; their id when they were not on duty."""

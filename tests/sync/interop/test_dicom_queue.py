@@ -16,13 +16,13 @@ from devices.clock import SimulatedClock, SystemClock
 from sync.formats import ecg_file
 from sync.formats.records import Draft, format_time
 from sync.interop.__main__ import data_set
-from sync.interop.dicom_queue import DicomQueue, Labels, NotRefused, SendingFailed
+from sync.interop.dicom_queue import FINDINGS_WITHIN, Beat, DicomQueue, Labels, NotRefused, SendingFailed
 from sync.interop.job import Answer, ArchiveSaid, Job
 from sync.keys.vehicle_key import VehicleKey
 from sync.record.recordings import Recordings
 from sync.record.store import Store
 from tests.sync.interop.dicom_samples import png
-from tests.sync.interop.ecg_samples import stored
+from tests.sync.interop.ecg_samples import EIGHT, stored
 from tests.sync.interop.orthanc import CALLED, CALLING, free_port, installed, orthanc
 
 MORNING = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
@@ -55,7 +55,12 @@ class Van:
         self.store = Store.open(folder, "van-07.qingxi.example", key, self.clock, vehicle="van-07")
         self.recordings = Recordings(folder / "recordings")
 
-    def queue(self, run: Callable[[Job], Awaitable[Answer]] | None = None, port: int = 4242) -> DicomQueue:
+    def queue(
+        self,
+        run: Callable[[Job], Awaitable[Answer]] | None = None,
+        port: int = 4242,
+        median_beat: Callable[[str], Beat | None] = lambda sha256: None,
+    ) -> DicomQueue:
         said = ArchiveSaid(host="127.0.0.1", port=port, called_ae_title=CALLED, calling_ae_title=CALLING, timeout_s=5.0)
         return DicomQueue(
             self.store,
@@ -66,6 +71,7 @@ class Van:
             live=lambda: self.live,
             run=run or self.archive.run,
             jitter=lambda: 0.0,
+            median_beat=median_beat,
         )
 
     async def serve(self, encounter: str = "encounter-1", practice: bool = False) -> None:
@@ -180,12 +186,47 @@ async def test_an_ecg_goes_the_same_way_and_says_that_nobody_has_reviewed_it(van
     await van.store.commit(Draft("recording/1", said, "zhou.min", "visit-1", "encounter-1"))
     queue = van.queue()
     await queue.attempt()
+    assert await queue.attempt() > 0, "its findings are waited for"
+    van.clock.advance(FINDINGS_WITHIN.total_seconds() + 1)
     assert (await queue.attempt(), queue.status().waiting) == (0.0, 0)
     assert {row["sha256"]: row["state"] for row in van.entries()} == {still: "stored", sha256: "stored"}
     job = van.archive.jobs[-1]
     assert (job.what, job.number, job.device_said_at, job.machine.name) == ("ecg", 2, "2026-03-02T08:59:30", "ecg-1")
     assert any("未审核" in line for line in job.said)
     assert data_set(job).SOPClassUID == TwelveLeadECGWaveformStorage
+
+
+async def test_an_ecg_with_findings_goes_at_once_with_rate_signature_and_usual_beat(van: Van) -> None:
+    await van.serve()
+    sha256, size = van.recordings.store(stored(), ecg_file.MEDIA_TYPE)
+    said = {
+        "sha256": sha256,
+        "bytes": size,
+        "media_type": ecg_file.MEDIA_TYPE,
+        "what": "ecg",
+        "patient": "patient-1",
+        "device": "ecg-1",
+        "started_at": format_time(van.clock.now()),
+        "duration_ms": 10_000,
+        "facts": {},
+    }
+    analysis = {"sha256": sha256, "version": "7", "findings": {"heart_rate_bpm": 61, "rhythm": "likely"}}
+    review = {"sha256": sha256, "version": "7", "agrees": True, "af": "yes", "words": "房颤", "by_name": "周敏"}
+    await van.store.commit(
+        Draft("recording/1", said, "zhou.min", "visit-1", "encounter-1"),
+        Draft("ecg_analysis/1", analysis, None, "visit-1", "encounter-1"),
+        Draft("ecg_review/1", review, "zhou.min", "visit-1", "encounter-1"),
+    )
+    beat = tuple((count,) * len(EIGHT) for count in range(600))
+    queue = van.queue(median_beat=lambda of: beat if of == sha256 else None)
+    assert await queue.attempt() == 0.0
+    job = van.archive.jobs[-1]
+    assert job.heart_rate_bpm == 61
+    assert job.said[0] == "已审核 reviewed: 周敏, AF yes"
+    assert "AF likely" in job.said[2]
+    made = data_set(job)
+    assert [group.MultiplexGroupLabel for group in made.WaveformSequence] == ["RHYTHM", "MEDIAN BEAT"]
+    assert made.WaveformSequence[1].NumberOfWaveformSamples == 600
 
 
 async def test_what_belongs_to_nobody_or_is_rehearsed_is_not_sent(van: Van) -> None:

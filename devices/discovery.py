@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from devices import catalog
-from devices.driver import GattUse, Match, SerialLine
+from devices.driver import GattUse, Match
 from devices.identity import Identity
-from devices.session import DeviceSettings, LinkKind
+from devices.session import DeviceSettings, LinkKind, links_of
 
 GPSD = "gpsd"
 """The kind of network device that has a driver here, as ``vehicle.announce`` names it."""
@@ -27,6 +27,10 @@ LABELS = {
     "modem": "cellular",
 }
 """Names below /dev/xunzhen (with a number where there are two) -> what such a device measures."""
+
+
+PLUGGED: frozenset[LinkKind] = frozenset({"serial", "hid"})
+"""Links of what is plugged into this PC, and pulled out."""
 
 
 class Confidence(IntEnum):
@@ -71,9 +75,14 @@ class Candidate:
     def key(self) -> str:
         return f"{self.transport} {self.address}"
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Under which a device of ours may know the place."""
+        return (self.address, self.device) if self.device else (self.address,)
+
     def settings(self, name: str, driver: str, title: str = "") -> DeviceSettings:
         """The device that this candidate becomes."""
-        place = {"port": self.address} if self.transport == "serial" else {"address": self.address}
+        place = {"port": self.address} if self.transport in PLUGGED else {"address": self.address}
         return DeviceSettings.model_validate(
             {"name": name, "driver": driver, "link": self.transport, "title": title, **place}
         )
@@ -81,12 +90,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A serial port as the system has it."""
+    """A serial port, or a USB HID device, as the system has it."""
 
     path: str
     """The path that stays when there is one, else the device's own."""
     device: str
-    """/dev/ttyUSB0: changes with every plug."""
+    """/dev/ttyUSB0, /dev/hidraw0: changes with every plug."""
     usb_id: str = ""
     """"10c4:ea60"; empty for ports that are no USB device."""
     product: str = ""
@@ -95,11 +104,12 @@ class Port:
     """Name below /dev/xunzhen, given by the van's udev rules."""
     socket: str = ""
     """Where the cable sits: "1-3.2", the bus and the hub ports up to the socket."""
+    transport: LinkKind = "serial"
 
 
 def of_port(port: Port) -> Candidate:
     """Never guesses at ports of other programs: without a USB id that a driver names, or a label, nothing is tried."""
-    known = drivers_of_label(port.label) or drivers_of_usb(port.usb_id)
+    known = drivers_of_label(port.label, port.transport) or drivers_of_usb(port.usb_id, port.transport)
     evidence = [
         Evidence(kind, text)
         for kind, text in (
@@ -113,7 +123,7 @@ def of_port(port: Port) -> Candidate:
     confidence = Confidence.UNKNOWN
     if known:
         confidence = Confidence.LIKELY if port.label or len(known) == 1 else Confidence.POSSIBLE
-    return Candidate("serial", port.path, known, confidence, tuple(evidence), bool(known), device=port.device)
+    return Candidate(port.transport, port.path, known, confidence, tuple(evidence), bool(known), device=port.device)
 
 
 def of_advertisement(address: str, name: str, services: Collection[str]) -> Candidate | None:
@@ -160,9 +170,9 @@ def unused(
     """
     taken = set()
     for device in devices:
-        place = resolve(device.port) if device.link == "serial" else device.address
+        place = resolve(device.port) if device.link in PLUGGED else device.address
         taken |= {f"{device.link} {place}".casefold(), f"{device.link} {device.port}".casefold()}
-    left = [one for one in candidates if not {one.key.casefold(), f"serial {one.device}".casefold()} & taken]
+    left = [one for one in candidates if not {f"{one.transport} {name}".casefold() for name in one.names} & taken]
     return sorted(left, key=lambda one: (-one.confidence, one.transport, one.address))
 
 
@@ -177,9 +187,9 @@ def identified(candidate: Candidate, driver: str, identity: Identity | None, *ev
     )
 
 
-def drivers_of_usb(usb_id: str) -> tuple[str, ...]:
+def drivers_of_usb(usb_id: str, transport: LinkKind = "serial") -> tuple[str, ...]:
     """The drivers that name a USB id; those that only listen first: they do no harm to a device that is another one."""
-    named = [driver for driver in catalog.drivers() if usb_id and usb_id in catalog.about(driver).usb_ids]
+    named = [driver for driver in _spoken_over(transport) if usb_id and usb_id in catalog.about(driver).usb_ids]
     return tuple(sorted(named, key=_writes))
 
 
@@ -188,14 +198,18 @@ def short_uuid(uuid: str) -> str:
     return uuid[4:8].upper() if uuid.endswith("-0000-1000-8000-00805f9b34fb") and uuid.startswith("0000") else uuid
 
 
-def drivers_of_label(label: str) -> tuple[str, ...]:
+def drivers_of_label(label: str, transport: LinkKind = "serial") -> tuple[str, ...]:
     """What the operator says a labelled socket is: a driver by its id, or a kind of device (``LABELS``)."""
     wanted = LABELS.get(label.rstrip("-0123456789"), "")
-    serial = {name: catalog.about(name) for name in catalog.drivers() if catalog.about(name).lines(SerialLine)}
-    if label in serial:
+    known = {name: catalog.about(name) for name in _spoken_over(transport)}
+    if label in known:
         return (label,)
-    kind = [name for name, about in serial.items() if any(metric.key == wanted for metric in about.metrics)]
+    kind = [name for name, about in known.items() if any(metric.key == wanted for metric in about.metrics)]
     return tuple(sorted(kind, key=_writes))
+
+
+def _spoken_over(transport: LinkKind) -> list[str]:
+    return [driver for driver in catalog.drivers() if transport in links_of(driver)]
 
 
 def _writes(driver: str) -> bool:

@@ -21,6 +21,7 @@ from devices.discovery import Candidate, Evidence, identified
 from devices.driver import Counters, DriverContract, Output, Write
 from devices.errors import AskPerson, LinkLost
 from devices.identity import Identity, identity_of
+from devices.links.hid_link import HidLink
 from devices.links.link import DeviceLink
 from devices.links.serial_link import SerialLink
 from devices.links.tcp_link import TcpLink
@@ -100,6 +101,8 @@ def link_to(candidate: Candidate) -> DeviceLink:
     """:raises ValueError: a Bluetooth device is asked by its session, at its next advertisement."""
     if candidate.transport == "serial":
         return SerialLink(candidate.address)
+    if candidate.transport == "hid":
+        return HidLink(candidate.address)
     if candidate.transport == "tcp":
         return TcpLink(candidate.address)
     raise ValueError(f"{candidate.transport} devices are not asked before they are added")

@@ -1,4 +1,4 @@
-"""The serial ports that are there, by the paths that stay, and the news when one comes or goes.
+"""The serial ports and USB HID devices that are there, by the paths that stay, and the news when one comes or goes.
 
 Nothing here opens a port. News come from udev (pyudev); without udevd, in a container, from the kernel itself. A look
 every ``LOOK_EVERY_S`` besides finds what neither tells: links that somebody made by hand, and simulated ports.
@@ -22,6 +22,9 @@ STABLE_FOLDERS = (Path("/dev/serial/by-path"), Path("/dev/serial/by-id"))
 """by-path first: two equal cables with the same serial number collide by-id."""
 LABELS = Path("/dev/xunzhen")
 """Where the van's udev rules put the names of its sockets, see hardware/udev/60-xunzhen.rules."""
+HIDRAW = Path("/sys/class/hidraw")
+"""One folder for each HID device; ``device/uevent`` has its bus, numbers and name (Linux, drivers/hid/hid-core.c)."""
+USB_BUS = 0x0003
 UDEVD = Path("/run/udev/control")
 LOOK_EVERY_S = 1.0
 
@@ -32,6 +35,7 @@ class Places:
 
     labels: Path = LABELS
     stable: tuple[Path, ...] = STABLE_FOLDERS
+    hidraw: Path = HIDRAW
 
 
 def serial_ports(places: Places | None = None) -> list[Port]:
@@ -54,6 +58,48 @@ def serial_ports(places: Places | None = None) -> list[Port]:
     for device, label in labels.items():
         found.setdefault(device, Port(path=label, device=device, label=Path(label).name))
     return sorted(found.values(), key=lambda port: port.path)
+
+
+def hid_devices(places: Places | None = None) -> list[Port]:
+    """USB HID devices, also those that are none of ours (keyboards), sorted by path."""
+    places = places or Places()
+    labels, found = links_in(places.labels), []
+    with contextlib.suppress(OSError):
+        for folder in sorted(places.hidraw.iterdir()):
+            said = _uevent(folder / "device" / "uevent")
+            bus, _, numbers = said.get("HID_ID", "").partition(":")
+            vendor, _, product = numbers.partition(":")
+            with contextlib.suppress(ValueError):
+                if int(bus, 16) != USB_BUS:
+                    continue
+                device = f"/dev/{folder.name}"
+                label = labels.get(device, "")
+                found.append(
+                    Port(
+                        path=label or device,
+                        device=device,
+                        usb_id=f"{int(vendor, 16):04x}:{int(product, 16):04x}",
+                        product=said.get("HID_NAME", ""),
+                        serial_number=said.get("HID_UNIQ", ""),
+                        label=Path(label).name if label else "",
+                        transport="hid",
+                    )
+                )
+    return sorted(found, key=lambda port: port.path)
+
+
+def _uevent(file: Path) -> dict[str, str]:
+    """Names and values; nothing when the device has just gone."""
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return {}
+    return {name: value for name, _, value in (line.partition("=") for line in lines)}
+
+
+def all_ports(places: Places | None = None) -> list[Port]:
+    """What a device may be plugged in as."""
+    return serial_ports(places) + hid_devices(places)
 
 
 def stable_paths(folders: tuple[Path, ...]) -> dict[str, str]:
@@ -82,7 +128,7 @@ async def watch_ports(clock: Clock, changed: Callable[[list[Port]], None], place
     with _plugged() as plugged:
         while True:
             plugged.clear()
-            ports = await asyncio.to_thread(serial_ports, places)
+            ports = await asyncio.to_thread(all_ports, places)
             if ports != told:
                 told = ports
                 changed(ports)
@@ -102,7 +148,7 @@ async def _either(plugged: asyncio.Event, clock: Clock) -> None:
 
 @contextlib.contextmanager
 def _plugged(udevd: Path = UDEVD) -> Iterator[asyncio.Event]:
-    """Set with every tty that comes, goes or changes. Without netlink (no rights, no Linux) it is never set."""
+    """Set with every tty or hidraw that comes, goes or changes; never without netlink (no rights, no Linux)."""
     event, loop = asyncio.Event(), asyncio.get_running_loop()
     try:
         import pyudev
@@ -110,6 +156,7 @@ def _plugged(udevd: Path = UDEVD) -> Iterator[asyncio.Event]:
         # udevd tells a device after its links were made; the kernel, a moment before
         monitor = pyudev.Monitor.from_netlink(pyudev.Context(), source="udev" if udevd.exists() else "kernel")
         monitor.filter_by("tty")
+        monitor.filter_by("hidraw")
         monitor.start()
     except (ImportError, OSError):
         yield event

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from devices.clock import Clock
 from devices.discovery import (
+    PLUGGED,
     Candidate,
     Port,
     of_advertisement,
@@ -121,7 +122,7 @@ class Finder:
         self._asking: str | None = None
         self._one_at_a_time = asyncio.Lock()
         self.ports: list[Port] = []
-        """All serial ports, in use or not."""
+        """All serial ports and HID devices, in use or not."""
         self.radio_fault: str | None = None
 
     # for the page ---------------------------------------------------------------------------------------------------
@@ -146,7 +147,7 @@ class Finder:
 
     def fresh(self) -> list[Found]:
         """What is plugged in and surely or likely ours, and no device yet: worth a line on the status page."""
-        return [one for one in self.found() if one.candidate.transport == "serial" and one.candidate.ours]
+        return [one for one in self.found() if one.candidate.transport in PLUGGED and one.candidate.ours]
 
     def candidate(self, key: str) -> Candidate:
         """:raises CandidateGone: it is not there any more."""
@@ -185,7 +186,7 @@ class Finder:
                     while self.looking:
                         await self._look_around()
                         await self._clock.sleep(STEP_S)
-                self._forget(lambda one: one.candidate.transport != "serial")
+                self._forget(lambda one: one.candidate.transport not in PLUGGED)
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
@@ -197,7 +198,7 @@ class Finder:
             self.radio_fault = fault
             self._changed()
         now_s = self._clock.monotonic_s()
-        self._forget(lambda one: one.candidate.transport != "serial" and now_s - one.heard_s > HEARD_FOR_S)
+        self._forget(lambda one: one.candidate.transport not in PLUGGED and now_s - one.heard_s > HEARD_FOR_S)
         for candidate in await self._services():
             self._see(candidate)
         for seen in list(self._seen.values()):
@@ -234,10 +235,11 @@ class Finder:
 
     def _on_ports(self, ports: list[Port]) -> None:
         self.ports = ports
-        candidates = {one.key: one for one in map(of_port, ports)}
+        tried = (of_port(port) for port in ports)
+        candidates = {one.key: one for one in tried if one.ours or one.transport == "serial"}  # no keyboards
 
         def gone(one: _Seen) -> bool:
-            return one.candidate.transport == "serial" and candidates.get(one.candidate.key) != one.candidate
+            return one.candidate.transport in PLUGGED and candidates.get(one.candidate.key) != one.candidate
 
         self._forget(gone)
         for candidate in candidates.values():

@@ -19,7 +19,7 @@ from typing import overload
 from pydantic import ValidationError
 
 from devices import catalog
-from devices.discovery import Candidate
+from devices.discovery import PLUGGED, Candidate
 from devices.errors import AskPerson
 from devices.session import DeviceSession, DeviceSettings
 from sync.formats.canonical import Json
@@ -297,7 +297,7 @@ class InstrumentsOnBoard(Sequence[Instrument]):
 
 def _settings(name: str, driver: str, link: str, place: str, title: str) -> DeviceSettings:
     """:raises ValidationError: a driver that does not speak over such a link any more, a link of a newer version."""
-    where = {"port": place} if link in ("serial", "listen", "hid") else {"address": place}
+    where = {"port": place} if link in (*PLUGGED, "listen") else {"address": place}
     return DeviceSettings.model_validate({"name": name, "driver": driver, "link": link, "title": title, **where})
 
 

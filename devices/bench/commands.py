@@ -28,7 +28,7 @@ from devices.links.serial_link import SerialLink
 from devices.links.tcp_link import TcpLink
 from devices.links.tcp_listener import TcpListenerLink, host_and_port
 from devices.readings import IdentityCard, Samples, Stamped
-from devices.serial_ports import Places, serial_ports
+from devices.serial_ports import Places, all_ports
 from devices.session import DeviceSession, DeviceSettings, LinkKind, links_of
 
 REDRAW_S = 0.25
@@ -55,7 +55,11 @@ class PortNotRead(AskPerson):
 
 
 def list_all(wanted: argparse.Namespace) -> None:
-    ports = serial_ports(Places(wanted.labels) if wanted.labels else None)
+    ports = [
+        port
+        for port in all_ports(Places(wanted.labels) if wanted.labels else None)
+        if port.transport == "serial" or of_port(port).ours
+    ]
     if plain(wanted):
         for driver_id in catalog.drivers():
             _print({"driver": driver_id, "link": links_of(driver_id)} | _label(catalog.about(driver_id)))
@@ -67,7 +71,7 @@ def list_all(wanted: argparse.Namespace) -> None:
         about = catalog.about(driver_id)
         links = "/".join(links_of(driver_id))
         print(f"  {driver_id:26} {links:17} on hardware: {about.hardware_tested:4} {about.title_en}")
-    print("\nserial ports" if ports else "\nno serial port: plug it in; `lsusb` shows whether its adapter is seen")
+    print("\nports" if ports else "\nno port: plug it in; `lsusb` shows whether its adapter is seen")
     for port in ports:
         facts = "  ".join(filter(None, (port.usb_id, port.product, port.socket and f"USB socket {port.socket}")))
         print(f"  {port.path}  {facts}")
@@ -189,7 +193,7 @@ def _chunk(driver: DriverContract, said: str) -> tuple[str, bytes]:
 
 def _candidate(place: str) -> Candidate:
     """The port as the system knows it, else as it was named: a person pointed at it."""
-    known = [of_port(port) for port in serial_ports()]
+    known = [of_port(port) for port in all_ports()]
     found = [one for one in known if place in (one.address, one.device) or _same(place, one.device)]
     if found:
         return dataclasses.replace(found[0], address=place)

@@ -59,6 +59,7 @@ class Driver:
         models=("CONTEC08A",),
         metrics=metrics("blood_pressure", "systolic_mmhg", "diastolic_mmhg", "mean_mmhg", "pulse_bpm"),
         line=HidUse(input_bytes=REPORT_BYTES, output_bytes=REPORT_BYTES),
+        usb_ids=("0483:5750",),
         source="MarkMLl/contec08a (facts); hardware/protocols/contec_08a.md",
         lost_after_s=3 * POLL_S,
     )

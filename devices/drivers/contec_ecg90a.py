@@ -56,6 +56,7 @@ class Driver:
         models=("CONTEC ECG90A",),
         metrics=(Metric("ecg", mdc=131328, loinc="11524-6", ucum="uV", sample_rate_hz=SAMPLE_RATE_HZ),),
         line=HidUse(input_bytes=REPORT_BYTES, output_bytes=8),
+        usb_ids=("0483:5750",),
         source="jamilbn/ECG-Studio live module (facts); hardware/protocols/contec_ecg90a.md",
         lost_after_s=1.0,
     )

@@ -26,8 +26,8 @@ from devices.discovery import (
     of_service,
     unused,
 )
-from devices.driver import full_uuid
-from devices.serial_ports import Places, serial_ports, stable_paths, watch_ports
+from devices.driver import SerialLine, full_uuid
+from devices.serial_ports import Places, hid_devices, serial_ports, stable_paths, watch_ports
 from devices.session import DeviceSettings
 from devices.simulators.contec_cms50 import Cms50Twin
 from devices.simulators.pty_port import PtyPort
@@ -66,7 +66,40 @@ def test_every_label_and_usb_id_leads_to_a_serial_driver() -> None:
     assert all(drivers_of_label(label) for label in LABELS)
     named = {usb_id for driver in catalog.drivers() for usb_id in catalog.about(driver).usb_ids}
     assert named
-    assert all(len(usb_id) == 9 and usb_id == usb_id.lower() and drivers_of_usb(usb_id) for usb_id in named)
+    for usb_id in named:
+        assert len(usb_id) == 9
+        assert usb_id == usb_id.lower()
+        assert drivers_of_usb(usb_id) or drivers_of_usb(usb_id, "hid")
+
+
+def hid(folder: Path, name: str, **said: str) -> None:
+    """A device as the kernel shows it below /sys/class/hidraw."""
+    device = folder / name / "device"
+    device.mkdir(parents=True)
+    (device / "uevent").write_text("".join(f"{key}={value}\n" for key, value in said.items()))
+
+
+def test_hid_devices_are_those_of_a_driver_never_a_keyboard(tmp_path: Path) -> None:
+    hid(tmp_path, "hidraw0", DRIVER="hid-generic", HID_ID="0003:0000046D:0000C31C", HID_NAME="Logitech Keyboard")
+    hid(tmp_path, "hidraw1", HID_ID="0003:00000483:00005750", HID_NAME="CONTEC ECG90A", HID_UNIQ="7A01")
+    hid(tmp_path, "hidraw2", HID_ID="0005:00000483:00005750", HID_NAME="on the air")
+    hid(tmp_path, "hidraw3", DRIVER="no number")
+    (tmp_path / "hidraw4").mkdir()
+    keyboard, ecg = hid_devices(Places(tmp_path / "labels", (), tmp_path))
+    assert not of_port(keyboard).ours
+    assert (ecg.device, ecg.usb_id, ecg.product, ecg.serial_number) == (
+        "/dev/hidraw1",
+        "0483:5750",
+        "CONTEC ECG90A",
+        "7A01",
+    )
+    candidate = of_port(ecg)
+    assert (candidate.transport, candidate.ours) == ("hid", True)
+    assert set(candidate.drivers) == {"contec_ecg90a", "contec_08a"}
+    device = candidate.settings("ecg-1", "contec_ecg90a")
+    assert (device.link, device.port) == ("hid", "/dev/hidraw1")
+    assert unused([candidate], [device]) == []
+    assert hid_devices(Places(tmp_path / "labels", (), tmp_path / "nowhere")) == []
 
 
 def test_on_the_air_a_service_is_likelier_than_a_name_and_strangers_are_none() -> None:
@@ -177,7 +210,7 @@ def test_the_shipped_udev_rules_are_rules(name: str) -> None:
     if udevadm and int(subprocess.check_output([udevadm, "--version"])) >= 254:
         subprocess.run([udevadm, "verify", "--no-style", str(RULES / name)], check=True)
     keys = {"ACTION", "SUBSYSTEM", "SUBSYSTEMS", "ENV", "ATTR", "ATTRS", "TEST", "GOTO", "LABEL", "SYMLINK", "RUN"}
-    keys |= {"GROUP", "MODE", "KERNEL", "TAG"}
+    keys |= {"GROUP", "IMPORT", "MODE", "KERNEL", "TAG"}
     jumps, labels = set(), set()
     for line in (RULES / name).read_text(encoding="utf-8").splitlines():
         line = line.lstrip("# ") if line.startswith("# SUBSYSTEM") else line
@@ -202,7 +235,8 @@ def _parsed(part: str) -> tuple[str, str, str]:
 
 def test_modem_manager_is_kept_off_every_adapter_that_our_drivers_name() -> None:
     rules = (RULES / "60-xunzhen.rules").read_text(encoding="utf-8")
-    for usb_id in {usb_id for driver in catalog.drivers() for usb_id in catalog.about(driver).usb_ids}:
+    abouts = [catalog.about(driver) for driver in catalog.drivers()]
+    for usb_id in {usb_id for about in abouts if about.lines(SerialLine) for usb_id in about.usb_ids}:
         vendor, product = usb_id.split(":")
         (line,) = [
             line

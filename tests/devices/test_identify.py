@@ -15,12 +15,16 @@ from devices.clock import SystemClock
 from devices.discovery import Candidate, Confidence, Port, of_port
 from devices.driver import Counters, SerialLine
 from devices.identify import NothingAnswered, identify, is_convincing
+from devices.links.hid_link import HidLink
 from devices.links.serial_link import PortAbsent, PortBusy, SerialLink
+from devices.simulators.contec_08a import Contec08aTwin
 from devices.simulators.contec_8000g import ContecEcgTwin
 from devices.simulators.contec_cms50 import Cms50Twin, Finger
+from devices.simulators.contec_ecg90a import Ecg90aTwin
 from devices.simulators.ecg_source import SynthesisedEcg
 from devices.simulators.gnss import GnssTwin
 from devices.simulators.gpsd_gnss import GpsdTwin
+from devices.simulators.hid_port import HidPort
 from devices.simulators.pty_port import PtyPort
 from devices.simulators.sam_card import SamCardTwin
 from devices.simulators.tcp_port import TcpPort
@@ -85,6 +89,21 @@ async def test_behind_equal_adapters_the_right_one_of_two_drivers_answers(driver
     candidate = of_port(Port(str(plugged.port.path), "/dev/ttyUSB0", "10c4:ea60"))
     answer = await identify(candidate, CLOCK, ("contec_8000g", "contec_cms50_v7"), WITHIN_S)
     assert answer.driver == driver
+
+
+@pytest.mark.parametrize(
+    ("driver", "twin"),
+    [("contec_ecg90a", Ecg90aTwin(SynthesisedEcg(heart_rate_bpm=75, seed=1))), ("contec_08a", Contec08aTwin())],
+    ids=["contec_ecg90a", "contec_08a"],
+)
+async def test_two_hid_devices_with_the_same_numbers_are_told_apart(driver: str, twin: Twin) -> None:
+    port = HidPort(twin, CLOCK)
+    port.attach()
+    candidate = of_port(Port("/dev/hidraw0", "/dev/hidraw0", "0483:5750", transport="hid"))
+    assert len(candidate.drivers) == 2
+    answer = await identify(candidate, CLOCK, open_link=lambda one: HidLink(one.address, port.open))
+    assert answer.driver == driver
+    port.detach()
 
 
 async def test_only_allowed_writes_are_sent_and_the_stream_is_stopped(plug: Any) -> None:

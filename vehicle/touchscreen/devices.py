@@ -12,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from devices import catalog
+from devices.discovery import PLUGGED
 from devices.errors import AskPerson, LinkLost, XunzhenError
-from devices.session import links_of
+from devices.session import LinkKind, links_of
 from sync.formats.records import parse_time
 from sync.interop.asset_list import CSV_TYPE, XLSX_TYPE, Asset, csv_bytes, xlsx_bytes
 from sync.proof.presence import LOCAL as CHINA
@@ -54,7 +55,7 @@ def routes(screen: Screen) -> APIRouter:
             "other_ports": 0 if ports else len(found) - len(known),
             "replaces": None if old is None else {"name": old.name, "title": title_of(old.title, old.driver, t)},
             "radio_fault": finder.radio_fault,
-            "kinds": _kinds(t),
+            "kinds": {link: _kinds(link, t) for link in PLUGGED},
             "traps": [hint(code, t.language) for code, _ in vehicle.traps.found],
         }
         return screen.page(request, "add_device.html", "status", context)
@@ -232,10 +233,10 @@ def _found(found: Found, t: Texts) -> dict[str, Any]:
     }
 
 
-def _kinds(t: Texts) -> list[dict[str, str]]:
-    """All drivers of serial devices, for saying what a port is."""
-    serial = [driver for driver in catalog.drivers() if "serial" in links_of(driver)]
-    return sorted(({"id": driver, "title": title_of("", driver, t)} for driver in serial), key=lambda one: one["title"])
+def _kinds(link: LinkKind, t: Texts) -> list[dict[str, str]]:
+    """All drivers that speak over such a link, for saying what a port is."""
+    known = [driver for driver in catalog.drivers() if link in links_of(driver)]
+    return sorted(({"id": driver, "title": title_of("", driver, t)} for driver in known), key=lambda one: one["title"])
 
 
 def _line(line: Any, language: str) -> dict[str, Any]:

@@ -122,6 +122,8 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "witness_reached": (),
     "log_introduced": ("origin",),
     "entry_set_aside": ("origin", "n", "reason"),
+    "screening_rules_taken": ("edition", "sha256"),
+    "screening_rules_refused": ("reason",),
     "request_refused": ("path", "reason"),
     "account_locked": ("account",),
     # services

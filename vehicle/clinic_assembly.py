@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sync.keys.sealing import Sealer
 from vehicle.clinic.case import CaseNotes
+from vehicle.clinic.critical import CriticalValues
 from vehicle.clinic.emergency.checklists import shipped_checklists
 from vehicle.clinic.encounters import Encounters
 from vehicle.clinic.follow_ups import FollowUps
@@ -25,6 +26,7 @@ from vehicle.consultation_people import ConsultationPeople
 from vehicle.consultations import Consultations
 from vehicle.emergency import Emergencies, Place
 from vehicle.on_board import InstrumentsOnBoard
+from vehicle.rule_book import RuleBook
 from vehicle.printing.form_sheets import FormSheets
 from vehicle.printing.printing import Printing
 from vehicle.printing.slip_contents import Letterhead
@@ -43,6 +45,7 @@ def assemble_clinic(vehicle: Vehicle, sealer: Sealer) -> None:
     vehicle.encounters.listen(vehicle.feed)
     paths = shipped_paths()
     vehicle.screening = Prompts(store, ids, clock, live, shipped_rules(), settings.clinic, settings.language, paths)
+    vehicle.rule_book = RuleBook(store, clock, vehicle.screening, vehicle.county)
     vehicle.paths = PathRuns(store, ids, clock, vehicle.screening, paths)
     vehicle.referrals = Referrals(store, ids, clock, vehicle.screening, vehicle.paths, paths)
     _follow_up(vehicle)
@@ -61,6 +64,7 @@ def assemble_clinic(vehicle: Vehicle, sealer: Sealer) -> None:
         lambda device: vehicle.device_book.expired_lot(device, vehicle.today()),
     )
     vehicle.measurements.listen(vehicle.feed)
+    vehicle.critical_values = CriticalValues(store, clock, vehicle.recordings, vehicle.encounters, vehicle.measurements)
     vehicle.specimens = Specimens(store, ids, clock, live, vehicle.encounters)
     vehicle.laboratory = Laboratory(
         store, ids, clock, live, vehicle.commits, vehicle.specimens, vehicle.screening, vehicle.visits

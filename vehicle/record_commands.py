@@ -3,6 +3,7 @@
 ``prune``: remove what persons' records of before a day said, after retention under law (``sync.record.retention``),
 also in the journals that ended and lie below ``data/before``.
 ``rebuild``: make the searchable tables again from the journal alone.
+``replay``: ask every stored screening result again under the rule version that it names; refused when one differs.
 """
 
 from __future__ import annotations
@@ -16,14 +17,23 @@ from pathlib import Path
 from typing import NoReturn
 
 from devices.clock import Clock
+from devices.errors import AskPerson
 from sync.record.recordings import Recordings
 from sync.record.retention import PruneRefused, Retention
 from sync.record.store import Store
+from sync.screening.replay import summary
 from vehicle.key_commands import BEFORE
 from vehicle.open_record import open_record
+from vehicle.rule_book import replay
 from vehicle.settings import VehicleSettings
 
-COMMANDS = ("prune", "rebuild")
+COMMANDS = ("prune", "rebuild", "replay")
+
+
+class ReplayDiffers(AskPerson):
+    """A stored result is not what its rule version answers, or that version is not in the journal."""
+
+    code = "replay_differs"
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -38,6 +48,7 @@ def run(command: str, settings: VehicleSettings, clock: Clock, chosen: Namespace
     """Do ``command``; what to print.
 
     :raises PruneRefused: an option is missing, or the day is not over.
+    :raises ReplayDiffers: names the results
     :raises AskPerson: the journal is in use or unreadable, the disk full ...
     """
     record = open_record(settings, clock, os.urandom)
@@ -45,6 +56,11 @@ def run(command: str, settings: VehicleSettings, clock: Clock, chosen: Namespace
         if command == "rebuild":
             record.store.rebuild()
             return f"searchable tables made again from {record.store.size()} entries"
+        if command == "replay":
+            told, same = summary(replay(record.store))
+            if not same:
+                raise ReplayDiffers(told)
+            return told
         said = [_prune(Retention(record.store, record.recordings), clock, chosen)]
     for folder in _ended(settings.data):
         with closing(_open_ended(folder, settings, clock)) as store:

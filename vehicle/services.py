@@ -32,6 +32,7 @@ SERVICES: tuple[Service, ...] = (
     # name           what it runs                                    when
     Service("uploader", lambda v: v.uploader.run, lambda v: bool(v.settings.county.url)),
     Service("enrolment", lambda v: v.enrolment.run, lambda v: bool(v.settings.county.url)),
+    Service("screening rules", lambda v: v.rule_book.run),
     Service("patrol", lambda v: v.patrol.run),
     Service("ecg recorder", lambda v: v.ecg.run),
     Service("ecg analysis", lambda v: v.ecg_analysis.run),

@@ -21,8 +21,16 @@ from sync.county.settings import read_county_settings
 from sync.county.stick_import import StickImport, clear
 from sync.county.village_shift import standing_places
 from sync.keys.vehicle_key import VehicleKey, fingerprint
+from sync.screening.replay import summary
+from sync.screening.rule_file import RuleFileRefused, read
 
 BY = "command-line"
+
+
+class ReplayDiffers(AskPerson):
+    """A stored screening result is not what its rule version answers, or that version is not here."""
+
+    code = "replay_differs"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     try:
         print(_do(county, chosen))
-    except (AskPerson, Retry, OSError, json.JSONDecodeError) as refusal:
+    except (AskPerson, Retry, OSError, RuleFileRefused, json.JSONDecodeError) as refusal:
         print(refusal, file=sys.stderr)
         return 1
     finally:
@@ -83,6 +91,14 @@ def _do(county: County, chosen: argparse.Namespace) -> str:
             said = _import_stick(county, chosen)
         case "rebuild":
             said = f"{county.interpreter.rebuild()} entries read again"
+        case "replay-screening":
+            said, same = summary(county.screening_rules.replay())
+            if not same:
+                raise ReplayDiffers(said)
+        case "publish-screening-rules":
+            raw, _ = read(chosen.file.read_text(encoding="utf-8"))
+            edition = county.screening_rules.publish(raw, chosen.name, chosen.reason, BY)
+            said = f"screening rules, edition {edition.number}: {', '.join(edition.rules)}"
         case "seal":
             county.interpreter.catch_up_all()
             sealed = county.sealing.seal_due()
@@ -184,6 +200,11 @@ def _parser() -> argparse.ArgumentParser:
         "--before", type=date.fromisoformat, required=True, help="YYYY-MM-DD: nothing younger is removed"
     )
     prune.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    commands.add_parser("replay-screening", help="ask every screening result again under the rule version it names")
+    rules = commands.add_parser("publish-screening-rules", help="sign an edited rule file into the registry")
+    rules.add_argument("file", type=Path)
+    rules.add_argument("--name", required=True, help="the clinician who answers for it")
+    rules.add_argument("--reason", required=True)
     commands.add_parser("rebuild", help="read all stored entries into the tables again")
     commands.add_parser("show-key", help="the county's cosigner key, for the vehicles' settings; its registry's key")
     commands.add_parser("policy", help="the policy file by which anybody verifies the county's evidence")

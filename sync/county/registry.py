@@ -345,7 +345,7 @@ def _reason(reason: str, what: str) -> str:
 
 def _pointed(index: Index) -> set[int]:
     months = [*index.waivers.values(), *index.reviews.values(), *index.vehicles.values()]
-    return {n for n in (index.rules, index.village_list, *months) if n is not None}
+    return {n for n in (index.rules, index.village_list, index.screening_rules, *months) if n is not None}
 
 
 __all__ = ["ImportPlan", "Registry", "RegistryRefused", "Waiver"]

@@ -141,6 +141,8 @@ def _line(entry: RegistryEntry, villages: Sequence[str], names: Mapping[str, str
         case "rules/1":
             version = _version(entry, state)
             facts = {"version": said["version"], "differs": version.differs}
+        case "screening_rules/1":
+            facts = {"edition": said["edition"], "reason": said["reason"], "rules": ", ".join(said["rules"])}
         case "waivers/1":
             code, waived = max(said["waived"].items(), key=lambda item: str(item[1]["at"]))
             kind = "waivers_withdrawn" if waived.get("withdrawn") else kind

@@ -19,7 +19,7 @@ import httpx
 from devices.clock import Clock
 from devices.errors import Park, Retry
 from sync.delivery.connections import Connections, Measured
-from sync.formats import content_coding, wire
+from sync.formats import content_coding, signed_rules, wire
 from sync.formats.notes import ED25519_COSIGNATURE, NoteRefused, Signature, Signer, VerifierKey
 from sync.formats.request_signature import LARGEST_SKEW_S, signature_headers
 from sync.keys.key_statements import ENROL_PATH, ROTATE_KEY, STATEMENT_TYPE, StatementRefused, parse_enrolment_answer
@@ -196,6 +196,15 @@ class CountyClient:
         _expect(answer, 200)
         asked = set(hashes)
         return [sha256 for sha256 in _parsed(wire.parse_hash_lines, answer) if sha256 in asked]
+
+    async def screening_rules(self, have: str) -> bytes | None:
+        """The county's edition of the screening rules with its proof (``sync.formats.signed_rules``).
+
+        :param have: SHA-256 of the file that this van works by; None when that is the one in force
+        """
+        answer = await self._send("GET", f"{signed_rules.PATH}?have={have}", b"", {})
+        _expect(answer, 200, 204)
+        return answer.content if answer.status == 200 else None
 
     async def aclose(self) -> None:
         await self._urgent.aclose()

@@ -12,6 +12,8 @@ An entry is one flat object of canonical JSON: the fields of its kind (``KINDS``
   that say something about the same village or visit the newer holds.
 - ``verdict/1``: the sealed month of one township. A township is known by the first nine digits of its villages' codes
   (``township_code``), as keys are ASCII; ``rules`` is left out where the programme's defaults were in force.
+- ``screening_rules/1``: an edition of the screening rules: the whole file, deflated, in base64, with the SHA-256 of its
+  text, the clinician who answers for it, why, and the rules that it changes; ``before`` is the edition before it.
 - ``index/1``: the places of what is in force. Every change closes with one and checkpoints are made after an index
   only, so the last entry of a checkpoint says what is in force, and nobody can show older rules as the present ones.
   Of verdicts it names those of the newest months, at most 2,400.
@@ -167,6 +169,15 @@ KINDS: dict[str, Mapping[str, str]] = {
     },
     "village_list/1": {"villages": "places_by_code", "note": "text?"},
     "rules/1": {"version": "integer", "rules": "object", "before": "place?"},
+    "screening_rules/1": {
+        "edition": "integer",
+        "sha256": "text",
+        "file": "text",
+        "name": "text",
+        "reason": "text",
+        "rules": "texts",
+        "before": "place?",
+    },
     "waivers/1": {"month": "month", "waived": "waived", "before": "place?"},
     "reviews/1": {"month": "month", "decided": "decided", "before": "place?"},
     "vehicle/1": {
@@ -191,6 +202,7 @@ KINDS: dict[str, Mapping[str, str]] = {
     "index/1": {
         "rules": "place?",
         "village_list": "place?",
+        "screening_rules": "place?",
         "waivers": "places_by_month",
         "reviews": "places_by_month",
         "vehicles": "places_by_name",

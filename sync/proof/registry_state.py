@@ -146,6 +146,7 @@ class Index:
     reviews: Mapping[str, int] = field(default_factory=dict)
     vehicles: Mapping[str, int] = field(default_factory=dict)
     verdicts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    screening_rules: int | None = None
 
     @classmethod
     def read(cls, entry: RegistryEntry) -> Index:
@@ -154,13 +155,12 @@ class Index:
             raise RegistryUnreadable(f"entry {entry.n} closes the registry but is {entry.kind}, not an index")
         said = entry.fields
         maps = (said["waivers"], said["reviews"], said["vehicles"], said["verdicts"])
-        return cls(said.get("rules"), said.get("village_list"), *maps)
+        return cls(said.get("rules"), said.get("village_list"), *maps, said.get("screening_rules"))
 
     def draft(self) -> RegistryDraft:
-        fields: dict[str, Any] = {"waivers": self.waivers, "reviews": self.reviews, "vehicles": self.vehicles}
-        fields["verdicts"] = self.verdicts
-        fields |= {name: n for name, n in (("rules", self.rules), ("village_list", self.village_list)) if n is not None}
-        return RegistryDraft("index/1", fields)
+        maps = {name: getattr(self, name) for name in ("waivers", "reviews", "vehicles", "verdicts")}
+        single = {name: getattr(self, name) for name in ("rules", "village_list", "screening_rules")}
+        return RegistryDraft("index/1", {**maps, **{name: n for name, n in single.items() if n is not None}})
 
     def after(self, entry: RegistryEntry) -> Index:
         """The index once ``entry`` is in force. Entries that only lists point to, and unknown kinds, change nothing."""
@@ -170,6 +170,8 @@ class Index:
                 return replace(self, rules=n)
             case "village_list/1":
                 return replace(self, village_list=n)
+            case "screening_rules/1":
+                return replace(self, screening_rules=n)
             case "waivers/1":
                 return replace(self, waivers={**self.waivers, said["month"]: n})
             case "reviews/1":

@@ -16,6 +16,7 @@ from telemedicine.exchange.app import add_exchange
 from tests.sync.county_month import PASSWORD, PEOPLE, Founded, at
 
 FILL = {
+    "rule": "BP-GRADE",
     "origin": "van-07.qingyu.example",
     "path": "000",
     "sha256": "0" * 64,

@@ -18,6 +18,7 @@ from sync.web.access import PUBLIC
 
 ROLES = {role: id for id, (_, role) in PEOPLE.items()}
 FILL = {
+    "rule": "BP-GRADE",
     "origin": "van-07.qingyu.example",
     "path": "000",
     "sha256": "0" * 64,

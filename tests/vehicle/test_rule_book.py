@@ -1,0 +1,190 @@
+"""The county changes a rule; the van takes the edition over when its proof holds; old results stay what they were."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "sync"))
+
+from clinic_world import DOCTOR, World
+from county_month import Founded
+
+from devices.clock import SimulatedClock
+from sync.county.registry import RegistryRefused
+from sync.delivery.county_client import CountyClient
+from sync.formats.notes import SeedSigner
+from sync.formats.signed_rules import RulesNotProven, proven
+from sync.screening.replay import SAME, summary
+from sync.screening.rule_changes import switched, thresholds, with_thresholds
+from sync.screening.rule_file import RuleFileRefused
+from tests.vehicle.conftest import MORNING
+from vehicle.rule_book import RuleBook
+
+REASON = "2026 年县里会议定的"
+
+
+@pytest.fixture
+def clock() -> SimulatedClock:
+    return SimulatedClock(MORNING)
+
+
+@pytest.fixture
+def founded(tmp_path: Path, clock: SimulatedClock) -> Iterator[Founded]:
+    made = Founded(tmp_path / "county", clock)
+    yield made
+    made.county.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path, clock: SimulatedClock) -> Iterator[World]:
+    made = World(tmp_path / "van", clock)
+    yield made
+    made.close()
+
+
+class Shows:
+    """A county that answers what it is told to."""
+
+    def __init__(self, key: Any, body: bytes | None) -> None:
+        self.key, self.body = key, body
+
+    async def screening_rules(self, have: str) -> bytes | None:
+        return self.body
+
+
+def edited(founded: Founded, number: float) -> dict[str, Any]:
+    """The rules in force with another line for grade 3 of the systolic pressure."""
+    raw = founded.county.screening_rules.raw()
+    row = next(one for one in raw["rules"] if one["id"] == "BP-GRADE")
+    key = next(one.key for one in thresholds(row) if one.code == "HTN3" and one.field == "sbp")
+    return with_thresholds(raw, "BP-GRADE", {key: number})
+
+
+def shows(founded: Founded, have: str = "") -> Shows:
+    return Shows(founded.county.verifier_key, founded.county.screening_rules.proof(have))
+
+
+async def test_a_van_takes_over_what_the_county_signed(founded: Founded, world: World) -> None:
+    await world.serve()
+    assert await world.measurements.confirm(world.cuff(182, 80), DOCTOR)
+    book = RuleBook(world.store, world.clock, world.prompts, shows(founded))
+    assert not await book.ask(), "the county has made no edition yet"
+    made = founded.county.screening_rules.publish(edited(founded, 185), "李医生", REASON, "xu.jing")
+    assert (made.number, made.rules) == (1, ("BP-GRADE",))
+    book = RuleBook(world.store, world.clock, world.prompts, shows(founded))
+    assert await book.ask()
+    assert book.edition == 1
+    world.clock.advance(60.0)
+    assert await world.measurements.confirm(world.cuff(182, 80), DOCTOR)
+    results = world.store.read("SELECT code, rule_version FROM screening_results WHERE rule = 'BP-GRADE' ORDER BY at")
+    assert [row["code"] for row in results] == ["HTN3", "HTN2"]
+    assert len({row["rule_version"] for row in results}) == 2
+    told, same = summary(book.replay())
+    assert same, told
+    assert {one.outcome for one in book.replay()} == {SAME}
+    later = RuleBook(world.store, world.clock, world.prompts, shows(founded, made.sha256))
+    assert not await later.ask(), "it has that edition"
+    assert world.kinds().count("screening_rules/1") == 1
+
+
+async def test_after_a_restart_the_edition_holds_on(founded: Founded, tmp_path: Path, clock: SimulatedClock) -> None:
+    founded.county.screening_rules.publish(edited(founded, 185), "李医生", REASON, "xu.jing")
+    world = World(tmp_path / "van", clock)
+    assert await RuleBook(world.store, clock, world.prompts, shows(founded)).ask()
+    world.close()
+    again = World(tmp_path / "van", clock, seed=2)
+    assert again.prompts.rules.evaluate("BP-GRADE", {"sbp": 182, "dbp": 80, "age": 50}).code == "HTN3"
+    RuleBook(again.store, clock, again.prompts, None)
+    assert again.prompts.rules.evaluate("BP-GRADE", {"sbp": 182, "dbp": 80, "age": 50}).code == "HTN2"
+    again.close()
+
+
+async def test_what_the_county_did_not_sign_is_refused(founded: Founded, world: World) -> None:
+    founded.county.screening_rules.publish(edited(founded, 185), "李医生", REASON, "xu.jing")
+    good = founded.county.screening_rules.proof("")
+    assert good is not None
+    said = json.loads(good)
+    swapped = {**said, "entries": [{**row, "body": row["body"].replace("李医生", "王医生")} for row in said["entries"]]}
+    moved = {**said, "entries": [{**row, "n": row["n"] + 1} for row in said["entries"]]}
+    stranger = SeedSigner(founded.county.verifier_key.name, bytes(32)).verifier_key()
+    for key, body in (
+        (founded.county.verifier_key, json.dumps(swapped).encode()),
+        (founded.county.verifier_key, json.dumps(moved).encode()),
+        (founded.county.verifier_key, json.dumps({**said, "entries": said["entries"][:1]}).encode()),
+        (founded.county.verifier_key, b"{}"),
+        (founded.county.verifier_key, b"\xff"),
+        (stranger, good),
+    ):
+        book = RuleBook(world.store, world.clock, world.prompts, Shows(key, body))
+        assert not await book.ask()
+        assert book.fault
+        assert book.edition == 0
+    with pytest.raises(RulesNotProven, match="not of 'registry"):
+        proven(good, "registry.elsewhere", founded.county.verifier_key)
+
+
+async def test_an_older_edition_never_replaces_a_newer_one(founded: Founded, world: World) -> None:
+    rules = founded.county.screening_rules
+    rules.publish(edited(founded, 185), "李医生", REASON, "xu.jing")
+    first = rules.proof("")
+    rules.publish(edited(founded, 190), "李医生", REASON, "xu.jing")
+    book = RuleBook(world.store, world.clock, world.prompts, shows(founded))
+    assert await book.ask()
+    assert book.edition == 2
+    back = RuleBook(world.store, world.clock, world.prompts, Shows(founded.county.verifier_key, first))
+    assert not await back.ask()
+    assert "went back" in back.fault
+    assert back.edition == 2
+
+
+async def test_over_the_wire_it_is_asked_with_the_vehicles_signature(founded: Founded, world: World) -> None:
+    van = founded.van("van-07")
+    client = CountyClient(
+        "http://county.test",
+        founded.county.verifier_key,
+        van.signer,
+        founded.clock,
+        transport=httpx.ASGITransport(founded.app),
+    )
+    book = RuleBook(world.store, world.clock, world.prompts, client)
+    assert not await book.ask()
+    founded.county.screening_rules.publish(edited(founded, 185), "李医生", REASON, "xu.jing")
+    assert await book.ask()
+    assert not await book.ask()
+    assert book.edition == 1
+    await client.aclose()
+
+
+def test_an_edition_needs_a_name_a_reason_and_a_difference(founded: Founded) -> None:
+    rules = founded.county.screening_rules
+    for raw, name, reason, problem in (
+        (edited(founded, 185), "", REASON, "clinician"),
+        (edited(founded, 185), "李医生", " ", "reason"),
+        (rules.raw(), "李医生", REASON, "nothing_changed"),
+    ):
+        with pytest.raises(RegistryRefused) as refused:
+            rules.publish(raw, name, reason, "xu.jing")
+        assert refused.value.problem == problem
+    broken = edited(founded, 185)
+    broken["rules"].pop()
+    with pytest.raises(RuleFileRefused):
+        rules.publish(broken, "李医生", REASON, "xu.jing")
+    assert rules.proof("") is None
+
+
+def test_each_edition_goes_on_from_the_one_before_it(founded: Founded) -> None:
+    rules = founded.county.screening_rules
+    rules.publish(edited(founded, 185), "李医生", REASON, "xu.jing")
+    on = switched(rules.raw(), "TEMP", True, "李医生", "核对过教材", "2026-09-01")
+    rules.publish(on, "李医生", "冬天要看体温", "xu.jing")
+    told = [(one.number, one.rules, one.name) for one in rules.editions()]
+    assert told == [(2, ("TEMP",), "李医生"), (1, ("BP-GRADE",), "李医生"), (0, (), "")]
+    assert rules.raw(1) != rules.raw(2)
+    assert rules.raw(2) == rules.raw()

@@ -24,8 +24,11 @@ from devices.links.tcp_listener import host_and_port
 from devices.simulators.bench import Bench, Meters
 from devices.simulators.control import ControlSocket
 from devices.simulators.ecg_source import ecg_source
+from devices.simulators.escpos_paper import PaperNeedsFont
+from devices.simulators.escpos_printer import PrintedSlip
 from devices.simulators.gnss import GnssTwin, read_track
 from devices.simulators.tcp_caller import TcpCaller
+from devices.simulators.tcp_port import TcpPort
 
 BUS_ADDRESS_FILE = "bluetooth-bus"
 DEFAULT_POSITION = "32.3600,106.8200"
@@ -50,6 +53,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--track", type=Path, metavar="NMEA", help="an NMEA log, replayed in real time")
     parser.add_argument("--position", default=DEFAULT_POSITION, metavar="LAT,LON", help="where the van stands")
     parser.add_argument("--analyser", metavar="HOST:PORT", help="where the haematology analyser calls the van")
+    parser.add_argument("--printer", metavar="HOST:PORT", help="where the slip printer waits to be called")
+    parser.add_argument("--paper", type=Path, metavar="DIR", help="where printed slips are put as pictures")
     parser.add_argument("--bluetooth", action="store_true", help="also the Bluetooth meters (needs dbus-daemon)")
     return parser.parse_args()
 
@@ -68,6 +73,7 @@ async def _run(wanted: argparse.Namespace, clock: Clock) -> None:
         bench = Bench(wanted.ports, clock, source, gnss, meters)
         control = ControlSocket(bench)
         calling = _call(wanted.analyser, bench, clock)
+        printer = await _printer(wanted.printer, wanted.paper, bench, clock)
         try:
             bench.plug_all()
             wanted.control.unlink(missing_ok=True)
@@ -81,6 +87,8 @@ async def _run(wanted: argparse.Namespace, clock: Clock) -> None:
             emit("service_stopping", service="simulators")
             if calling is not None:
                 calling.cancel()
+            if printer is not None:
+                await printer.close()
             await control.close()
             bench.unplug_all()
             wanted.control.unlink(missing_ok=True)
@@ -97,6 +105,31 @@ def _call(where: str | None, bench: Bench, clock: Clock) -> asyncio.Task[None] |
     return asyncio.create_task(TcpCaller(host, port, bench.blood_count, clock).run())
 
 
+async def _printer(where: str | None, paper: Path | None, bench: Bench, clock: Clock) -> TcpPort | None:
+    """The slip printer behind its port; None without ``--printer``."""
+    if not where:
+        return None
+    if paper is not None:
+        bench.printer.on_slip = lambda slip: _keep_slip(slip, paper)
+    try:
+        host, port = host_and_port(where)
+        waiting = TcpPort(bench.printer, clock, host)
+        await waiting.open(port)
+    except (ValueError, OSError) as refusal:
+        raise PrinterRefused(f"--printer {where}: {refusal}") from None
+    return waiting
+
+
+def _keep_slip(slip: PrintedSlip, folder: Path) -> None:
+    """As slip-0001.png and so on; without a font to draw with it is only said."""
+    folder.mkdir(parents=True, exist_ok=True)
+    number = 1 + len(list(folder.glob("slip-*")))
+    try:
+        slip.paper.image().save(folder / f"slip-{number:04d}.png")
+    except PaperNeedsFont as missing:
+        emit("printing_unavailable", logging.WARNING, packages=str(missing))
+
+
 def _say_ready() -> None:
     """Tell whoever started us (sd_notify(3)); nobody asked when NOTIFY_SOCKET is not set."""
     path = os.environ.get("NOTIFY_SOCKET")
@@ -111,6 +144,10 @@ class SocketRefused(AskPerson):
 
 class AnalyserRefused(AskPerson):
     code = "analyser_refused"
+
+
+class PrinterRefused(AskPerson):
+    code = "printer_refused"
 
 
 class PositionRefused(AskPerson):

@@ -14,6 +14,7 @@ from devices.simulators.analyser_report import Found, SpecimenReport
 from devices.simulators.contec_8000g import ContecEcgTwin
 from devices.simulators.contec_cms50 import Cms50Twin, Finger
 from devices.simulators.ecg_source import EcgSource, SynthesisedEcg
+from devices.simulators.escpos_printer import EscPosPrinterTwin
 from devices.simulators.gmp_urine import GmpUrineTwin
 from devices.simulators.gnss import GnssTwin
 from devices.simulators.hl7_analyser import Hl7AnalyserTwin
@@ -45,7 +46,7 @@ class Bench:
     def __init__(self, ports: Path, clock: Clock, ecg: EcgSource, gnss: GnssTwin, meters: Meters | None) -> None:
         self._heart = ecg
         self.ecg, self.oximeter, self.card, self.gnss = ContecEcgTwin(ecg), Cms50Twin(), SamCardTwin(), gnss
-        self.urine, self.blood_count = GmpUrineTwin(), Hl7AnalyserTwin()
+        self.urine, self.blood_count, self.printer = GmpUrineTwin(), Hl7AnalyserTwin(), EscPosPrinterTwin()
         self._clock = clock
         self.meters = meters
         self._bluetooth_plugged = dict.fromkeys(BLUETOOTH, meters is not None)
@@ -145,6 +146,14 @@ class Bench:
         said_at = self._clock.now().astimezone(CHINA).strftime("%Y%m%d%H%M%S")
         self.blood_count.report(SpecimenReport(str(specimen), said_at, results))
 
+    def paper(self, loaded: bool, low: bool = False) -> None:
+        """Whether there is paper in the slip printer, and whether it is about to end."""
+        self.printer.paper_low = bool(low)
+        if loaded:
+            self.printer.put_paper_in()
+        else:
+            self.printer.paper_in = False
+
     def ecg_sent(self, last: int) -> dict[str, Any]:
         """The last samples as the bytes carried them: counts of ``resolution`` uV, -32768 for no value."""
         counts = self.ecg.sent(last)
@@ -166,6 +175,7 @@ class Bench:
             "finger": None if finger is None else {"spo2_percent": finger.spo2_percent, "pulse_bpm": finger.pulse_bpm},
             "leads_off": sorted(self.ecg.leads_off),
             "ecg_samples_sent": self.ecg.samples_sent,
+            "slips_printed": len(self.printer.slips),
             "position": {
                 "latitude_deg": self.gnss.latitude_deg,
                 "longitude_deg": self.gnss.longitude_deg,

@@ -35,6 +35,7 @@ class ControlSocket:
             "blood_pressure": bench.blood_pressure,
             "urine": bench.read_strip,
             "blood_count": bench.count_blood,
+            "paper": bench.paper,
             "ecg_sent": bench.ecg_sent,
             "state": bench.state,
         }

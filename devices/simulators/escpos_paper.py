@@ -5,6 +5,7 @@ Characters stand in cells of 12 or 24 by 24 dots, enlarged by doubling dots, as 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,9 @@ MONO_SC = 7
 MARGIN_DOTS = 16
 BLACK = 0
 WHITE = 255
+
+Draw = Callable[[Image.Image, int], None]
+"""Draws on a sheet, from so far below its top."""
 
 
 class PaperNeedsFont(AskPerson):
@@ -57,29 +61,23 @@ def cell_dots(character: str) -> int:
 
 
 class Paper:
-    """:param width_dots: 384 for 58 mm, 576 for 80 mm paper"""
+    """What was printed, drawn when somebody looks.
+
+    :param width_dots: 384 for 58 mm, 576 for 80 mm paper
+    """
 
     def __init__(self, width_dots: int) -> None:
         self.width_dots = width_dots
-        self._strips: list[Image.Image] = []
-
-    @property
-    def length_dots(self) -> int:
-        return sum(strip.height for strip in self._strips)
+        self.length_dots = 0
+        self._strips: list[tuple[int, Draw]] = []
+        """(from the top, what draws it)."""
 
     def blank(self, dots: int) -> None:
-        if dots > 0:
-            self._strips.append(Image.new("L", (self.width_dots, dots), WHITE))
+        self.length_dots += dots
 
     def line(self, line: Line, pitch_dots: int) -> None:
-        """One printed line; what is wider than the paper is not drawn (the printer breaks lines before)."""
-        strip = Image.new("L", (self.width_dots, max(pitch_dots, line.height_dots)), WHITE)
-        left = self._left(line.width_dots, line.align)
-        for character, style in line.cells:
-            glyph = _glyph(character, style)
-            strip.paste(glyph, (left, line.height_dots - glyph.height))
-            left += glyph.width
-        self._strips.append(strip)
+        """One printed line; the printer has seen to it that it fits."""
+        self._add(max(pitch_dots, line.height_dots), lambda sheet, top: self._draw_line(sheet, top, line))
 
     def qr_code(self, content: bytes, module_dots: int, level: str, align: Align) -> None:
         code = segno.make(content, error=level, micro=False, boost_error=False, mode="byte")
@@ -94,19 +92,30 @@ class Paper:
         self._picture(picture.convert("L"), align)
 
     def image(self) -> Image.Image:
-        """All of it with a white margin, one dot a pixel."""
+        """All of it with a white margin, one dot a pixel.
+
+        :raises PaperNeedsFont: no Chinese font on this computer
+        """
         size = (self.width_dots + 2 * MARGIN_DOTS, self.length_dots + 2 * MARGIN_DOTS)
         sheet = Image.new("L", size, WHITE)
-        top = MARGIN_DOTS
-        for strip in self._strips:
-            sheet.paste(strip, (MARGIN_DOTS, top))
-            top += strip.height
+        for top, draw in self._strips:
+            draw(sheet, top + MARGIN_DOTS)
         return sheet
 
     def _picture(self, picture: Image.Image, align: Align) -> None:
-        strip = Image.new("L", (self.width_dots, picture.height), WHITE)
-        strip.paste(picture, (self._left(picture.width, align), 0))
-        self._strips.append(strip)
+        left = MARGIN_DOTS + self._left(picture.width, align)
+        self._add(picture.height, lambda sheet, top: sheet.paste(picture, (left, top)))
+
+    def _add(self, height: int, draw: Draw) -> None:
+        self._strips.append((self.length_dots, draw))
+        self.length_dots += height
+
+    def _draw_line(self, sheet: Image.Image, top: int, line: Line) -> None:
+        left = MARGIN_DOTS + self._left(line.width_dots, line.align)
+        for character, style in line.cells:
+            glyph = _glyph(character, style)
+            sheet.paste(glyph, (left, top + line.height_dots - glyph.height))
+            left += glyph.width
 
     def _left(self, width_dots: int, align: Align) -> int:
         spare = max(0, self.width_dots - width_dots)

@@ -59,7 +59,7 @@ class EscPosPrinterTwin:
         """Commands it does not have: what follows came out as text."""
         self._width_dots = width_dots
         self._answers = answers
-        self._on_slip = on_slip
+        self.on_slip = on_slip
         self._said = b""
         self._line, self._text, self._codes = Line(), list[str](), list[bytes]()
         self._style, self._align = Style(), Align.LEFT
@@ -254,7 +254,7 @@ class EscPosPrinterTwin:
         slip = PrintedSlip(self._slip, "\n".join(self._text), tuple(self._codes))
         self.slips.append(slip)
         self._new_slip()
-        self._on_slip(slip)
+        self.on_slip(slip)
 
     def _used(self, dots: int) -> None:
         self._budget_dots -= dots

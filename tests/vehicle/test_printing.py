@@ -14,8 +14,9 @@ from touch_bench import CARD, Bench, settings_in
 
 from devices.clock import SystemClock
 from devices.errors import AskPerson
-from devices.escpos import columns
+from devices.escpos import NARROW_DOTS, columns
 from devices.readings import BloodPressure
+from devices.simulators.escpos_paper import MARGIN_DOTS
 from devices.simulators.escpos_printer import EscPosPrinterTwin
 from devices.simulators.tcp_port import TcpPort
 from sync.formats.canonical import encode
@@ -109,6 +110,24 @@ def test_no_line_begins_with_a_full_stop() -> None:
     assert beside("血压", "[危急]", 16) == ["血压      [危急]"]
     assert beside("血压很长很长", "[危急]", 16) == ["血压很长很长", "[危急]"]
     assert fact_lines("咨询电话", "0839-5551234 转 3", 20)[0].startswith("咨询电话  0839-")
+
+
+@pytest.mark.parametrize("by_raster", [False, True], ids=["command", "picture"])
+@pytest.mark.parametrize("paper_mm", [58, 80])
+def test_the_printed_picture_is_read_by_a_telephone(paper_mm: int, by_raster: bool) -> None:
+    zxingcpp = pytest.importorskip("zxingcpp", reason="skipped: zxing-cpp is not installed")
+    code = slips.qr_text(ORIGIN, "7F3K2M9Q")
+    twin = EscPosPrinterTwin(slip_paper.COLUMNS[paper_mm] * NARROW_DOTS)
+    habits = PrinterHabits(paper_mm, qr_by_raster=by_raster)
+    twin.receive(slip_paper.payload(lay_out(SLIP, "编号 7F3K 2M9Q", code, paper_mm), habits))
+    while not twin.slips:
+        twin.advance(1.0)
+    assert twin.unknown == []
+    picture = twin.slips[0].paper.image()
+    assert picture.width == slip_paper.COLUMNS[paper_mm] * NARROW_DOTS + 2 * MARGIN_DOTS
+    assert [found.text for found in zxingcpp.read_barcodes(picture)] == [code]
+    head = picture.crop((0, 0, picture.width, 80))
+    assert 0.02 < 1 - sum(head.get_flattened_data()) / 255 / (head.width * head.height) < 0.4
 
 
 def test_the_reference_is_that_of_the_content() -> None:

@@ -92,8 +92,8 @@ class SlipContents:
     def _place(self, encounter: EncounterView, t: Texts) -> str:
         rows = self._store.read("SELECT village_name FROM visits WHERE visit = ?", (encounter.visit or "",))
         village = rows[0]["village_name"] if rows else ""
-        parts = (self.letterhead.clinic, village, self.letterhead.plate)
-        return t("slip.joint").join(part for part in parts if part)
+        where = t("slip.joint").join(part for part in (village, self.letterhead.plate) if part)
+        return "\n".join(line for line in (self.letterhead.clinic, where) if line)
 
     def _who(self, encounter: EncounterView, t: Texts) -> list[Block]:
         patient = encounter.patient

@@ -45,7 +45,8 @@ def main() -> None:
         touchscreen, county = (int(port) for port in chosen.ports.split(","))
     except ValueError:
         sys.exit("--ports takes two numbers with a comma between them, such as 8400,8500")
-    home = Home(chosen.home.resolve(), Ports(touchscreen, county, free_port(county + 100), free_port(county + 200)))
+    ports = Ports(touchscreen, county, *(free_port(county + step) for step in (100, 200, 300)))
+    home = Home(chosen.home.resolve(), ports)
     if chosen.fresh or (home.county_data.exists() and not history.lived_through(home)):
         shutil.rmtree(home.folder, ignore_errors=True)  # also what an interrupted first start has left
     try:
@@ -115,6 +116,8 @@ def rows(home: Home, chosen: argparse.Namespace, villages: tuple[Village, ...], 
             *(["--ecg", str(chosen.ecg)] if chosen.ecg else []),
             *(["--track", str(chosen.track)] if chosen.track else []),
             *(["--analyser", f"127.0.0.1:{home.ports.analyser}"] if home.ports.analyser else []),
+            *(["--printer", f"127.0.0.1:{home.ports.printer}"] if home.ports.printer else []),
+            *("--paper", str(home.slips)),
             *(["--bluetooth"] if bluetooth else []),
         ],
         home.run,
@@ -174,6 +177,7 @@ def announce(home: Home) -> None:
         f"  village doctor  {home.touchscreen_url:34} {person((doctor.name, 'PIN ' + doctor.secret))}\n"
         f"  specialist      {home.specialist_url:34} {person((SPECIALIST.id, SPECIALIST.secret))}\n"
         f"  county          {home.county_url:34} {person((ADMINISTRATOR.id, ADMINISTRATOR.secret))}\n"
+        f"printed slips:  {home.slips}\n"
         f"data and logs: {home.folder}   Ctrl-C ends all of it\n",
         flush=True,
     )

@@ -30,6 +30,9 @@ DEVICES = (
     ("urine-1", "gmp_urine", "urine"),
 )
 ALTITUDE_M = 640
+CLINIC = "青峪县白果镇卫生院"
+PHONE = "0800-0007007"
+"""Nobody's: no area has this code."""
 CLIP_BIT_RATE_BIT_S = 1_500_000
 BLUETOOTH = (("cuff-1", "bluetooth_blood_pressure"), ("glucose-1", "bluetooth_glucose"))
 
@@ -136,6 +139,7 @@ def vehicle_settings(home: Home, vehicle: str, county_key: str, county_port: int
         "patrol": {"villages": str(home.township)},
         "consultation": {"socket": str(home.consultation_socket)},
         "clinic": {"altitude_m": ALTITUDE_M},
+        "printer": _printer(home) if live else {"clinic": CLINIC},
         "staff": [
             {
                 "id": person.id,
@@ -147,6 +151,13 @@ def vehicle_settings(home: Home, vehicle: str, county_key: str, county_port: int
         ],
         "devices": devices,
     }
+
+
+def _printer(home: Home) -> dict[str, Any]:
+    if not home.ports.printer:
+        return {"clinic": CLINIC}
+    address = f"127.0.0.1:{home.ports.printer}"
+    return {"link": "tcp", "address": address, "answers": "yes", "clinic": CLINIC, "phone": PHONE}
 
 
 PAINTED_MACHINE = {

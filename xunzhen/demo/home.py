@@ -44,6 +44,8 @@ class Ports:
     witness: int = 0
     analyser: int = 0
     """Where the van waits for its haematology analyser; 0: it has none."""
+    printer: int = 0
+    """Where the slip printer waits for the van; 0: it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,11 @@ class Home:
     @property
     def consultation_socket(self) -> Path:
         return self.run / "consultation.sock"
+
+    @property
+    def slips(self) -> Path:
+        """What the simulated printer has printed, as pictures."""
+        return self.folder / "slips"
 
     @property
     def clips(self) -> Path:

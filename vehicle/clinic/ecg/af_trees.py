@@ -1,5 +1,5 @@
 """Gradient-boosted trees as arrays, and the coefficients of the AF heads (``af_coefficients.json``, written by
-``scripts/train_af.py``). Evaluation is a table walk: no library, the same bits for one row as for many.
+``benchmarks/train_ecg_af.py``). Evaluation is a table walk: no library, the same bits for one row as for many.
 """
 
 import functools

@@ -59,7 +59,7 @@ class Evidence:
 class Candidate:
     transport: LinkKind
     address: str
-    """The path that stays, the Bluetooth address, or host:port."""
+    """The path that stays, the Bluetooth address, or host:port (for "listen" our own)."""
     drivers: tuple[str, ...] = ()
     """Worth trying, in this order."""
     confidence: Confidence = Confidence.UNKNOWN
@@ -82,7 +82,8 @@ class Candidate:
 
     def settings(self, name: str, driver: str, title: str = "") -> DeviceSettings:
         """The device that this candidate becomes."""
-        place = {"port": self.address} if self.transport in PLUGGED else {"address": self.address}
+        ours = self.transport in PLUGGED or self.transport == "listen"
+        place = {"port": self.address} if ours else {"address": self.address}
         return DeviceSettings.model_validate(
             {"name": name, "driver": driver, "link": self.transport, "title": title, **place}
         )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import socket
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -236,3 +238,30 @@ def test_the_pages_are_clean_in_both_languages_by_day_and_night(
         page.get_by_test_id("add-device").click()
         page.locator(".finding").wait_for()
         assert complaints(page) == []
+
+
+def test_an_analyser_is_added_by_what_is_typed_into_it(tmp_path: Path, page: Any) -> None:
+    with closing(socket.socket()) as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        busy = other.getsockname()[1]
+        with PluggedVan(tmp_path) as van:
+            van.sign_in(page)
+            page.goto(f"{van.address}/status/devices/add")
+            page.get_by_test_id("add-analyser").click()
+            page.get_by_test_id("analyser-kind").select_option("hl7_analyser")
+            page.get_by_test_id("analyser-address").select_option("127.0.0.1")
+            offered = int(page.get_by_test_id("analyser-port").input_value())
+            page.get_by_test_id("analyser-port").fill(str(busy))
+            page.get_by_test_id("add-analyser").click()
+            page.get_by_test_id("flash").wait_for()
+            assert page.url.endswith("/add/analyser")
+            page.get_by_test_id("analyser-kind").select_option("hl7_analyser")
+            page.get_by_test_id("analyser-address").select_option("127.0.0.1")
+            page.get_by_test_id("add-analyser").click()
+            page.get_by_test_id("device-name").wait_for()
+            (added,) = [one for one in kinds(van, "device_added/1") if one.fields["driver"] == "hl7_analyser"]
+            assert (added.fields["link"], added.fields["place"]) == ("listen", f"127.0.0.1:{offered}")
+            with closing(socket.create_connection(("127.0.0.1", offered), timeout=WITHIN_MS / 1000)):
+                page.goto(f"{van.address}/status/devices/add/analyser")
+                assert int(page.get_by_test_id("analyser-port").input_value()) == offered + 1

@@ -17,6 +17,7 @@ from devices.errors import AskPerson, Park
 from sync.web.access import PUBLIC, guarded_app, roles
 from sync.web.pages import HEADERS, Pages
 from vehicle.touchscreen import (
+    add_analyser,
     capture_api,
     consult,
     devices,
@@ -74,6 +75,7 @@ PAGES = (
     consult,
     ultrasound,
     status,
+    add_analyser,
     devices,
     link,
     pairing,

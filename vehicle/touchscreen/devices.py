@@ -55,7 +55,7 @@ def routes(screen: Screen) -> APIRouter:
             "other_ports": 0 if ports else len(found) - len(known),
             "replaces": None if old is None else {"name": old.name, "title": title_of(old.title, old.driver, t)},
             "radio_fault": finder.radio_fault,
-            "kinds": {link: _kinds(link, t) for link in PLUGGED},
+            "kinds": {link: kinds_over(link, t) for link in PLUGGED},
             "traps": [hint(code, t.language) for code, _ in vehicle.traps.found],
         }
         return screen.page(request, "add_device.html", "status", context)
@@ -67,7 +67,7 @@ def routes(screen: Screen) -> APIRouter:
         try:
             await finder.try_as(key, driver)
         except (AskPerson, LinkLost) as refusal:
-            _say(screen, request, refusal)
+            say_refusal(screen, request, refusal)
         return back(_add_page(replace))
 
     @router.post(ADD)
@@ -233,7 +233,7 @@ def _found(found: Found, t: Texts) -> dict[str, Any]:
     }
 
 
-def _kinds(link: LinkKind, t: Texts) -> list[dict[str, str]]:
+def kinds_over(link: LinkKind, t: Texts) -> list[dict[str, str]]:
     """All drivers that speak over such a link, for saying what a port is."""
     known = [driver for driver in catalog.drivers() if link in links_of(driver)]
     return sorted(({"id": driver, "title": title_of("", driver, t)} for driver in known), key=lambda one: one["title"])
@@ -252,7 +252,7 @@ def _line(line: Any, language: str) -> dict[str, Any]:
     }
 
 
-def _say(screen: Screen, request: Request, refusal: XunzhenError) -> None:
+def say_refusal(screen: Screen, request: Request, refusal: XunzhenError) -> None:
     told = screen.explain(request, refusal)
     screen.say(request, told["title"], f"{told['cause']} {told['next_step']}".strip(), "ask")
 

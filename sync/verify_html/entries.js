@@ -1,4 +1,4 @@
-// Entries of a vehicle's journal: common fields, and the typed fields of each kind (sync/formats/record_kinds.py has the same table).
+// Entries of a vehicle's journal: common fields, and typed fields of the kinds that matter here; others have the common ones only.
 
 import { readCanonical } from './canonical.js';
 import { momentOf } from './calendar.js';

@@ -32,7 +32,8 @@ export class LiveFindings {
     write('[data-rate]', now?.heart_rate_bpm ?? '–');
     write('[data-rhythm]', now ? `${say[`rhythm_is.${now.rhythm}`]}${now.rate === 'usual' ? '' : ` ${say[now.rate]}`}` : '–')?.setAttribute('data-level', now?.rhythm ?? '');
     write('[data-ectopic]', now?.ectopic_per_minute ?? '–');
-    write('[data-signal]', now ? this.#signal() : say.no_analysis);
+    write('[data-signal]', now ? this.#signal() : '–');
+    write('.badge', now ? say.automatic : say.no_analysis);
     this.#notice();
   }
 

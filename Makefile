@@ -1,5 +1,5 @@
 # make demo   everything on one machine, with simulated devices      make test    all tests (installs what they need)
-# make check  style, types, import contracts, JavaScript types       make bench   start-up, memory, journal
+# make check  style, types, import contracts, JavaScript types       make bench   start-up, memory, journal, paper
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("bench_start", "bench_record")
+BENCHMARKS = ("bench_start", "bench_record", "bench_paper")
 
 for name in BENCHMARKS:
     print(f"\n== {name}", flush=True)

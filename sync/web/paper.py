@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import zlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -67,7 +68,7 @@ def _draw(file: Any, below: Sequence[bytes]) -> None:
 
     pages = [one for one in file.objects if isinstance(one, dict) and one.get("Type") == "/Page"]
     for page, drawing in zip(pages, below, strict=True):
-        paths = pydyf.Stream([drawing], compress=True)
+        paths = pydyf.Stream([zlib.compress(drawing)], {"Filter": "/FlateDecode"})  # pydyf packs each twice, at level 9
         file.add_object(paths)
         page["Contents"] = pydyf.Array([paths.reference, page["Contents"]])
     file.catalog["ViewerPreferences"] = pydyf.Dictionary({"PrintScaling": "/None"})

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vehicle.clinic.ecg.events import AfLevel, Beat, LeadQuality, Level, Reason, RhythmAssessment, Shape
+from vehicle.clinic.ecg.findings import findings
 from vehicle.clinic.ecg.p_wave import AFTER_S, BEFORE_S, GRID_HZ, POINTS, SHAPES, on_grid, shape_features
 from vehicle.clinic.ecg.rhythm_summary import summarise
 from vehicle.clinic.ecg.rhythm_watch import RhythmWatch, level_of
@@ -163,7 +164,7 @@ def test_what_comes_later_changes_no_answer_given(cut_at: int) -> None:
 
 
 def test_a_gap_is_not_an_interval() -> None:
-    x, at = sinus(90)
+    _, at = sinus(90)
     one = RhythmWatch(("II",), FS)
 
     def nothing(sample: int, before_s: float, after_s: float) -> None:
@@ -206,6 +207,18 @@ def test_the_summary_of_a_longer_recording_has_episodes_and_burden() -> None:
     assert summary.episodes == ((160 * 250, 220 * 250),)
     assert summary.judged_s == pytest.approx(65 + 5 * 53 - 5, abs=0.1)
     assert summary.burden == pytest.approx(70 / summary.judged_s)
+
+
+def test_findings_of_a_longer_recording_name_episodes_burden_and_coefficients() -> None:
+    scores = [0.1] * 20 + [0.9] * 12 + [0.95] + [0.1] * 20
+    said = [said_at(30, 0.1), *(said_at(65 + 5 * i, score) for i, score in enumerate(scores))]
+    found = findings(("II",), FS, 90_000, said)
+    assert (found["rhythm"], found["af_score_permille"]) == ("likely", 900)
+    assert found["af_episodes"] == [{"began_ms": 160_000, "ended_ms": 225_000}]
+    assert found["af_burden_permille"] == round(1000 * 65 / summarise(said, FS).judged_s)
+    assert found["af_coefficients"] == summarise(said, FS).coefficients
+    short = findings(("II",), FS, 8_000, said[:1])
+    assert (short["rhythm"], short.get("af_episodes")) == ("none", None)
 
 
 def test_nothing_said_is_undecided() -> None:

@@ -1,4 +1,4 @@
-"""What the ECG chain found in a whole recording, as the entry ``ecg_analysis/1`` keeps it, and what the rules hear. Pure.
+"""What the ECG chain found in a recording, as the entry ``ecg_analysis/1`` keeps it, and what the rules hear. Pure.
 
 Everything here is automatic and unreviewed until a doctor has signed (``ecg_review/1``). No length of PR, QRS or QT and
 no twelve-lead diagnosis is given: nothing here proves them.
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sync.formats.canonical import Json
+from vehicle.clinic.ecg.af_trees import coefficients
 from vehicle.clinic.ecg.chain import EcgChain
 from vehicle.clinic.ecg.events import (
     AfLevel,
@@ -30,6 +31,8 @@ from vehicle.clinic.ecg.events import (
     SwapHint,
     Tachycardia,
 )
+from vehicle.clinic.ecg.rhythm import STRIP_LONGEST_S
+from vehicle.clinic.ecg.rhythm_summary import summarise
 
 VERSION = "xunzhen-ecg/1"
 """Of chain and findings together: an entry says by what it was made. Raised whenever results may differ."""
@@ -100,7 +103,7 @@ def findings(
         ],
         "slow": any(isinstance(event, Bradycardia) for event in told),
         "fast": any(isinstance(event, Tachycardia) for event in told),
-        **_rhythm(told, ms),
+        **_rhythm(told, ms, fs_hz),
         **_heart_rate(beats, gaps, fs_hz, told),
     }
     if swaps := [event for event in told if isinstance(event, SwapHint)]:
@@ -211,17 +214,30 @@ def _pauses(told: Sequence[Event], ms: Any) -> list[Json]:
     return [{"began_ms": ms(began), "ms": round(seconds * 1000)} for began, seconds in sorted(longest.items())]
 
 
-def _rhythm(told: Sequence[Event], ms: Any) -> dict[str, Json]:
-    """The most severe assessment of the recording, and of those the one with the highest score."""
+def _rhythm(told: Sequence[Event], ms: Any, fs_hz: float) -> dict[str, Json]:
+    """Of a lone strip the most severe assessment, and of those the one with the highest score; of a longer recording
+    what held for half a minute, with the stretches of AF and their share of the judged time."""
     assessed = [event for event in told if isinstance(event, RhythmAssessment)]
     if not assessed:
         return {"rhythm": str(AfLevel.UNDECIDED)}
     worst = max(assessed, key=lambda event: (_ORDER.index(event.level), event.score))
+    if assessed[-1].sample < STRIP_LONGEST_S * fs_hz:
+        return _rhythm_row(worst.level, worst.score, worst.beats, ms(worst.sample))
+    held = summarise(assessed, fs_hz)
+    row = _rhythm_row(held.level, held.score, held.beats, ms(held.sample))
+    if held.burden is not None:
+        row["af_burden_permille"] = round(1000 * held.burden)
+        row["af_episodes"] = [{"began_ms": ms(begin), "ended_ms": ms(end)} for begin, end in held.episodes]
+    return row
+
+
+def _rhythm_row(level: AfLevel, score: float, beats: int, until_ms: int) -> dict[str, Json]:
     return {
-        "rhythm": str(worst.level),
-        "af_score_permille": round(1000 * worst.score),
-        "af_beats": worst.beats,
-        "af_until_ms": ms(worst.sample),
+        "rhythm": str(level),
+        "af_score_permille": round(1000 * score),
+        "af_beats": beats,
+        "af_until_ms": until_ms,
+        "af_coefficients": coefficients().version,
     }
 
 

@@ -88,7 +88,9 @@ async function sayResult(tile) {
   await say(tile.type, facts);
   if (tile.grade !== 'red') return;
   const answer = await fetch('/voice/say/critical', { headers: { 'X-Background': '1' } });
-  if (answer.ok && !muted()) waiting.push(...(await answer.json()).clips);
+  if (!answer.ok || muted()) return;
+  waiting.push(...(await answer.json()).clips);
+  if (!document.body.dataset.voice) next();
 }
 
 feed.on('encounter', ({ encounter }) => {

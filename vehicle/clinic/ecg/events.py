@@ -1,5 +1,5 @@
-"""What the ECG chain says. Every event carries ``sample``: an index at the rate of the recording, counted from the first
-sample pushed, missing samples of a gap included; so ``sample / fs_hz`` is its place on the trace.
+"""What the ECG chain says. Every event carries ``sample``: an index at the rate of the recording, counted from the
+first sample pushed, missing samples of a gap included; so ``sample / fs_hz`` is its place on the trace.
 
 Nothing here is a diagnosis: everything automatic is unreviewed until a person has signed it.
 """
@@ -75,7 +75,7 @@ class LeadQuality:
 
 @dataclass(frozen=True, slots=True)
 class HeartRate:
-    """Said about once a second. ``bpm`` is None when there is no rate to show: too few beats, no usable lead, asystole."""
+    """Said once a second. ``bpm`` is None when there is no rate to show: too few beats, no usable lead, asystole."""
 
     sample: int
     bpm: float | None
@@ -83,7 +83,7 @@ class HeartRate:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """No beat for longer than the limit. First ``ended`` False as soon as it is one, then True with its whole length."""
+    """No beat for longer than the limit. First ``ended`` False as soon as it is one, then True with its length."""
 
     sample: int
     began: int
@@ -94,7 +94,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Asystole:
-    """No beat for the asystole time on a usable or flat lead. ``ended`` by the next beat, a gap or a lead that came off."""
+    """No beat for the asystole time on a usable or flat lead. ``ended`` by the next beat, a gap or a lead off."""
 
     sample: int
     began: int

@@ -280,6 +280,8 @@ class LiveData:
                 self._look_who_is_served()
             case "gap":
                 self._send(parsed)
+            case "critical":
+                self._critical(parsed)
             case "ecg_analysis":
                 if not self.withheld:
                     self._send(parsed)
@@ -310,6 +312,12 @@ class LiveData:
             numbers = {name: message.get(name) for name in ("kind", "device", "values", "at")}
             self._numbers[str(message.get("device"))] = {"type": "reading", **numbers}
             self._send({"type": "reading", **numbers})
+
+    def _critical(self, message: dict[str, Any]) -> None:
+        """A value that turned out red goes to who watches at once, with nothing but its kind and numbers."""
+        values = message.get("values")
+        if isinstance(values, dict) and not self.withheld:
+            self._send({"type": "critical", "kind": message.get("kind"), "values": values})
 
     def _device(self, message: dict[str, Any]) -> None:
         self._send_chunks(self._chunks.flush())

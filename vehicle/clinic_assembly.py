@@ -25,11 +25,12 @@ from vehicle.clinic.specimens import Specimens
 from vehicle.consultation_people import ConsultationPeople
 from vehicle.consultations import Consultations
 from vehicle.emergency import Emergencies, Place
+from vehicle.fhir_export import FhirExport
 from vehicle.on_board import InstrumentsOnBoard
-from vehicle.rule_book import RuleBook
 from vehicle.printing.form_sheets import FormSheets
 from vehicle.printing.printing import Printing
 from vehicle.printing.slip_contents import Letterhead
+from vehicle.rule_book import RuleBook
 from vehicle.voice.voice import Voice
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ def assemble_clinic(vehicle: Vehicle, sealer: Sealer) -> None:
     vehicle.emergencies.listen(vehicle.feed)
     vehicle.voice = Voice(settings.voice)
     vehicle.encounters.listeners.append(vehicle.voice.somebody_else)
+    origin, county = settings.vehicle.origin, settings.vehicle.county_name
+    vehicle.fhir_export = FhirExport(store, lambda: vehicle.sticks.found(), clock, origin, county)
     vehicle.visits.before_end = vehicle.encounters.close
     vehicle.visits.closed_listeners.append(lambda visit: _nobody_is_served(vehicle))
 

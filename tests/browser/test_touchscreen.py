@@ -162,6 +162,9 @@ def test_a_red_value_cannot_be_left_without_an_action(van: Van, page: Any) -> No
     page.get_by_test_id("critical-told").check()
     assert page.get_by_test_id("critical-leave").is_disabled()
     page.get_by_test_id("critical-referred").check()
+    assert page.get_by_test_id("critical-leave").is_disabled()
+    page.get_by_test_id("critical-receiver").fill("县医院急诊科")
+    page.get_by_test_id("critical-read-back").check()
     page.get_by_test_id("critical-leave").click()
     page.wait_for_url("**/measure")
     assert page.get_by_test_id("critical").count() == 0

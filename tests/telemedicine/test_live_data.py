@@ -154,6 +154,21 @@ async def test_numbers_go_when_the_vehicle_process_goes(van: Van) -> None:
     await until(lambda: numbers(page) == (None, None), 2)
 
 
+async def test_a_red_value_is_told_at_once_with_its_numbers_and_nothing_else(van: Van) -> None:
+    await van.world.serve()
+    await van.world.measurements.confirm(van.world.cuff(128, 82), DOCTOR)
+    _, _, page = van.page()
+    await van.world.measurements.confirm(van.world.cuff(186, 114), DOCTOR)
+
+    def told_red() -> list[dict[str, Any]]:
+        return [message for message in map(json.loads, page.sent) if message["type"] == "critical"]
+
+    await until(lambda: len(told_red()) == 1, 2)
+    [told] = told_red()
+    assert (told["kind"], told["values"]["systolic_mmhg"]) == ("blood_pressure", 186)
+    assert set(told) == {"type", "kind", "values"}
+
+
 async def test_a_confirmed_reading_makes_the_case_be_looked_at(van: Van) -> None:
     await van.world.serve()
     reading = van.world.cuff(162, 98)

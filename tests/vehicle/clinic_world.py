@@ -27,6 +27,7 @@ from sync.proof.areas import Village, read_villages
 from sync.record.recordings import Recordings
 from tests.vehicle.conftest import GEOJSON, counting_bytes, open_store
 from vehicle.clinic.case import CaseNotes
+from vehicle.clinic.critical import CriticalValues
 from vehicle.clinic.encounters import Encounters
 from vehicle.clinic.identity import check_digit
 from vehicle.clinic.instruments import Instrument
@@ -117,6 +118,9 @@ class World:
             self.store, ids, clock, self, commits, self.encounters, self.prompts, self.visits, INSTRUMENTS, hardware_of
         )
         self.recordings = Recordings(folder / "data" / "recordings")
+        self.critical_values = CriticalValues(
+            self.store, clock, self.recordings, self.encounters, self.measurements
+        )
         self.consultations = Consultations(
             self.store,
             ids,

@@ -10,8 +10,10 @@ import pytest
 from devices.clock import SimulatedClock
 from tests.vehicle.clinic_world import DOCTOR, PINS, World, card
 from tests.vehicle.conftest import MORNING
+from vehicle.clinic.critical import Answer
 from vehicle.clinic.encounters import CARD_WAITS_S, CriticalOpen, NoVisit
 
+REFERRED = Answer(frozenset({"told", "referred"}), receiver="县医院急诊科", read_back=True)
 OTHER = card("陈国梁", date(1967, 8, 9), "113")
 
 
@@ -162,7 +164,7 @@ async def test_nobody_leaves_with_a_red_value_unanswered(world: World) -> None:
     assert refusal.value.facts["readings"] == (reading,)
     with pytest.raises(CriticalOpen):
         await world.encounters.open(other.patient, DOCTOR)
-    await world.measurements.acknowledge(reading, ["told", "referred"], DOCTOR)
+    await world.critical_values.acknowledge(reading, REFERRED, DOCTOR)
     await world.encounters.open(other.patient, DOCTOR)
 
 

@@ -11,7 +11,6 @@ from devices.readings import GlucoseRange, Link, Temperature
 from tests.vehicle.clinic_world import DOCTOR, World, card
 from tests.vehicle.conftest import MORNING
 from vehicle.clinic.measurements import (
-    ActionMissing,
     Implausible,
     NothingLive,
     ReadingTaken,
@@ -322,37 +321,6 @@ async def test_a_slip_of_the_finger_is_asked_about(world: World, type_: str, val
 
 
 # red
-
-
-async def test_red_is_open_until_it_is_dealt_with(world: World, tmp_path: Path) -> None:
-    await world.serve()
-    reading = world.cuff(184, 112)
-    assert world.tile("blood_pressure").grade == "red"
-    assert world.measurements.critical() == []  # nobody's yet
-    await world.measurements.confirm(reading, DOCTOR)
-    [critical] = world.measurements.critical()
-    assert (critical.reading, critical.done) == (reading, ())
-    with pytest.raises(ActionMissing):
-        await world.measurements.acknowledge(reading, ["prayed"], DOCTOR)
-    [critical] = await world.measurements.acknowledge(reading, ["told"], DOCTOR)
-    assert critical.done == ("told",)
-    world.close()
-    again = World(tmp_path, world.clock, seed=2)
-    assert [red.reading for red in again.measurements.critical()] == [reading]
-    assert await again.measurements.acknowledge(reading, ["refused"], DOCTOR) == []
-    actions = again.store.read("SELECT action FROM access_log WHERE what = ? ORDER BY n", (reading,))
-    assert [row["action"] for row in actions] == ["critical_told", "critical_refused"]
-    again.close()
-
-
-async def test_a_repeat_that_is_no_longer_red_lets_go(world: World) -> None:
-    await world.serve()
-    reading = world.cuff(184, 112)
-    await world.measurements.confirm(reading, DOCTOR)
-    world.clock.advance(300)
-    await world.measurements.confirm(world.cuff(158, 96), DOCTOR)
-    assert len(world.measurements.critical()) == 1
-    assert await world.measurements.acknowledge(reading, ["repeated"], DOCTOR) == []
 
 
 # speed

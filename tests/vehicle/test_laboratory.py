@@ -19,6 +19,7 @@ from sync.formats.identifiers import Identifiers
 from sync.formats.records import LARGEST_BODY_BYTES
 from tests.vehicle.clinic_world import DOCTOR, NURSE, World, card
 from vehicle.clinic.case import CaseNotes
+from vehicle.clinic.critical import Answer
 from vehicle.clinic.laboratory import Laboratory, Report
 from vehicle.clinic.laboratory_report import groups, rule_inputs, side, stored_values
 from vehicle.clinic.prompts import NoEncounter
@@ -201,7 +202,8 @@ async def test_a_critical_value_is_asked_about_also_when_the_person_has_gone(wor
     (found,) = world.recent()
     assert found.grade.grade == "red"
     assert found.open_red
-    await world.measurements.acknowledge(found.reading, ["referred"], DOCTOR)
+    called = Answer(frozenset({"referred"}), receiver="县医院急诊科", read_back=True)
+    await world.critical_values.acknowledge(found.reading, called, DOCTOR)
     (found,) = world.recent()
     assert not found.open_red
     rules = world.store.read("SELECT code FROM screening_results WHERE rule = 'CRIT-A'")

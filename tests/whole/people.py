@@ -85,6 +85,8 @@ class VillageDoctor:
         expect(self.page.get_by_test_id("critical")).to_be_visible()
         self.page.get_by_test_id("critical-told").check(force=True)
         self.page.get_by_test_id("critical-referred").check(force=True)
+        self.page.get_by_test_id("critical-receiver").fill("县医院急诊科")
+        self.page.get_by_test_id("critical-read-back").check(force=True)
         self.page.get_by_test_id("critical-leave").click()
         expect(self.page.get_by_test_id("critical")).to_have_count(0)
 

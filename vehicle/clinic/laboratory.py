@@ -31,7 +31,7 @@ from vehicle.clinic.laboratory_report import (
 from vehicle.clinic.ports import Ids, Journal, Listenable, Live, Soon, Visits
 from vehicle.clinic.prompts import Grade, Prompts
 from vehicle.clinic.specimens import Specimen, Specimens
-from vehicle.clinic.tiles import CLOSING, measured_at
+from vehicle.clinic.tiles import CLOSING, done_about, found_draft, measured_at
 
 BEFORE_TAKEN = timedelta(minutes=10)
 """So much earlier than the specimen a measurement may seem by a clock that is a little off."""
@@ -163,10 +163,13 @@ class Laboratory:
     def _confirmed(self, reading: str, values: Mapping[str, object], specimen: Specimen) -> list[Draft]:
         known = self._prompts.inputs_with(specimen.encounter, TYPE, values)
         fields = {"reading": reading, "patient": specimen.patient, "specimen": specimen.specimen}
-        return [
+        drafts = [
             Draft("reading_confirmed/1", fields, None, specimen.visit, specimen.encounter),
             *self._prompts.results_to_record(specimen.encounter, specimen.patient, specimen.visit, known, None),
         ]
+        if self._prompts.grade(specimen.encounter, TYPE, values).grade == "red":
+            drafts.append(found_draft(reading, specimen.patient, None, specimen.visit, specimen.encounter))
+        return drafts
 
     def _claimed_by(self, result: LaboratoryResult, values: Mapping[str, Any], offset_s: int | None) -> Specimen | None:
         """The specimen whose result this is; None when that is not certain."""
@@ -223,9 +226,6 @@ class Laboratory:
     def _report(self, row: Mapping[str, Any], language: str) -> Report:
         stored = json.loads(row["values_json"])
         offset_s, taken_at = row["clock_offset_s"], parse_time(row["taken_at"])
-        actions = self._store.read(
-            "SELECT action FROM access_log WHERE what = ? AND action LIKE 'critical_%' ORDER BY n", (row["reading"],)
-        )
         return Report(
             reading=row["reading"],
             patient=row["patient"] if row["confirmed_at"] else None,
@@ -242,7 +242,7 @@ class Laboratory:
             line=tuple(summary(stored)),
             out_of_range=sum(bool(side(value)) for value in stored.get("results", ())),
             grade=self._prompts.grade(row["encounter"] if row["confirmed_at"] else None, TYPE, stored, language),
-            done=tuple(dict.fromkeys(found["action"].removeprefix("critical_") for found in actions)),
+            done=done_about(self._store, row["reading"]),
         )
 
     def _tell(self, state: str, reading: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -31,7 +31,7 @@ from vehicle.clinic.instruments import Instrument
 from vehicle.clinic.ports import Ids, Journal, Listenable, Live, Soon, Visits
 from vehicle.clinic.prompts import NoEncounter, Prompts
 from vehicle.clinic.settling import STREAMS, Settling
-from vehicle.clinic.tiles import Critical, Held, Tile, Tiles, measured_at
+from vehicle.clinic.tiles import Critical, Held, Tile, Tiles, found_draft, measured_at
 from vehicle.clinic.units import (
     MEALS,
     QUANTITIES,
@@ -46,8 +46,6 @@ from vehicle.clinic.views import plain
 SENT_TWICE_S = 3.0
 MEASURED_BEFORE = timedelta(minutes=2)
 """A result older than the encounter by more than this was not measured in it."""
-ACTIONS = ("repeated", "told", "referred", "consulted", "refused")
-"""What can be done about a red value."""
 
 
 class ReadingUnknown(AskPerson):
@@ -72,12 +70,6 @@ class NothingLive(AskPerson):
     """No finger is in the oximeter, no strap on the chest: there is no live number."""
 
     code = "nothing_live"
-
-
-class ActionMissing(AskPerson):
-    """A red value needs to be referred, consulted or refused, or repeated and no longer red."""
-
-    code = "critical_unanswered"
 
 
 class Measurements:
@@ -219,7 +211,7 @@ class Measurements:
         """
         async with self._changing:
             served = self._served()
-            row = self._row(reading)
+            row = self.row(reading)
             if row["confirmed_at"]:
                 if row["encounter"] != served.encounter:
                     raise ReadingTaken("this value was confirmed for another person: measure again", reading=reading)
@@ -231,6 +223,7 @@ class Measurements:
                     "reading_confirmed/1", {"reading": reading, "patient": patient}, by, served.visit, served.encounter
                 ),
                 *self._prompts.results_to_record(served.encounter, patient, served.visit, known, by),
+                *self._found_red(served, row["type"], json.loads(row["values_json"]), reading, by),
             )
             return self._changed("confirmed", row["type"], reading, served.encounter)
 
@@ -245,7 +238,7 @@ class Measurements:
         :raises ReadingUnknown: no such reading, or rejected before
         """
         async with self._changing:
-            row = self._row(reading)
+            row = self.row(reading)
             served = self._encounters.current()
             await self._store.commit(
                 Draft("reading_rejected/1", {"reading": reading, "reason": reason}, by, row["visit"], row["encounter"])
@@ -297,6 +290,7 @@ class Measurements:
             Draft("reading/1", fields, by, served.visit, served.encounter),
             Draft("reading_confirmed/1", {"reading": reading, "patient": patient}, by, served.visit, served.encounter),
             *self._prompts.results_to_record(served.encounter, patient, served.visit, known, by),
+            *self._found_red(served, type_, stored, reading, by),
         )
         return self._changed("confirmed", type_, reading, served.encounter)
 
@@ -314,23 +308,9 @@ class Measurements:
         await self._store.commit(draft)
         return self._changed("arrived", kept.kind, reading, None)
 
-    async def acknowledge(self, reading: str, actions: Iterable[str], by: str) -> list[Critical]:
-        """Note what was done about a red value; returns what is still open.
-
-        :raises ActionMissing: no action, or one that is not in ``ACTIONS``
-        :raises ReadingUnknown: no such reading
-        """
-        chosen = [action for action in ACTIONS if action in set(actions)]
-        if not chosen:
-            raise ActionMissing("choose what was done: " + ", ".join(ACTIONS))
-        row = self._row(reading)
-        await self._store.commit(
-            *(
-                Draft("access/1", {"action": f"critical_{action}", "what": reading}, by, row["visit"], row["encounter"])
-                for action in chosen
-            )
-        )
-        self._tell("acknowledged", row["type"], reading)
+    def acknowledged(self, reading: str) -> list[Critical]:
+        """Tell the screens that something was done about a red value; returns what is still open."""
+        self._tell("acknowledged", self.row(reading)["type"], reading)
         return self._tiles.critical()
 
     # taking
@@ -445,11 +425,23 @@ class Measurements:
             raise NoEncounter("nobody is being served: swipe a card or choose a person first")
         return served
 
-    def _row(self, reading: str) -> dict[str, Any]:
+    def row(self, reading: str) -> dict[str, Any]:
+        """A reading as the tables have it.
+
+        :raises ReadingUnknown: there is none, or it was rejected
+        """
         rows = self._store.read("SELECT * FROM readings WHERE reading = ? AND rejected_at IS NULL", (reading,))
         if not rows:
             raise ReadingUnknown("this value is not there any more: look again", reading=reading)
         return rows[0]
+
+    def _found_red(
+        self, served: EncounterView, type_: str, stored: Mapping[str, object], reading: str, by: str
+    ) -> list[Draft]:
+        """The entry of a value that is red as it is confirmed; none for others."""
+        if self._prompts.grade(served.encounter, type_, stored).grade != "red":
+            return []
+        return [found_draft(reading, served.patient.patient, by, served.visit, served.encounter)]
 
     def _unanswered(self) -> list[str]:
         return [red.reading for red in self._tiles.critical()]
@@ -471,6 +463,8 @@ class Measurements:
         tile = self._tiles.of(type_)
         message = {"type": "reading", "live": state == "live", "state": state, "kind": type_, "reading": reading}
         self._live.send({**message, "tile": plain(tile)})
+        if state == "confirmed" and tile.grade == "red":
+            self._live.send({"type": "critical", "kind": type_, "reading": reading, "values": tile.values})
         return tile
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from devices.clock import CHINA_TIME, Clock
 from devices.readings import DeviceState, Link
-from sync.formats.records import format_time, parse_time
+from sync.formats.canonical import Json
+from sync.formats.records import Draft, format_time, parse_time
 from sync.web.catalog import texts
 from vehicle.clinic.encounters import Encounters, EncounterView
 from vehicle.clinic.instruments import Instrument
@@ -94,6 +95,11 @@ class Critical:
     at: datetime
     done: tuple[str, ...]
     """Actions noted so far."""
+
+    @property
+    def awaits_repeat(self) -> bool:
+        """Somebody is measuring again: the page lets them."""
+        return "repeated" in self.done
 
 
 class Tiles:
@@ -177,10 +183,10 @@ class Tiles:
         for place, (row, grade) in enumerate(graded):
             if grade.grade != "red":
                 continue
-            done = self._done(row["reading"])
-            later = [other for after, other in graded[place + 1 :] if after["type"] == row["type"]]
-            calmed = "repeated" in done and later and later[-1].grade != "red"
-            if not CLOSING & set(done) and not calmed:
+            done = done_about(self._store, row["reading"])
+            later = any(after["type"] == row["type"] for after, _ in graded[place + 1 :])
+            measured_again = "repeated" in done and later  # the newer value speaks for itself, red or not
+            if not CLOSING & set(done) and not measured_again:
                 found.append(
                     Critical(
                         reading=row["reading"],
@@ -213,12 +219,6 @@ class Tiles:
                 row["type"], Previous(shown_values(json.loads(row["values_json"])), parse_time(row["taken_at"]))
             )
         return found
-
-    def _done(self, reading: str) -> tuple[str, ...]:
-        rows = self._store.read(
-            "SELECT action FROM access_log WHERE what = ? AND action LIKE 'critical%' ORDER BY n", (reading,)
-        )
-        return tuple(dict.fromkeys(row["action"].removeprefix("critical_") for row in rows))
 
     def _grade(self, encounter: str | None, row: Mapping[str, Any], language: str | None) -> Grade:
         return self._prompts.grade(encounter, row["type"], json.loads(row["values_json"]), language)
@@ -264,6 +264,20 @@ class Tiles:
             if not away:
                 return "waiting", instrument.device
         return "missing", having[0].device
+
+
+def done_about(store: Journal, reading: str) -> tuple[str, ...]:
+    """What was done about a red value so far, in order, each once."""
+    rows = store.read(
+        "SELECT action FROM critical_actions WHERE reading = ? AND action != 'found' ORDER BY n", (reading,)
+    )
+    return tuple(dict.fromkeys(row["action"] for row in rows))
+
+
+def found_draft(reading: str, patient: str, by: str | None, visit: str | None, encounter: str | None) -> Draft:
+    """That a confirmed value is red: from here the time runs until somebody closes it."""
+    fields: dict[str, Json] = {"reading": reading, "patient": patient, "action": "found"}
+    return Draft("critical_action/1", fields, by, visit, encounter)
 
 
 def measured_at(shown: str, offset_s: int) -> datetime:

@@ -103,6 +103,7 @@ class Screen:
             "pairing": self._pairing(t),
             "emergency": vehicle.emergencies.current(),
             "moving": vehicle.driving.moving,
+            "red_open": not driver and bool(vehicle.measurements.critical(t.language)),
             "back_path": request.url.path,
         }
 

@@ -15,7 +15,6 @@ from sync.web.access import roles
 from vehicle.clinic.instruments import instruments
 from vehicle.clinic.laboratory import Glance, Report
 from vehicle.clinic.laboratory_report import MATERIALS, TYPE
-from vehicle.clinic.measurements import ACTIONS
 from vehicle.clinic.people import NobodyFound, PatientView
 from vehicle.touchscreen.frame import Screen, back
 from vehicle.touchscreen.sessions import CLINICAL
@@ -82,7 +81,7 @@ def routes(screen: Screen) -> APIRouter:
             "report": report,
             "whose": whose,
             "reasons": DISCARD_REASONS,
-            "critical_actions": ACTIONS if report.open_red else (),
+            "open_red": report.open_red,
         }
         return screen.page(request, "laboratory_report.html", "measure", context)
 
@@ -104,13 +103,6 @@ def routes(screen: Screen) -> APIRouter:
             raise HTTPException(422, "no such reason")
         await vehicle.measurements.reject(reading, reason, request.state.caller.id)
         return back("/laboratory")
-
-    @router.post("/laboratory/{reading}/critical")
-    @roles(*CLINICAL)
-    async def critical(request: Request, reading: str, action: Annotated[list[str] | None, Form()] = None) -> Response:
-        """What was done about a red result, also of somebody who has gone."""
-        await vehicle.measurements.acknowledge(reading, action or (), request.state.caller.id)
-        return back(f"/laboratory/{reading}")
 
     def _overview(
         request: Request, refused: dict[str, str] | None, material: str = MATERIALS[0], number: str = ""

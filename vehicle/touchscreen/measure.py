@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Form, Query
 from starlette.exceptions import HTTPException
@@ -15,7 +15,6 @@ from starlette.responses import Response
 from devices.errors import AskPerson
 from sync.web.access import roles
 from sync.web.catalog import Texts
-from vehicle.clinic.measurements import ACTIONS
 from vehicle.clinic.prompts import Ladder
 from vehicle.clinic.tiles import Tile
 from vehicle.clinic.units import REQUIRED
@@ -34,7 +33,6 @@ ICONS = {
     "uric_acid": "acid",
     "laboratory": "lab",
 }
-CRITICAL_ICONS = {"repeated": "again", "told": "people", "referred": "van", "consulted": "consult", "refused": "pen"}
 HAND: dict[str, tuple[str, ...]] = {
     "blood_pressure": ("systolic_mmhg", "diastolic_mmhg", "pulse_bpm"),
     "glucose": ("glucose_mmol_l",),
@@ -94,7 +92,6 @@ def routes(screen: Screen) -> APIRouter:
             "grid": tile_grid(len(tiles) - 1 - (chosen != OXIMETER) + narrow, chosen != OXIMETER),
             "ladders": _ladders(vehicle.screening.ladders(chosen, language), tiles[chosen]) if chosen else [],
             "critical": critical[0] if critical else None,
-            "critical_actions": CRITICAL_ICONS,
             "ecg_device": ecg_device(screen, language),
             "ecg_found": vehicle.ecg_findings.newest(served.encounter) if served else None,
             "laboratory": lab,
@@ -143,14 +140,6 @@ def routes(screen: Screen) -> APIRouter:
             explained = screen.explain(request, implausible)
             return _hand_page(request, kind, told, _which(implausible, explained, request))
         return back(f"/measure?focus={kind}")
-
-    @router.post("/measure/{reading}/critical")
-    @roles(*CLINICAL)
-    async def critical(request: Request, reading: str, action: Annotated[list[str] | None, Form()] = None) -> Response:
-        """What was done about a red value, in the journal before the page is let go."""
-        chosen = [step for step in action or () if step in ACTIONS]
-        await vehicle.measurements.acknowledge(reading, chosen, request.state.caller.id)
-        return back("/consult" if "consulted" in chosen else "/measure")
 
     def _hand_page(
         request: Request, kind: str, told: Mapping[str, str], refused: dict[str, str] | None = None

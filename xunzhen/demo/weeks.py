@@ -42,6 +42,7 @@ from sync.county.settings import read_county_settings
 from sync.proof.areas import Village, read_villages
 from sync.proof.presence import LOCAL
 from vehicle.assembly import Vehicle, assemble
+from vehicle.clinic.critical import Answer
 from vehicle.device_events import SETTLE_S
 from vehicle.recorder import RecordingView
 from vehicle.settings import read_vehicle_settings
@@ -50,6 +51,7 @@ from xunzhen.demo.home import CREWS, Home, Ports
 from xunzhen.demo.residents import Resident, residents
 
 FIX_EVERY_S = 10
+REFERRED = Answer(frozenset({"told", "referred"}), receiver="县医院急诊科", read_back=True)
 RADIO_EVERY = timedelta(minutes=5)
 PROBE_EVERY = timedelta(hours=1)
 DRIVE_S = 22 * 60
@@ -277,7 +279,7 @@ class _Weeks:
                 if tile.reading is not None and tile.state == "arrived":
                     await self._van.measurements.confirm(tile.reading, self._leader)
             for red in self._van.measurements.critical():
-                await self._van.measurements.acknowledge(red.reading, ["told", "referred"], self._leader)
+                await self._van.critical_values.acknowledge(red.reading, REFERRED, self._leader)
             await chronic.follow_up(self._van, patient.patient, person, self._doctor, self._chance)
             if with_ecg:
                 await self._record_ecg(person)

@@ -11,7 +11,7 @@ import { offerLinks, showPeople } from './people.js';
 import { Pointing } from './pointing.js';
 import { Stills } from './stills.js';
 import { Recordings } from './recordings.js';
-import { showDevice, showLive, showSummary, withdrawLive } from './summary_view.js';
+import { showCritical, showDevice, showLive, showSummary, withdrawLive } from './summary_view.js';
 import { Voice } from './voice.js';
 
 const LIVE = new Set(['accepted', 'connected', 'interrupted', 'opinion_signed']);
@@ -75,6 +75,7 @@ media.on('message', (message) => {
   else if (message.type === 'device') { leadsOff(message); showDevice(message); }
   else if (message.type === 'ecg_analysis') showAnalysis(message);
   else if (message.type === 'someone_else') someoneElse(message.served);
+  else if (message.type === 'critical') showCritical(message);
   else if (message.type === 'gap') fillIn(message);
   else if (message.type === 'feeds') feedStates(message.feeds);
   else if (message.type === 'session_rung') quality.rung = message.rung;

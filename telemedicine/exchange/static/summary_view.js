@@ -56,6 +56,17 @@ export function showDevice(message) {
   if (message.device === liveDevice && ['lost', 'absent'].includes(message.link)) withdrawLive('live_none');
 }
 
+/**
+ * A value of this person was confirmed and is red: said on the page until somebody has seen it.
+ * @param {any} message a "critical" of the live feed
+ */
+export function showCritical({ kind, values }) {
+  const words = has(`reading_${kind}`) ? t(`reading_${kind}`) : String(kind);
+  byId('critical-text').textContent = t('critical_now', { what: words, text: valueText(kind, { values }) });
+  byId('critical').hidden = false;
+}
+document.getElementById('critical-seen')?.addEventListener('click', () => { byId('critical').hidden = true; });
+
 /** @param {any} reading */
 function row(reading) {
   const type = reading.type ?? reading.kind;

@@ -91,9 +91,3 @@ feed.on('reading', (message) => {
     }
   }
 });
-
-document.addEventListener('change', ({ target }) => {                 // a red value: the closing step opens the door
-  const dialog = target instanceof Element ? target.closest('dialog') : null;
-  const leave = dialog?.querySelector('[data-needs-closing]');
-  if (leave instanceof HTMLButtonElement) leave.disabled = !dialog?.querySelector('input[data-closing="1"]:checked');
-});

@@ -1,0 +1,141 @@
+"""Red values: found, told, measured again, and then referred, consulted or refused; each step an entry with its time.
+
+A critical value needs a call, the words repeated by who takes them, and the time (domain notes, section 3.7): whoever
+refers says whom they called and that it was read back. Who refuses says why and signs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from devices.clock import Clock
+from devices.errors import AskPerson
+from sync.formats.canonical import Json
+from sync.formats.records import Draft, format_time
+from sync.record.recordings import Recordings
+from vehicle.clinic.encounters import Encounters
+from vehicle.clinic.measurements import Measurements
+from vehicle.clinic.ports import Journal
+from vehicle.clinic.tiles import CLOSING, Critical, done_about
+
+ACTIONS = ("told", "repeated", "referred", "consulted", "refused")
+"""What can be done about a red value."""
+LONGEST_WORDS = 200
+LARGEST_SIGNATURE_BYTES = 400_000
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class ActionMissing(AskPerson):
+    """``facts["what"]`` says what is missing: action, told, receiver, read_back, reason or signature."""
+
+    code = "critical_unanswered"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What somebody says was done about one red value."""
+
+    actions: frozenset[str]
+    receiver: str = ""
+    """Who was called, with the referral."""
+    read_back: bool = False
+    """Who was called repeated the value, and it was right."""
+    reason: str = ""
+    """Why the person refuses, in their words."""
+    signature_png: bytes = b""
+
+    def missing(self, person_is_here: bool, done: tuple[str, ...]) -> str:
+        """The first thing that is missing, empty when nothing is.
+
+        :param done: actions noted before
+        """
+        chosen = self.actions & set(ACTIONS)
+        wanted = {
+            "action": bool(chosen),
+            "told": not (person_is_here and chosen & CLOSING) or "told" in chosen or "told" in done,
+            "receiver": "referred" not in chosen or 1 <= len(self.receiver.strip()) <= LONGEST_WORDS,
+            "read_back": "referred" not in chosen or self.read_back,
+            "reason": "refused" not in chosen or 1 <= len(self.reason.strip()) <= LONGEST_WORDS,
+            "signature": "refused" not in chosen or self._signed(),
+        }
+        return next((what for what, is_there in wanted.items() if not is_there), "")
+
+    def _signed(self) -> bool:
+        return self.signature_png.startswith(_PNG) and len(self.signature_png) <= LARGEST_SIGNATURE_BYTES
+
+
+class CriticalValues:
+    def __init__(
+        self,
+        store: Journal,
+        clock: Clock,
+        recordings: Recordings,
+        encounters: Encounters,
+        measurements: Measurements,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._recordings = recordings
+        self._encounters = encounters
+        self._measurements = measurements
+        self._changing = asyncio.Lock()
+
+    async def acknowledge(self, reading: str, answer: Answer, by: str) -> list[Critical]:
+        """Note what was done about a red value; returns what is still open of the person being served.
+
+        :raises ActionMissing: says what; nothing is written
+        :raises ReadingUnknown: no such reading
+        """
+        async with self._changing:
+            row = self._measurements.row(reading)
+            served = self._encounters.current()
+            here = served is not None and served.encounter == row["encounter"]
+            if what := answer.missing(here, done_about(self._store, reading)):
+                raise ActionMissing(f"say what was done: {what} is missing", what=what)
+            drafts: list[Draft] = []
+            signature = ""
+            if "refused" in answer.actions:
+                signature, size = await asyncio.to_thread(self._keep, answer.signature_png)
+                drafts.append(self._signature_draft(signature, size, row, by))
+            drafts += [
+                Draft("critical_action/1", fields, by, row["visit"], row["encounter"])
+                for fields in _fields(reading, row["patient"], answer, signature)
+            ]
+            await self._store.commit(*drafts)
+            return self._measurements.acknowledged(reading)
+
+    def _keep(self, png: bytes) -> tuple[str, int]:
+        writer = self._recordings.begin("image/png")
+        writer.append(png)
+        return writer.finish()
+
+    def _signature_draft(self, sha256: str, size: int, row: dict[str, str], by: str) -> Draft:
+        fields: dict[str, Json] = {
+            "sha256": sha256,
+            "bytes": size,
+            "media_type": "image/png",
+            "what": "signature",
+            "patient": row["patient"],
+            "started_at": format_time(self._clock.now()),
+            "duration_ms": 0,
+            "facts": {"reading": row["reading"], "signed_by": "patient"},
+        }
+        return Draft("recording/1", fields, by, row["visit"], row["encounter"])
+
+
+def _fields(reading: str, patient: str | None, answer: Answer, signature: str) -> list[dict[str, Json]]:
+    """The fields of one entry for each action, in the order of ``ACTIONS``."""
+    entries = []
+    for action in ACTIONS:
+        if action not in answer.actions:
+            continue
+        fields: dict[str, Json] = {"reading": reading, "action": action}
+        if patient:
+            fields["patient"] = patient
+        if action == "referred":
+            fields |= {"receiver": answer.receiver.strip(), "read_back": answer.read_back}
+        if action == "refused":
+            fields |= {"reason": answer.reason.strip(), "signature": signature}
+        entries.append(fields)
+    return entries

@@ -1,0 +1,70 @@
+// A red value: the alarm sounds once, the door opens when everything is said that has to be said.
+
+import { SignaturePad } from '/shared/signature_pad.js';
+import './alarm.js';
+
+/** @type {Map<HTMLFormElement, SignaturePad>} */
+const pads = new Map();
+
+/** @param {HTMLFormElement} form */
+function judge(form) {
+  const chosen = new Set([...form.querySelectorAll('input[name="action"]:checked')].map((box) => /** @type {HTMLInputElement} */ (box).value));
+  for (const part of form.querySelectorAll('[data-for]')) {
+    if (!(part instanceof HTMLElement)) continue;
+    const wanted = chosen.has(part.dataset.for ?? '');
+    if (part.hidden === wanted) part.hidden = !wanted;
+  }
+  const field = (/** @type {string} */ name) => /** @type {HTMLInputElement | null} */ (form.querySelector(`[name="${name}"]`));
+  const told = !form.querySelector('input[value="told"]') || chosen.has('told');
+  const called = !chosen.has('referred') || Boolean(field('receiver')?.value.trim() && field('read_back')?.checked);
+  const pad = chosen.has('refused') ? padOf(form) : null;
+  const refused = !chosen.has('refused') || Boolean(field('reason')?.value.trim() && pad && !pad.empty);
+  const closing = ['referred', 'consulted', 'refused'].some((action) => chosen.has(action));
+  const leave = form.querySelector('[data-needs-closing]');
+  if (leave instanceof HTMLButtonElement) leave.disabled = !(told && closing && called && refused);
+}
+
+/** @param {HTMLFormElement} form */
+function padOf(form) {
+  const canvas = form.querySelector('[data-signature]');
+  if (!(canvas instanceof HTMLCanvasElement)) return null;
+  let pad = pads.get(form);
+  if (!pad) {
+    pad = new SignaturePad(canvas, () => judge(form));
+    pads.set(form, pad);
+    canvas.addEventListener('pointerdown', () => { form.querySelector('.pad-hint')?.setAttribute('hidden', ''); });
+  }
+  return pad;
+}
+
+for (const kind of ['change', 'input']) {
+  document.addEventListener(kind, ({ target }) => {
+    const form = target instanceof Element ? target.closest('form[data-critical]') : null;
+    if (form instanceof HTMLFormElement) judge(form);
+  });
+}
+
+document.addEventListener('click', ({ target }) => {
+  const chip = target instanceof Element ? target.closest('[data-chip]') : null;
+  const form = chip?.closest('form');
+  const reason = form?.querySelector('[name="reason"]');
+  if (!(chip instanceof HTMLElement) || !(form instanceof HTMLFormElement) || !(reason instanceof HTMLInputElement)) return;
+  reason.value = chip.dataset.chip ?? '';
+  judge(form);
+});
+
+document.addEventListener('submit', async (event) => {              // the signature goes along as a PNG
+  const form = event.target;
+  if (!(form instanceof HTMLFormElement) || !('critical' in form.dataset)) return;
+  const pad = pads.get(form), field = form.querySelector('[name="signature"]');
+  const refused = form.querySelector('input[value="refused"]:checked');
+  const again = event.submitter instanceof HTMLButtonElement && event.submitter.name === 'again';
+  if (again || !refused || !pad || pad.empty || !(field instanceof HTMLInputElement) || field.value) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  const reader = new FileReader();
+  reader.onload = () => { field.value = String(reader.result); form.submit(); };
+  reader.readAsDataURL(await pad.png());
+}, { capture: true });
+
+for (const form of document.querySelectorAll('form[data-critical]')) if (form instanceof HTMLFormElement) judge(form);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,16 @@ from devices.clock import SimulatedClock
 from sync.county.registry import RegistryRefused
 from sync.delivery.county_client import CountyClient
 from sync.formats.notes import SeedSigner
+from sync.formats.records import Draft
 from sync.formats.signed_rules import RulesNotProven, proven
+from sync.screening.evaluator import GRADES, RuleSet, shipped_rules
 from sync.screening.replay import SAME, summary
 from sync.screening.rule_changes import switched, thresholds, with_thresholds
 from sync.screening.rule_file import RuleFileRefused
 from tests.vehicle.conftest import MORNING
+from tests.vehicle.touch_bench import settings_in
+from vehicle.open_record import open_record
+from vehicle.record_commands import ReplayDiffers, run
 from vehicle.rule_book import RuleBook
 
 REASON = "2026 年县里会议定的"
@@ -188,3 +194,46 @@ def test_each_edition_goes_on_from_the_one_before_it(founded: Founded) -> None:
     assert told == [(2, ("TEMP",), "李医生"), (1, ("BP-GRADE",), "李医生"), (0, (), "")]
     assert rules.raw(1) != rules.raw(2)
     assert rules.raw(2) == rules.raw()
+
+
+async def test_the_county_replays_what_vans_delivered(founded: Founded) -> None:
+    van = founded.van("van-07")
+    rules = founded.county.screening_rules
+    raw = rules.raw()
+    old = RuleSet(raw).evaluate("BP-GRADE", {"sbp": 182, "dbp": 80, "age": 50})
+    rules.publish(edited(founded, 185), "李医生", REASON, "xu.jing")
+    new = RuleSet(rules.raw()).evaluate("BP-GRADE", {"sbp": 182, "dbp": 80, "age": 50})
+    for number, result in enumerate((old, new)):
+        fields = {"result": f"r{number}", "patient": "p1", "rule": result.rule, "rule_version": result.rule_version}
+        fields |= {"inputs": result.inputs, "code": result.code, "level": GRADES[result.level or 0]}
+        van.store.commit_now(Draft("screening_result/1", fields))
+    await van.deliver()
+    told, same = summary(rules.replay())
+    assert same, told
+    forged = {**fields, "result": "r9", "code": "NORMAL", "level": "green"}
+    van.store.commit_now(Draft("screening_result/1", forged))
+    await van.deliver()
+    told, same = summary(rules.replay())
+    assert not same
+    assert told.splitlines() == [
+        f"r9 BP-GRADE {new.rule_version} NORMAL: different, now HTN2",
+        "3 results replayed: 2 same, 1 different, 0 of a rule version that is not at hand",
+    ]
+
+
+async def test_the_van_replays_its_results_at_the_command_line(tmp_path: Path, clock: SimulatedClock) -> None:
+    settings = settings_in(tmp_path)
+    store = open_record(settings, clock, lambda n: b"r" * n).store
+    said = shipped_rules().evaluate("GLU-SCREEN", {"fpg": 6.4, "known_dm": False})
+    fields = {"result": "r1", "patient": "p1", "rule": said.rule, "rule_version": said.rule_version}
+    fields |= {"inputs": {"fpg": "6.4", "known_dm": False}, "code": said.code, "level": GRADES[said.level or 0]}
+    store.commit_now(Draft("screening_result/1", fields))
+    store.close()
+    assert run("replay", settings, clock, Namespace()) == (
+        "1 results replayed: 1 same, 0 different, 0 of a rule version that is not at hand"
+    )
+    store = open_record(settings, clock, lambda n: b"r" * n).store
+    store.commit_now(Draft("screening_result/1", {**fields, "result": "r2", "rule_version": "2020-01-01/000000000000"}))
+    store.close()
+    with pytest.raises(ReplayDiffers, match="r2 GLU-SCREEN 2020-01-01/000000000000 IFG: unknown_version"):
+        run("replay", settings, clock, Namespace())

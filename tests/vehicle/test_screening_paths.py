@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from clinic_world import DOCTOR, World, card
 
 from devices.clock import SimulatedClock
+from sync.formats.records import Draft
 from tests.vehicle.conftest import MORNING
 from vehicle.clinic.occasions import OCCASIONS
 from vehicle.clinic.path_runs import PathUnknown
@@ -281,6 +283,43 @@ async def test_an_answer_that_cannot_be_is_refused_and_nothing_is_kept(
         await world.paths.answer(here.encounter, "copd", told, DOCTOR)
     assert refused.value.facts["field"] == field
     assert "reading/1" not in world.kinds()
+
+
+async def test_an_echinococcosis_form_says_organ_segment_number_size_stage_and_its_pictures(world: World) -> None:
+    await world.serve()
+    here = world.encounters.current()
+    assert here is not None
+    picture = {
+        "sha256": "ab" * 32,
+        "bytes": 9,
+        "media_type": "image/jpeg",
+        "what": "ultrasound_still",
+        "duration_ms": 0,
+    }
+    more = {"started_at": "2026-03-01T01:00:00.000Z", "facts": {}, "patient": here.patient.patient}
+    await world.store.commit(Draft("recording/1", {**picture, **more}, DOCTOR, here.visit, here.encounter))
+    form = {"dog_contact": True, "herding": False, "echino_organ": "liver", "echino_segment": "S7"}
+    await world.paths.answer(here.encounter, "echinococcosis", form, DOCTOR)
+    size = {"echino_lesions": 2, "echino_length_mm": 62, "echino_width_mm": 48, "echino_depth_mm": 45}
+    await world.paths.answer(here.encounter, "echinococcosis", {**size, "ce_stage": "CE3b"}, DOCTOR)
+    result = world.paths.result(here.encounter, "echinococcosis", "zh")
+    assert (result.prompts[0].code, result.open_steps) == ("TRANSITIONAL", ())
+    assert [f"{row.label} {row.value} {row.unit}".strip() for row in result.also] == [
+        "养狗或常与狗接触 True",
+        "放牧或处理牲畜内脏 False",
+        "超声图像 1 幅",
+        "病灶所在脏器 肝",
+        "肝段 S7 右后上",
+        "病灶个数 2 个",
+        "最大病灶 长 62 mm",
+        "最大病灶 宽 48 mm",
+        "最大病灶 厚 45 mm",
+    ]
+    draft = world.referrals.proposed(here.encounter, "echinococcosis", "zh")
+    assert "肝段 S7 右后上，病灶个数 2 个，最大病灶 长 62 mm" in draft.findings
+    await world.referrals.refer(here.encounter, draft, DOCTOR)
+    run = world.store.read("SELECT pictures_json FROM screening_paths")[0]
+    assert json.loads(run["pictures_json"]) == ["ab" * 32]
 
 
 async def test_there_is_no_path_of_another_name(world: World) -> None:

@@ -96,6 +96,8 @@ class PathResult:
     to: str
     """Key of the place a referral is proposed to; empty when none is."""
     urgency: str
+    also: tuple[InputShown, ...]
+    """What was said on the way and no rule asks for: organ, size, spirometry; codes as words."""
     missing: tuple[Missing, ...]
     open_steps: tuple[StepShown, ...]
     """Those that are not optional."""
@@ -194,10 +196,23 @@ class PathRuns:
             next=tuple(dict.fromkeys((*outcome.next, *NEXT))),
             to=outcome.to,
             urgency=outcome.urgency,
+            also=self._also(walk, known, words),
             missing=tuple(missing.values()),
             open_steps=tuple(opened),
             ended_as=str(run["next"] or "") if run else "",
         )
+
+    def _also(self, walk: Path, known: Mapping[str, object], words: PromptWords) -> tuple[InputShown, ...]:
+        inputs = {name for rule in walk.rules for name in self._prompts.rules.rule(rule).inputs}
+        names = [name for step in walk.steps for name in (*step.ask, *step.kept) if name not in inputs]
+        told: dict[str, object] = {}
+        for name in dict.fromkeys(names):
+            given = known.get(name)
+            if given is not None:
+                question = self.paths.questions.get(name)
+                said = [one for one in question.options if one.value == given] if question else []
+                told[name] = said[0].words(words.t.language) if said else given
+        return words.inputs(told)
 
     def cards(self, encounter: str, language: str) -> list[PathCard]:
         """Every path for the person of an encounter: those due and going on first."""

@@ -73,6 +73,8 @@ class Step:
     """Instead of ``needs``, where a count decides."""
     when: Condition | None = None
     """Left out unless this is certainly true."""
+    kept: tuple[str, ...] = ()
+    """Further fields that stand in the result: what was recorded on the way."""
     optional: bool = False
     """The rules answer without it: it may be passed over and is not named as missing."""
 
@@ -254,6 +256,7 @@ def _step(row: Mapping[str, Any]) -> Step:
         needs=tuple(row.get("needs", ask)),
         done_when=row.get("done_when"),
         when=row.get("when"),
+        kept=tuple(row.get("kept", ())),
         optional=row.get("optional", False),
     )
 

@@ -16,7 +16,7 @@ from devices.clock import Clock
 from devices.errors import AskPerson
 from sync.formats.canonical import Json
 from sync.formats.records import Draft, parse_time
-from vehicle.clinic.path_runs import PathRuns
+from vehicle.clinic.path_runs import PathResult, PathRuns
 from vehicle.clinic.paths import URGENCIES, PathSet
 from vehicle.clinic.ports import Ids, Journal
 from vehicle.clinic.prompt_views import Prompt
@@ -108,7 +108,7 @@ class Referrals:
             department="",
             urgency=result.urgency,
             reason=reason_of(result.prompts, language),
-            findings=findings_of(result.prompts, language),
+            findings=findings_of(result, language),
             path=path,
         )
 
@@ -191,32 +191,31 @@ def reason_of(prompts: Sequence[Prompt], language: str) -> str:
     return "\n".join(dict.fromkeys(lines))[:LONGEST_TEXT]
 
 
-def findings_of(prompts: Sequence[Prompt], language: str) -> str:
+def findings_of(result: PathResult, language: str) -> str:
     """The inputs that the results rest on, each once, without what was answered no: "收缩压 182 mmHg"."""
     yes = "yes" if language == "en" else "是"
     said: dict[str, str] = {}
-    for prompt in prompts:
-        for row in prompt.inputs:
-            if row.field in ON_EVERY_SLIP or row.value is False:
-                continue
-            number = f"{row.value:g}" if isinstance(row.value, float) else str(row.value)
-            told = yes if row.value is True else f"{number} {row.unit}".strip()
-            said[row.field] = f"{row.label.partition('(')[0].strip()} {told}"
+    for row in (*(row for prompt in result.prompts for row in prompt.inputs), *result.also):
+        if row.field in ON_EVERY_SLIP or row.value is False:
+            continue
+        number = f"{row.value:g}" if isinstance(row.value, float) else str(row.value)
+        told = yes if row.value is True else f"{number} {row.unit}".strip()
+        said[row.field] = f"{row.label.partition('(')[0].strip()} {told}"
     comma = ", " if language == "en" else "，"
     return comma.join(said.values())[:LONGEST_TEXT]
 
 
-def consultation_fields(prompts: Sequence[Prompt], title: str, language: str) -> Mapping[str, str]:
+def consultation_fields(result: PathResult, language: str) -> Mapping[str, str]:
     """The five fields of a consultation, as far as a path can fill them; the rest is for the doctor."""
     asked = {
-        "zh": f"{title}筛查提示如上，请指导下一步处理。（{DISCLAIMER['zh']}）",
-        "en": f"Screening for {title} as above: what should be done next? ({DISCLAIMER['en']})",
+        "zh": f"{result.title}筛查提示如上，请指导下一步处理。（{DISCLAIMER['zh']}）",
+        "en": f"Screening for {result.title} as above: what should be done next? ({DISCLAIMER['en']})",
     }
     return {
         "chief_complaint": "",
         "history": "",
-        "findings": findings_of(prompts, language),
-        "preliminary": reason_of(prompts, language),
+        "findings": findings_of(result, language),
+        "preliminary": reason_of(result.prompts, language),
         "question": asked["en" if language == "en" else "zh"],
     }
 

@@ -175,7 +175,7 @@ def routes(screen: Screen) -> APIRouter:
             return {}
         language = vehicle.settings.language
         result = vehicle.paths.result(served.encounter, path, language)
-        told = consultation_fields(result.prompts, result.title, language)
+        told = consultation_fields(result, language)
         return {**told, "urgency": "routine" if result.urgency == "routine" else "urgent"}
 
     def _form_page(request: Request, told: dict[str, str], refused: dict[str, str] | None = None) -> Response:

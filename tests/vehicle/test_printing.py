@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,9 @@ from devices.simulators.escpos_paper import MARGIN_DOTS
 from devices.simulators.escpos_printer import EscPosPrinterTwin
 from devices.simulators.tcp_port import TcpPort
 from sync.formats.canonical import encode
+from sync.formats.records import Draft
 from vehicle.clinic.encounters import EncounterView
+from vehicle.clinic.referrals import ReferralDraft
 from vehicle.printing import slip_paper, slips
 from vehicle.printing.print_queue import DISCARDED, MADE, PRINTED, WAITING, NoPrinter, PrintGone
 from vehicle.printing.settings import PrinterSettings
@@ -280,6 +283,44 @@ async def test_a_printer_that_goes_away_in_the_middle_prints_the_whole_slip_agai
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await far_end.close()
+        await van.vehicle.stop()
+
+
+async def test_a_referral_slip_says_what_the_referral_says(tmp_path: Path) -> None:
+    van = PrinterVan(tmp_path, None)
+    try:
+        served = await van.serve()
+        before = van.slip(served, slips.REFERRAL)
+        assert Emphasis("转往", "县级医院") in before.blocks
+        draft = ReferralDraft("青峪县人民医院", "心内科", "urgent", "血压很高，复测三次", "168/98 mmHg", "")
+        await van.vehicle.referrals.refer(served.encounter, draft, "zhou.min")
+        slip = van.slip(served, slips.REFERRAL)
+        assert Emphasis("转往", "青峪县人民医院 心内科") in slip.blocks
+        assert Passage("原因", "血压很高，复测三次") in slip.blocks
+        assert Passage("检查所见", "168/98 mmHg") in slip.blocks
+        assert any(isinstance(block, Fact) and block.label == "缓急" for block in slip.blocks)
+        letter = van.vehicle.printing.sheets.content("referral_letter", served, Wanted("zh", "周敏"), served.opened_at)
+        assert letter["referral"]["to"] == "青峪县人民医院 心内科"  # type: ignore[index, call-overload]
+    finally:
+        await van.vehicle.stop()
+
+
+async def test_an_appointment_proposes_the_date_of_the_follow_up_form(tmp_path: Path) -> None:
+    van = PrinterVan(tmp_path, None)
+    try:
+        served = await van.serve()
+        contents = van.vehicle.printing.contents
+        assert contents.proposed_next_on(served) is None
+        for next_on in ("2020-01-01", "2999-12-06"):
+            form = {"form": "hypertension", "form_version": "1", "patient": served.patient.patient, "answers": {}}
+            await van.vehicle.store.commit(
+                Draft("follow_up_form/1", {**form, "next_on": next_on}, "zhou.min", served.visit, served.encounter)
+            )
+        proposed = contents.proposed_next_on(served)
+        assert proposed == date(2999, 12, 6)
+        slip = contents.slip(slips.APPOINTMENT, served, Wanted("zh", "周敏", proposed))
+        assert Emphasis("下次来的日期", "2999-12-06 周五") in slip.blocks
+    finally:
         await van.vehicle.stop()
 
 

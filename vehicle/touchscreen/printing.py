@@ -20,7 +20,7 @@ from vehicle.clinic.people import NobodyFound
 from vehicle.clinic.views import CHINA
 from vehicle.hints import hint
 from vehicle.printing import slip_paper
-from vehicle.printing.print_queue import PrintGone, PrintView
+from vehicle.printing.print_queue import PRINTER, PrintGone, PrintView
 from vehicle.printing.sheets import SHEETS
 from vehicle.printing.slip_contents import Wanted
 from vehicle.printing.slips import APPOINTMENT, REFERRAL, RESULT, Slip
@@ -49,6 +49,20 @@ def routes(screen: Screen) -> APIRouter:
             back(f"/print/{now.encounter}") if now else screen.page(request, "print.html", "status", _around(request))
         )
 
+    @router.get("/print/check")
+    @roles(*CLINICAL)
+    async def check(request: Request, number: Annotated[str, Query(max_length=60)] = "") -> Response:
+        """The slip whose number somebody types or scans; the QR code has it behind its last colon."""
+        found = printing.queue.by_reference(number.rpartition(":")[2])
+        if found is not None and found.destination == PRINTER:
+            return back(f"/print/slips/{found.print}")
+        t = screen.texts(request)
+        if found is not None:
+            screen.say(request, t("touch.print.check_good"), f"{t(f'touch.print.{found.form}')} {_whose(found)}")
+        else:
+            screen.say(request, t("touch.print.check_bad"), number, "ask")
+        return back("/print")
+
     @router.get("/print/{encounter}")
     @roles(*CLINICAL)
     async def choose(
@@ -74,14 +88,14 @@ def routes(screen: Screen) -> APIRouter:
 
     @router.get("/people/{patient}/print")
     @roles(*CLINICAL)
-    async def last(patient: str) -> Response:
+    async def last(patient: str, form: Annotated[str, Query(max_length=40)] = RESULT) -> Response:
         """The newest encounter of a person, also one long ago."""
         try:
             history = vehicle.people.history(patient)
         except NobodyFound:
             raise HTTPException(404, "no such person") from None
         newest = history.encounters[0].encounter if history.encounters else None
-        return back(f"/print/{newest}" if newest else f"/people/{patient}")
+        return back(f"/print/{newest}?form={form}" if newest and form in CHOICES else f"/people/{patient}")
 
     @router.post("/print/{encounter}")
     @roles(*CLINICAL)

@@ -120,6 +120,7 @@ export function beatButton(strip, words, goOn) {
     goOn();
     strip.setLayout(before);
     chosen?.setAttribute('aria-pressed', 'true');
+    strip.host.dispatchEvent(new CustomEvent('ecg-scale'));
   };
   button.addEventListener('click', async () => {
     showDisplay(false);
@@ -132,6 +133,7 @@ export function beatButton(strip, words, goOn) {
     button.setAttribute('aria-pressed', 'true');
     strip.setLayout('beat');
     strip.stored(decodeSamples(await answer.arrayBuffer()));
+    strip.host.dispatchEvent(new CustomEvent('ecg-scale'));
     tell(words.beat);
   });
   return end;

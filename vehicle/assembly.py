@@ -63,6 +63,7 @@ from vehicle.ecg_import import EcgImport
 from vehicle.emergency import Emergencies
 from vehicle.enrolment import Enrolment
 from vehicle.feed import Feed
+from vehicle.fhir_export import FhirExport
 from vehicle.finder import Finder
 from vehicle.health import Health
 from vehicle.link.link import Link, Surroundings
@@ -139,6 +140,7 @@ class Vehicle:
     ecg: EcgRecorder
     ecg_analysis: EcgAnalysis
     ecg_findings: EcgFindings
+    fhir_export: FhirExport
     # what looks after it
     on_board: OnBoard
     device_events: DeviceEvents

@@ -57,7 +57,7 @@ PROBE_EVERY = timedelta(hours=1)
 DRIVE_S = 22 * 60
 ECG_CHUNK = 25
 ECG_RATE_HZ = 500.0
-ECG_SECONDS = 10.0
+ECG_SECONDS = 30.0
 SIGNED = 0.7
 """Share of the ECGs that the village doctor reviews; the others stay open."""
 UV_PER_COUNT = 1.25
@@ -288,7 +288,7 @@ class _Weeks:
         return serve
 
     async def _record_ecg(self, person: Resident) -> None:
-        """Ten seconds of 12 leads as the driver would send them, analysed; the village doctor signs most of them."""
+        """Half a minute of 12 leads as the driver would send them, analysed; the village doctor signs most of them."""
         self._ecg.become(person.pulse_bpm, person.fibrillates)
         self._segment += 1
         counts = np.rint(self._ecg.next_uv(int((ECG_SECONDS + 1) * ECG_RATE_HZ)) / UV_PER_COUNT).astype(np.int16)

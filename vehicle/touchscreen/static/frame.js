@@ -184,7 +184,7 @@ feed.on('device', (message) => {
 
 feed.on('driving', ({ moving }) => {                                // the lock goes by itself when the van stands
   const lock = document.getElementById('driving');
-  if (!moving && lock instanceof HTMLDialogElement) lock.close();
+  if (lock instanceof HTMLDialogElement && lock.open !== moving) { if (moving) lock.showModal(); else lock.close(); }
   renew('driving');
 });
 

@@ -131,7 +131,7 @@ async def confirm(bench: Any) -> None:
     await measurements.confirm(tile.reading, "zhou.min")
 
 
-def test_a_slip_waits_for_paper_and_comes_out(van: Van, page: Any, printer: Printer) -> None:
+def test_a_slip_waits_for_paper_and_comes_out(van: Van, page: Any, printer: Printer, tmp_path: Path) -> None:
     in_village(van, page)
     serve(van)
     van.do(lambda bench: bench.publish("cuff-1", BloodPressure(168, 98, None, 76)))
@@ -156,7 +156,18 @@ def test_a_slip_waits_for_paper_and_comes_out(van: Van, page: Any, printer: Prin
     assert on in slip.text
     page.get_by_test_id("printed").locator("a").first.click()
     reference = "".join(page.get_by_test_id("reference").inner_text().split())
-    assert slip.codes[0].decode().endswith(f":{reference}")
+    code = slip.codes[0].decode()
+    assert code.endswith(f":{reference}")
+    page.get_by_test_id("close-encounter").click()
+    page.wait_for_url("**/today")
+    page.goto(f"{van.address}/print")
+    for number, genuine in (("0000 0000", False), (code, True)):  # typed, then scanned
+        page.get_by_test_id("number").fill(number)
+        page.get_by_test_id("check-number").click()
+        found = page.get_by_test_id("reference" if genuine else "flash")
+        found.wait_for()
+        assert ("".join(found.inner_text().split()) == reference) is genuine
+        page.screenshot(path=tmp_path / f"check-{genuine}.png")
 
 
 def test_what_happens_is_heard(van: Van, page: Any) -> None:

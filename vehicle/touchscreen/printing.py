@@ -175,7 +175,7 @@ def routes(screen: Screen) -> APIRouter:
         t = screen.texts(request)
         return {
             "printer": state_in_words(printing.state, t),
-            "waiting": [(view, _whose(view)) for view in printing.queue.waiting()],
+            "queued": [(view, _whose(view)) for view in printing.queue.waiting()],
             "paper_low": printing.state is not None and printing.state.paper_low,
         }
 

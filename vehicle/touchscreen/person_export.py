@@ -26,7 +26,7 @@ def routes(screen: Screen) -> APIRouter:
     async def page(request: Request, patient: str) -> Response:
         found = await asyncio.to_thread(vehicle.sticks.found)
         context = {"view": _known(patient), "sticks": [one for one in found if one.writable], "reasons": REASONS}
-        return screen.page(request, "person_export.html", "status", context)
+        return screen.page(request, "person_export.html", "people", context)
 
     @router.post("/people/{patient}/export")
     @roles(*CLINICAL)

@@ -62,12 +62,13 @@ bench-media: $(VENV)/.test
 	$(if $(MEDIA),,$(BIN)/python -m benchmarks.bench_media_engine)
 	$(BIN)/python -m benchmarks.bench_media $(MEDIA)
 
-# Eight simulated devices at a whole van: CPU beside plain pyserial, latency to the touchscreen, samples lost; then 200
-# times pulled out and put back. The long run: make bench-devices DEVICES="--seconds 3600"
+# Eight simulated devices at a whole van: CPU beside plain pyserial, with the ECG analysis, latency to the touchscreen,
+# samples lost; then 200 times pulled out and put back; frames a second of the ECG sheet. The long run: make bench-devices DEVICES="--seconds 3600"
 bench-devices: $(VENV)/.test
-	@scripts/install-debian-packages dbus
+	@scripts/install-debian-packages dbus chromium
 	$(BIN)/python -m benchmarks.bench_devices $(DEVICES)
 	$(BIN)/python -m benchmarks.replug_bluetooth
+	$(BIN)/python -m benchmarks.bench_ecg_page
 
 # Consultations with joins, leaves and outages for eight hours: make soak HOURS=0.5. What must stay flat is checked.
 soak: $(VENV)/.test

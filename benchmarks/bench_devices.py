@@ -73,11 +73,16 @@ def main() -> None:
 
 
 def tell_cost(desk: Path) -> None:
-    shares = {what: feed_process(desk, what)["core_share"] for what in ("pyserial", "twelve", "eight")}
+    told = {what: feed_process(desk, what) for what in ("pyserial", "twelve", "analysed", "eight")}
+    shares = {what: one["core_share"] for what, one in told.items()}
     print(f"CPU of one core over {CPU_SECONDS:.0f} s, reading to live frames, without the web server:")
     print(f"  eight devices                   {100 * shares['eight']:5.1f} %   (goal: at most 10 %)")
     print(f"  12-lead ECG alone               {100 * shares['twelve']:5.1f} %")
+    print(f"    with its analysis beside it   {100 * shares['analysed']:5.1f} %")
     print(f"  the same port read by pyserial  {100 * shares['pyserial']:5.1f} %   and thrown away")
+    for what, name in (("twelve", "without"), ("analysed", "with")):
+        p50, p99, most = np.percentile(told[what]["late_ms"], [50, 99, 100])
+        print(f"  event loop {name} analysis late by  p50 {p50:.1f}  p99 {p99:.1f}  most {most:.1f} ms")
 
 
 def feed_process(desk: Path, what: str) -> dict[str, Any]:

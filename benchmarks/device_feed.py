@@ -1,8 +1,9 @@
 """The cost of reading devices, in a process of its own: ``python -m benchmarks.device_feed FOLDER SECONDS WHAT``.
 
-WHAT is ``pyserial`` (the 12-lead port read and thrown away: the floor), ``twelve`` (the 12-lead ECG alone), ``eight``:
-links, sessions, drivers, the feed, and one reader of the live hub that takes every frame, as a screen does. Prints one
-JSON line: share of one core after a warm-up, and what was read.
+WHAT is ``pyserial`` (the 12-lead port read and thrown away: the floor), ``twelve`` (the 12-lead ECG alone),
+``analysed`` (the same with the ECG analysis beside it), ``eight``: links, sessions, drivers, the feed, and one reader
+of the live hub that takes every frame, as a screen does. Prints one JSON line: share of one core after a warm-up, what
+was read, and how late the event loop came back to a task that sleeps 5 ms.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from devices.drivers import contec_8000g
 from devices.links.bluetooth_link import BluetoothHub
 from devices.readings import Samples, Stamped
 from devices.session import DeviceSettings, open_sessions
+from vehicle.ecg_analysis import EcgAnalysis
 from vehicle.feed import Feed
 from vehicle.live import LiveHub
 
 WARM_UP_S = 3.0
+LOOP_ASKED_S = 0.005
 SERIAL = {
     "ecg-1": ("contec_8000g", "ecg"),
     "single-1": ("healthypi_v4", "single"),
@@ -69,7 +72,7 @@ def _read_for(port: serial.Serial, seconds: float) -> int:
     return n_bytes
 
 
-async def through_sessions(devices: list[DeviceSettings], seconds: float) -> dict[str, Any]:
+async def through_sessions(devices: list[DeviceSettings], seconds: float, analysed: bool) -> dict[str, Any]:
     clock, feed, live = SystemClock(), Feed(), LiveHub()
     live.listen(feed)
     events: dict[str, int] = {}
@@ -81,19 +84,30 @@ async def through_sessions(devices: list[DeviceSettings], seconds: float) -> dic
 
     hub = BluetoothHub(clock) if any(one.link == "bluetooth" for one in devices) else None
     running = [asyncio.create_task(one.run()) for one in open_sessions(devices, publish, clock, hub)]
-    reading = asyncio.create_task(_take_all(live))
+    running.append(asyncio.create_task(_take_all(live)))
+    late_ms: list[float] = []
+    if analysed:
+        running.append(asyncio.create_task(EcgAnalysis(feed, live).run()))
     try:
         await asyncio.sleep(WARM_UP_S)
         began_s, cpu_s = time.monotonic(), time.process_time()
+        running.append(asyncio.create_task(_watch_loop(late_ms)))
         await asyncio.sleep(seconds)
         share = (time.process_time() - cpu_s) / (time.monotonic() - began_s)
     finally:
-        for task in (*running, reading):
+        for task in running:
             task.cancel()
-        await asyncio.gather(*running, reading, return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
         if hub is not None:
             await hub.stop()
-    return {"core_share": share, "events": events}
+    return {"core_share": share, "events": events, "late_ms": sorted(late_ms)}
+
+
+async def _watch_loop(late_ms: list[float]) -> None:
+    while True:
+        began_s = time.monotonic()
+        await asyncio.sleep(LOOP_ASKED_S)
+        late_ms.append(1000 * (time.monotonic() - began_s - LOOP_ASKED_S))
 
 
 async def _take_all(live: LiveHub) -> None:
@@ -109,7 +123,8 @@ def main() -> None:
     else:
         os.environ["DBUS_SYSTEM_BUS_ADDRESS"] = (folder / "bus").read_text()
         devices = settings_of(folder)
-        told = asyncio.run(through_sessions(devices[:1] if what == "twelve" else devices, seconds))
+        chosen = devices if what == "eight" else devices[:1]
+        told = asyncio.run(through_sessions(chosen, seconds, what == "analysed"))
     print(json.dumps(told))
 
 

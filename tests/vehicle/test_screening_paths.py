@@ -173,6 +173,7 @@ def test_what_a_path_ends_in(who: str, world: World) -> None:
         ("af", {"rr_irregular": False}, []),
         ("af", {"rr_irregular": True, "ecg_strips": 0}, ["ecg", "reading"]),
         ("af", {"rr_irregular": True, "ecg_strips": 1, "ecg_reading": "unclear"}, ["ecg_again", "reading_again"]),
+        ("af", {"rr_irregular": True, "ecg_strips": 1, "ecg_af": False}, []),
         ("copd", {"ever_smoked": False, "bmi": 22.0, "chronic_cough": False}, ["breath", "fuel", "family"]),
         ("echinococcosis", {"dog_contact": True, "herding": False, "echino_organ": "spleen"}, ["size", "stage"]),
     ],

@@ -31,8 +31,8 @@ FASTING = Field("fasting", "boolean", "空腹(≥8小时)", "")
 MEAL = Field("meal", "code", "空腹还是餐后", "")
 """How that is asked, in the words of the meters' own field Meal."""
 MEALS_ASKED = ("fasting", "postprandial", "casual")
-LEAST_STRIP_MS = 30_000
-"""An ECG shorter than this is no rhythm strip (2021 APHRS: 30 s of one lead)."""
+LEAST_STRIP_MS = 29_500
+"""An ECG shorter than this is no rhythm strip (2021 APHRS: 30 s of one lead; half a second for where devices cut)."""
 
 
 class AnswerRefused(AskPerson):

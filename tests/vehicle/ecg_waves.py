@@ -54,7 +54,7 @@ def trace(
 
 
 TWELVE = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
-_SHARES = {"I": 0.6, "II": 1.0, "V1": -0.5, "V2": 0.4, "V3": 0.8, "V4": 1.2, "V5": 1.1, "V6": 0.8}
+_SHARES = {"I": 0.75, "II": 1.0, "V1": -0.5, "V2": 0.4, "V3": 0.8, "V4": 1.2, "V5": 1.1, "V6": 0.8}
 
 
 def twelve_leads(one: Floats, seed: int = 2, noise_mv: float = 0.004) -> Floats:

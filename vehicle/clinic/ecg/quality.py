@@ -33,11 +33,12 @@ FLAT_MV = 0.005
 SMALL_MV, LARGE_MV = 0.15, 10.0
 CLIPPED_SHARE, CLIPPED_FROM_MV = 0.2, 1.0
 NOISE_FROM_HZ = 20.0
-NOISE_POOR, NOISE_UNUSABLE = 0.06, 0.25
+NOISE_POOR, NOISE_UNUSABLE = 0.05, 0.2
 AGREES_AT_LEAST, AGREEMENT_OVER = 0.5, 8
 HOPS_LOOKED_AT = 4
 """Two seconds: at least one beat at 30 a minute."""
 HOPS_TO_RECOVER = 2
+FOLLOWED, FOLLOWED_IF_BAD = 0.25, 0.02
 WEIGHTS = {Level.GOOD: 1.0, Level.POOR: 0.25, Level.UNUSABLE: 0.0}
 OFF_REASONS = frozenset({Reason.LEAD_OFF, Reason.RAIL})
 
@@ -61,6 +62,8 @@ class Quality:
         self.verdicts: list[Verdict | None] = [None] * n
         self.beat_height = np.zeros(n)
         """How high a QRS of each lead stands in the band signal, while the lead was usable."""
+        self._height = np.zeros(n)
+        self._hops = 0
         self._better_for = [0] * n
         self._agreement = np.ones(n)
         self._spans: deque[Floats] = deque(maxlen=HOPS_LOOKED_AT)
@@ -179,7 +182,7 @@ class Quality:
         return verdicts
 
     def _measure(self) -> tuple[Floats, Floats]:
-        """Noise of this hop, and the height of the largest clean deflection of the last two seconds, per lead in mV."""
+        """Noise of this hop, and how high the clean signal of a lead usually is, per lead in mV."""
         clean = np.concatenate(self._clean, axis=1)
         self._spans.append(np.ptp(clean, axis=1))
         quick, self._noise_state = sosfilt(self._noise_sos, clean, zi=self._noise_state)
@@ -189,11 +192,22 @@ class Quality:
         if band.shape[1]:
             self._heights.append(band.max(1))
             self._follow_heights(np.max(self._heights, axis=0))
-        return np.median(np.abs(quick), axis=1), np.max(self._spans, axis=0)
+        return np.median(np.abs(quick), axis=1), self._usual_span(np.max(self._spans, axis=0))
+
+    def _usual_span(self, span: Floats) -> Floats:
+        """Follows the height of the clean signal over two seconds while the lead is good, hardly while it is not:
+        noise is not measured by itself. Infinite in the first seconds."""
+        self._hops += 1
+        if self._hops <= 2 * HOPS_LOOKED_AT:
+            self._height = np.maximum(self._height, span)
+            return np.full(len(span), np.inf)
+        good = np.array([verdict is None or verdict.level is Level.GOOD for verdict in self.verdicts])
+        self._height = self._height + np.where(good, FOLLOWED, FOLLOWED_IF_BAD) * (span - self._height)
+        return self._height
 
     def _follow_heights(self, height: Floats) -> None:
         usable = np.array([verdict is None or verdict.level is not Level.UNUSABLE for verdict in self.verdicts])
         known = self.beat_height > 0
         self.beat_height = np.where(
-            usable, np.where(known, 0.75 * self.beat_height + 0.25 * height, height), self.beat_height
+            usable, np.where(known, self.beat_height + FOLLOWED * (height - self.beat_height), height), self.beat_height
         )

@@ -1,6 +1,6 @@
 """Fits the network that judges QRS peaks (``vehicle/clinic/ecg/qrs_judge.json``) to the development records.
 
-    python -m scripts.train_ecg_beats ../shared/data/ecg OUT.json [--leave-out 100,101]
+    python -m benchmarks.train_ecg_beats ../shared/data/ecg OUT.json [--leave-out 100,101]
 
 Each record is run through the production detector, first with a judge that knows the annotations, then with the network
 fitted so far, so that it also learns from the states its own errors lead to. Beside the records as they are: the second

@@ -38,11 +38,12 @@ header, footer {{ position: absolute; left: {GRID_LEFT_MM}mm; width: {GRID_WIDTH
 header {{ top: 9mm; height: 22mm; overflow: hidden }}
 footer {{ top: {GRID_TOP_MM + GRID_HEIGHT_MM + 1.5}mm; justify-content: space-between; white-space: nowrap }}
 header > div {{ flex: 1 1 0; min-width: 0 }}
+header > div:last-child {{ flex-grow: 1.7 }}
 h1 {{ font-size: 13pt; line-height: 1.2; margin: 0 0 0.6mm }}
 p {{ margin: 0; overflow-wrap: anywhere }}
 .who {{ font-size: 11pt; font-weight: bold }}
 .state {{ font-weight: bold; border: 0.3mm solid #000; padding: 0.2mm 1.6mm }}
-.state {{ display: inline-block; margin-bottom: 0.5mm }}
+.state {{ display: inline-block; margin: 0 2mm 0.5mm 0 }}
 .lead {{ position: absolute; font-weight: bold; font-size: 9pt; line-height: 1 }}
 """
 
@@ -57,7 +58,9 @@ class Words:
     person: tuple[str, ...]
     place: tuple[str, ...]
     state: str
+    disclaimer: str
     findings: tuple[str, ...]
+    """At most four lines of about 38 Chinese characters together."""
     foot: tuple[str, ...]
 
 
@@ -86,7 +89,8 @@ def _section(page: Page, words: Words, number: int, whole: int) -> str:
     columns = (
         f"<h1>{html.escape(words.title)}</h1>{_lines(words.place)}",
         f'<p class="who">{html.escape(words.who)}</p>{_lines(words.person)}',
-        f'<p class="state">{html.escape(words.state)}</p>{_lines(words.findings)}',
+        f'<p><span class="state">{html.escape(words.state)}</span>{html.escape(words.disclaimer)}</p>'
+        + _lines(words.findings),
     )
     head = "".join(f"<div>{column}</div>" for column in columns)
     foot = "".join(f"<span>{html.escape(part)}</span>" for part in (*words.foot, span, numbered) if part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
@@ -16,7 +17,8 @@ from devices.clock import SimulatedClock
 from sync.formats import ecg_file
 from sync.formats.records import Draft, format_time
 from sync.interop import ecg_leads
-from sync.interop.ecg_pdf import Words
+from sync.interop.ecg_paper import GRID_TOP_MM
+from sync.interop.ecg_pdf import Words, pdf
 from sync.web.catalog import texts
 from tests.sync.interop.ecg_samples import stored
 from vehicle.printing.ecg_words import ecg_words
@@ -86,7 +88,7 @@ async def test_the_sheet_names_the_person_masked_and_the_printing_is_an_entry(
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/pdf")
     assert answer.headers["content-disposition"].endswith('-6x2.pdf"')
     said = text_of(answer.content, tmp_path)
-    for word in ("杨桂芳 女", "**************0426", "白果镇 王家村", "川A·演07", "未审核", "12 导联", "8000G"):
+    for word in ("杨桂芳 女", "**************0426", "白果镇 王家村", "青峪县 川A·演07", "未审核", "12 导联", "8000G"):
         assert word in said
     assert CARD.id_number not in said
     noted = bench.vehicle.store.read("SELECT person, what FROM access_log WHERE action = 'ecg_printed'")
@@ -109,14 +111,49 @@ async def test_findings_stand_as_automatic_until_a_doctor_has_signed(bench: Benc
     await vehicle.store.commit(Draft("ecg_analysis/1", analysis))
     before = words(bench, sha256)
     assert before.state == "未审核"
-    assert before.findings == ("自动：心率 61 次/分，未提示房颤", "筛查提示，不作为诊断依据")
+    assert (before.findings, before.disclaimer) == (("自动：心率 61 次/分，未提示房颤",), "筛查提示，不作为诊断依据")
     review = {"sha256": sha256, "version": "1", "agrees": True, "af": "no", "words": "", "by_name": "周敏"}
     await vehicle.store.commit(Draft("ecg_review/1", review, "zhou.min"))
     after = words(bench, sha256)
     assert after.state == "已审核"
-    assert after.findings[0].startswith("周敏 审核 ")
-    assert after.findings[0].endswith("：不是房颤")
+    assert after.findings[1].startswith("周敏 审核 ")
+    assert after.findings[1].endswith("：不是房颤")
     assert words(bench, sha256, "en").state == texts("en")("touch.ecg.reviewed")
+
+
+@NEEDS_POPPLER
+async def test_a_doctor_who_writes_much_covers_neither_the_disclaimer_nor_the_grid(
+    bench: Bench, tmp_path: Path
+) -> None:
+    sha256 = await keep(bench)
+    found = {"heart_rate_bpm": 188, "rhythm": "possible", "beats": 10, "ectopic_beats": 0, "pauses": [], "leads": {}}
+    review = {
+        "sha256": sha256,
+        "version": "1",
+        "agrees": False,
+        "af": "unclear",
+        "words": "长" * 500,
+        "by_name": "欧阳敏敏",
+    }
+    await bench.vehicle.store.commit(
+        Draft("ecg_analysis/1", {"sha256": sha256, "version": "1", "findings": found}), Draft("ecg_review/1", review)
+    )
+    file = tmp_path / "ecg.pdf"
+    file.write_bytes(pdf(ecg_leads.read(bench.vehicle.recordings.read(sha256)), "3x4+1", words(bench, sha256)))
+    told = boxes(file)
+    head = [bottom_mm for top_mm, bottom_mm, _ in told if top_mm < GRID_TOP_MM - 2]
+    assert max(head) < GRID_TOP_MM
+    assert any("不作为诊断依据" in word for _, _, word in told)
+    assert sum(word.count("长") for _, _, word in told) == 69
+
+
+def boxes(file: Path) -> list[tuple[float, float, str]]:
+    """(top, bottom, word) of every word of the page, in millimetres."""
+    told = subprocess.run(
+        ["pdftotext", "-bbox", str(file), "-"], capture_output=True, text=True, timeout=60, check=True
+    )
+    found = re.findall(r'yMin="([\d.]+)" xMax="[\d.]+" yMax="([\d.]+)">([^<]*)<', told.stdout)
+    return [(float(top) * 25.4 / 72, float(bottom) * 25.4 / 72, word) for top, bottom, word in found]
 
 
 async def test_an_imported_ecg_says_so_with_the_time_of_its_device(bench: Bench) -> None:

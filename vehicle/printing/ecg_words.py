@@ -20,8 +20,8 @@ from vehicle.clinic.views import CHINA
 from vehicle.ecg_findings import FindingsView
 from vehicle.printing.slip_contents import Letterhead
 
-LONGEST_WORDS = 120
-"""Characters of the doctor's own words: the head has room for no more."""
+LONGEST_WORDS = 70
+"""Characters of the doctor's own words: the head has room for no more; the whole stands in the record."""
 
 
 def ecg_words(
@@ -50,7 +50,8 @@ def ecg_words(
             " ".join(part for part in (letterhead.clinic, letterhead.plate) if part),
         ),
         state=t("touch.ecg.reviewed" if found and found.review else "touch.ecg.unreviewed"),
-        findings=(*_findings(found, t), t("ecg_paper.disclaimer")),
+        disclaimer=t("ecg_paper.disclaimer"),
+        findings=_findings(found, t),
         foot=(
             "25 mm/s",
             "10 mm/mV",
@@ -92,10 +93,15 @@ def _findings(found: FindingsView | None, t: Texts) -> tuple[str, ...]:
     review = found.review
     if review is None:
         return (automatic,)
-    words = [t(f"touch.ecg.af_answer.{review.af}"), review.words[:LONGEST_WORDS]]
+    words = [t(f"touch.ecg.af_answer.{review.af}"), shorten(review.words)]
     at = f"{review.at.astimezone(CHINA):%Y-%m-%d %H:%M}"
     signed = t("touch.comma").join(word for word in words if word)
-    return (t("ecg_paper.signed", name=review.by_name, at=at, text=signed), automatic)
+    return (automatic, t("ecg_paper.signed", name=review.by_name, at=at, text=signed))
+
+
+def shorten(words: str) -> str:
+    """What the head has room for."""
+    return words if len(words) <= LONGEST_WORDS else words[: LONGEST_WORDS - 1] + "…"
 
 
 def _device(row: Mapping[str, Any], imported: Mapping[str, Any] | None, t: Texts) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -54,6 +55,8 @@ def routes(screen: Screen) -> APIRouter:
             raise HTTPException(404, "no such page")
         patient = vehicle.people.get(row["patient"]) if row["patient"] else None
         letterhead = vehicle.printing.contents.letterhead
+        if not letterhead.clinic:
+            letterhead = replace(letterhead, clinic=vehicle.settings.vehicle.county_name)
         words = ecg_words(vehicle.store, letterhead, row, ecg, patient, vehicle.ecg_findings.of(sha256), t)
         printed = await run_in_threadpool(pdf, ecg, layout, words, page)
         said = Draft("access/1", {"action": "ecg_printed", "what": sha256}, request.state.caller.id)

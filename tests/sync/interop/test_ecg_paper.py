@@ -28,7 +28,8 @@ WORDS = Words(
     ("证件号 **************0426",),
     ("2026-03-02 09:05", "白果镇 王家村"),
     "未审核",
-    ("筛查提示，不作为诊断依据",),
+    "筛查提示，不作为诊断依据",
+    ("自动：心率 72 次/分，未提示房颤",),
     ("25 mm/s", "10 mm/mV"),
 )
 NO_POPPLER = pytest.mark.skipif(shutil.which("pdftoppm") is None, reason="skipped: no pdftoppm (poppler-utils)")

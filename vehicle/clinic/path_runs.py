@@ -230,10 +230,10 @@ class PathRuns:
             cards.append(PathCard(path.id, path.title(language), path.about(language), state, done, len(walked), last))
         return sorted(cards, key=lambda card: ("going_on", "due", "done", "not_due").index(card.state))
 
-    def leads_to(self, rule: str, language: str) -> tuple[str, str] | None:
-        """(path, title) of the path that a prompt of this rule starts; None when there is none."""
+    def leads_to(self, rule: str) -> str | None:
+        """The path that a prompt of this rule starts; None when there is none."""
         path = self.paths.of_rule(rule)
-        return (path.id, path.title(language)) if path else None
+        return path.id if path else None
 
     def progress(self, visit: str | None, language: str) -> list[Progress]:
         """Who was asked of those due, over the people served in a visit; paths nobody is due for are left out."""

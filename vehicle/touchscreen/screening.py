@@ -29,7 +29,7 @@ def routes(screen: Screen) -> APIRouter:
             "to_do": sum(1 for prompt in found if prompt.level),
             "unknown": sum(1 for prompt in found if prompt.level is None),
             "cards": vehicle.paths.cards(served.encounter, language) if served else [],
-            "leads_to": vehicle.paths.leads_to(chosen.rule, language) if chosen else None,
+            "leads_to": vehicle.paths.leads_to(chosen.rule) if chosen else None,
             "to_follow_up": vehicle.referrals.to_follow_up(vehicle.today()),
             "progress": vehicle.paths.progress(served.visit if served else _visit(), language),
         }

@@ -12,6 +12,7 @@ from hypothesis import given as each
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from sync.county import follow_up_report
 from sync.formats.canonical import check
 from sync.screening.evaluator import shipped_rules
 from vehicle.clinic.forms.filling import (
@@ -55,6 +56,12 @@ def test_all_forms_of_the_service_are_there() -> None:
         "tcm_constitution",
     }
     assert [form for form in ORDER if FORMS[form].confidential] == ["severe_mental_illness"]
+
+
+def test_the_county_knows_the_same_programmes_and_what_is_confidential() -> None:
+    assert [form.programme for form in FORMS.values()] == list(FORMS), "a programme and its form have one name"
+    assert set(follow_up_report.PROGRAMMES) == set(FORMS)
+    assert {name for name, form in FORMS.items() if form.confidential} == follow_up_report.CONFIDENTIAL
 
 
 @pytest.mark.parametrize("form", ORDER)

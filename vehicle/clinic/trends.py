@@ -55,7 +55,7 @@ def svg(trend: Trend, label: str) -> str:
     """:param label: what it shows, for those who cannot see it"""
     numbers = [number for line in trend.lines for number in line]
     low, high = min([*numbers, *trend.limits]), max([*numbers, *trend.limits])
-    room = max((high - low) * 0.12, 10**-trend.digits)
+    room: float = max((high - low) * 0.12, 1.0 / 10**trend.digits)
     low, high = low - room, high + room
     first, last = trend.days[0], trend.days[-1]
     span = max((last - first).days, 1)

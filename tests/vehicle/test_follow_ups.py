@@ -171,6 +171,30 @@ async def test_a_reading_of_another_day_is_not_todays_pressure_but_a_height_is_k
     assert KNOWN not in {answer.source for answer in seen.answers.values()}
 
 
+async def test_a_form_begun_before_the_measuring_is_filled_in_by_it(clinic: Clinic) -> None:
+    patient = await clinic.serve()
+    await clinic.encounters.close(DOCTOR)
+    draft = await clinic.follow_ups.begin("hypertension", patient.patient, ME)
+    assert clinic.follow_ups.look(draft, ME).encounter is None
+    await clinic.measured(144, 86)
+    seen = clinic.follow_ups.look(draft, ME)
+    assert seen.encounter is not None
+    assert seen.filled.value("systolic_mmhg") == 144
+
+
+async def test_a_draft_of_an_earlier_day_is_put_away_and_asked_anew(clinic: Clinic) -> None:
+    patient = await clinic.measured()
+    draft = await clinic.follow_ups.begin("hypertension", patient, ME)
+    await clinic.tell(draft, {"symptoms": ["2"]})
+    clinic.clock.advance(DAY_S)
+    assert clinic.follow_ups.drafts_of(patient, ME) == []
+    again = await clinic.follow_ups.begin("hypertension", patient, ME)
+    assert again != draft
+    assert clinic.follow_ups.look(again, ME).filled.value("symptoms") is None
+    (row,) = clinic.store.read("SELECT how FROM follow_up_drafts WHERE draft = ?", (draft,))
+    assert row["how"] == "stale"
+
+
 async def test_due_before_the_van_comes_again_and_overdue_the_day_after(clinic: Clinic) -> None:
     patient = await clinic.measured()
     await clinic.signed(patient)

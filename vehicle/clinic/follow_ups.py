@@ -126,7 +126,9 @@ class FollowUps:
     # filling in
 
     async def begin(self, form: str, patient: str, by: Person) -> str:
-        """The draft of this form for this person: the one that is open, else a new one.
+        """The draft of this form for this person: the one begun today, else a new one.
+
+        One of an earlier day is put away: how somebody feels is asked again.
 
         :raises FormUnknown: no such form
         :raises Confidential: not for this member of staff
@@ -135,8 +137,11 @@ class FollowUps:
         async with self._changing:
             who = (patient, *self._people.get(patient).linked)
             for row in self._open_drafts(who):
-                if row["form"] == form and row["corrects"] is None:
+                if row["form"] != form or row["corrects"] is not None:
+                    continue
+                if self._of_today(row):
                     return str(row["draft"])
+                await self._store.commit(_closed(row["draft"], "stale", by.id, row["visit"]))
             return await self._open(kind, patient, by)
 
     async def correct(self, n: int, by: Person) -> str:
@@ -175,7 +180,8 @@ class FollowUps:
             raise FormAnswerRefused(
                 f"{field}: {refusal.reason}", low=str(one.low), high=str(one.high), **facts
             ) from None
-        await self._store.commit(_answer(draft, field, value, by.id, row["visit"], row["encounter"]))
+        visit, encounter = self._where(row)
+        await self._store.commit(_answer(draft, field, value, by.id, visit, encounter))
         self._tell(draft)
         return self.look(draft, by)
 
@@ -186,24 +192,23 @@ class FollowUps:
         row = self._row(draft)
         form = self._form(row["form"], by)
         patient = self._people.get(row["patient"])
+        visit, encounter = self._where(row)
         return FormDraft(
             draft=draft,
             form=form,
             patient=patient,
-            encounter=row["encounter"],
-            visit=row["visit"],
+            encounter=encounter,
+            visit=visit,
             opened_at=parse_time(row["opened_at"]),
             corrects=row["corrects"],
-            filled=self._fill(form, patient, row),
+            filled=self._fill(form, patient, row, encounter),
         )
 
     async def discard(self, draft: str, by: Person) -> None:
         """:raises FormUnknown, Confidential: see ``look``"""
         row = self._row(draft)
         self._form(row["form"], by)
-        await self._store.commit(
-            Draft("follow_up_draft_closed/1", {"draft": draft, "how": "discarded"}, by=by.id, visit=row["visit"])
-        )
+        await self._store.commit(_closed(draft, "discarded", by.id, row["visit"]))
         self._tell(draft)
 
     async def sign(self, draft: str, person: str, pin: str) -> int:
@@ -220,7 +225,7 @@ class FollowUps:
                 raise FormIncomplete("the form is not complete", fields=seen.filled.missing, form=seen.form.id)
             await self._staff.check_pin(person, pin)
             now = self.look(draft, by)
-            closed = Draft("follow_up_draft_closed/1", {"draft": draft, "how": "signed"}, by=by.id, visit=now.visit)
+            closed = _closed(draft, "signed", by.id, now.visit)
             if now.corrects is not None:
                 n = now.corrects
                 await self._store.commit(self._correction(n, now, by), closed)
@@ -255,9 +260,10 @@ class FollowUps:
         return [self._signed(row) for row in known if may_see(shipped_forms()[row["form"]], by)]
 
     def drafts_of(self, patient: str, by: Person) -> list[tuple[str, Form]]:
-        """(draft, form) of what was begun and neither signed nor put away."""
+        """(draft, form) of what was begun today, and of corrections, and neither signed nor put away."""
         who = (patient, *self._people.get(patient).linked)
-        rows = [(str(row["draft"]), shipped_forms().get(row["form"])) for row in self._open_drafts(who)]
+        drafts = [row for row in self._open_drafts(who) if row["corrects"] is not None or self._of_today(row)]
+        rows = [(str(row["draft"]), shipped_forms().get(row["form"])) for row in drafts]
         return [(draft, form) for draft, form in rows if form is not None and may_see(form, by)]
 
     # how
@@ -294,10 +300,22 @@ class FollowUps:
             raise FormUnknown("this form is not open any more: look at the person's page")
         return rows[0]
 
-    def _fill(self, form: Form, patient: PatientView, row: Mapping[str, Any]) -> Filled:
+    def _of_today(self, row: Mapping[str, Any]) -> bool:
+        return parse_time(row["opened_at"]).astimezone(CHINA).date() == self._clock.now().astimezone(CHINA).date()
+
+    def _where(self, row: Mapping[str, Any]) -> tuple[str | None, str | None]:
+        """(visit, encounter) that a draft belongs to: the present ones while its person is served, so that a form that
+        was begun before the measuring is filled in by it; of a correction none."""
+        if row["corrects"] is not None:
+            return None, None
+        served = self._encounters.current()
+        if served is not None and row["patient"] in (served.patient.patient, *served.patient.linked):
+            return served.visit, served.encounter
+        return row["visit"], row["encounter"]
+
+    def _fill(self, form: Form, patient: PatientView, row: Mapping[str, Any], encounter: str | None) -> Filled:
         rules, in_force = self._in_force()
         who = (patient.patient, *patient.linked)
-        encounter = row["encounter"]
         facts = dict(self._facts(encounter)) if encounter else {}
         if patient.age is not None:
             facts["age"] = patient.age
@@ -378,6 +396,11 @@ class FollowUps:
 
     def _tell(self, draft: str) -> None:
         self._live.send({"type": "follow_up", "draft": draft})
+
+
+def _closed(draft: str, how: str, by: str, visit: str | None) -> Draft:
+    """:param how: signed, discarded or stale"""
+    return Draft("follow_up_draft_closed/1", {"draft": draft, "how": how}, by=by, visit=visit)
 
 
 def _answer(

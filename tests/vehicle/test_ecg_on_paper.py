@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from touch_bench import CARD, PIN, Bench
+from touch_bench import CARD, PIN, Bench, settings_in
 
 from devices.clock import SimulatedClock
 from sync.formats import ecg_file
@@ -22,6 +22,7 @@ from sync.interop.ecg_pdf import Words, pdf
 from sync.web.catalog import texts
 from tests.sync.interop.ecg_samples import stored
 from vehicle.printing.ecg_words import ecg_words
+from vehicle.settings import VehicleSettings
 from vehicle.touchscreen.app import create_touchscreen
 
 NEEDS_POPPLER = pytest.mark.skipif(shutil.which("pdftotext") is None, reason="skipped: no pdftotext (poppler-utils)")
@@ -176,3 +177,31 @@ def words(bench: Bench, sha256: str, language: str = "zh") -> Words:
     patient = vehicle.people.get(row["patient"]) if row["patient"] else None
     found = vehicle.ecg_findings.of(sha256)
     return ecg_words(vehicle.store, vehicle.printing.contents.letterhead, row, ecg, patient, found, texts(language))
+
+
+async def test_what_a_hospital_refused_is_said_and_sent_again_on_a_tap(tmp_path: Path, clock: SimulatedClock) -> None:
+    told = settings_in(tmp_path).model_dump(mode="json")
+    archive = {"host": "127.0.0.1", "called_ae_title": "HOSPITAL", "calling_ae_title": "VAN07"}
+    bench = Bench(tmp_path, clock, settings=VehicleSettings.model_validate({**told, "picture_archive": archive}))
+    sha256 = await keep(bench)
+    queue = bench.vehicle.picture_archive
+    assert queue is not None
+    refused = {
+        "sha256": sha256,
+        "destination": queue.destination,
+        "state": "refused",
+        "instance": "2.25.1",
+        "study": "2",
+    }
+    await bench.vehicle.store.commit(Draft("dicom_delivery/1", {**refused, "reason": "status A900"}))
+    transport = httpx.ASGITransport(create_touchscreen(bench.vehicle))
+    async with httpx.AsyncClient(transport=transport, base_url="http://van.test") as client:
+        await client.post("/sign-in", data={"person": "zhou.min", "pin": PIN["zhou.min"]})
+        page = await client.get(f"/ecg/recordings/{sha256}")
+        assert 'data-state="refused"' in page.text
+        assert "status A900" in page.text
+        answer = await client.post(f"/ecg/recordings/{sha256}/send-again")
+        assert answer.headers["location"] == f"/ecg/recordings/{sha256}"
+        assert 'data-state="waiting"' in (await client.get(f"/ecg/recordings/{sha256}")).text
+    assert queue.status().waiting == 1
+    await bench.vehicle.stop()

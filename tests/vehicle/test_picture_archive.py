@@ -17,7 +17,7 @@ from tests.telemedicine.ultrasound_source import fan
 from tests.vehicle.touch_bench import CARD, Bench, settings_in
 from vehicle.captures import STILL
 from vehicle.settings import VehicleSettings
-from vehicle.touchscreen.ultrasound import archive_words
+from vehicle.touchscreen.archive_words import archive_words
 from vehicle.ultrasound import CaptureFacts
 
 MACHINE = MachineSettings(
@@ -72,7 +72,8 @@ async def test_a_still_of_the_van_reaches_the_hospital_when_it_answers_and_the_p
     sha256 = await freeze(bench, 2)
 
     def word(of: str) -> tuple[str, str]:
-        return archive_words(vehicle, vehicle.ultrasound.image(of), t)
+        image = vehicle.ultrasound.image(of)
+        return archive_words(vehicle, of, image.encounter is not None, t)
 
     assert word(nobody)[0] == "nobody"
     assert word(sha256) == ("waiting", "等待发送")

@@ -21,6 +21,7 @@ from sync.web.access import roles
 from sync.web.pages import HEADERS
 from vehicle.clinic.ecg.findings import repeat_wanted
 from vehicle.hints import hint
+from vehicle.touchscreen.archive_words import archive_words
 from vehicle.touchscreen.frame import Screen, back
 from vehicle.touchscreen.sessions import CLINICAL, DOCTORS
 
@@ -123,6 +124,7 @@ def routes(screen: Screen) -> APIRouter:
             "view": view,
             "repeat": view is not None and view.review is None and repeat_wanted(view.findings),
             "may_sign": request.state.caller.role in DOCTORS,
+            "archive": archive_words(vehicle, sha256, bool(row["patient"] and row["encounter"]), screen.texts(request)),
             "told": told or {},
             "refused": refused,
         }

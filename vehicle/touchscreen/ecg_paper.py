@@ -1,4 +1,4 @@
-"""A stored ECG on paper: A4 at true scale, as a PDF. That it was printed, and by whom, is an entry."""
+"""A stored ECG on its way out: on A4 at true scale, noted with who printed it; and to the hospital's archive again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sync.interop.ecg_pdf import pdf
 from sync.web.access import roles
 from sync.web.pages import HEADERS
 from vehicle.printing.ecg_words import ecg_words
-from vehicle.touchscreen.frame import Screen
+from vehicle.touchscreen.frame import Screen, back
 from vehicle.touchscreen.sessions import CLINICAL
 
 MOST_PAGES_ASKED = 1000
@@ -63,5 +63,13 @@ def routes(screen: Screen) -> APIRouter:
         await vehicle.store.commit(said)
         headers = {**HEADERS, "Content-Disposition": f'attachment; filename="ecg-{sha256[:12]}-{layout}.pdf"'}
         return Response(printed, media_type="application/pdf", headers=headers)
+
+    @router.post("/ecg/recordings/{sha256}/send-again")
+    @roles(*CLINICAL)
+    async def send_again(request: Request, sha256: str) -> Response:
+        """What the hospital's archive refused, after somebody has seen to it."""
+        if vehicle.picture_archive is not None:
+            await vehicle.picture_archive.again(sha256, request.state.caller.id)
+        return back(f"/ecg/recordings/{sha256}")
 
     return router

@@ -24,6 +24,7 @@ from telemedicine.consultation import read_who
 from telemedicine.ultrasound.measuring import MOST_LINE_POINTS
 from vehicle.captures import MEDIA_TYPES, STILL
 from vehicle.hints import hint
+from vehicle.touchscreen.archive_words import archive_words
 from vehicle.touchscreen.capture_api import still_message
 from vehicle.touchscreen.frame import Screen, back, referring_path
 from vehicle.touchscreen.sessions import CLINICAL
@@ -184,7 +185,7 @@ def shown(vehicle: Vehicle, image: ImageView, t: Texts) -> dict[str, Any]:
     """An image as pages show it: who took it in words, and how it stands with the hospital's archive."""
     names = {person.id: person.name for person in vehicle.staff.all()}
     who = read_who(image.who)[1] if image.who else names.get(image.by, image.by)
-    state, words = archive_words(vehicle, image, t)
+    state, words = archive_words(vehicle, image.sha256, image.encounter is not None and image.patient is not None, t)
     return {
         "sha256": image.sha256,
         "is_still": image.what == STILL,
@@ -200,25 +201,3 @@ def shown(vehicle: Vehicle, image: ImageView, t: Texts) -> dict[str, Any]:
         "archive": words,
         "archive_state": state,
     }
-
-
-def archive_words(vehicle: Vehicle, image: ImageView, t: Texts) -> tuple[str, str]:
-    """(state, words): how it stands with the hospital's archive."""
-    queue = vehicle.picture_archive
-    if queue is None:
-        return "none", t("touch.ultrasound.archive_none")
-    state, reason = next(((s, r) for where, s, r in image.dicom if where == queue.destination), ("", ""))
-    if state in ("stored", "refused"):
-        return state, t(f"touch.ultrasound.archive_{state}", reason=reason)
-    if image.encounter is None or image.patient is None:
-        return "nobody", t("touch.ultrasound.archive_nobody")
-    if vehicle.settings.practice:
-        return "practice", t("touch.ultrasound.archive_practice")
-    now = queue.status()
-    if now.sending == image.sha256:
-        return "sending", t("touch.ultrasound.archive_sending")
-    if now.held:
-        return "held", t("touch.ultrasound.archive_held")
-    if now.trouble:
-        return now.trouble, t(f"touch.ultrasound.archive_{now.trouble}", reason=now.reason)
-    return "waiting", t("touch.ultrasound.archive_waiting")

@@ -38,6 +38,7 @@ async def test_the_lead_is_named_as_the_device_names_it(
         first = got["first_index"]
         assert got["counts"] == [[consultation_stage.ecg_count(first + i, 0)] for i in range(len(got["counts"]))]
         assert await page.locator("#rhythm-lead").inner_text() == "ECG"
+        await the_analysis_is_shown_as_unreviewed(stage, page)
         await page.get_by_test_id("view-ecg").click()
         await becomes(
             page,
@@ -47,3 +48,17 @@ async def test_the_lead_is_named_as_the_device_names_it(
                         let drawn = 0; for (let i = 3; i < ink.length; i += 4) drawn += ink[i] > 100 ? 1 : 0;
                         return drawn > 500; })()""",
         )
+
+
+HEARD = {"type": "ecg_analysis", "device": "ecg-1", "heart_rate_bpm": 82, "rhythm": "possible", "off": []}
+
+
+async def the_analysis_is_shown_as_unreviewed(stage: Stage, page: Any) -> None:
+    """Beside the strip while it speaks; what is more urgent than the rhythm stands in its place."""
+    said = "document.querySelector('#ecg-auto:not([hidden])')?.innerText ?? ''"
+    stage.vehicle.tell({**HEARD, "pause_s": None, "asystole": False})
+    await becomes(page, f"['82 次/分', '可疑房颤', '自动，未审核'].every((word) => ({said}).includes(word))")
+    stage.vehicle.tell({**HEARD, "pause_s": 2.6, "asystole": False})
+    await becomes(page, f"({said}).includes('停搏 2.6 秒')")
+    stage.vehicle.tell({**HEARD, "heart_rate_bpm": None, "rhythm": None})
+    await becomes(page, f"({said}) === ''")

@@ -35,6 +35,7 @@ from sync.county.month_table import MonthTables
 from sync.county.old_registry import carry_over
 from sync.county.pages import router as page_router
 from sync.county.person_exports import router as person_export_router
+from sync.county.programme_pages import router as list_router
 from sync.county.referral_pages import router as referral_router
 from sync.county.refusals import answer_refusals
 from sync.county.registry import Registry
@@ -186,6 +187,7 @@ def create_county(
     app.include_router(fleet_router)
     app.include_router(link_router)
     app.include_router(follow_up_router)
+    app.include_router(list_router)
     app.include_router(registry_router)
     app.include_router(referral_router)
     app.include_router(review_router)

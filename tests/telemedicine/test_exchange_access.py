@@ -25,6 +25,7 @@ FILL = {
     "token": "t",
     "code": "500103101001",
     "form": "xlsx",
+    "list": "chronic",
 }
 
 

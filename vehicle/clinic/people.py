@@ -18,6 +18,7 @@ from devices.readings import IdentityCard
 from sync.formats.canonical import Json
 from sync.formats.records import Draft, parse_time
 from sync.keys.sealing import Sealer
+from sync.record.person_links import LINKED, UNLINKED, PersonLinks
 from vehicle.clinic import history
 from vehicle.clinic.guardians import guardian_draft
 from vehicle.clinic.identity import (
@@ -33,7 +34,6 @@ from vehicle.clinic.identity import (
     temporary_end,
     temporary_number,
 )
-from vehicle.clinic.links import Links
 from vehicle.clinic.ports import Ids, Journal
 from vehicle.clinic.registration import PHONE_OF, FormRefused, PatientForm, checked, patient_fields
 from vehicle.clinic.views import CHINA
@@ -48,6 +48,7 @@ _COLUMNS = (
     "patient, name, sex, born_on, id_last4, id_kind, address, phone, phone_of, record_number, source, registered_at, "
     "id_number_sealed, pinyin"
 )
+_LINKS = f"SELECT action, what FROM access_log WHERE action IN ('{LINKED}', '{UNLINKED}') ORDER BY n"
 _WHOLE_NUMBER = 15
 """Characters from which a search is for the whole number of a document."""
 
@@ -101,7 +102,7 @@ class People:
         self._ids = ids
         self._clock = clock
         self._sealer = sealer
-        self._links = Links(store)
+        self._links = PersonLinks((row["action"], row["what"]) for row in store.read(_LINKS))
         self._registering = asyncio.Lock()
         """A card on the reader and a tap on the screen must not register one person twice."""
 
@@ -263,7 +264,7 @@ class People:
         """
         self._row(other)
         self._row(one)
-        await self._store.commit(_pair("patients_linked", one, other, by))
+        await self._store.commit(_pair(LINKED, one, other, by))
         self._links.join(one, other)
         return self.get(one)
 
@@ -274,7 +275,7 @@ class People:
         """
         self._row(other)
         self._row(one)
-        await self._store.commit(_pair("patients_unlinked", one, other, by))
+        await self._store.commit(_pair(UNLINKED, one, other, by))
         self._links.part(one, other)
         return self.get(one)
 
@@ -302,7 +303,7 @@ class People:
                 drafts.append(guardian_draft(patient, form.guardian, by))
             twin = self._unnumbered_twin(form) if document else None
             if twin is not None:
-                drafts.append(_pair("patients_linked", patient, twin, by))
+                drafts.append(_pair(LINKED, patient, twin, by))
             await self._store.commit(*drafts)
             if twin is not None:
                 self._links.join(patient, twin)

@@ -25,6 +25,7 @@ FILL = {
     "visit": "visit-1",
     "code": "5" * 12,
     "form": "csv",
+    "list": "chronic",
 }
 
 

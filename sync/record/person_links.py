@@ -1,35 +1,40 @@
-"""Registrations of one person, held together by entries: nothing is merged, so nothing is lost by a mistake.
+"""Registrations of one person, held together by entries: nothing is merged, so nothing is lost by a mistake. Pure.
 
-Two notes of the access log make them: ``patients_linked`` and ``patients_unlinked``, each with two registrations. The
-second takes its first registration out of the group; of two that were not linked it says that they are different
-people, so that they are not offered again.
+Two notes of the access log make them, ``LINKED`` and ``UNLINKED``, each with two registrations. The second takes its
+first registration out of the group; of two that were not linked it says that they are different people, so that they
+are not offered again.
 """
 
 from __future__ import annotations
 
-from vehicle.clinic.ports import Journal
+from collections.abc import Iterable
+
+LINKED, UNLINKED = "patients_linked", "patients_unlinked"
 
 
-class Links:
-    """The groups as the journal has them; ``join`` and ``part`` follow what is committed."""
+class PersonLinks:
+    """
+    :param notes: (action, what) of the access log in its order; other actions are passed over
+    """
 
-    def __init__(self, store: Journal) -> None:
+    def __init__(self, notes: Iterable[tuple[str, str]]) -> None:
         self._groups: dict[str, frozenset[str]] = {}
         self._edges: set[frozenset[str]] = set()
         self._different: set[frozenset[str]] = set()
-        rows = store.read(
-            "SELECT action, what FROM access_log WHERE action IN ('patients_linked', 'patients_unlinked') ORDER BY n"
-        )
-        for row in rows:
-            one, other = row["what"].split(" ")
-            if row["action"] == "patients_linked":
+        for action, what in notes:
+            one, _, other = what.partition(" ")
+            if action == LINKED:
                 self.join(one, other)
-            else:
+            elif action == UNLINKED:
                 self.part(one, other)
 
     def beside(self, patient: str) -> tuple[str, ...]:
         """The other registrations of the same person, sorted."""
         return tuple(sorted(self._groups.get(patient, frozenset()) - {patient}))
+
+    def first(self, patient: str) -> str:
+        """The oldest registration of the same person: by it, one person is counted once."""
+        return min(self._groups.get(patient, frozenset((patient,))))
 
     def different(self, one: str, other: str) -> bool:
         """Somebody looked at the two and said that they are different people."""

@@ -1,0 +1,111 @@
+"""The page "Lists": numbers, red values closed in time, sheets; names only for a role and a reason, and noted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
+
+from sync.county.pages import MOST_FORM_BYTES, NOT_KEPT, READERS, Practice, form_of, render
+from sync.county.programme_lists import IN_TIME_MINUTES, LISTS, ProgrammeLists, any_practice, closed_in_time
+from sync.county.programme_sheets import SMALL, counted_xlsx, named_xlsx, shown
+from sync.county.vehicle_requests import bounded_body
+from sync.interop.asset_list import XLSX_TYPE
+from sync.proof.presence import local_day
+from sync.web.access import roles
+from sync.web.catalog import texts
+
+if TYPE_CHECKING:
+    from sync.county.app import County
+
+PAGE = "/county/lists"
+SHORTEST_REASON, LONGEST_REASON = 4, 200
+_SAID = "lists_said"
+
+router = APIRouter()
+
+
+@router.get(PAGE)
+@roles(*READERS)
+async def lists_page(request: Request, practice: Practice = None) -> Response:
+    county = _county(request)
+
+    def made() -> dict[str, Any]:
+        wanted, both = _practice(county, practice)
+        lists = ProgrammeLists(county.database, wanted)
+        lines = {name: lists.lines(name) for name in LISTS}
+        people = {
+            name: shown(len({(line.person.origin, line.person.patient) for line in found}))
+            for name, found in lines.items()
+        }
+        every, in_time, still_open = closed_in_time(lines["critical"])
+        closed = {"all": shown(every), "in_time": shown(in_time), "open": shown(still_open)}
+        return {"practice_shown": wanted, "both": both, "lists": people, "critical": closed}
+
+    facts = await run_in_threadpool(made)
+    fixed = {"small": SMALL, "minutes": IN_TIME_MINUTES, "said": request.session.pop(_SAID, None)}
+    return render(request, "lists.html", {**facts, **fixed})
+
+
+@router.get(PAGE + "/{list}.xlsx")
+@roles(*READERS)
+async def counted(request: Request, list: str, practice: Practice = None) -> Response:
+    """Counts by village; small cells are not exact."""
+    county = _county(request)
+    if list not in LISTS:
+        raise HTTPException(404, "no such list")
+
+    def made() -> bytes:
+        wanted, _ = _practice(county, practice)
+        lines = ProgrammeLists(county.database, wanted).lines(list)
+        return counted_xlsx(list, lines, county.settings.name, local_day(county.clock.now()), wanted, texts("zh"))
+
+    content = await run_in_threadpool(made)
+    await run_in_threadpool(county.audit.note, request.state.caller.id, "export", f"list {list} counts")
+    return _download(content, f"{list}.xlsx")
+
+
+@router.post(PAGE + "/{list}/named")
+@roles("administrator")
+async def named(request: Request, list: str) -> Response:
+    """Form fields: ``reason``, ``practice``. Without a reason nothing is made, and the attempt is noted."""
+    county, by = _county(request), request.state.caller.id
+    if list not in LISTS:
+        raise HTTPException(404, "no such list")
+    form = form_of(await bounded_body(request, MOST_FORM_BYTES))
+    reason, practice = form.get("reason", "").strip(), form.get("practice")
+    if not SHORTEST_REASON <= len(reason) <= LONGEST_REASON:
+        await run_in_threadpool(county.audit.note, by, "export", f"list {list} named: no reason", "refused")
+        request.session[_SAID] = {"word": "problem_reason", "kind": "ask"}
+        return RedirectResponse(PAGE, 303)
+    account = county.accounts.get(by)
+
+    def made() -> tuple[bytes, int]:
+        wanted, _ = _practice(county, practice)
+        lines = ProgrammeLists(county.database, wanted).lines(list)
+        day, name = local_day(county.clock.now()), account.name if account else by
+        sheet = named_xlsx(list, lines, county.settings.name, day, wanted, name, reason, texts("zh"))
+        return sheet, len(lines)
+
+    content, count = await run_in_threadpool(made)
+    await run_in_threadpool(county.audit.note, by, "export", f"list {list} named, {count} lines: {reason}")
+    return _download(content, f"{list}-named.xlsx")
+
+
+def _practice(county: County, asked: str | None) -> tuple[bool, bool]:
+    """Whether journals of practice are meant, and whether there are both."""
+    real, played = any_practice(county.database)
+    return (asked == "1" if asked is not None else played and not real), real and played
+
+
+def _download(content: bytes, name: str) -> Response:
+    headers = {**NOT_KEPT, "Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(content, media_type=XLSX_TYPE, headers=headers)
+
+
+def _county(request: Request) -> County:
+    county: County = request.app.state.county
+    return county

@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vehicle.clinic.ecg.af_features import clipped_rr_s
+from vehicle.clinic.ecg.af_trees import probability
 from vehicle.clinic.ecg.events import AfLevel, Beat, LeadQuality, Level, Reason, RhythmAssessment, Shape
 from vehicle.clinic.ecg.findings import findings
 from vehicle.clinic.ecg.p_wave import AFTER_S, BEFORE_S, GRID_HZ, POINTS, SHAPES, on_grid, shape_features
+from vehicle.clinic.ecg.rhythm import RhythmStream, strip_log_odds
 from vehicle.clinic.ecg.rhythm_summary import summarise
 from vehicle.clinic.ecg.rhythm_watch import RhythmWatch, level_of
 
@@ -130,6 +133,18 @@ def test_a_minute_on_the_answer_is_renewed_every_five_seconds() -> None:
     assert (apart[1:-1] < 6.5).all()
     assert {one.level for one in said} == {AfLevel.NONE}
     assert max(one.beats for one in said) < 45
+
+
+def test_without_a_lead_a_renewed_answer_is_the_mean_of_strip_and_stream() -> None:
+    x, at = fibrillation(150)
+    off = LeadQuality(0, "II", Level.UNUSABLE, Reason.NOISE, False)
+    last = watch(x, [off, *events_of(at)])[-1]
+    stream = RhythmStream()
+    stream.push(at)
+    strip = strip_log_odds(clipped_rr_s(at[at >= at[-1] - 30]))
+    assert stream.log_odds is not None
+    assert strip is not None
+    assert last.score == pytest.approx(probability((stream.log_odds + strip) / 2), abs=1e-9)
 
 
 def test_too_few_or_untrusted_beats_leave_it_undecided() -> None:

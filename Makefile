@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Real bluetoothd and kernel in a virtual machine, for the Bluetooth tests; without them these say that they are skipped.
 APPLIANCE := qemu-system-x86 bluez dbus busybox-static cpio kmod
 
-.PHONY: demo test again appliance check verifier bench bench-sync bench-media bench-devices powercut screenshots pins clean
+.PHONY: demo test again appliance check verifier bench bench-sync bench-media bench-devices bench-ecg powercut screenshots pins clean
 
 # Goes on without these packages: then without the Bluetooth meters, or without PDFs.
 demo: $(VENV)/.demo
@@ -69,6 +69,12 @@ bench-devices: $(VENV)/.test
 	$(BIN)/python -m benchmarks.bench_devices $(DEVICES)
 	$(BIN)/python -m benchmarks.replug_bluetooth
 	$(BIN)/python -m benchmarks.bench_ecg_page
+
+# The ECG chain beside published detectors on annotated recordings: beats, AF, alarms, speed. In two minutes: make
+# bench-ecg ECG_SIZE=--short; whole records: ECG_SIZE=--full.
+bench-ecg: $(VENV)/.test
+	$(BIN)/python -m benchmarks.bench_ecg $(ECG_SIZE)
+	$(BIN)/python -m benchmarks.bench_ecg_af $(ECG_SIZE)
 
 # Consultations with joins, leaves and outages for eight hours: make soak HOURS=0.5. What must stay flat is checked.
 soak: $(VENV)/.test

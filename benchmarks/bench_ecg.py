@@ -1,5 +1,5 @@
-"""The ECG chain against the goals: beats by the scorer of ../shared/tools/ecg with its peers in the same run, two leads,
-noise, sampling rates, alarms on exact waves, speed and memory.
+"""The ECG chain against the goals: beats by the scorer of ../shared/tools/ecg with its peers in the same run, two
+leads, noise, sampling rates, alarms on exact waves, speed and memory.
 
     python -m benchmarks.bench_ecg [--short | --full]
 

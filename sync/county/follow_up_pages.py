@@ -31,6 +31,7 @@ async def follow_up_page(request: Request, practice: Practice = None) -> HTMLRes
         "both": both,
         "programmes": [name for name in PROGRAMMES if name not in CONFIDENTIAL],
         "shown": follow_up_report.shown,
+        "shown_total": follow_up_report.shown_total,
         "due_within_days": follow_up_report.DUE_WITHIN.days,
         "small": follow_up_report.SMALL,
     }

@@ -59,6 +59,7 @@ class VillageFollowUps:
 
     @property
     def total(self) -> Count:
+        """Exact: for the order of the rows, not to be shown (``shown_total``)."""
         return sum(self.counts.values(), Count())
 
 
@@ -71,17 +72,31 @@ class FollowUpReport:
     day: date
     practice: bool
 
-    @property
-    def total(self) -> Count:
-        return sum((row.total for row in self.rows), Count())
+    def of(self, programme: str) -> list[Count]:
+        """The counts of one programme, village by village."""
+        return [row.counts[programme] for row in self.rows if programme in row.counts]
 
-    def of(self, programme: str) -> Count:
-        return sum((row.counts.get(programme, Count()) for row in self.rows), Count())
+    @property
+    def all(self) -> list[Count]:
+        return [count for row in self.rows for count in row.counts.values()]
 
 
 def shown(number: int) -> str:
     """A number as it may be shown: 0, "<5", or itself."""
     return str(number) if number == 0 or number >= SMALL else f"<{SMALL}"
+
+
+def shown_total(parts: Sequence[int]) -> str:
+    """The sum of numbers that stand beside it, as it may be shown: from an exact sum nobody may work out a small part.
+
+    One hidden part would be the difference; several are known where all of them are one, or all are four. Then the sum
+    of the others is shown as a bound.
+    """
+    hidden = [part for part in parts if 0 < part < SMALL]
+    exact = sum(parts) - sum(hidden)
+    if not hidden or (len(hidden) < sum(hidden) < len(hidden) * (SMALL - 1) and len(hidden) > 1):
+        return str(sum(parts))
+    return f"≥{exact}" if exact else f"<{SMALL}" if len(hidden) == 1 else f"≥{len(hidden)}"
 
 
 def follow_up_report(database: Database, villages: Sequence[Village], now: datetime, practice: bool) -> FollowUpReport:

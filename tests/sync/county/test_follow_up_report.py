@@ -9,7 +9,7 @@ import pytest
 from county_month import Founded, Van, at
 
 from devices.clock import SimulatedClock
-from sync.county.follow_up_report import Count, follow_up_report, shown
+from sync.county.follow_up_report import Count, follow_up_report, shown, shown_total
 from sync.formats.records import Draft
 
 DAY = "2026-09-01"
@@ -55,7 +55,7 @@ async def test_villages_are_counted_by_programme_and_by_the_last_signed_form(fou
     (row,) = report.rows
     assert row.code == founded.villages[0].code
     assert row.counts == {"hypertension": Count(7, 1, 5), "diabetes": Count(1, 1, 0)}
-    assert report.total == Count(8, 2, 5)
+    assert row.total == Count(8, 2, 5)
     assert report.confidential == {"severe_mental_illness": Count(6, 0, 6)}
     assert follow_up_report(founded.county.database, founded.villages, founded.clock.now(), practice=True).rows == ()
 
@@ -79,6 +79,25 @@ async def test_page_and_json_name_nobody_and_show_no_small_number(founded: Found
             },
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [
+        ([], "0"),
+        ([0, 0], "0"),
+        ([7, 12], "19"),
+        ([7, 3], "≥7"),  # the difference would tell 3
+        ([3], "<5"),
+        ([7, 3, 2], "12"),  # 1 + 4, 2 + 3, 3 + 2 or 4 + 1
+        ([7, 1, 1], "≥7"),  # 2 in two parts can only be 1 + 1
+        ([4, 4, 9], "≥9"),
+        ([1, 1], "≥2"),
+        ([1, 4], "5"),
+    ],
+)
+def test_a_total_tells_no_small_part(parts: list[int], text: str) -> None:
+    assert shown_total(parts) == text
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0"), (1, "<5"), (4, "<5"), (5, "5"), (812, "812")])

@@ -127,11 +127,22 @@ class EcgImport:
             real = place.resolve(strict=True)
             if not any(real.is_relative_to(stick.path.resolve()) for stick in self._sticks()):
                 raise EcgFileGone(f"{place.name} lies on no stick that is put in")
-            with real.open("rb") as file:
-                content = file.read(LARGEST_FILE_BYTES + 1)
+            content = _read(real)
         except (OSError, ValueError) as fault:
             raise EcgFileGone(f"{place.name} cannot be read: {fault}") from fault
-        return LookedAt(path, place.name, hashlib.sha256(content).hexdigest(), ecg_files.read(content))
+        whole = hashlib.sha256(content)
+
+        def beside(name: str) -> bytes:
+            """Another file of the record, from the same folder only; it counts for the hash."""
+            other = (real.parent / name).resolve(strict=True)
+            if other.parent != real.parent:
+                raise FileNotFoundError(2, "not beside the header", name)
+            more = _read(other)
+            whole.update(more)
+            return more
+
+        document = ecg_files.read(content, beside)
+        return LookedAt(path, place.name, whole.hexdigest(), document)
 
     def claims(self, document: EcgDocument, known: PatientView | None) -> list[Compared]:
         """What the file says of its person, beside a person who is known here, or nobody."""
@@ -211,6 +222,12 @@ class EcgImport:
         return self._journal.read(
             f"SELECT * FROM recordings WHERE what = 'ecg' AND {which} ORDER BY started_at DESC", values
         )
+
+
+def _read(path: Path) -> bytes:
+    """A little more than may be read at most, so that whoever looks at it can refuse what is larger."""
+    with path.open("rb") as file:
+        return file.read(LARGEST_FILE_BYTES + 1)
 
 
 def _facts(looked: LookedAt, differs: list[str]) -> dict[str, Json]:

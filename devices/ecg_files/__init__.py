@@ -5,15 +5,23 @@
 
 from __future__ import annotations
 
-from devices.ecg_files import contec_ecg, dicom_ecg, scp_ecg
+from collections.abc import Callable
+
+from devices.ecg_files import contec_ecg, dicom_ecg, scp_ecg, wfdb_ecg
 from devices.ecg_files.document import LARGEST_FILE_BYTES, EcgDocument, EcgFileRefused
 
-SUFFIXES = (".ecg", ".scp", ".dcm")
+SUFFIXES = (".ecg", ".scp", ".dcm", ".hea")
 """By which such files are listed; what they are is told by their bytes."""
 
 
-def read(content: bytes) -> EcgDocument:
+def _nothing(name: str) -> bytes:
+    raise FileNotFoundError(2, "not there", name)
+
+
+def read(content: bytes, beside: Callable[[str], bytes] = _nothing) -> EcgDocument:
     """
+    :param beside: the bytes of another file of the same folder, by its plain name; raises OSError where there is none.
+        Only a WFDB header asks for one.
     :raises EcgFileRefused: no ECG file that we know, too large, damaged, or of a kind that is not read here.
     """
     if len(content) > LARGEST_FILE_BYTES:
@@ -24,4 +32,6 @@ def read(content: bytes) -> EcgDocument:
         return dicom_ecg.read(content)
     if contec_ecg.recognises(content):
         return contec_ecg.read(content)
-    raise EcgFileRefused("neither a Contec .ECG nor an SCP-ECG nor a DICOM ECG file")
+    if wfdb_ecg.recognises(content):
+        return wfdb_ecg.read(content, beside)
+    raise EcgFileRefused("neither a Contec .ECG nor an SCP-ECG, DICOM or WFDB file")

@@ -28,9 +28,10 @@ from devices.ecg_files.document import (
     EcgFileRefused,
     EcgFileUnsupported,
     PersonSaid,
+    counts_of,
 )
 from devices.ecg_files.scp_ecg import LEADS
-from devices.readings import INVALID_COUNT, Samples
+from devices.readings import Samples
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -41,7 +42,6 @@ UNITS_UV = {"uv": 1, "microvolt": 1, "mv": 1000, "millivolt": 1000, "v": 1_000_0
 SAMPLE_TYPES = {"SB": "i1", "UB": "u1", "SS": "i2", "US": "u2", "SL": "i4", "UL": "u4"}
 NAMES = {name.lower(): name for name in LEADS.values()}
 ANYWHERE = "ECG"
-LARGEST_COUNT = 32_767
 _CODED = {"MDC": re.compile(r"2:(\d{1,3})"), "SCPECG": re.compile(r"5\.6\.3-9-(\d{1,3})")}
 _MEANING = re.compile(r"(?:lead\s+)?([iv]{1,3}|av[rlf]|v\d{1,2}r?)\b", re.IGNORECASE)
 _YEARS = re.compile(r"(\d{3})Y")
@@ -156,12 +156,7 @@ def _counts(
     physical: Physical = np.column_stack(
         [raw[:, at] * float(step / resolution) + float(zero / resolution) for at, (step, zero) in enumerate(scales)]
     )
-    largest = np.abs(physical[there]).max(initial=0.0)
-    while largest > LARGEST_COUNT:
-        physical, largest, resolution = physical / 2, largest / 2, resolution * 2
-    counts = np.round(physical).astype(np.int16)
-    counts[~there] = INVALID_COUNT
-    return counts, float(resolution)
+    return counts_of(physical, there, float(resolution))
 
 
 def _decimal(said: Any) -> Fraction:

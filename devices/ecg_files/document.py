@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from math import isfinite
+
+import numpy as np
+import numpy.typing as npt
 
 from devices.errors import AskPerson
-from devices.readings import Samples
+from devices.readings import INVALID_COUNT, Samples
 
 LARGEST_FILE_BYTES = 16 * 1024 * 1024
 """Half an hour of eight leads at 500 Hz, twice over."""
 LARGEST_COUNTS = 8_400_000
 """Samples times leads of one document."""
+
+
+LARGEST_COUNT = 32_767
 
 
 class EcgFileRefused(AskPerson):
@@ -52,7 +59,7 @@ class EcgDocument:
     """One ECG: ``samples`` is segment 0 from index 0, in uV, of one rate and resolution for all leads."""
 
     format: str
-    """"contec-ecg", "scp-ecg" or "dicom-ecg"."""
+    """"contec-ecg", "scp-ecg", "dicom-ecg" or "wfdb"."""
     samples: Samples
     person: PersonSaid
     device_said: str
@@ -65,6 +72,25 @@ class EcgDocument:
     @property
     def duration_s(self) -> float:
         return len(self.samples.counts) / self.samples.sample_rate_hz
+
+
+def counts_of(
+    steps: npt.NDArray[np.float64], there: npt.NDArray[np.bool_], resolution_uv: float
+) -> tuple[npt.NDArray[np.int16], float]:
+    """(counts, microvolts of one count) of values given in steps of ``resolution_uv``; made coarser by doubling until
+    they fit 16 bits, never cut off.
+
+    :param there: where there is a value; elsewhere the count is ``INVALID_COUNT``
+    :raises EcgFileDamaged: a value without end
+    """
+    largest = float(np.abs(steps[there]).max(initial=0.0))
+    if not isfinite(largest) or not isfinite(resolution_uv):
+        raise EcgFileDamaged("a value that cannot be: copy the file again")
+    while largest > LARGEST_COUNT:
+        steps, largest, resolution_uv = steps / 2, largest / 2, resolution_uv * 2
+    counts = np.round(np.where(there, steps, 0)).astype(np.int16)
+    counts[~there] = INVALID_COUNT
+    return counts, resolution_uv
 
 
 def text_of(field: bytes) -> str | None:

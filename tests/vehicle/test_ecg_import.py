@@ -21,7 +21,7 @@ from sqlalchemy import select
 from touch_bench import CARD, PIN, Bench, settings_in
 
 from devices.clock import SimulatedClock
-from devices.ecg_files.document import EcgFileDamaged, PersonSaid
+from devices.ecg_files.document import EcgFileDamaged, EcgFileUnsupported, PersonSaid
 from devices.wire import unpack_samples
 from sync.county.app import County, create_county
 from sync.county.schema import projected
@@ -352,3 +352,24 @@ async def test_an_import_reaches_the_county_with_its_person(tmp_path: Path, cloc
     finally:
         await vehicle.stop()
         server.close()
+
+
+async def test_a_wfdb_record_is_its_header_and_the_signals_beside_it(bench: Bench, stick: Path, tmp_path: Path) -> None:
+    header, signals = stick / "A1.hea", stick / "A1.dat"
+    header.write_bytes(b"A1 1 500 1000\nA1.dat 16 1000/mV 16 0 0 0 0 II\n")
+    signals.write_bytes(np.arange(1000, dtype="<i2").tobytes())
+    ecgs = bench.vehicle.ecg_import
+    looked = ecgs.look(str(header))
+    assert (looked.document.format, looked.document.samples.channels) == ("wfdb", ("II",))
+    assert [found.place for found in ecgs.files()] == ["A1.hea"]
+    signals.write_bytes(np.arange(1, 1001, dtype="<i2").tobytes())
+    with pytest.raises(EcgFileGone, match="not the file"):
+        await ecgs.store(str(header), looked.file_sha256, None, "zhou.min")
+    again = ecgs.look(str(header))
+    assert await ecgs.store(str(header), again.file_sha256, None, "zhou.min")
+    outside = tmp_path / "secret.dat"
+    outside.write_bytes(signals.read_bytes())
+    signals.unlink()
+    signals.symlink_to(outside)
+    with pytest.raises(EcgFileUnsupported, match="not beside"):
+        ecgs.look(str(header))

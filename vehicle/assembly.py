@@ -318,6 +318,7 @@ class Vehicle:
             traps=lambda: self.traps.found,
             due=self._due,
             printer_fault=lambda: self.printing.fault,
+            voice_refused=lambda: [str(refusal.facts["pack"]) for refusal in self.voice.refused],
         )
         self.status_teller = StatusTeller(self.health.status, self.live.send, self.visits.tell, self.clock)
 

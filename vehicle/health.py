@@ -55,6 +55,7 @@ class Health:
     :param ecg_fault: code of what keeps an ECG from being saved
     :param not_enrolled: whether the county does not know this van's key
     :param traps: programs that take ports away, (error code, device or "")
+    :param voice_refused: audio packs that cannot be used, by their folders
     :param printer_fault: code of what keeps slips from being printed
     :param due: calibration, quality control and strips of devices, due soon or overdue
     """
@@ -80,6 +81,7 @@ class Health:
     traps: Callable[[], Sequence[tuple[str, str]]] = lambda: ()
     due: Callable[[], Sequence[tuple[str, Care]]] = lambda: ()
     printer_fault: Callable[[], str | None] = lambda: None
+    voice_refused: Callable[[], Sequence[str]] = lambda: ()
     _since: dict[Fault, datetime] = field(default_factory=dict)
 
     def status(self, language: str | None = None) -> dict[str, Any]:
@@ -143,6 +145,7 @@ class Health:
         printer_fault = self.printer_fault()
         if printer_fault is not None:
             yield Fault(printer_fault)
+        yield from (Fault("voice_pack_refused", pack) for pack in self.voice_refused())
         if self.supervisor.jobs and not self.consultation.up:
             yield Fault("consultation_down")
 

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from touch_bench import Bench, settings_in
 
+from devices.clock import SystemClock
 from sync.web.catalog import texts
 from vehicle.touchscreen.voice import BY_HAND
 from vehicle.voice.numbers import COUNTINGS, clips_needed, number_clips
@@ -160,6 +162,18 @@ def test_a_pack_that_is_wrong_says_where(tmp_path: Path, manifest: str, clips: t
     assert len(voice.refused) == 1
     assert voice.language == "zh"
     assert voice.say("sit_quietly")
+
+
+async def test_a_pack_that_is_wrong_stands_on_status_with_what_to_do(tmp_path: Path) -> None:
+    pack(tmp_path / "packs" / "uighur", UIGHUR, "n_9.ogg")
+    settings = settings_in(tmp_path).model_copy(update={"voice": VoiceSettings(packs=tmp_path / "packs")})
+    bench = Bench(tmp_path, SystemClock(), settings=settings)
+    try:
+        (fault,) = [row for row in bench.vehicle.health.status()["faults"] if row["code"] == "voice_pack_refused"]
+        assert fault["subject"] == "uighur"
+        assert "check" in fault["next_step"]
+    finally:
+        await bench.vehicle.stop()
 
 
 def test_a_file_that_is_no_clip_is_refused(tmp_path: Path) -> None:

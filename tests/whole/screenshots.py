@@ -98,6 +98,7 @@ def at_the_van(demo: Demo, doctor: VillageDoctor, album: Album) -> None:
     doctor.confirm("blood_pressure")
     album.both(page, f"{url}today", "today")
     album.both(page, f"{url}screening", "screening")
+    album.both(page, f"{url}print", "print")
     album.both(page, f"{url}ecg", "ecg", 5000)
     page.get_by_test_id("record-ecg").click()
     expect(page.get_by_test_id("unreviewed")).to_be_visible(timeout=40_000)

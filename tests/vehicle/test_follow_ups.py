@@ -133,6 +133,9 @@ async def test_what_cannot_be_is_refused_and_nothing_is_kept(clinic: Clinic) -> 
     with pytest.raises(FormAnswerRefused) as refused:
         await clinic.follow_ups.answer(draft, "systolic_mmhg", "400", ME)
     assert refused.value.facts == {"field": "systolic_mmhg", "reason": "range", "low": "50", "high": "300"}
+    with pytest.raises(FormAnswerRefused) as over:
+        await clinic.follow_ups.answer(draft, "next_on", "2026-03-01", ME)
+    assert over.value.facts["reason"] == "past"
     for field in ("bmi", "no_such_field"):
         with pytest.raises(FormUnknown):
             await clinic.follow_ups.answer(draft, field, "20", ME)

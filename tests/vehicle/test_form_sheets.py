@@ -132,6 +132,7 @@ def test_the_profile_has_person_programmes_values_trend_and_forms_and_masks_the_
     for said in ("杨桂芳", "高血压", "138/84", "2026-02-02 超期", "控制不满意", "没有记录", "**************0426"):
         assert said in html
     assert html.count("<polyline") == 2
+    assert "<style>.frame {" in html, "a drawing without its colours is black on paper"
 
 
 # trends ---------------------------------------------------------------------------------------------------------------

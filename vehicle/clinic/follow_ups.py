@@ -21,7 +21,7 @@ from sync.formats.records import Draft, parse_time
 from sync.screening.evaluator import RuleSet
 from vehicle.clinic.encounters import Encounters
 from vehicle.clinic.follow_up_sources import numbers_of
-from vehicle.clinic.forms.filling import Answer, Filled, Given, fill
+from vehicle.clinic.forms.filling import DOCTOR, Answer, Filled, Given, fill
 from vehicle.clinic.forms.form import Form, ValueRefused, shipped_forms
 from vehicle.clinic.people import PatientView, People
 from vehicle.clinic.ports import Ids, Journal, Live
@@ -85,6 +85,12 @@ class SignedForm:
     sources: Mapping[str, Mapping[str, str]]
     next_on: date | None
     corrected: bool = False
+
+    def source(self, name: str) -> Answer:
+        """An answer with where it came from, as it was signed."""
+        told = self.sources.get(name, {})
+        on = date.fromisoformat(told["on"]) if told.get("on") else None
+        return Answer(self.answers[name], told.get("from", DOCTOR), told.get("of", ""), told.get("device", ""), on)
 
     @property
     def day(self) -> date:
@@ -175,6 +181,8 @@ class FollowUps:
             raise FormUnknown(f"{form.id} has no field {field!r} to answer")
         try:
             value = None if given is None else one.checked(given)
+            if value is not None:
+                one.check_day(value, self._day_of(row))
         except ValueRefused as refusal:
             facts = {"field": field, "reason": refusal.reason}
             raise FormAnswerRefused(

@@ -51,8 +51,11 @@ def trend_of(type_: str, rows: Sequence[tuple[date, Mapping[str, object]]]) -> T
     return Trend(type_, tuple(day for day, _ in whole), lines, limits, digits)
 
 
-def svg(trend: Trend, label: str) -> str:
-    """:param label: what it shows, for those who cannot see it"""
+def svg(trend: Trend, label: str, style: str = "") -> str:
+    """
+    :param label: what it shows, for those who cannot see it
+    :param style: CSS for inside, where the sheet's own does not reach into drawings (WeasyPrint)
+    """
     numbers = [number for line in trend.lines for number in line]
     low, high = min([*numbers, *trend.limits]), max([*numbers, *trend.limits])
     room: float = max((high - low) * 0.12, 1.0 / 10**trend.digits)
@@ -82,5 +85,5 @@ def svg(trend: Trend, label: str) -> str:
     parts.append(f'<text x="{RIGHT}" y="{HEIGHT - 6}" text-anchor="end">{last.isoformat()}</text>')
     return (
         f'<svg class="trend" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}" '
-        f'xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
+        f'xmlns="http://www.w3.org/2000/svg">{f"<style>{style}</style>" if style else ""}{"".join(parts)}</svg>'
     )

@@ -28,6 +28,12 @@ from vehicle.touchscreen.wording import value_text
 
 _FOLDER = Path(__file__).parent / "templates"
 LANGUAGE = "zh"
+IN_INK = (
+    ".frame { fill: #f4f4f4 } .limit { stroke: #777; stroke-dasharray: 4 4; fill: none } "
+    ".line { stroke: #111; stroke-width: 2.5; fill: none } .line.second { stroke: #777 } "
+    ".dot { fill: #111 } .dot.second { fill: #777 } text { font-family: 'Noto Sans CJK SC'; font-size: 15px; fill: #333 }"
+)
+"""Trends on paper."""
 
 
 class FormSheets:
@@ -56,7 +62,7 @@ class FormSheets:
             "health_profile_sheet.html",
             profile=profile,
             patient=profile.patient,
-            charts=[(trend, svg(trend, trend.type)) for trend in profile.trends],
+            charts=[(trend, svg(trend, trend.type, IN_INK)) for trend in profile.trends],
             value_text=value_text,
         )
 

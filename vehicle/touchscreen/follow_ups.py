@@ -140,19 +140,19 @@ def routes(screen: Screen) -> APIRouter:
     async def signed_form(request: Request, signed: str) -> Response:
         found = vehicle.follow_ups.signed(_place(signed), me(request))
         await vehicle.people.open(found.patient.patient, request.state.caller.id)
-        language = screen.texts(request).language
+        t = screen.texts(request)
         parts = [
             (
                 section,
                 [
-                    (one, shown_answer(one, found.answers[one.name], language))
+                    (one, shown_answer(one, found.answers[one.name], t.language), _came_from(t, found.source(one.name)))
                     for one in section.fields
                     if one.name in found.answers
                 ],
             )
             for section in found.form.sections
         ]
-        context = {"signed": found, "parts": [part for part in parts if part[1]], "origin": vehicle.settings.vehicle}
+        context = {"signed": found, "parts": [part for part in parts if part[1]]}
         return screen.page(request, "follow_up_signed.html", "people", context)
 
     @router.get("/follow-up/signed/{signed}/sheet.pdf")

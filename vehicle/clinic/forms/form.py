@@ -82,6 +82,8 @@ class Field:
     dated_by: str = ""
     """A date that is the day of another field's reading."""
     loinc: str = ""
+    lies: str = ""
+    """Of a date: "ahead" of the day of the form or that day, or "behind" it or that day; empty: anywhere."""
 
     def words(self, language: str) -> str:
         return self.zh if language == "zh" else self.en
@@ -106,6 +108,13 @@ class Field:
         if self.type == "date":
             return self._date(given)
         return self._drugs(given)
+
+    def check_day(self, value: Json, today: date) -> None:
+        """:raises ValueRefused: "past" or "future": a date on the wrong side of the day of the form"""
+        if self.type == "date" and self.lies:
+            day = date.fromisoformat(str(value))
+            if (day < today) if self.lies == "ahead" else (day > today):
+                raise ValueRefused("past" if self.lies == "ahead" else "future", self.name)
 
     def _number(self, given: object) -> Json:
         try:
@@ -318,6 +327,8 @@ def _field_faults(one: Field) -> Iterable[str]:
         yield "fewer than two choices"
     if one.type == "computed" and one.compute.partition(":")[0] not in COMPUTATIONS:
         yield f"no computation {one.compute!r}"
+    if one.lies not in ("", "ahead", "behind"):
+        yield f"a date lies ahead or behind, not {one.lies!r}"
     for code in filter(None, (one.alone, one.usual)):
         if one.choice(code) is None:
             yield f"no choice {code}"

@@ -31,7 +31,8 @@ LANGUAGE = "zh"
 IN_INK = (
     ".frame { fill: #f4f4f4 } .limit { stroke: #777; stroke-dasharray: 4 4; fill: none } "
     ".line { stroke: #111; stroke-width: 2.5; fill: none } .line.second { stroke: #777 } "
-    ".dot { fill: #111 } .dot.second { fill: #777 } text { font-family: 'Noto Sans CJK SC'; font-size: 15px; fill: #333 }"
+    ".dot { fill: #111 } .dot.second { fill: #777 } "
+    "text { font-family: 'Noto Sans CJK SC'; font-size: 15px; fill: #333 }"
 )
 """Trends on paper."""
 

@@ -205,10 +205,11 @@ class PathRuns:
     def _also(self, walk: Path, known: Mapping[str, object], words: PromptWords) -> tuple[InputShown, ...]:
         inputs = {name for rule in walk.rules for name in self._prompts.rules.rule(rule).inputs}
         names = [name for step in walk.steps for name in (*step.ask, *step.kept) if name not in inputs]
+        kept = {name for step in walk.steps for name in step.kept}
         told: dict[str, object] = {}
         for name in dict.fromkeys(names):
             given = known.get(name)
-            if given is not None:
+            if given is not None and (given != 0 or name not in kept):
                 question = self.paths.questions.get(name)
                 said = [one for one in question.options if one.value == given] if question else []
                 told[name] = said[0].words(words.t.language) if said else given

@@ -30,6 +30,8 @@ def routes(screen: Screen) -> APIRouter:
             "unknown": sum(1 for prompt in found if prompt.level is None),
             "cards": vehicle.paths.cards(served.encounter, language) if served else [],
             "leads_to": vehicle.paths.leads_to(chosen.rule) if chosen else None,
+            "edition": vehicle.rule_book.edition,
+            "rules_fault": bool(vehicle.rule_book.fault),
             "to_follow_up": vehicle.referrals.to_follow_up(vehicle.today()),
             "progress": vehicle.paths.progress(served.visit if served else _visit(), language),
         }

@@ -130,7 +130,7 @@ def strip_table(beats_of: dict[str, tuple[str, np.ndarray]]) -> Table:
         parts[db].append((np.array(xs), np.array(ys), patient(db, record)))
     for name, (label, beats) in beats_of.items():
         parts["cinc2017"].append((features_of(clipped_rr_s(beats))[None], np.array([label == "A"]), f"cinc/{name}"))
-    table = weighted(parts, {"afdb": 6000, "nsrdb": 2500, "mitdb": 2000, "cinc2017": 5000}, 1.3)
+    table = weighted(parts, {"afdb": 6000, "nsrdb": 2500, "mitdb": 2000, "cinc2017": 10000}, 1.3)
     return with_made(table, 22, 60)
 
 
@@ -194,7 +194,7 @@ def record_table(signals: Iterator[tuple[str, str, np.ndarray]], beats_of: dict[
 
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "strip": {"n_estimators": 160, "min_child_samples": 80, "subsample": 0.6},
+    "strip": {"n_estimators": 260, "min_child_samples": 50, "subsample": 0.6},
     "short": {"n_estimators": 160, "min_child_samples": 150, "subsample": 0.4},
     "record": {"n_estimators": 220, "min_child_samples": 40, "subsample": 0.6},
 }

@@ -42,6 +42,22 @@ def filled(form: str, told: dict[str, Any], **more: Any) -> Filled:
     return fill(FORMS[form], Given(TODAY, told, rules_in_force=IN_FORCE, **more), RULES)
 
 
+@pytest.mark.parametrize(
+    ("form", "sex", "age", "offered"),
+    [
+        ("hypertension", "male", 40, True),
+        ("elderly", "male", 64, False),
+        ("elderly", "female", 65, True),
+        ("tcm_constitution", "male", 64, False),
+        ("maternal", "female", 30, True),
+        ("maternal", "male", 30, False),
+        ("maternal", "unknown", None, True),
+    ],
+)
+def test_whom_a_programme_is_offered_to(form: str, sex: str, age: int | None, offered: bool) -> None:
+    assert FORMS[form].suits(sex, age) is offered
+
+
 # the files ------------------------------------------------------------------------------------------------------------
 
 

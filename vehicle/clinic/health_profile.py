@@ -109,7 +109,9 @@ class HealthProfiles:
             patient=view,
             programmes=tuple(members),
             free=tuple(
-                form for form in shipped_forms().values() if form.programme not in joined and may_see(form, person)
+                form
+                for form in shipped_forms().values()
+                if form.programme not in joined and may_see(form, person) and form.suits(view.sex, view.age)
             ),
             drafts=tuple(self._follow_ups.drafts_of(patient, person)),
             values=tuple(_last_values(past)),

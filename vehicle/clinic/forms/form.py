@@ -204,6 +204,8 @@ class Next:
 class Form:
     """:ivar version: date of the file and the first 12 hex digits of SHA-256 over it
     :ivar confidential: only for staff with the further role ``smi``; on no list, no printed table of a village
+    :ivar sex: whom it is offered to: "female", "male", or empty for everybody
+    :ivar least_age: from how many completed years it is offered
     """
 
     id: str
@@ -215,6 +217,8 @@ class Form:
     source_en: str
     verification: str
     confidential: bool
+    sex: str
+    least_age: int
     sections: tuple[Section, ...]
     asks: tuple[Ask, ...]
     proposals: tuple[Propose, ...]
@@ -222,6 +226,11 @@ class Form:
 
     def words(self, language: str) -> str:
         return self.zh if language == "zh" else self.en
+
+    def suits(self, sex: str, age: int | None) -> bool:
+        """Whether it is offered to such a person; who is not known well enough is offered everything."""
+        other = {"female": "male", "male": "female"}.get(self.sex)
+        return sex != other and (age is None or age >= self.least_age)
 
     @cached_property
     def fields(self) -> dict[str, Field]:
@@ -243,6 +252,8 @@ def read_form(text: str) -> Form:
             source_en=raw["source_en"],
             verification=mark,
             confidential=raw.get("confidential", False),
+            sex=raw.get("sex", ""),
+            least_age=raw.get("least_age", 0),
             sections=tuple(_section(row, mark) for row in raw["section"]),
             asks=tuple(Ask(**row) for row in raw.get("ask", ())),
             proposals=tuple(Propose(**row) for row in raw.get("propose", ())),

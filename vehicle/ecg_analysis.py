@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from devices.readings import DeviceState, Link, Samples, Stamped
+from vehicle.clinic.ecg.chain import FASTEST_HZ, SLOWEST_HZ
 from vehicle.clinic.ecg.live_state import LiveEcg
 from vehicle.clinic.ports import Live
 from vehicle.feed import Feed, Gap, Subscription
@@ -73,6 +74,8 @@ class EcgAnalysis:
 
     def _samples(self, stamped: Stamped, samples: Samples) -> list[dict[str, Any]]:
         device, now_s = stamped.device, stamped.received_mono_s
+        if not SLOWEST_HZ <= samples.sample_rate_hz <= FASTEST_HZ:
+            return []  # drawn and recorded, not analysed: the page says so
         chain = self._chains.get(device)
         if chain is None or not chain.continues(samples):
             chain = self._chains[device] = LiveEcg(samples)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from touch_bench import CARD, PIN, Bench
 
 from devices.clock import SimulatedClock
-from devices.readings import INVALID_COUNT, BloodPressure, Samples
+from devices.readings import INVALID_COUNT, BloodPressure, Samples, Stamped
 from sync.formats import ecg_file
 from sync.formats.records import Draft, format_time
 from vehicle.clinic.ecg.events import (
@@ -28,9 +29,12 @@ from vehicle.clinic.ecg.events import (
     SwapHint,
 )
 from vehicle.clinic.ecg.findings import analyse, findings, heard_by_rules, median_beat, repeat_wanted, with_ecg
-from vehicle.clinic.ecg.live_state import LiveState
+from vehicle.clinic.ecg.live_state import LiveEcg, LiveState
 from vehicle.clinic.staff import WrongPin
+from vehicle.ecg_analysis import EcgAnalysis
 from vehicle.ecg_findings import EcgNotAnalysed, EcgReviewIncomplete
+from vehicle.feed import Feed
+from vehicle.live import LiveHub
 
 RATE_HZ = 500.0
 
@@ -141,6 +145,53 @@ def test_the_live_state_forgets_a_pause_and_names_leads() -> None:
     assert (said["pause_s"], said["ectopic_per_minute"], said["rhythm"]) == (None, 1, "undecided")
 
 
+# beside the feed
+
+
+def chunk(first: int, rate_hz: float = RATE_HZ) -> Stamped:
+    samples = Samples("ecg", ("II",), rate_hz, 1, first, np.zeros((25, 1), np.int16), 1.25, "uV")
+    return Stamped("ecg-1", "contec_8000g", datetime(2026, 3, 2, tzinfo=UTC), first / rate_hz, samples)
+
+
+async def test_a_fault_of_the_analysis_ends_it_alone_and_takes_its_words_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    feed, live, heard = Feed(), LiveHub(), []
+    feed.on("ecg", lambda stamped: heard.append(stamped), "somebody else")
+    service = asyncio.create_task(EcgAnalysis(feed, live).run())
+    with live.subscribe() as reader:
+        await asyncio.sleep(0)
+        feed.publish(chunk(0))
+        async for item in reader:
+            assert json.loads(item)["rhythm"] == "undecided"
+            break
+
+        def broken(*_: object) -> bool:
+            raise RuntimeError("broken")
+
+        monkeypatch.setattr(LiveEcg, "push", broken)
+        feed.publish(chunk(25))
+        with pytest.raises(RuntimeError, match="broken"):
+            await service
+        said = json.loads(reader.take() or "{}")
+        assert (said["device"], said["rhythm"], said["heart_rate_bpm"]) == ("ecg-1", None, None)
+    feed.publish(chunk(50))
+    assert len(heard) == 3
+    assert feed.failures == {}
+
+
+async def test_a_rate_that_the_chain_does_not_take_is_left_alone() -> None:
+    feed, live = Feed(), LiveHub()
+    service = asyncio.create_task(EcgAnalysis(feed, live).run())
+    with live.subscribe() as reader:
+        await asyncio.sleep(0)
+        feed.publish(chunk(0, rate_hz=50.0))
+        feed.publish(chunk(0))
+        async for item in reader:
+            assert json.loads(item)["rhythm"] == "undecided", "the second one: of the first nothing is said"
+            break
+        assert reader.take() is None
+    service.cancel()
+
+
 # in the record
 
 
@@ -211,8 +262,8 @@ async def test_the_service_takes_what_waits_and_leaves_what_is_older_than_a_day(
     clock.advance(25 * 3600)
     new = await record(bench, FLAT + 1)
     service = asyncio.create_task(bench.vehicle.ecg_findings.run())
-    async with asyncio.timeout(20):
-        while bench.vehicle.ecg_findings.of(new) is None:
+    async with asyncio.timeout(60):
+        while bench.vehicle.ecg_findings.of(new) is None:  # noqa: ASYNC110 (the analysis works in a thread)
             await asyncio.sleep(0.01)
     service.cancel()
     assert bench.vehicle.ecg_findings.of(old) is None

@@ -77,6 +77,7 @@ def test_a_file_of_somebody_else_is_said_and_waits_for_its_person(van: Van, page
     serve(van)
     van.sign_in(page)
     page.goto(f"{van.address}/ecg")
+    page.get_by_test_id("display").click()
     page.get_by_test_id("ecg-import").click()
     assert page.get_by_test_id("ecg-file").count() == 3
     choose(page, van, "0000007.ECG")

@@ -129,7 +129,8 @@ def test_a_whole_form_by_taps_then_the_profile_and_the_due_list(
         page.locator(f'#sign .pad [data-key="{digit}"]').click()
     page.get_by_test_id("sign-now").click()
     page.wait_for_url(re.compile(r"/follow-up/signed/\d+$"))
-    expect(page.get_by_test_id("said-systolic_mmhg")).to_have_text("148 mmHg")
+    expect(page.get_by_test_id("said-systolic_mmhg")).to_contain_text("148 mmHg")
+    expect(page.get_by_test_id("said-systolic_mmhg")).to_contain_text("cuff-1")
     expect(page.get_by_test_id("signed-next")).to_have_text(in_two_weeks)
     signed = page.url
     sheet = page.request.get(f"{signed}/sheet.pdf")

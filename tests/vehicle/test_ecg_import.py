@@ -289,7 +289,7 @@ async def test_the_pages_show_the_claims_and_say_a_mismatch(app: FastAPI, bench:
         }
         shown = await doctor.post("/ecg/import/file", data=asked | {"patient": patient.patient})
         assert str(shown.url).startswith("http://van/ecg/recordings/")
-        assert "2026-11-20 08:30" in shown.text
+        assert "11-20 08:30" in shown.text
         assert 'data-testid="imported"' in shown.text
         again = await doctor.post("/ecg/import/file", data=asked)
         assert str(again.url) == str(shown.url)

@@ -138,7 +138,7 @@ def per_record(size: Size) -> None:
 
 def main() -> None:
     ask = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    ask.add_argument("--short", action="store_true", help="a minute: a few records of each set")
+    ask.add_argument("--short", action="store_true", help="a few records of each set")
     ask.add_argument("--full", action="store_true", help="every record")
     said = ask.parse_args()
     if not (SHARED / "tools/ecg").is_dir():

@@ -12,8 +12,7 @@ from typing import Any
 
 from sync.formats.canonical import Json, encode
 
-RESULT, REFERRAL, APPOINTMENT, CARD = "result_slip", "referral_slip", "appointment_slip", "test_slip"
-FORMS = (RESULT, REFERRAL, APPOINTMENT, CARD)
+RESULT, REFERRAL, APPOINTMENT = "result_slip", "referral_slip", "appointment_slip"
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 REFERENCE_CHARACTERS = 8
 """40 bits of a hash: nobody writes a slip to a reference that is in the record."""

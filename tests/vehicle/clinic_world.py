@@ -118,9 +118,7 @@ class World:
             self.store, ids, clock, self, commits, self.encounters, self.prompts, self.visits, INSTRUMENTS, hardware_of
         )
         self.recordings = Recordings(folder / "data" / "recordings")
-        self.critical_values = CriticalValues(
-            self.store, clock, self.recordings, self.encounters, self.measurements
-        )
+        self.critical_values = CriticalValues(self.store, clock, self.recordings, self.encounters, self.measurements)
         self.consultations = Consultations(
             self.store,
             ids,

@@ -105,12 +105,9 @@ def material(folder: Path, names: Sequence[str]) -> list[Record]:
         elif kind == 1:
             out.append(noisy(record, noises["bw"], 0.0))
             out.append(cut(record, record.mv, record.fs_hz * 0.75))
-            out.append(with_wave(record, (-0.26, -0.17), 0.028, 0.4, index))
         elif kind == 2:
             out.append(noisy(second, noises["ma"], 3.0))
             out.append(with_wave(record, (0.24, 0.32), 0.045, 0.6, index))
-            slow = with_wave(record, (-0.20, -0.13), 0.022, 0.35, index)
-            out.append(cut(slow, slow.mv, slow.fs_hz * 0.75))
         else:
             out.append(with_wave(record, (-0.22, -0.14), 0.018, 0.25, index))
             out.append(cut(record, record.mv, record.fs_hz * 1.3))

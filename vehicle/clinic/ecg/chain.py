@@ -48,6 +48,7 @@ class EcgChain:
         self._intake = Intake(len(leads))
         self._detector = QrsDetector(self._signals)
         self._quality = Quality(leads, self._signals)
+        self._signals.weights = self._quality.weights()
         self._shapes = BeatShapes(self._signals)
         self._averaged = AveragedBeat(leads, self._signals)
         self._delay = self._signals.columns(LOOK_AHEAD_S) + self._signals.held_back + 2

@@ -1,8 +1,8 @@
 """Is this peak a QRS? 38 measures of it beside the person's own beats, and the small network that weighs them. Pure.
 
 The network (10 hidden units) was fitted to the development half of the MIT-BIH Arrhythmia Database with added noise,
-tall P and T waves and stretched beats by ``benchmarks/train_ecg_beats.py``; README has its figures when whole records are
-left out. Everything it sees is relative to the person and in seconds, so that gain, lead and sampling rate do not
+tall P and T waves and stretched beats (``benchmarks/train_ecg_beats.py``); README has its figures when whole records
+are left out. Everything it sees is relative to the person and in seconds, so that gain, lead and sampling rate do not
 matter.
 """
 

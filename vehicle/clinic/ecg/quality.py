@@ -34,12 +34,18 @@ SMALL_MV, LARGE_MV = 0.15, 10.0
 CLIPPED_SHARE, CLIPPED_FROM_MV = 0.2, 1.0
 NOISE_FROM_HZ = 20.0
 NOISE_POOR, NOISE_UNUSABLE = 0.05, 0.2
-AGREES_AT_LEAST, AGREEMENT_OVER = 0.5, 8
+AGREES_AT_LEAST, AGREES_AGAIN, AGREEMENT_OVER = 0.5, 0.75, 8
+CLEAREST, CLEARNESS_AT_FIRST, CLEARNESS_OVER = 10.0, 3.0, 20
 HOPS_LOOKED_AT = 4
 """Two seconds: at least one beat at 30 a minute."""
-HOPS_TO_RECOVER = 2
+HOPS_TO_RECOVER = 4
 FOLLOWED, FOLLOWED_IF_BAD = 0.25, 0.02
-WEIGHTS = {Level.GOOD: 1.0, Level.POOR: 0.25, Level.UNUSABLE: 0.0}
+WORTH = {Level.GOOD: 1.0, Level.POOR: 0.35, Level.UNUSABLE: 0.0}
+WORTH_SILENT = {Reason.FLAT: 0.01, Reason.SMALL: 0.1}
+"""A flat lead is better than none: its first beat must not be missed."""
+BETTER, BACK = 2.5, 1.5
+LEADS_FIRST = ("II", "ECG")
+"""Where beats are looked for first: II, as rhythm strips do."""
 OFF_REASONS = frozenset({Reason.LEAD_OFF, Reason.RAIL})
 
 
@@ -66,6 +72,10 @@ class Quality:
         self._hops = 0
         self._better_for = [0] * n
         self._agreement = np.ones(n)
+        self._clearness = np.full(n, CLEARNESS_AT_FIRST)
+        self._home = next((self.leads.index(lead) for lead in LEADS_FIRST if lead in self.leads), 0)
+        self._leading = self._home
+        self._last_beat = -1
         self._spans: deque[Floats] = deque(maxlen=HOPS_LOOKED_AT)
         self._raw_spans: deque[Floats] = deque(maxlen=2)
         self._heights: deque[Floats] = deque(maxlen=HOPS_LOOKED_AT)
@@ -80,7 +90,7 @@ class Quality:
         self._clean: list[Floats] = []
         self._missing: list[Flags] = []
         self._off: list[Flags] = []
-        self._before: Floats | None = None
+        self._last_beat = -1
         self._hop_begin = signals.known_magnitude
         for windows in (self._spans, self._raw_spans, self._heights):
             windows.clear()
@@ -94,14 +104,17 @@ class Quality:
             self._off.append(off)
 
     def beat(self, fiducial: int) -> None:
-        """Whether a fused beat stands out in each lead."""
-        near, before = self._signals.columns(0.06), self._signals.columns(0.35)
-        here = self._signals.band(fiducial - near, fiducial + near + 1)
-        beside = self._signals.band(fiducial - before, fiducial - 2 * near)
-        if len(self.leads) < 2 or not here.shape[1] or not beside.shape[1]:
+        """How a fused beat stands out in each lead from what lies between it and the one before."""
+        before, self._last_beat = self._last_beat, fiducial
+        near, clear = self._signals.columns(0.06), self._signals.columns(0.12)
+        between = (before + clear, fiducial - clear)
+        if len(self.leads) < 2 or before < 0 or not clear < between[1] - between[0] < self._signals.columns(2.0):
             return
-        agrees = np.abs(here).max(1) >= np.abs(beside).max(1)
-        self._agreement += (agrees - self._agreement) / AGREEMENT_OVER
+        here = np.abs(self._signals.band(fiducial - near, fiducial + near + 1)).max(1)
+        beside = np.abs(self._signals.band(*between)).max(1)
+        clearness = here / np.maximum(beside, 1e-6)
+        self._agreement += ((clearness >= 1) - self._agreement) / AGREEMENT_OVER
+        self._clearness += (np.minimum(clearness, CLEAREST) - self._clearness) / CLEARNESS_OVER
 
     def close_hop(self, sample: int) -> list[LeadQuality]:
         """Judges the hop that ends at ``sample``; what changed."""
@@ -129,14 +142,23 @@ class Quality:
         return verdict
 
     def weights(self) -> Floats:
-        """float64[leads], of sum 1, or all 0 when no lead is usable."""
-        raw = np.array([1.0 if verdict is None else self._weight(verdict) for verdict in self.verdicts])
-        return raw / raw.sum() if raw.any() else raw
+        """float64[leads]: 1 for the lead that beats are taken from, all 0 when none is usable. It is left only for one
+        that shows beats clearly better: averaging leads brings in the T waves of the worst (measured, see README)."""
+        worth = np.array([1.0 if verdict is None else self._worth(verdict) for verdict in self.verdicts])
+        worth = worth * self._clearness
+        best = int(worth.argmax())
+        if worth[best] > BETTER * worth[self._leading]:
+            self._leading = best
+        elif BACK * worth[self._home] >= worth[self._leading]:
+            self._leading = self._home
+        chosen = np.zeros(len(self.leads))
+        chosen[self._leading] = 1.0 if worth[self._leading] > 0 else 0.0
+        return chosen
 
     @staticmethod
-    def _weight(verdict: Verdict) -> float:
-        """A flat lead adds nothing, and its first beat must not be missed."""
-        return WEIGHTS[Level.POOR if verdict.reason is Reason.FLAT else verdict.level]
+    def _worth(verdict: Verdict) -> float:
+        level = WORTH[verdict.level]
+        return WORTH_SILENT.get(verdict.reason, level) if verdict.reason else level
 
     @property
     def any_good(self) -> bool:
@@ -173,13 +195,17 @@ class Quality:
             (noise > NOISE_UNUSABLE * height, Level.UNUSABLE, Reason.NOISE),
             (noise > NOISE_POOR * height, Level.POOR, Reason.NOISE),
             (clean_span < SMALL_MV, Level.POOR, Reason.SMALL),
-            (self._agreement < AGREES_AT_LEAST, Level.POOR, Reason.DISAGREES),
+            (self._agreement < self._asked_agreement(), Level.POOR, Reason.DISAGREES),
         )
         verdicts = [GOOD] * len(self.leads)
         for flags, level, reason in reversed(checks):
             for index in np.flatnonzero(flags):
                 verdicts[index] = Verdict(level, reason)
         return verdicts
+
+    def _asked_agreement(self) -> Floats:
+        reasons = [None if verdict is None else verdict.reason for verdict in self.verdicts]
+        return np.array([AGREES_AGAIN if reason is Reason.DISAGREES else AGREES_AT_LEAST for reason in reasons])
 
     def _measure(self) -> tuple[Floats, Floats]:
         """Noise of this hop, and how high the clean signal of a lead usually is, per lead in mV."""

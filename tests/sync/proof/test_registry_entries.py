@@ -57,6 +57,15 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "village_list/1": {"villages": {"999901101201": [0]}},
     "rules/1": {"version": 2, "rules": Rules(version=2).as_json()},
+    "screening_rules/1": {
+        "edition": 2,
+        "sha256": "ab" * 32,
+        "file": "eJyrVkrLz1eyUkpKLFKqBQAjUgRX",
+        "name": "许静",
+        "reason": "县专家组 9 月会议",
+        "rules": ["BP-GRADE"],
+        "before": 4,
+    },
     "waivers/1": {
         "month": "2026-09",
         "waived": {"999901101201": {"reason": "大雪封路", "by": "xu.jing", "at": "2026-09-03T01:02:03.456Z"}},

@@ -11,8 +11,11 @@ from vehicle.clinic.ecg.rhythm_summary import summarise
 
 def af_score(beat_times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """A score 0..1 for each beat, AF from 0.5; value i belongs to the interval that ends at beat i. Up to about a
-    minute of beats is a lone strip: one score for all of it. ValueError where times are not finite and rising."""
-    return beat_scores(beat_times_s)
+    minute of beats is a lone strip: one score for all of it. A beat that is marked twice is one beat. ValueError where
+    times are not finite or fall."""
+    times = np.asarray(beat_times_s, np.float64)
+    once = np.diff(times, prepend=-np.inf) != 0 if times.ndim == 1 and np.isfinite(times).all() else np.array(True)
+    return beat_scores(times) if once.all() else beat_scores(times[once])[np.cumsum(once) - 1]
 
 
 def af_record(signal_mv: npt.NDArray[np.float64], fs: float) -> float:

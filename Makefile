@@ -18,7 +18,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	@scripts/install-debian-packages chromium fonts-noto-cjk dbus systemd postgresql e2fsprogs fuse3 swtpm tpm2-tools openssl \
 		libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 poppler-utils orthanc dicom3tools dcmtk xvfb coturn janus iproute2 gpsd
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not long" $(TESTS) || $(MAKE) --no-print-directory again
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long" $(TESTS) || $(MAKE) --no-print-directory again
 
 # What failed while three files ran at a time, once more by itself: only what fails again is a failure. What passes now
 # was starved or disturbed by its neighbours, and stands above with its name: find why.

@@ -222,5 +222,5 @@ async def test_nothing_of_somebody_else_comes_to_the_specialist(stage: Stage, re
     stage.vehicle.tell({"type": "encounter", "encounter": {"encounter": "encounter-2"}})
     await until(lambda: stage.van._live_data.withheld)
     await page.get_by_test_id("freeze").click()
-    await page.wait_for_selector(".still-words:text('serves somebody else')", state="attached")
+    await page.wait_for_selector(".still-words:text('正在看别的人')", state="attached")
     assert record.world.store.read("SELECT * FROM recordings") == []

@@ -110,7 +110,9 @@ def test_06_ten_seconds_are_recorded(demo: Demo, doctor: VillageDoctor) -> None:
     rows = demo.van("select duration_ms from recordings where what = 'ecg' order by started_at desc limit 1")
     assert rows == [(10_000,)]
     doctor.go("ecg")
+    doctor.page.get_by_test_id("kept-ecgs").click()
     expect(doctor.page.get_by_test_id("recording").first).to_be_visible()
+    doctor.page.keyboard.press("Escape")
 
 
 def test_07_consultation_with_consent_reaches_the_specialist(

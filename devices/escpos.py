@@ -11,8 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-DOTS_PER_MM = 8
-"""203 dpi, nearly all of them."""
 NARROW_DOTS, WIDE_DOTS, LINE_DOTS = 12, 24, 30
 """Font A; a Chinese character; the line spacing after ESC @ (1/6 inch is 34 at some makers, so ESC 3 sets it)."""
 GETA = "〓"

@@ -32,7 +32,6 @@ LOOKED_BACK = timedelta(hours=24)
 """How old a recording may be that is analysed by itself; older ones when somebody opens them."""
 LONGEST_WORDS = 500
 LOOK_EVERY_S = 60.0
-SIGNING = ("doctor", "village_doctor")
 
 
 class EcgReviewIncomplete(AskPerson):

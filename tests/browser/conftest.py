@@ -34,6 +34,19 @@ def browser() -> Iterator[Any]:
         running.close()
 
 
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A page of the smallest panel, in a context of its own; a script of it that raises fails the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    opened = context.new_page()
+    opened.set_default_timeout(20_000)
+    faults: list[str] = []
+    opened.on("pageerror", lambda fault: faults.append(str(fault)))
+    yield opened
+    context.close()
+    assert faults == []
+
+
 @pytest.fixture(scope="session")
 def complaints() -> Complaints:
     """``complaints(page)``: what is wrong with a page as it stands; empty means clean (see page_check.js)."""

@@ -21,8 +21,6 @@ from vehicle.mounts import find_sticks
 
 pytestmark = pytest.mark.browser
 
-SIZE = {"width": 1280, "height": 800}
-WITHIN_MS = 20_000
 BEATS = heartbeats(25.0, 800.0)
 SHOTS = os.environ.get("XUNZHEN_SHOTS", "")
 LOOKS = [("zh", "day"), ("zh", "night"), ("en", "day"), ("en", "night")]
@@ -44,18 +42,6 @@ def van(tmp_path: Path) -> Iterator[Van]:
         )
         running.do(lambda bench: bench.all_connected())
         yield running
-
-
-@pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    context = browser.new_context(viewport=SIZE)
-    opened = context.new_page()
-    opened.set_default_timeout(WITHIN_MS)
-    faults: list[str] = []
-    opened.on("pageerror", lambda fault: faults.append(str(fault)))
-    yield opened
-    context.close()
-    assert faults == []
 
 
 def serve(van: Van) -> None:

@@ -20,7 +20,6 @@ from devices.session import DeviceSettings
 
 pytestmark = pytest.mark.browser
 
-SIZE = {"width": 1280, "height": 800}
 IN_THE_VILLAGE = (30.60, 104.00)
 LOOKS = [("zh", "day"), ("zh", "night"), ("en", "day"), ("en", "night")]
 SENDER = "urit 5160"
@@ -60,18 +59,6 @@ def van(tmp_path: Path) -> Iterator[Van]:
         running.do(lambda bench: bench.all_connected())
         running.do(lambda bench: bench.stand_at(IN_THE_VILLAGE))
         yield running
-
-
-@pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    context = browser.new_context(viewport=SIZE)
-    opened = context.new_page()
-    opened.set_default_timeout(20_000)
-    faults: list[str] = []
-    opened.on("pageerror", lambda fault: faults.append(str(fault)))
-    yield opened
-    context.close()
-    assert faults == []
 
 
 def serve(van: Van, page: Any) -> None:

@@ -18,7 +18,6 @@ from devices.readings import BloodPressure, Weight
 
 pytestmark = pytest.mark.browser
 
-SIZE = {"width": 1280, "height": 800}
 IN_THE_VILLAGE = (30.60, 104.00)
 PICTURES = os.environ.get("XUNZHEN_PICTURES")
 """A folder to put pictures of every page into, in every language and light, for people to look at."""
@@ -31,18 +30,6 @@ def van(tmp_path: Path) -> Iterator[Van]:
         running.do(lambda bench: bench.all_connected())
         running.do(lambda bench: bench.stand_at(IN_THE_VILLAGE))
         yield running
-
-
-@pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    context = browser.new_context(viewport=SIZE)
-    opened = context.new_page()
-    opened.set_default_timeout(20_000)
-    faults: list[str] = []
-    opened.on("pageerror", lambda fault: faults.append(str(fault)))
-    yield opened
-    context.close()
-    assert faults == []
 
 
 def serve(van: Van, page: Any) -> None:

@@ -42,18 +42,6 @@ def van(tmp_path: Path) -> Iterator[Van]:
         yield running
 
 
-@pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    context = browser.new_context(viewport=SIZE)
-    opened = context.new_page()
-    opened.set_default_timeout(WITHIN_MS)
-    faults: list[str] = []
-    opened.on("pageerror", lambda fault: faults.append(str(fault)))
-    yield opened
-    context.close()
-    assert faults == []
-
-
 def until(page: Any, expression: str, within_ms: int = WITHIN_MS) -> None:
     """Wait until ``expression`` is true in the page; asked from outside, because its policy forbids eval."""
     for _ in range(within_ms // 50):

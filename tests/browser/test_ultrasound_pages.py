@@ -23,9 +23,7 @@ from vehicle.consultation_request import FIELDS, PNG, Consent
 
 pytestmark = pytest.mark.browser
 
-SIZE = {"width": 1280, "height": 800}
 LOOKS = [("zh", "day"), ("zh", "night"), ("en", "day"), ("en", "night")]
-WITHIN_MS = 20_000
 A_STILL = re.compile("/ultrasound/[0-9a-f]{64}$")
 
 
@@ -38,18 +36,6 @@ def van(tmp_path: Path) -> Iterator[Van]:
         running.bridge = running.wait(lambda bench: entered.__aenter__())
         yield running
         running.wait(lambda bench: entered.__aexit__(None, None, None))
-
-
-@pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    context = browser.new_context(viewport=SIZE)
-    opened = context.new_page()
-    opened.set_default_timeout(WITHIN_MS)
-    faults: list[str] = []
-    opened.on("pageerror", lambda fault: faults.append(str(fault)))
-    yield opened
-    context.close()
-    assert faults == []
 
 
 def serve(van: Van, page: Any) -> None:

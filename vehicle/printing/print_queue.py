@@ -92,10 +92,6 @@ class PrintQueue:
         self._at: str | None = None
         """The slip that is being printed."""
 
-    @property
-    def has_printer(self) -> bool:
-        return self._send is not None
-
     # what there is
 
     def waiting(self) -> list[PrintView]:

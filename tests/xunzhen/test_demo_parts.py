@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tomllib
@@ -18,8 +19,9 @@ import pytest
 from devices.clock import SimulatedClock, SystemClock
 from sync.proof.areas import read_villages
 from vehicle.clinic.identity import IdNumber, check_id_number
+from xunzhen.demo.before_start import DemoRunsAlready, PortIsTaken, forget, need_free_ports, only_one
 from xunzhen.demo.founding import write_toml
-from xunzhen.demo.home import TOWNSHIP
+from xunzhen.demo.home import TOWNSHIP, Home, Ports
 from xunzhen.demo.morning import Morning, Simulators
 from xunzhen.demo.processes import RESTARTS_AT_MOST, Process, ServiceDidNotStart
 from xunzhen.demo.residents import residents
@@ -147,3 +149,34 @@ async def test_a_person_is_measured_with_the_devices_that_are_there(tmp_path: Pa
     await measuring
     cuff_and_meter = ["blood_pressure", "glucose"] if meters else []
     assert far_ends.told == ["heart", "finger", *cuff_and_meter, "finger", "urine"]
+
+
+def test_a_second_demo_in_the_same_folder_is_told_so_and_forgets_nothing(tmp_path: Path) -> None:
+    kept = tmp_path / "home" / "van-07" / "journal.db"
+    with only_one(tmp_path / "home"):
+        kept.parent.mkdir()
+        kept.write_text("precious")
+        with pytest.raises(DemoRunsAlready, match="runs already"), only_one(tmp_path / "home"):
+            pytest.fail("two demos in one folder")
+        second = subprocess.run(
+            [sys.executable, "-m", "xunzhen.demo", "--home", str(tmp_path / "home"), "--fresh"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert (second.returncode, second.stdout) == (1, "")
+        assert second.stderr.startswith("xunzhen demo: a demo runs already in")
+        assert "Traceback" not in second.stderr
+    assert kept.read_text() == "precious"
+    with only_one(tmp_path / "home"):
+        forget(tmp_path / "home")
+    assert list((tmp_path / "home").iterdir()) == []
+
+
+def test_a_taken_port_is_named_with_what_to_do() -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        with pytest.raises(PortIsTaken, match=rf"port {port} for the county .*--ports"):
+            need_free_ports(Home(Path("unused"), Ports(0, port)))

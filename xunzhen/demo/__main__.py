@@ -16,6 +16,7 @@ from devices.clock import SystemClock
 from devices.errors import AskPerson
 from sync.proof.areas import Village, read_villages
 from xunzhen.demo import founding, history
+from xunzhen.demo.before_start import forget, need_free_ports, only_one
 from xunzhen.demo.clips import render_clips
 from xunzhen.demo.home import ADMINISTRATOR, CREWS, LIVE_VAN, SPECIALIST, Home, Ports
 from xunzhen.demo.morning import Morning, Simulators
@@ -47,16 +48,41 @@ def main() -> None:
         sys.exit("--ports takes two numbers with a comma between them, such as 8400,8500")
     ports = Ports(touchscreen, county, *(free_port(county + step) for step in (100, 200, 300)))
     home = Home(chosen.home.resolve(), ports)
-    if chosen.fresh or (home.county_data.exists() and not history.lived_through(home)):
-        shutil.rmtree(home.folder, ignore_errors=True)  # also what an interrupted first start has left
     try:
-        asyncio.run(run(home, chosen))
+        with only_one(home.folder):
+            need_free_ports(home)
+            if chosen.fresh or (home.county_data.exists() and not history.lived_through(home)):
+                forget(home.folder)  # also what an interrupted first start has left
+            asyncio.run(run(home, chosen))
     except AskPerson as stop:
         sys.exit(f"xunzhen demo: {stop}")
 
 
 async def run(home: Home, chosen: argparse.Namespace) -> None:
-    """Set up what is missing, start everything, wait for Ctrl-C or SIGTERM, end everything."""
+    """Live until Ctrl-C, SIGTERM or the end of the terminal, at whatever point that comes.
+
+    :raises AskPerson: it cannot start
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    living = asyncio.create_task(live(home, chosen))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({living, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if stop.is_set():
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print("\nstopping ...", flush=True)
+    for task in (living, stopping):
+        task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await living
+
+
+async def live(home: Home, chosen: argparse.Namespace) -> None:
+    """Set up what is missing, start everything, go on until cancelled, end everything.
+
+    :raises AskPerson: it cannot start
+    """
     villages = read_villages(json.loads(home.township.read_text(encoding="utf-8")))
     founding.prepare(home, chosen)
     if not history.lived_through(home):
@@ -67,9 +93,6 @@ async def run(home: Home, chosen: argparse.Namespace) -> None:
     render_clips(home.clips)
     bluetooth = has_bluetooth(chosen)
     processes = rows(home, chosen, villages, bluetooth)
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     started: list[Process] = []
     tasks: list[asyncio.Task[None]] = []
     try:
@@ -87,8 +110,7 @@ async def run(home: Home, chosen: argparse.Namespace) -> None:
         started.append(province)
         await province.start()
         tasks.append(asyncio.create_task(province.watch()))
-        await stop.wait()
-        print("\nstopping ...", flush=True)
+        await asyncio.Event().wait()
     finally:
         for task in tasks:
             task.cancel()

@@ -10,6 +10,7 @@ import socket
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from devices.clock import Clock
 from devices.errors import AskPerson
@@ -56,6 +57,7 @@ class Process:
         ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         ready.bind(str(self._notify_path))
         ready.setblocking(False)
+        waits: list[asyncio.Future[Any]] = []
         try:
             with self._log.open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(
@@ -66,15 +68,13 @@ class Process:
                     env={**os.environ, **self._environment, "NOTIFY_SOCKET": str(self._notify_path)},
                     start_new_session=True,
                 )
-            heard = asyncio.ensure_future(_hear_ready(ready))
-            ended = asyncio.ensure_future(self._process.wait())
-            await asyncio.wait({heard, ended}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
-            if not heard.done():
-                heard.cancel()
-                ended.cancel()
+            waits = [asyncio.ensure_future(_hear_ready(ready)), asyncio.ensure_future(self._process.wait())]
+            await asyncio.wait(waits, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+            if not waits[0].done():
                 raise ServiceDidNotStart(f"{self.name} did not get ready; end of {self._log}:\n{self.log_tail()}")
-            ended.cancel()
         finally:
+            for wait in waits:
+                wait.cancel()
             ready.close()
             self._notify_path.unlink(missing_ok=True)
 

@@ -115,8 +115,12 @@ class Bench:
             raise DeedRefused("the ECG is a record that is played: its heart is that of the record")
         self._heart.become(heart_rate_bpm, fibrillating)
 
-    def position(self, latitude_deg: float, longitude_deg: float) -> None:
+    def position(self, latitude_deg: float, longitude_deg: float, speed_km_h: float = 0.0) -> None:
+        """Where the receiver is from now on, and how fast it says that it goes."""
+        if not 0 <= speed_km_h <= 200:
+            raise DeedRefused("speed_km_h goes from 0 to 200")
         self.gnss.stand_at(float(latitude_deg), float(longitude_deg))
+        self.gnss.speed_m_s = speed_km_h / 3.6
 
     def sky(self, open: bool) -> None:
         """Whether the receiver sees satellites."""

@@ -14,6 +14,7 @@ from devices.errors import AskPerson
 from devices.framing import xor8
 
 METRES_PER_DEGREE = 111_320.0
+METRES_A_SECOND_PER_KNOT = 1852 / 3600
 WANDER_M = 1.2
 WANDER_KEPT = 0.95
 """How much of the error of one second is still there in the next."""
@@ -39,6 +40,8 @@ class GnssTwin:
         self._track = list(track or [])
         self._seconds_ahead = 0.0
         self.latitude_deg, self.longitude_deg = latitude_deg, longitude_deg
+        self.speed_m_s = 0.01
+        """Said while it does not replay: what the receiver measures by Doppler, whatever the positions do."""
         self.fix = True
 
     @property
@@ -96,7 +99,7 @@ class GnssTwin:
         latitude_deg = self.latitude_deg + self._error_m[0] / METRES_PER_DEGREE
         scale = max(math.cos(math.radians(self.latitude_deg)), 0.01)
         longitude_deg = self.longitude_deg + self._error_m[1] / (METRES_PER_DEGREE * scale)
-        return fix_sentences(at, float(latitude_deg), float(longitude_deg))
+        return fix_sentences(at, float(latitude_deg), float(longitude_deg), self.speed_m_s)
 
 
 def read_track(path: Path) -> list[list[bytes]]:
@@ -126,7 +129,7 @@ def read_track(path: Path) -> list[list[bytes]]:
     return seconds
 
 
-def fix_sentences(at: datetime, latitude_deg: float, longitude_deg: float) -> bytes:
+def fix_sentences(at: datetime, latitude_deg: float, longitude_deg: float, speed_m_s: float = 0.01) -> bytes:
     """A good fix: 14 satellites, HDOP 0.8, 1.7 m."""
     clock, where = f"{at:%H%M%S}.{at.microsecond // 10000:02d}", _where(latitude_deg, longitude_deg)
     return b"".join(
@@ -135,7 +138,7 @@ def fix_sentences(at: datetime, latitude_deg: float, longitude_deg: float) -> by
             f"GNGGA,{clock},{where},1,14,0.8,412.0,M,-38.0,M,,",
             "GNGSA,A,3,01,03,08,14,17,22,,,,,,,1.60,0.80,1.35",
             f"GNGST,{clock},2.1,,,,1.2,1.2,2.4",
-            f"GNRMC,{clock},A,{where},0.02,,{at:%d%m%y},,,A",
+            f"GNRMC,{clock},A,{where},{speed_m_s / METRES_A_SECOND_PER_KNOT:.2f},,{at:%d%m%y},,,A",
         )
     )
 

@@ -165,6 +165,14 @@ def test_a_standing_receiver_wanders_by_metres() -> None:
     assert all(fix.longitude_deg is not None and fix.longitude_deg < 0 for fix in fixes)
 
 
+def test_a_receiver_says_how_fast_it_goes() -> None:
+    twin, driver = GnssTwin(SimulatedClock(datetime(2026, 11, 21, 8, 0, tzinfo=UTC)), 32.36, 106.82), nmea_gnss.Driver()
+    driver.open()
+    twin.speed_m_s = 10.0
+    fixes = [event for event in driver.feed(twin.advance(2.0)).events if isinstance(event, Position)]
+    assert fixes[0].speed_m_s == pytest.approx(10.0, abs=0.01)
+
+
 @needs_shared
 def test_a_track_is_replayed_in_its_own_time_and_then_stands() -> None:
     track = read_track(SHARED / "data" / "gnss" / "gps-360.log")
@@ -341,6 +349,7 @@ async def test_deeds_are_done_or_refused_in_words(tmp_path: Path) -> None:
             ("finger", {"on": True, "spo2_percent": 180}, "spo2_percent"),
             ("leads", {"off": ["V9"]}, "V9"),
             ("position", {"latitude_deg": 200, "longitude_deg": 0}, "range"),
+            ("position", {"latitude_deg": 32, "longitude_deg": 106, "speed_km_h": 900}, "speed_km_h"),
             ("card", {**card, "id_number": "999999196002290002"}, "check digit"),
             ("card", {**card, "born_on": "yesterday", "id_number": "999999196002290001"}, "yesterday"),
             ("glucose", {"glucose_mmol_l": 6.1}, "--bluetooth"),

@@ -32,7 +32,8 @@ from sync.formats.notes import SeedSigner
 from sync.formats.records import Draft
 from sync.record.recordings import Recordings
 from sync.record.store import Store
-from vehicle.recorder import EcgRecorder, Served
+from vehicle.recorded_ecg import Served
+from vehicle.recorder import EcgRecorder
 
 ORIGIN = "bench.example"
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")

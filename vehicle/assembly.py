@@ -34,7 +34,9 @@ from sync.record.store import Store
 from telemedicine.consultation import State
 from vehicle.announce import Announcer
 from vehicle.captures import Captures
+from vehicle.clinic.background import Backgrounds
 from vehicle.clinic.critical import CriticalValues
+from vehicle.clinic.critical_findings import CriticalFindings
 from vehicle.clinic.encounters import Encounters
 from vehicle.clinic.follow_ups import FollowUps
 from vehicle.clinic.health_profile import HealthProfiles
@@ -80,7 +82,8 @@ from vehicle.picture_archive import dicom_queue
 from vehicle.port_traps import PortTraps
 from vehicle.printing.form_sheets import FormSheets
 from vehicle.printing.printing import Printing
-from vehicle.recorder import EcgRecorder, Progress, Served
+from vehicle.recorded_ecg import Served
+from vehicle.recorder import EcgRecorder, Progress
 from vehicle.rule_book import RuleBook
 from vehicle.services import rows
 from vehicle.settings import VehicleSettings
@@ -94,7 +97,7 @@ from vehicle.voice.voice import Voice
 if TYPE_CHECKING:
     import httpx
 
-    from devices.links.bluetooth_link import BluetoothHub
+    from devices.links.bluetooth_hub import BluetoothHub
 
 
 class Vehicle:
@@ -119,6 +122,7 @@ class Vehicle:
     staff: Staff
     people: People
     households: Households
+    backgrounds: Backgrounds
     encounters: Encounters
     screening: Prompts
     rule_book: RuleBook
@@ -130,6 +134,7 @@ class Vehicle:
     form_sheets: FormSheets
     measurements: Measurements
     critical_values: CriticalValues
+    critical_findings: CriticalFindings
     specimens: Specimens
     laboratory: Laboratory
     consultations: Consultations
@@ -283,9 +288,11 @@ class Vehicle:
         self.ecg.recover()
         self.ecg_import = EcgImport(lambda: self.sticks.found(), self.recordings, self.store, self.clock, self._served)
         self.feed.on("ecg", self.ecg.on_samples, "ecg recorder")
-        self.ecg_analysis = EcgAnalysis(self.feed, self.live)
+        self.ecg_analysis = EcgAnalysis(self.feed, self.live, self.critical_findings.on_live_ecg)
         self.encounters.listeners.append(self.ecg_analysis.somebody_else)
-        self.ecg_findings = EcgFindings(self.store, self.recordings, self.clock, self.live, self.screening, self.staff)
+        self.ecg_findings = EcgFindings(
+            self.store, self.recordings, self.clock, self.live, self.screening, self.staff, self.critical_findings
+        )
 
     def _look_after(self, port: int | None) -> None:
         settings = self.settings
@@ -361,7 +368,7 @@ class Vehicle:
     def _radio(self) -> BluetoothHub | None:
         """Made when first needed: importing it is not cheap, and a van may have no adapter."""
         if self._hub is None and self._with_sessions:
-            from devices.links.bluetooth_link import BluetoothHub
+            from devices.links.bluetooth_hub import BluetoothHub
 
             self._hub = BluetoothHub(self.clock, self.pairing.ask)
         return self._hub

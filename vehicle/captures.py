@@ -25,7 +25,7 @@ from sync.record.database import DiskFault, DiskFull
 from sync.record.recordings import Partial, Recordings, RecordingWriter
 from telemedicine.ultrasound.fragments import FRAGMENT_S, whole
 from vehicle.clinic.ports import Journal, Live
-from vehicle.recorder import Served
+from vehicle.recorded_ecg import Served
 
 STILL, CLIP = "ultrasound_still", "ultrasound_clip"
 MEDIA_TYPES = {STILL: "image/png", CLIP: "video/mp4"}

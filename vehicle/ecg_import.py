@@ -27,10 +27,11 @@ from sync.formats.canonical import Json
 from sync.formats.records import Draft, format_time
 from sync.record.recordings import Recordings
 from vehicle.clinic.people import PatientView
+from vehicle.clinic.ports import Journal
 from vehicle.clinic.said_person import Compared, compared
 from vehicle.clinic.views import CHINA
 from vehicle.mounts import Stick
-from vehicle.recorder import Journal, Served
+from vehicle.recorded_ecg import Served
 
 MOST_FILES = 200
 MOST_LOOKED_AT = 5_000

@@ -3,35 +3,39 @@
 While it runs, chunks are appended to a partial file and brought to the disk every 5 s. A crash leaves that file
 behind; at the next start it becomes a recording marked as interrupted (``recover``). A disk that takes nothing more
 does not end a recording: it is kept in memory, the person is told, and it is saved once the disk takes it.
-
-Partial file: blocks ``u32 LE length | u32 LE CRC-32 | frame of devices.wire``, a torn last block is cut off by its CRC;
-who, when and for whom stands in the facts beside it (``sync.record.recordings``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
 import logging
-import struct
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
-from typing import Any, Protocol
 
 import numpy as np
 
 from devices.clock import Clock
-from devices.errors import AskPerson, DropFrame
+from devices.errors import AskPerson
 from devices.events import emit
 from devices.readings import Samples, Stamped
-from devices.wire import pack_samples, unpack_samples
 from sync.formats import ecg_file
-from sync.formats.records import Draft, format_time, parse_time
+from sync.formats.records import format_time
 from sync.record.database import DiskFault, DiskFull
-from sync.record.recordings import Partial, RecordingMissing, Recordings, RecordingWriter
+from sync.record.recordings import RecordingMissing, Recordings, RecordingWriter
+from vehicle.clinic.ports import Journal
+from vehicle.recorded_ecg import (
+    PARTIAL_TYPE,
+    About,
+    Made,
+    RecordingView,
+    Served,
+    block_of,
+    first_part,
+    length_of,
+    make_recording,
+    read_partial,
+    view_of,
+)
 from vehicle.stream_choice import StreamChoice
 
 SYNC_EVERY_S = 5.0
@@ -40,8 +44,6 @@ GRACE_S = 5.0
 FRESH_S = 2.0
 SAVE_AGAIN_S = 10.0
 MAX_SECONDS = 600.0
-PARTIAL_TYPE = "application/vnd.xunzhen.ecg-partial"
-_BLOCK = struct.Struct("<II")
 
 
 class EcgNotSending(AskPerson):
@@ -58,32 +60,6 @@ class EcgNotSaved(AskPerson):
     code = "ecg_not_saved"
 
 
-class Journal(Protocol):
-    async def commit(self, *drafts: Draft) -> list[Any]: ...
-
-    def commit_now(self, *drafts: Draft) -> list[Any]: ...
-
-    def read(self, sql: str, params: Any = ()) -> list[dict[str, Any]]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """For whom a recording is made, as far as known when it begins."""
-
-    visit: str | None = None
-    encounter: str | None = None
-    patient: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RecordingView:
-    sha256: str
-    duration_ms: int
-    started_at: datetime
-    interrupted: bool = False
-    gaps: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Of the recording under way: what is safe on the disk is ``kept_s``."""
@@ -94,21 +70,11 @@ class Progress:
     kept_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class _About:
-    device: str
-    driver: str
-    started_at: str
-    seconds: float
-    by: str | None
-    served: dict[str, str | None]
-
-
 @dataclass(slots=True)
 class _Under:
     """The recording under way."""
 
-    about: _About
+    about: About
     writer: RecordingWriter
     done: asyncio.Future[None]
     began_mono_s: float
@@ -146,7 +112,7 @@ class EcgRecorder:
         self._under: _Under | None = None
         self._newest: Stamped | None = None
         self._choice = StreamChoice()
-        self._unsaved: tuple[_Made, RecordingWriter] | None = None
+        self._unsaved: tuple[Made, RecordingWriter] | None = None
         self._saving: asyncio.Task[None] | None = None
         self._tried_mono_s = 0.0
 
@@ -216,7 +182,7 @@ class EcgRecorder:
         kept = self._cut(under, stamped, samples)
         if kept is not None:
             under.chunks.append(kept)
-            self._append(under, _block(pack_samples(stamped.device, kept)))
+            self._append(under, block_of(stamped.device, kept))
         self.tick()
 
     def tick(self) -> None:
@@ -257,7 +223,7 @@ class EcgRecorder:
             "where patient = ? and what = 'ecg' order by started_at desc",
             (patient,),
         )
-        return [_view(row) for row in rows]
+        return [view_of(row) for row in rows]
 
     # after a crash ----------------------------------------------------------------------------------------------------
 
@@ -271,20 +237,20 @@ class EcgRecorder:
         for partial in list(self._recordings.partials()):
             if partial.facts.get("media_type") != PARTIAL_TYPE:
                 continue
-            about, chunks = _read_partial(partial)
+            about, chunks = read_partial(partial)
             if chunks and not self._is_recorded(about, chunks):
                 found.append(self._recover(about, chunks))
             partial.discard()
         return found
 
-    def _recover(self, about: _About, chunks: list[Samples]) -> RecordingView:
-        made = _make(about, chunks, interrupted=True)
+    def _recover(self, about: About, chunks: list[Samples]) -> RecordingView:
+        made = make_recording(about, chunks, interrupted=True)
         sha256, size = self._recordings.store(made.blob, ecg_file.MEDIA_TYPE)
         self._journal.commit_now(made.draft(sha256, size))
         emit("recording_recovered", sha256=sha256)
         return made.view(sha256)
 
-    def _is_recorded(self, about: _About, chunks: list[Samples]) -> bool:
+    def _is_recorded(self, about: About, chunks: list[Samples]) -> bool:
         """Whether a recording of that device and that beginning begins with these samples."""
         rows = self._journal.read(
             "select sha256 from recordings where what = 'ecg' and device = ? and started_at = ?",
@@ -309,7 +275,7 @@ class EcgRecorder:
 
     def _begin(self, newest: Stamped, seconds: float, by: str | None, now_mono_s: float) -> _Under:
         now = self._clock.now()
-        about = _About(newest.device, newest.driver, format_time(now), seconds, by, asdict(self._served()))
+        about = About(newest.device, newest.driver, format_time(now), seconds, by, asdict(self._served()))
         writer = self._recordings.begin(PARTIAL_TYPE, f"ecg-{now:%Y%m%dT%H%M%S%f}", asdict(about))
         done = asyncio.get_running_loop().create_future()
         self._under = _Under(about, writer, done, now_mono_s, synced_mono_s=now_mono_s)
@@ -329,7 +295,7 @@ class EcgRecorder:
         under.covered_s = min(under.about.seconds, begins_s + len(samples.counts) / rate_hz)
         if room <= 0:
             return None
-        return samples if room >= len(samples.counts) else _first(samples, room)
+        return samples if room >= len(samples.counts) else first_part(samples, room)
 
     @staticmethod
     def _append(under: _Under, block: bytes) -> None:
@@ -365,8 +331,8 @@ class EcgRecorder:
         if not chunks:
             under.writer.abandon()
             raise EcgNotSending("no ECG samples came: attach the ECG device and the electrodes")
-        interrupted = _length(chunks) < round(about.seconds * chunks[0].sample_rate_hz)
-        made = await asyncio.to_thread(_make, about, chunks, interrupted)
+        interrupted = length_of(chunks) < round(about.seconds * chunks[0].sample_rate_hz)
+        made = await asyncio.to_thread(make_recording, about, chunks, interrupted)
         try:
             return await self._save(made, under.writer)
         except (DiskFull, DiskFault) as fault:
@@ -374,7 +340,7 @@ class EcgRecorder:
             self._unsaved, self._tried_mono_s = (made, under.writer), self._clock.monotonic_s()
             raise EcgNotSaved(f"recorded, but not saved yet: {fault}") from fault
 
-    async def _save(self, made: _Made, partial: RecordingWriter) -> RecordingView:
+    async def _save(self, made: Made, partial: RecordingWriter) -> RecordingView:
         """File, entry, and then the partial file goes. :raises DiskFull, DiskFault: may be tried again."""
         sha256, size = await asyncio.to_thread(self._recordings.store, made.blob, ecg_file.MEDIA_TYPE)
         await self._journal.commit(made.draft(sha256, size))
@@ -393,122 +359,6 @@ class EcgRecorder:
         self._changed(self.recording)
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """A finished recording: its file, and what its entry says."""
-
-    about: _About
-    blob: bytes
-    duration_ms: int
-    facts: dict[str, Any]
-
-    def draft(self, sha256: str, size: int) -> Draft:
-        fields: dict[str, Any] = {
-            "sha256": sha256,
-            "bytes": size,
-            "media_type": ecg_file.MEDIA_TYPE,
-            "what": "ecg",
-            "device": self.about.device,
-            "started_at": self.about.started_at,
-            "duration_ms": self.duration_ms,
-            "facts": self.facts,
-        }
-        served = Served(**self.about.served)
-        if served.patient is not None:
-            fields["patient"] = served.patient
-        return Draft("recording/1", fields, by=self.about.by, visit=served.visit, encounter=served.encounter)
-
-    def view(self, sha256: str) -> RecordingView:
-        started_at = parse_time(self.about.started_at)
-        interrupted, gaps = bool(self.facts["interrupted"]), len(self.facts["gaps"])
-        return RecordingView(sha256, self.duration_ms, started_at, interrupted, gaps)
-
-
 def _not_on_disk(under: _Under, fault: DiskFull | DiskFault) -> None:
     under.fault = fault.code
     emit("recording_not_stored", level=logging.ERROR, device=under.about.device, reason=fault.code)
-
-
-def _make(about: _About, chunks: list[Samples], interrupted: bool) -> _Made:
-    rate_hz = chunks[0].sample_rate_hz
-    facts = {
-        "interrupted": interrupted,
-        "asked_ms": round(about.seconds * 1000),
-        "driver": about.driver,
-        "channels": list(chunks[0].channels),
-        "gaps": gaps_of(chunks),
-    }
-    return _Made(about, ecg_file.write(chunks), round(_length(chunks) / rate_hz * 1000), facts)
-
-
-def gaps_of(chunks: list[Samples]) -> list[dict[str, int]]:
-    """Where samples are missing: {segment, first_index, count}; a new segment is {segment, first_index: 0, count: 0},
-    for nobody knows how many samples were lost while the device was away."""
-    gaps: list[dict[str, int]] = []
-    for before, after in itertools.pairwise(chunks):
-        if after.segment != before.segment:
-            gaps.append({"segment": after.segment, "first_index": 0, "count": 0})
-        elif after.first_index > before.last_index + 1:
-            missing = after.first_index - before.last_index - 1
-            gaps.append({"segment": after.segment, "first_index": before.last_index + 1, "count": missing})
-    return gaps
-
-
-def _length(chunks: list[Samples]) -> int:
-    """Samples covered, holes inside a segment included."""
-    spans: dict[int, tuple[int, int]] = {}
-    for chunk in chunks:
-        first, _ = spans.get(chunk.segment, (chunk.first_index, 0))
-        spans[chunk.segment] = (first, chunk.last_index)
-    return sum(last - first + 1 for first, last in spans.values())
-
-
-def _first(samples: Samples, n: int) -> Samples:
-    return Samples(
-        samples.stream,
-        samples.channels,
-        samples.sample_rate_hz,
-        samples.segment,
-        samples.first_index,
-        np.ascontiguousarray(samples.counts[:n]),
-        samples.resolution,
-        samples.unit,
-    )
-
-
-def _block(payload: bytes) -> bytes:
-    return _BLOCK.pack(len(payload), zlib.crc32(payload)) + payload
-
-
-def _blocks(raw: bytes) -> Iterator[bytes]:
-    """Whole blocks up to the first torn one."""
-    at = 0
-    while at + _BLOCK.size <= len(raw):
-        length, checksum = _BLOCK.unpack_from(raw, at)
-        payload = raw[at + _BLOCK.size : at + _BLOCK.size + length]
-        if len(payload) != length or zlib.crc32(payload) != checksum:
-            return
-        yield payload
-        at += _BLOCK.size + length
-
-
-def _read_partial(partial: Partial) -> tuple[_About, list[Samples]]:
-    about = _About(**{name: value for name, value in partial.facts.items() if name != "media_type"})
-    chunks = []
-    for block in _blocks(partial.read()):
-        try:
-            chunks.append(unpack_samples(block)[1])
-        except DropFrame:
-            break
-    return about, chunks
-
-
-def _view(row: dict[str, Any]) -> RecordingView:
-    facts = json.loads(row["facts_json"] or "{}")
-    return RecordingView(
-        row["sha256"],
-        row["duration_ms"],
-        parse_time(row["started_at"]),
-        bool(facts.get("interrupted")),
-        len(facts.get("gaps", ())),
-    )

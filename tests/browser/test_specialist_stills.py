@@ -23,7 +23,7 @@ from tests.telemedicine.consultation_stage import FakeVehicle, Stage, until
 from tests.vehicle.clinic_world import World
 from tests.vehicle.conftest import MORNING, counting_bytes
 from vehicle.captures import Captures
-from vehicle.recorder import Served
+from vehicle.recorded_ecg import Served
 from vehicle.touchscreen.capture_api import routes
 from vehicle.ultrasound import Ultrasound
 

@@ -30,7 +30,8 @@ from tests.powercut.children import Say
 from tests.powercut.promises import READY, entries_said
 from tests.sync.conftest import ORIGIN, START, reading, recording
 from tests.sync.county_simulator import CountySimulator, Upload
-from vehicle.recorder import EcgRecorder, Progress, Served
+from vehicle.recorded_ecg import Served
+from vehicle.recorder import EcgRecorder, Progress
 
 RATE_HZ = 500
 CHUNK = 125

@@ -16,7 +16,7 @@ from telemedicine.ultrasound.stills import as_png
 from tests.telemedicine.ultrasound_source import fan
 from tests.vehicle.clinic_world import World
 from vehicle.captures import CLIP, SILENT_AFTER_S, STILL, CaptureRefused, Captures, CaptureUnknown
-from vehicle.recorder import Served
+from vehicle.recorded_ecg import Served
 
 PNG = as_png(fan(1))
 FACTS = {"width": 320, "height": 240}

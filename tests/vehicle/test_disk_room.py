@@ -24,7 +24,8 @@ from tests.sync.small_disk import SmallDisk, small_disk
 from tests.vehicle.conftest import open_store
 from vehicle.disk import ClipRefused, Disk, Level, Space
 from vehicle.hints import hint
-from vehicle.recorder import SAVE_AGAIN_S, EcgNotSaved, EcgRecorder, Served
+from vehicle.recorded_ecg import Served
+from vehicle.recorder import SAVE_AGAIN_S, EcgNotSaved, EcgRecorder
 from vehicle.touchscreen.app import create_touchscreen
 
 KB = 1000

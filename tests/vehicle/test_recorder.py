@@ -17,6 +17,7 @@ from sync.formats import ecg_file
 from sync.record.database import DiskFull
 from sync.record.recordings import Partial, Recordings
 from sync.record.store import Store
+from vehicle.recorded_ecg import Served
 from vehicle.recorder import (
     SAVE_AGAIN_S,
     AlreadyRecording,
@@ -24,7 +25,6 @@ from vehicle.recorder import (
     EcgNotSending,
     EcgRecorder,
     Progress,
-    Served,
 )
 
 RATE_HZ = 500

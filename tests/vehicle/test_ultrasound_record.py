@@ -15,7 +15,7 @@ from tests.telemedicine.ultrasound_source import fan
 from tests.vehicle.clinic_world import World
 from tests.vehicle.conftest import counting_bytes
 from vehicle.captures import STILL, Captures
-from vehicle.recorder import Served
+from vehicle.recorded_ecg import Served
 from vehicle.ultrasound import CaptureFacts, DepthUnknown, ImageUnknown, NotCalibrated, Ultrasound
 
 SIZE = (320, 240)

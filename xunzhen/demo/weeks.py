@@ -44,7 +44,7 @@ from sync.proof.presence import LOCAL
 from vehicle.assembly import Vehicle, assemble
 from vehicle.clinic.critical import Answer
 from vehicle.device_events import SETTLE_S
-from vehicle.recorder import RecordingView
+from vehicle.recorded_ecg import RecordingView
 from vehicle.settings import read_vehicle_settings
 from xunzhen.demo import chronic, radio
 from xunzhen.demo.home import CREWS, Home, Ports

@@ -20,7 +20,7 @@ import serial
 
 from devices.clock import SystemClock
 from devices.drivers import contec_8000g
-from devices.links.bluetooth_link import BluetoothHub
+from devices.links.bluetooth_hub import BluetoothHub
 from devices.readings import Samples, Stamped
 from devices.session import DeviceSettings, open_sessions
 from vehicle.ecg_analysis import EcgAnalysis

@@ -18,7 +18,7 @@ from dbus_fast import BusType, Message
 from dbus_fast.aio import MessageBus
 
 from devices.clock import SystemClock
-from devices.links.bluetooth_link import BluetoothHub
+from devices.links.bluetooth_hub import BluetoothHub
 from devices.readings import DeviceState, Glucose, Link, Stamped
 from devices.session import DeviceSettings, open_sessions
 from devices.simulators.bluetooth_meters import BluetoothMeters, GlucoseMeter

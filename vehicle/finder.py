@@ -60,7 +60,7 @@ class Advertised(Protocol):
 
 
 class Radio(Protocol):
-    """What is needed of ``devices.links.bluetooth_link.BluetoothHub``."""
+    """What is needed of ``devices.links.bluetooth_hub.BluetoothHub``."""
 
     fault: str | None
 

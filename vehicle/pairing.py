@@ -49,7 +49,7 @@ class NothingToForget(AskPerson):
 
 
 class Radio(Protocol):
-    """``devices.links.bluetooth_link.BluetoothHub``."""
+    """``devices.links.bluetooth_hub.BluetoothHub``."""
 
     def forget(self, address: str) -> Awaitable[None]: ...
 

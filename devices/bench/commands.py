@@ -225,7 +225,7 @@ def _place_option(candidate: Candidate) -> str:
 def _link(wanted: argparse.Namespace, clock: Clock) -> DeviceLink:
     kind = _link_kind(wanted)
     if kind == "bluetooth":
-        from devices.links.bluetooth_link import BluetoothHub
+        from devices.links.bluetooth_hub import BluetoothHub
 
         return BluetoothHub(clock).link("bench", wanted.address)
     if kind == "tcp":

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import fcntl
 import os
 from collections import deque
 from collections.abc import Callable
@@ -17,16 +15,11 @@ from collections.abc import Callable
 from devices.driver import HidUse, Line, Write, lines_of
 from devices.errors import LinkLost
 from devices.events import emit
-from devices.links.serial_link import PortAbsent, PortBusy, PortRefused
+from devices.links.locked_port import open_device, open_locked
+from devices.links.serial_link import PortBusy, PortRefused
 
 MAX_BUFFERED_REPORTS = 2048
 """13 s of the fastest device. Beyond it the oldest are dropped and counted: the driver sees a gap."""
-GONE = (errno.ENODEV, errno.EIO, errno.ENXIO, errno.ENOENT, errno.EPIPE)
-
-
-def open_hidraw(path: str) -> int:
-    """A descriptor that reads and writes whole reports, without blocking. :raises OSError: as open(2)"""
-    return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 class HidLink:
@@ -35,7 +28,7 @@ class HidLink:
     :param open_device: in place of the kernel, for tests: any descriptor that keeps the borders of messages
     """
 
-    def __init__(self, port: str, open_device: Callable[[str], int] = open_hidraw) -> None:
+    def __init__(self, port: str, open_device: Callable[[str], int] = open_device) -> None:
         self._port = port
         self._open_device = open_device
         self._use = HidUse()
@@ -64,15 +57,10 @@ class HidLink:
         await self.close()
         self._fault = None
         try:
-            descriptor = self._open_device(self._port)
-        except OSError as fault:
-            raise self._refused(fault) from fault
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as fault:
-            os.close(descriptor)
-            self._fault = PortBusy.code
-            raise PortBusy(f"{self._port} is held by another program") from fault
+            descriptor = open_locked(self._port, self._open_device)
+        except (PortBusy, PortRefused) as refusal:
+            self._fault = refusal.code
+            raise
         self._use, self._descriptor, self._ended = uses[0], descriptor, None
         asyncio.get_running_loop().add_reader(descriptor, self._read)
 
@@ -131,10 +119,3 @@ class HidLink:
         self._ended = reason
         asyncio.get_running_loop().remove_reader(self._descriptor)
         self._arrived.set()
-
-    def _refused(self, fault: OSError) -> LinkLost:
-        if fault.errno in GONE:
-            return PortAbsent(f"{self._port} is not there")
-        refusal = PortRefused(f"{self._port} cannot be opened: {fault}; is the udev rule in place?")
-        self._fault = refusal.code
-        return refusal

@@ -9,16 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import fcntl
 import os
 from collections.abc import Callable
 
 from devices.driver import Line, Write
 from devices.errors import LinkLost
-from devices.links.serial_link import PortAbsent, PortBusy, PortRefused
+from devices.links.locked_port import open_locked
+from devices.links.serial_link import PortBusy, PortRefused
 
 READ_BYTES = 4096
-GONE = (errno.ENODEV, errno.ENXIO, errno.ENOENT, errno.EIO)
 ONE_WAY = (errno.EINVAL, errno.EBADF)
 """What reading a printer says that has no way back."""
 LOOK_EVERY_S = 0.1
@@ -49,16 +48,10 @@ class PrinterLink:
         await self.close()
         self._fault = None
         try:
-            self._descriptor = os.open(self._port, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as fault:
-            await self.close()
-            if fault.errno in GONE:
-                raise PortAbsent(f"{self._port} is not there") from fault
-            busy = isinstance(fault, BlockingIOError) or fault.errno == errno.EBUSY
-            refusal = PortBusy if busy else PortRefused
+            self._descriptor = open_locked(self._port)
+        except (PortBusy, PortRefused) as refusal:
             self._fault = refusal.code
-            raise refusal(f"{self._port} cannot be opened: {fault}") from fault
+            raise
 
     async def receive(self) -> tuple[str, bytes]:
         while True:

@@ -8,16 +8,19 @@ from contextlib import suppress
 from typing import Any
 
 from bumble import data_types
+from bumble.att import Attribute
 from bumble.controller import Controller
 from bumble.core import UUID, AdvertisingData, ProtocolError
 from bumble.device import Connection, Device, DeviceConfiguration
-from bumble.gatt import Characteristic, Service
+from bumble.gatt import GATT_CLIENT_CHARACTERISTIC_CONFIGURATION_DESCRIPTOR, Characteristic, Service
 from bumble.hci import Address
 from bumble.link import LocalLink
 from bumble.pairing import PairingConfig, PairingDelegate
 
 ADVERTISING_INTERVAL_MS = 100.0
 ADVERTISEMENT_BYTES = 31
+INFORMATION = tuple(UUID.from_16_bits(number) for number in (0x2A29, 0x2A24, 0x2A25))
+"""Manufacturer, model, serial number."""
 SERVICE_LIST = {
     2: AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS,
     16: AdvertisingData.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS,
@@ -105,6 +108,14 @@ class Peripheral:
 
     def is_subscribed(self, characteristic: Characteristic[bytes]) -> bool:
         return self.connection is not None and any(self._device.gatt_server.read_cccd(self.connection, characteristic))
+
+    def demand_bond(self) -> None:
+        """Nobody subscribes to anything or reads who it is without being paired."""
+        for attribute in self._device.gatt_server.attributes:
+            if attribute.type == GATT_CLIENT_CHARACTERISTIC_CONFIGURATION_DESCRIPTOR:
+                attribute.permissions |= Attribute.Permissions.WRITE_REQUIRES_ENCRYPTION
+            elif attribute.type in INFORMATION:
+                attribute.permissions |= Attribute.Permissions.READ_REQUIRES_ENCRYPTION
 
     async def forget_bonds(self) -> None:
         """As the user's reset of the meter does."""

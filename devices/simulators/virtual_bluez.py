@@ -54,6 +54,8 @@ class Faults:
     """So many connections break as soon as they are made, and Connect says le-connection-abort-by-local."""
     forgets_after_discovery: bool = False
     """Devices that are neither paired nor connected are removed as soon as nobody discovers any more."""
+    leaves_security_alone: bool = False
+    """A characteristic that wants a bond is refused as it is: no pairing is begun for it."""
     _refusals: defaultdict[str, deque[tuple[str, str]]] = field(default_factory=lambda: defaultdict(deque))
 
     def refuse(self, member: str, error: str, text: str = "", times: int = 1) -> None:
@@ -91,6 +93,8 @@ class VirtualBlueZ:
         """Asked for at each connection, as bluetoothd does; 23: nothing is asked, and devices cut at 20 bytes."""
         self.connecting = asyncio.Lock()
         """bumble's central holds one pending connection, as a real controller does."""
+        self.pairing = 0
+        """Calls of Pair that wait for their end: bluetoothd hears no advertisements meanwhile (suspend_discovery)."""
         self._register_methods()
 
     async def start(self) -> str:
@@ -184,7 +188,7 @@ class VirtualBlueZ:
         }
 
     def _on_advertisement(self, advertisement: Advertisement) -> None:
-        if not self._discovering or self.faults.deaf or self.faults.hung:
+        if not self._discovering or self.pairing or self.faults.deaf or self.faults.hung:
             return
         path = device_path(str(advertisement.address))
         uuids = advertised_services(advertisement.data)

@@ -60,6 +60,8 @@ class RemoteDevice:
         self._listeners: defaultdict[str, list[str]] = defaultdict(list)
         """Path of a characteristic -> clients that started notifications; kept over reconnects."""
         self._subscribed: set[str] = set()
+        self._tellers: dict[str, Callable[[bytes], None]] = {}
+        """One for each path: bumble keeps the callback of a subscription that was refused, and must know it again."""
         data = advertisement.data
         name = data.get(AdvertisingData.COMPLETE_LOCAL_NAME) or data.get(AdvertisingData.SHORTENED_LOCAL_NAME) or ""
         bluez.tree.add(path, {DEVICE: self._properties(str(name), uuids)})
@@ -239,7 +241,11 @@ class RemoteDevice:
         if self.is_paired:
             raise Refused("org.bluez.Error.AlreadyExists", "Already Exists")
         await self._connect(call)
-        await self._secure()
+        self._bluez.pairing += 1
+        try:
+            await self._secure()
+        finally:
+            self._bluez.pairing -= 1
 
     async def _secure(self) -> None:
         """Pair, or encrypt with the keys of an earlier pairing."""
@@ -264,6 +270,8 @@ class RemoteDevice:
             except ATT_Error as refusal:
                 if refusal.error_code not in INSUFFICIENT_SECURITY:
                     raise
+                if self._bluez.faults.leaves_security_alone:
+                    raise Refused("org.bluez.Error.NotPermitted", "Not paired") from None
                 await self._secure()
                 return await work()
         except ATT_Error as refusal:
@@ -303,17 +311,17 @@ class RemoteDevice:
         if path in self._subscribed or path not in self._attributes:
             return
         self._subscribed.add(path)
-
-        def on_value(value: bytes) -> None:
-            for _ in self._listeners[path]:
-                self._bluez.tree.change(path, CHARACTERISTIC, Value=Variant("ay", bytes(value)))
-
+        tell = self._tellers.setdefault(path, lambda value: self._tell_value(path, value))
         characteristic = self._attributes[path]
         try:
-            await self._att(lambda: characteristic.subscribe(on_value, prefer_notify=True))
+            await self._att(lambda: characteristic.subscribe(tell, prefer_notify=True))
         except Refused:
             self._subscribed.discard(path)
             raise
+
+    def _tell_value(self, path: str, value: bytes) -> None:
+        for _ in self._listeners[path]:
+            self._bluez.tree.change(path, CHARACTERISTIC, Value=Variant("ay", bytes(value)))
 
     async def _stop_notify(self, call: Call) -> None:
         clients = self._listeners[call.path]

@@ -14,8 +14,9 @@ import pytest
 
 from devices.clock import SystemClock
 from devices.links.bluetooth_agent import AskPasskey, refuse_passkey
+from devices.links.bluetooth_hub import BluetoothHub
 from devices.links.bluetooth_limits import Limits
-from devices.links.bluetooth_link import BluetoothHub, BluetoothLink
+from devices.links.bluetooth_link import BluetoothLink
 from devices.links.link import SessionEnded
 from devices.readings import BloodPressure, DeviceState, Glucose, Link, Stamped
 from devices.session import DeviceSettings, open_sessions

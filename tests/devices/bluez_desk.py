@@ -19,8 +19,9 @@ from devices.clock import SystemClock
 from devices.driver import Write
 from devices.drivers import bluetooth_blood_pressure, bluetooth_glucose
 from devices.links.bluetooth_agent import AskPasskey, refuse_passkey
+from devices.links.bluetooth_hub import BluetoothHub
 from devices.links.bluetooth_limits import Limits
-from devices.links.bluetooth_link import BluetoothHub, BluetoothLink
+from devices.links.bluetooth_link import BluetoothLink
 from devices.simulators.bluetooth_meters import BloodPressureCuff, GlucoseMeter
 from tests.appliance.air import Air, open_air
 from tests.appliance.image import ApplianceMissing, cache_folder, find_image

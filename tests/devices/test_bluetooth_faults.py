@@ -16,9 +16,9 @@ from dbus_fast.aio import MessageBus
 
 from devices.clock import SystemClock
 from devices.driver import Write
-from devices.drivers import bluetooth_glucose
+from devices.drivers import bluetooth_blood_pressure, bluetooth_glucose
+from devices.links.bluetooth_hub import BluetoothHub
 from devices.links.bluetooth_limits import Limits
-from devices.links.bluetooth_link import BluetoothHub
 from devices.links.link import SessionEnded
 from devices.readings import DeviceState, Link
 from devices.simulators.bluetooth_meters import CUFF_ADDRESS, GLUCOSE_ADDRESS
@@ -29,6 +29,7 @@ pytestmark = needs_dbus_daemon
 PASSKEY = 482913
 UNKNOWN_OBJECT = "org.freedesktop.DBus.Error.UnknownObject"
 GLUCOSE_LINE = bluetooth_glucose.Driver.about.line
+CUFF_LINE = bluetooth_blood_pressure.Driver.about.line
 
 
 @pytest.fixture
@@ -313,6 +314,51 @@ async def test_pairing_asks_for_the_passkey_once(tmp_path: Path, monkeypatch: py
         await bench.meters.glucose(5.9)
         await comes_through(bench, 2)
         assert asked == [GLUCOSE_ADDRESS]
+
+
+async def test_while_digits_are_looked_for_a_known_meter_delivers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, typed = asyncio.Event(), asyncio.Event()
+
+    async def operator(address: str) -> int | None:
+        asked.set()
+        await typed.wait()
+        return PASSKEY
+
+    async with bluetooth_bench(tmp_path, monkeypatch, passkey=PASSKEY, ask_passkey=operator) as bench:
+        bench.attach("cuff-1")
+        await bench.meters.blood_pressure(131, 84, 66)
+        await bench.until(lambda: len(bench.pressures()) == 1)
+        bench.meters.bluez.faults.refuse("Pair", "AuthenticationFailed")  # then it is asked for by the subscription
+        bench.meters.glucose_meter.demand_bond()
+        await bench.meters.glucose(5.8)
+        bench.attach("glucose-1")
+        await asked.wait()
+        await bench.meters.blood_pressure(132, 85, 67)
+        await bench.until(lambda: len(bench.pressures()) == 2)
+        assert bench.glucose() == []
+        typed.set()
+        await comes_through(bench)
+        assert bench.fault("glucose-1") is None
+
+
+async def test_what_is_told_only_to_bonded_hosts_is_read_after_pairing(bench: Bench) -> None:
+    """bluetoothd neither raised security by itself nor was asked to: it says "Not paired"."""
+    bench.meters.bluez.faults.leaves_security_alone = True
+    await bench.meters.unplug("blood_pressure")
+    bench.meters.cuff.demand_bond()
+    link = bench.hub.link("cuff-1")
+    opening = asyncio.create_task(link.open(replace(CUFF_LINE, bond=False, read=("2A25",))))
+    await bench.meters.plug("blood_pressure")
+    await bench.meters.blood_pressure(131, 84, 66)
+    async with asyncio.timeout(bench.patience_s):
+        await opening
+        heard = dict([await link.receive(), await link.receive()])
+    await link.close()
+    assert heard["2A25"] == CUFF_ADDRESS[-5:].encode()
+    assert heard["2A35"][1] == 131
+    assert bench.meters.bluez.calls.count("Pair") == 1
 
 
 async def test_wrong_passkey_is_shown_and_the_right_one_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 from bluetooth_bench import Bench, bluetooth_bench, happens, needs_dbus_daemon
 
 from devices.clock import SystemClock
-from devices.links.bluetooth_link import Limits
+from devices.links.bluetooth_limits import Limits
 from devices.readings import (
     BloodPressure,
     DeviceClock,

@@ -12,6 +12,7 @@ import sqlite3
 import sys
 from collections.abc import AsyncIterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from sqlite3 import OperationalError
 
@@ -185,6 +186,52 @@ async def test_wrong_passkey_is_said_and_the_next_right_one_works(desk: Desk) ->
     await desk.until(lambda: desk.bench.glucose())
     assert desk.bench.fault("glucose-1") is None
     assert len(operator.asked) == 3
+
+
+async def test_what_is_told_only_to_bonded_hosts_is_read_though_nobody_asked_to_pair(desk: Desk) -> None:
+    """bluetoothd raises security by itself at the device's refusal, and our agent gets the question."""
+    operator = Operator(PASSKEY)
+    desk.let_operator(operator)
+    cuff = desk.cuff(passkey=PASSKEY)
+    cuff.demand_bond()
+    cuff.hold_s = PATIENCE_S
+    link = desk.hub.link("cuff-1")
+    await cuff.measure(141, 90, 70)
+    async with asyncio.timeout(PATIENCE_S):
+        await link.open(replace(CUFF_LINE, bond=False, read=("2A25",)))
+        heard = dict([await link.receive(), await link.receive()])
+    assert heard["2A25"] == cuff.address[-5:].encode()
+    assert heard["2A35"][1] == 141
+    assert (await desk.air.device(cuff.address))["Bonded"]
+    assert operator.asked == [cuff.address]
+    await link.close()
+
+
+async def test_while_digits_are_looked_for_a_known_cuff_delivers(desk: Desk) -> None:
+    """The first answer is late, so the question comes again without Pair(), during which bluetoothd does not scan."""
+    typed = asyncio.Event()
+    asked: list[str] = []
+
+    async def operator(address: str) -> int | None:
+        asked.append(address)
+        if len(asked) == 1:
+            return None
+        await typed.wait()
+        return PASSKEY
+
+    desk.let_operator(operator)
+    cuff, meter = desk.cuff(), desk.glucose_meter(passkey=PASSKEY)
+    desk.bench.attach("cuff-1")
+    await cuff.measure(141, 90, 70)
+    await desk.until(lambda: len(desk.bench.pressures()) == 1)
+    meter.demand_bond()
+    await meter.measure(5.8)
+    desk.bench.attach("glucose-1")
+    await happens(lambda: len(asked) == 2, PATIENCE_S)
+    await cuff.measure(142, 90, 70)
+    await desk.until(lambda: len(desk.bench.pressures()) == 2)
+    typed.set()
+    await desk.until(lambda: desk.bench.glucose())
 
 
 async def test_nobody_types_the_passkey_and_the_cuff_beside_it_works(desk: Desk) -> None:

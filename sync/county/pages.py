@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from devices.events import emit
-from sync.county import exports, month_table, visit_report, visit_words
+from sync.county import exports, month_table, navigation, visit_report, visit_words
 from sync.county.audit import UNKNOWN
 from sync.county.map_view import county_map, visit_map
 from sync.county.month_table import MonthTable
@@ -278,6 +278,8 @@ _WORDS: dict[str, Any] = {
     "moment": visit_words.moment,
     "verdict_title": visit_words.title,
     "verdict_subtitle": visit_words.subtitle,
+    "nav_groups": navigation.groups_for,
+    "nav_group": navigation.group_of,
 }
 """What templates may call."""
 

@@ -92,7 +92,7 @@ def test_the_way_through_an_import_a_rule_and_a_waiver(
 ) -> None:
     registry = founded.county.registry
     with signed_in(browser, address, viewport={"width": 1280, "height": 800}) as page:
-        page.get_by_test_id("nav-registry").click()
+        page.get_by_test_id("nav-group-registry").click()
         page.get_by_test_id("tab-villages").click()
         page.get_by_test_id("file").set_input_files(from_the_web)
         page.get_by_test_id("preview").click()
@@ -117,7 +117,7 @@ def test_the_way_through_an_import_a_rule_and_a_waiver(
 
 def test_the_auditor_finds_no_form(browser: Any, complaints: Complaints, address: str) -> None:
     with signed_in(browser, address, "he.ming", viewport={"width": 1280, "height": 800}) as page:
-        page.get_by_test_id("nav-registry").click()
+        page.get_by_test_id("nav-group-registry").click()
         for tab in ("changes", "villages", "rules", "waivers"):
             page.get_by_test_id(f"tab-{tab}").click()
             page.locator(f"[data-testid=tab-{tab}][aria-selected=true]").wait_for()

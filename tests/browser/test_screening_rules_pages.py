@@ -139,6 +139,7 @@ def test_a_number_is_changed_looked_at_and_signed(
 def test_the_list_of_referrals(browser: Any, address: str, complaints: Callable[[Any], list[str]]) -> None:
     with signed_in(browser, address) as page:
         page.goto(f"{address}/county/coverage")
+        page.get_by_test_id("nav-group-work").click()
         page.get_by_test_id("nav-referrals").click()
         page.get_by_test_id("referral-ref-1").wait_for()
         wrong = looked_at(page, "county-referrals", complaints)

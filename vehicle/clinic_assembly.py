@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sync.keys.sealing import Sealer
+from vehicle.clinic.background import Backgrounds
 from vehicle.clinic.case import CaseNotes
 from vehicle.clinic.critical import CriticalValues
+from vehicle.clinic.critical_findings import CriticalFindings
 from vehicle.clinic.emergency.checklists import shipped_checklists
 from vehicle.clinic.encounters import Encounters
 from vehicle.clinic.follow_ups import FollowUps
@@ -41,6 +43,7 @@ def assemble_clinic(vehicle: Vehicle, sealer: Sealer) -> None:
     """Give ``vehicle`` its parts of the clinic; those of record, delivery, visits and devices are there already."""
     store, ids, clock, live, settings = vehicle.store, vehicle.ids, vehicle.clock, vehicle.live, vehicle.settings
     vehicle.people = People(store, ids, clock, sealer)
+    vehicle.backgrounds = Backgrounds(store, vehicle.people)
     vehicle.households = Households(store, ids, vehicle.people)
     vehicle.encounters = Encounters(store, ids, clock, live, vehicle.people, vehicle.staff, vehicle.visits)
     vehicle.encounters.listen(vehicle.feed)
@@ -65,7 +68,10 @@ def assemble_clinic(vehicle: Vehicle, sealer: Sealer) -> None:
         lambda device: vehicle.device_book.expired_lot(device, vehicle.today()),
     )
     vehicle.measurements.listen(vehicle.feed)
-    vehicle.critical_values = CriticalValues(store, clock, vehicle.recordings, vehicle.encounters, vehicle.measurements)
+    vehicle.critical_values = CriticalValues(
+        store, clock, vehicle.recordings, vehicle.encounters, vehicle.measurements, live
+    )
+    vehicle.critical_findings = CriticalFindings(store, ids, clock, live, vehicle.commits, vehicle.encounters)
     vehicle.specimens = Specimens(store, ids, clock, live, vehicle.encounters)
     vehicle.laboratory = Laboratory(
         store, ids, clock, live, vehicle.commits, vehicle.specimens, vehicle.screening, vehicle.visits
@@ -134,7 +140,13 @@ def _follow_up(vehicle: Vehicle) -> None:
         in_force,
     )
     vehicle.health_profiles = HealthProfiles(
-        vehicle.store, vehicle.people, vehicle.households, vehicle.programmes, vehicle.follow_ups, screening
+        vehicle.store,
+        vehicle.people,
+        vehicle.households,
+        vehicle.programmes,
+        vehicle.follow_ups,
+        screening,
+        vehicle.backgrounds,
     )
 
 

@@ -11,11 +11,13 @@ remembered for pages that open later: a second later comes the next.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from devices.readings import DeviceState, Link, Samples, Stamped
+from sync.formats.canonical import Json
 from vehicle.clinic.ecg.chain import FASTEST_HZ, SLOWEST_HZ
+from vehicle.clinic.ecg.critical import Found
 from vehicle.clinic.ecg.live_state import LiveEcg
 from vehicle.clinic.ports import Live
 from vehicle.feed import Feed, Gap, Subscription
@@ -26,9 +28,18 @@ AWAY = (Link.LOST, Link.ABSENT)
 
 
 class EcgAnalysis:
-    def __init__(self, feed: Feed, live: Live) -> None:
+    """:param critical: told of each critical finding (device, what, its numbers) in the event loop"""
+
+    def __init__(
+        self,
+        feed: Feed,
+        live: Live,
+        critical: Callable[[str, str, Mapping[str, Json]], None] = lambda device, what, facts: None,
+    ) -> None:
         self._feed = feed
         self._live = live
+        self._tell_critical = critical
+        self._critical: list[tuple[str, Found]] = []
         self._chains: dict[str, LiveEcg] = {}
         self._leads_off: dict[str, tuple[str, ...]] = {}
         self._told_s: dict[str, float] = {}
@@ -46,9 +57,17 @@ class EcgAnalysis:
                 async for item in subscription:
                     for message in await asyncio.to_thread(self._work, _all_of(item, subscription)):
                         self._live.send(message)
+                    self._critical_found()
             finally:
                 for device in self._chains:
                     self._live.send(_silent(device))
+
+    def _critical_found(self) -> None:
+        """Hand on what is critical; nothing of somebody who has left meanwhile."""
+        found, self._critical = self._critical, []
+        for device, (what, facts) in found:
+            if not self._begin_anew:
+                self._tell_critical(device, what, facts)
 
     def _work(self, items: Sequence[Stamped | Gap]) -> list[dict[str, Any]]:
         """In the thread; one batch after the other, so nothing here is touched twice at a time."""
@@ -81,6 +100,7 @@ class EcgAnalysis:
             chain = self._chains[device] = LiveEcg(samples)
             self._told_s.pop(device, None)
         urgent = chain.push(samples, self._leads_off.get(device, ()))
+        self._critical += [(device, found) for found in chain.critical()]
         due = now_s - self._told_s.get(device, now_s - TOLD_EVERY_S) >= TOLD_EVERY_S
         if not (urgent or due):
             return []

@@ -23,6 +23,7 @@ from sync.formats import ecg_file
 from sync.formats.canonical import Json
 from sync.formats.records import Draft, format_time, parse_time
 from sync.record.recordings import RecordingMissing, Recordings
+from vehicle.clinic.critical_findings import CriticalFindings
 from vehicle.clinic.ecg.findings import AF_ANSWERS, VERSION, analyse, heard_by_rules, median_beat, with_ecg
 from vehicle.clinic.ports import Journal, Live
 from vehicle.clinic.prompts import Prompts
@@ -68,10 +69,17 @@ class FindingsView:
 
 class EcgFindings:
     def __init__(
-        self, journal: Journal, recordings: Recordings, clock: Clock, live: Live, prompts: Prompts, staff: Staff
+        self,
+        journal: Journal,
+        recordings: Recordings,
+        clock: Clock,
+        live: Live,
+        prompts: Prompts,
+        staff: Staff,
+        critical: CriticalFindings,
     ) -> None:
         self._journal, self._recordings, self._clock = journal, recordings, clock
-        self._live, self._prompts, self._staff = live, prompts, staff
+        self._live, self._prompts, self._staff, self._critical = live, prompts, staff, critical
         self._changing = asyncio.Lock()
         self._wanted = asyncio.Event()
         self._unreadable: set[str] = set()
@@ -111,7 +119,7 @@ class EcgFindings:
                 return None
             fields: dict[str, Json] = {"sha256": sha256, "version": VERSION, "findings": found}
             made = Draft("ecg_analysis/1", fields, visit=row["visit"], encounter=row["encounter"])
-            await self._commit(made, row, heard_by_rules(found), None)
+            await self._commit([made, *self._critical.analysed(row, found)], row, heard_by_rules(found), None)
             return self.of(sha256)
 
     def of(self, sha256: str) -> FindingsView | None:
@@ -149,12 +157,23 @@ class EcgFindings:
 
     # the doctor -------------------------------------------------------------------------------------------------------
 
-    async def review(self, sha256: str, agrees: bool | None, af: str, words: str, by: str, pin: str) -> FindingsView:
+    async def review(
+        self,
+        sha256: str,
+        agrees: bool | None,
+        af: str,
+        words: str,
+        by: str,
+        pin: str,
+        critical: Sequence[str] = (),
+    ) -> FindingsView:
         """Sign findings. A later signature counts instead of an earlier one; both stay in the journal.
 
         :param agrees: with the automatic findings; ``words`` are needed where not
         :param af: whether the doctor reads atrial fibrillation: yes, no, unclear
+        :param critical: what else he reads that is critical, of ``critical_record.MARKED_ON_ECG``
         :raises EcgNotAnalysed, EcgReviewIncomplete, WrongPin, LockedOut: nothing is written
+        :raises FindingUnknown, NobodysRecording: see ``CriticalFindings.signed``
         """
         words = words.strip()[:LONGEST_WORDS]
         if agrees is None or af not in AF_ANSWERS or (not agrees and not words):
@@ -163,6 +182,7 @@ class EcgFindings:
             known, row = self.of(sha256), self._recording(sha256)
             if known is None or row is None:
                 raise EcgNotAnalysed("there are no findings to sign")
+            red = self._critical.signed(row, known.findings, agrees, critical, by)
             person = await self._staff.check_pin(by, pin)
             fields: dict[str, Json] = {
                 "sha256": sha256,
@@ -173,21 +193,23 @@ class EcgFindings:
                 "by_name": person.name,
             }
             signed = Draft("ecg_review/1", fields, by, row["visit"], row["encounter"])
-            await self._commit(signed, row, heard_by_rules(known.findings, af), by)
+            await self._commit([signed, *red], row, heard_by_rules(known.findings, af), by)
         reviewed = self.of(sha256)
         assert reviewed is not None
         return reviewed
 
     # how --------------------------------------------------------------------------------------------------------------
 
-    async def _commit(self, draft: Draft, row: Mapping[str, Any], heard: Mapping[str, object], by: str | None) -> None:
-        """An entry, with the screening results of its encounter that follow from it."""
+    async def _commit(
+        self, drafts: list[Draft], row: Mapping[str, Any], heard: Mapping[str, object], by: str | None
+    ) -> None:
+        """Entries, with the screening results of their encounter that follow from them."""
         encounter, patient = row["encounter"], row["patient"]
-        drafts = [draft]
         if encounter and patient:
             known = with_ecg(self._prompts.inputs(encounter), heard)
-            drafts += self._prompts.results_to_record(encounter, patient, row["visit"], known, by)
+            drafts = drafts + self._prompts.results_to_record(encounter, patient, row["visit"], known, by)
         await self._journal.commit(*drafts)
+        self._critical.tell_drafts(drafts)
         self._live.send({"type": "ecg_findings", "sha256": row["sha256"], "encounter": encounter})
         if encounter and patient:
             self._prompts.announce(encounter)

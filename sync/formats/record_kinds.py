@@ -160,6 +160,18 @@ KINDS: dict[str, Kind] = {
         kind_of("reading_confirmed/1", personal=True, reading="text", patient="text", specimen="text?"),
         kind_of("reading_rejected/1", reading="text", reason="text"),
         kind_of(
+            "critical_finding/1",
+            personal=True,
+            finding="text",
+            patient="text",
+            source="text",
+            what="text",
+            sha256="sha256?",
+            device="text?",
+            words="text?",
+            facts="object",
+        ),
+        kind_of(
             "critical_action/1",
             personal=True,
             reading="text",
@@ -239,6 +251,7 @@ KINDS: dict[str, Kind] = {
             study="text",
             transfer_syntax="text?",
             reason="text?",
+            signed_at="time?",
         ),
         kind_of(
             "screening_result/1",

@@ -98,6 +98,7 @@ def _recording(job: Job) -> ecg_dicom.Recording:
         job.device_said_at,
         job.heart_rate_bpm,
         job.said,
+        job.signed_at,
     )
 
 

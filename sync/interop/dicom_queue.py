@@ -1,8 +1,9 @@
 """What a hospital's picture archive does not have yet: sent one after the other, for as long as it takes.
 
 The journal is the queue. Stills, clips and ECGs of a person that no ``dicom_delivery/1`` entry calls stored or
-refused are due, oldest first: nothing is lost in a restart, nothing sent twice on purpose. What is rehearsed is never
-sent.
+refused are due, oldest first: nothing is lost in a restart, nothing sent twice on purpose. An ECG whose findings a
+doctor has signed since it was stored is due again, as a new instance beside the old one: an archive keeps what it has
+under a name, so another content has another name (PS3.5, 9.1). What is rehearsed is never sent.
 A live consultation goes first: nothing is begun, and what is under way is broken off and sent again later.
 """
 
@@ -35,12 +36,15 @@ MOST_CRASHES = 3
 LONGEST_REASON = 300
 WHATS = ("ultrasound_still", "ultrasound_clip", "ecg")
 _ANY = ", ".join("?" * len(WHATS))
+SIGNED_SINCE = "(d.state = 'stored' AND s.reviewed_at IS NOT NULL AND s.reviewed_at IS NOT d.signed_at)"
+"""Of a delivery ``d`` and its ECG's findings ``s``: what was stored does not say what the doctor signed."""
 _DUE = f"""
 FROM recordings AS r JOIN encounters AS e USING (encounter)
 JOIN patients AS p ON p.patient = coalesce(e.patient, r.patient)
 LEFT JOIN dicom_deliveries AS d ON d.sha256 = r.sha256 AND d.destination = ?
+LEFT JOIN ecg_analyses AS s ON s.sha256 = r.sha256
 WHERE r.what IN ({_ANY}) AND r.evicted_at IS NULL AND coalesce(e.practice, 0) = 0 AND p.name IS NOT NULL
-AND coalesce(d.state, '') NOT IN ('stored', 'refused')
+AND (coalesce(d.state, '') NOT IN ('stored', 'refused') OR {SIGNED_SINCE})
 AND (r.what != 'ecg' OR r.started_at < ?
     OR EXISTS (SELECT 1 FROM ecg_analyses AS a WHERE a.sha256 = r.sha256 AND a.analysed_at IS NOT NULL))
 """
@@ -266,6 +270,7 @@ class DicomQueue:
         return {
             "said": tuple(line for line in said if line),
             "heart_rate_bpm": row["heart_rate_bpm"],
+            "signed_at": row["reviewed_at"] or "",
             "median_beat": self._median_beat(sha256),
         }
 
@@ -321,6 +326,8 @@ class DicomQueue:
         reason = answer.reason or ("confirmed by a query" if answer.confirmed else "")
         if reason:
             said["reason"] = reason[:LONGEST_REASON]
+        if job.signed_at:
+            said["signed_at"] = job.signed_at
         if answer.transfer_syntax:
             said["transfer_syntax"] = answer.transfer_syntax
         await self._store.commit(Draft("dicom_delivery/1", said, None, row["visit"], row["encounter"]))

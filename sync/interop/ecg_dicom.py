@@ -62,6 +62,8 @@ class Recording:
     heart_rate_bpm: int | None = None
     said: tuple[str, ...] = ()
     """What is said of it, as text: findings, and whether anybody has reviewed them."""
+    signed_at: str = ""
+    """When a doctor signed that; with another signature it is another instance."""
 
 
 def sop_class_of(ecg: Ecg) -> UID:
@@ -108,7 +110,8 @@ def data_set(
     notes = _annotations(recording)
     if notes:
         data.WaveformAnnotationSequence = notes
-    identify(data, study, recording.sha256, "ecg", sop_class, ExplicitVRLittleEndian)
+    form = f"ecg {recording.signed_at}".strip()
+    identify(data, study, recording.sha256, form, sop_class, ExplicitVRLittleEndian)
     return data
 
 

@@ -54,6 +54,7 @@ class Job(_Said):
     :ivar device_said_at: of an imported ECG: when, by its device's clock
     :ivar heart_rate_bpm: of an ECG, as far as somebody or something has counted it
     :ivar said: what the record says of an ECG, as text
+    :ivar signed_at: when a doctor signed the findings that ``said`` has; empty: nobody has
     :ivar median_beat: of an ECG, counts of its usual beat, a row a sample, a column a recorded channel
     """
 
@@ -73,6 +74,7 @@ class Job(_Said):
     device_said_at: str | None = None
     heart_rate_bpm: int | None = None
     said: tuple[str, ...] = ()
+    signed_at: str = ""
     median_beat: tuple[tuple[int, ...], ...] | None = None
 
 

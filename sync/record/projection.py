@@ -58,6 +58,13 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "household_monitoring/1": (_rule("household_monitoring", "household category since<@at by<@by"),),
     "guardian/1": (_rule("guardians", "patient name relation phone since<@at by<@by"),),
     "condition/1": (_rule("conditions", "patient condition icd10 state since<@at by<@by"),),
+    "critical_finding/1": (
+        _rule(
+            "critical_findings",
+            "finding patient source what sha256 device words facts_json<json:facts found_at<@at by<@by visit<@visit "
+            "encounter<@encounter practice<@practice",
+        ),
+    ),
     "critical_action/1": (
         _rule(
             "critical_actions",
@@ -143,7 +150,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
     ),
     "dicom_delivery/1": (
-        _rule("dicom_deliveries", "sha256 destination state instance study transfer_syntax reason at<@at"),
+        _rule("dicom_deliveries", "sha256 destination state instance study transfer_syntax reason signed_at at<@at"),
     ),
     "programme_membership/1": (
         _rule(

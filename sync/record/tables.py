@@ -51,10 +51,17 @@ TABLES: dict[str, Table] = {
     "household_monitoring": _table("household", "category since by", made="since"),
     "guardians": _table("patient", "name relation phone since by", made="since"),
     "conditions": _table("patient condition", "icd10 state since by", made="since"),
+    "critical_findings": _table(
+        "finding",
+        "patient source what sha256 device words facts_json found_at by visit encounter practice:integer",
+        index="encounter",
+        made="found_at",
+    ),
     "critical_actions": _table(
         "n:integer",
         "reading patient action receiver read_back:integer reason signature at by visit encounter practice:integer",
         index="reading",
+        county_index="at",
         made="at",
     ),
     "emergencies": _table(
@@ -105,7 +112,7 @@ TABLES: dict[str, Table] = {
         "encounter visit version rhythm heart_rate_bpm:integer findings_json analysed_at reviewed_at reviewed_by "
         "reviewed_name agrees:integer af words",
         index="encounter",
-        county_index="visit",
+        county_index="visit analysed_at",
         made="analysed_at",
     ),
     "image_measurements": _table(
@@ -114,11 +121,12 @@ TABLES: dict[str, Table] = {
         index="sha256",
         made="at",
     ),
-    "dicom_deliveries": _table("sha256 destination", "state instance study transfer_syntax reason at", made="at"),
+    "dicom_deliveries": _table("sha256 destination", "state instance study transfer_syntax reason signed_at at", made="at"),
     "screening_results": _table(
         "result",
         "encounter visit patient rule rule_version level code advice inputs_json at",
         index="patient encounter",
+        county_index="visit",
         made="at",
     ),
     "screening_rules": _table("sha256", "edition:integer source file place:integer checkpoint at", made="at"),
@@ -168,6 +176,7 @@ TABLES: dict[str, Table] = {
         "encounter patient visit state urgency fields_json requested_at requested_by consent_json consent_sha256 "
         "specialist opinion_json opinion_at decision_json decided_at closed_at changed_at",
         index="patient visit encounter",
+        county_index="requested_at",
         made="requested_at",
     ),
     "device_events": _table("n:integer", "device driver event at facts_json", index="device"),

@@ -28,6 +28,7 @@ from sync.record.recordings import Recordings
 from tests.vehicle.conftest import GEOJSON, counting_bytes, open_store
 from vehicle.clinic.case import CaseNotes
 from vehicle.clinic.critical import CriticalValues
+from vehicle.clinic.critical_findings import CriticalFindings
 from vehicle.clinic.encounters import Encounters
 from vehicle.clinic.identity import check_digit
 from vehicle.clinic.instruments import Instrument
@@ -118,7 +119,10 @@ class World:
             self.store, ids, clock, self, commits, self.encounters, self.prompts, self.visits, INSTRUMENTS, hardware_of
         )
         self.recordings = Recordings(folder / "data" / "recordings")
-        self.critical_values = CriticalValues(self.store, clock, self.recordings, self.encounters, self.measurements)
+        self.critical_values = CriticalValues(
+            self.store, clock, self.recordings, self.encounters, self.measurements, self
+        )
+        self.critical_findings = CriticalFindings(self.store, ids, clock, self, commits, self.encounters)
         self.consultations = Consultations(
             self.store,
             ids,

@@ -50,6 +50,7 @@ EXPECTED = {
     "/live": (*CREW, LOCAL),
     "/consult/{consultation}/decide": DOCTORS,
     "/ecg/recordings/{sha256}/review": DOCTORS,
+    "/ultrasound/{sha256}/critical": DOCTORS,
 }
 """Whatever is not named here is clinical, or local below /api."""
 

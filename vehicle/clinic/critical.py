@@ -7,20 +7,22 @@ refers says whom they called and that it was read back. Who refuses says why and
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from devices.clock import Clock
 from devices.errors import AskPerson
 from sync.formats.canonical import Json
 from sync.formats.records import Draft, format_time
 from sync.record.recordings import Recordings
+from vehicle.clinic.critical_record import CLOSING, WITHDRAWN, Critical, done_about, finding
 from vehicle.clinic.encounters import Encounters
 from vehicle.clinic.measurements import Measurements
-from vehicle.clinic.ports import Journal
-from vehicle.clinic.tiles import CLOSING, Critical, done_about
+from vehicle.clinic.ports import Journal, Live
 
-ACTIONS = ("told", "repeated", "referred", "consulted", "refused")
-"""What can be done about a red value."""
+ACTIONS = ("told", "repeated", "referred", "consulted", "refused", WITHDRAWN)
+"""What can be done about a red value; ``withdrawn`` about a finding only: it was none."""
 LONGEST_WORDS = 200
 LARGEST_SIGNATURE_BYTES = 400_000
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -45,12 +47,12 @@ class Answer:
     """Why the person refuses, in their words."""
     signature_png: bytes = b""
 
-    def missing(self, person_is_here: bool, done: tuple[str, ...]) -> str:
+    def missing(self, person_is_here: bool, done: tuple[str, ...], may_withdraw: bool = False) -> str:
         """The first thing that is missing, empty when nothing is.
 
         :param done: actions noted before
         """
-        chosen = self.actions & set(ACTIONS)
+        chosen = self.actions & (set(ACTIONS) - (set() if may_withdraw else {WITHDRAWN}))
         wanted = {
             "action": bool(chosen),
             "told": not (person_is_here and chosen & CLOSING) or "told" in chosen or "told" in done,
@@ -73,25 +75,29 @@ class CriticalValues:
         recordings: Recordings,
         encounters: Encounters,
         measurements: Measurements,
+        live: Live,
     ) -> None:
         self._store = store
         self._clock = clock
         self._recordings = recordings
         self._encounters = encounters
         self._measurements = measurements
+        self._live = live
         self._changing = asyncio.Lock()
 
     async def acknowledge(self, reading: str, answer: Answer, by: str) -> list[Critical]:
         """Note what was done about a red value; returns what is still open of the person being served.
 
+        :param reading: a reading, or a finding (``vehicle.clinic.critical_findings``)
         :raises ActionMissing: says what; nothing is written
         :raises ReadingUnknown: no such reading
         """
         async with self._changing:
-            row = self._measurements.row(reading)
+            found = finding(self._store, reading)
+            row = self._measurements.row(reading) if found is None else self._row(reading)
             served = self._encounters.current()
             here = served is not None and served.encounter == row["encounter"]
-            if what := answer.missing(here, done_about(self._store, reading)):
+            if what := answer.missing(here, done_about(self._store, reading), found is not None):
                 raise ActionMissing(f"say what was done: {what} is missing", what=what)
             drafts: list[Draft] = []
             signature = ""
@@ -103,14 +109,25 @@ class CriticalValues:
                 for fields in _fields(reading, row["patient"], answer, signature)
             ]
             await self._store.commit(*drafts)
-            return self._measurements.acknowledged(reading)
+            if found is None:
+                return self._measurements.acknowledged(reading)
+            said = {"live": False, "state": "acknowledged", "kind": found.type, "reading": reading}
+            self._live.send({"type": "reading", **said})
+            return self._measurements.critical()
+
+    def _row(self, name: str) -> dict[str, Any]:
+        """A finding with the columns of a reading that are needed here."""
+        rows = self._store.read(
+            "SELECT finding AS reading, patient, visit, encounter FROM critical_findings WHERE finding = ?", (name,)
+        )
+        return rows[0]
 
     def _keep(self, png: bytes) -> tuple[str, int]:
         writer = self._recordings.begin("image/png")
         writer.append(png)
         return writer.finish()
 
-    def _signature_draft(self, sha256: str, size: int, row: dict[str, str], by: str) -> Draft:
+    def _signature_draft(self, sha256: str, size: int, row: Mapping[str, Any], by: str) -> Draft:
         fields: dict[str, Json] = {
             "sha256": sha256,
             "bytes": size,

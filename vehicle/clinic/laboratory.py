@@ -18,6 +18,7 @@ from devices.clock import Clock
 from devices.readings import LaboratoryResult, Stamped
 from sync.formats.canonical import Json
 from sync.formats.records import Draft, format_time, parse_time
+from vehicle.clinic.critical_record import CLOSING, done_about, found_draft
 from vehicle.clinic.laboratory_report import (
     TYPE,
     Group,
@@ -31,7 +32,7 @@ from vehicle.clinic.laboratory_report import (
 from vehicle.clinic.ports import Ids, Journal, Listenable, Live, Soon, Visits
 from vehicle.clinic.prompts import Grade, Prompts
 from vehicle.clinic.specimens import Specimen, Specimens
-from vehicle.clinic.tiles import CLOSING, done_about, found_draft, measured_at
+from vehicle.clinic.tiles import measured_at
 
 BEFORE_TAKEN = timedelta(minutes=10)
 """So much earlier than the specimen a measurement may seem by a clock that is a little off."""

@@ -26,12 +26,13 @@ from devices.readings import (
 )
 from sync.formats.canonical import Json
 from sync.formats.records import Draft, format_time
+from vehicle.clinic.critical_record import Critical, found_draft
 from vehicle.clinic.encounters import Encounters, EncounterView
 from vehicle.clinic.instruments import Instrument
 from vehicle.clinic.ports import Ids, Journal, Listenable, Live, Soon, Visits
 from vehicle.clinic.prompts import NoEncounter, Prompts
 from vehicle.clinic.settling import STREAMS, Settling
-from vehicle.clinic.tiles import Critical, Held, Tile, Tiles, found_draft, measured_at
+from vehicle.clinic.tiles import Held, Tile, Tiles, measured_at
 from vehicle.clinic.units import (
     MEALS,
     QUANTITIES,
@@ -170,6 +171,10 @@ class Measurements:
         shown = datetime.fromisoformat(stamped.event.device_said_at)
         right = stamped.received_at.astimezone(CHINA_TIME).replace(tzinfo=None)
         self._clocks[self._key(stamped.device)] = round((shown - right).total_seconds())
+
+    def clock_offset_s(self, device: str) -> int | None:
+        """How far the device's clock was ahead when it was last connected; None: it was not read since the start."""
+        return self._clocks.get(self._key(device))
 
     def _key(self, device: str) -> str:
         return f"{device} {self._hardware_of(device) or ''}"
@@ -340,6 +345,8 @@ class Measurements:
             "codes": codes(reading.kind, stored_values(reading)),
             "by_hand": False,
         }
+        if getattr(reading, "from_memory", False):
+            served = None
         if (shown := getattr(reading, "device_said_at", None)) is not None:
             fields["device_said_at"] = shown
             offset_s = self._clocks.get(self._key(stamped.device))

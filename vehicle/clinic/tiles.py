@@ -13,9 +13,9 @@ from typing import Any
 
 from devices.clock import CHINA_TIME, Clock
 from devices.readings import DeviceState, Link
-from sync.formats.canonical import Json
-from sync.formats.records import Draft, format_time, parse_time
+from sync.formats.records import format_time, parse_time
 from sync.web.catalog import texts
+from vehicle.clinic.critical_record import CLOSING, Critical, done_about, findings_of
 from vehicle.clinic.encounters import Encounters, EncounterView
 from vehicle.clinic.instruments import Instrument
 from vehicle.clinic.ports import Journal
@@ -23,8 +23,6 @@ from vehicle.clinic.prompts import ANSWERS, Grade, Missing, Prompts
 from vehicle.clinic.settling import Settling
 from vehicle.clinic.units import ALWAYS_SHOWN, TYPES, UNITS, implausible, shown_values, stored_values
 
-CLOSING = frozenset({"referred", "consulted", "refused"})
-"""One of these actions lets a person with a red value go; so does a repeat that was no longer red."""
 HELD_FOR = timedelta(hours=24)
 
 
@@ -81,25 +79,6 @@ class Held:
     measured_at: datetime | None
     """What the device said, put right by its clock's error; None where one of them is not known."""
     implausible: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Critical:
-    """A confirmed red value of the person being served, until it is dealt with."""
-
-    reading: str
-    type: str
-    values: dict[str, object]
-    result: str
-    advice: str
-    at: datetime
-    done: tuple[str, ...]
-    """Actions noted so far."""
-
-    @property
-    def awaits_repeat(self) -> bool:
-        """Somebody is measuring again: the page lets them."""
-        return "repeated" in self.done
 
 
 class Tiles:
@@ -173,10 +152,17 @@ class Tiles:
         return [_held(row) for row in rows if row["type"] in TYPES and row["reading"] not in on_tiles.values()]
 
     def critical(self, language: str | None = None) -> list[Critical]:
-        """Red values of the person being served that are not dealt with; the page may not be left before."""
+        """Red values of the person being served that are not dealt with; the page may not be left before.
+
+        Readings first, then what was found on an ECG or ultrasound.
+        """
         served = self._encounters.current()
         if served is None:
             return []
+        found = findings_of(self._store, served.encounter, language)
+        return [*self._red_readings(served, language), *(one for one in found if not one.closed)]
+
+    def _red_readings(self, served: EncounterView, language: str | None) -> list[Critical]:
         rows = [row for row in self._rows(served.encounter) if row["confirmed_at"]]
         found = []
         graded = [(row, self._grade(served.encounter, row, language)) for row in rows]
@@ -196,6 +182,8 @@ class Tiles:
                         advice=grade.advice,
                         at=parse_time(row["taken_at"]),
                         done=done,
+                        patient=served.patient.patient,
+                        encounter=served.encounter,
                     )
                 )
         return found
@@ -264,20 +252,6 @@ class Tiles:
             if not away:
                 return "waiting", instrument.device
         return "missing", having[0].device
-
-
-def done_about(store: Journal, reading: str) -> tuple[str, ...]:
-    """What was done about a red value so far, in order, each once."""
-    rows = store.read(
-        "SELECT action FROM critical_actions WHERE reading = ? AND action != 'found' ORDER BY n", (reading,)
-    )
-    return tuple(dict.fromkeys(row["action"] for row in rows))
-
-
-def found_draft(reading: str, patient: str, by: str | None, visit: str | None, encounter: str | None) -> Draft:
-    """That a confirmed value is red: from here the time runs until somebody closes it."""
-    fields: dict[str, Json] = {"reading": reading, "patient": patient, "action": "found"}
-    return Draft("critical_action/1", fields, by, visit, encounter)
 
 
 def measured_at(shown: str, offset_s: int) -> datetime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sync.interop.dicom_queue import SIGNED_SINCE
 from sync.web.catalog import Texts
 
 if TYPE_CHECKING:
@@ -19,9 +20,11 @@ def archive_words(vehicle: Vehicle, sha256: str, belongs: bool, t: Texts) -> tup
     if queue is None:
         return "none", t("touch.ultrasound.archive_none")
     rows = vehicle.store.read(
-        "SELECT state, reason FROM dicom_deliveries WHERE sha256 = ? AND destination = ?", (sha256, queue.destination)
+        f"SELECT d.state, d.reason, {SIGNED_SINCE} AS again FROM dicom_deliveries AS d "
+        "LEFT JOIN ecg_analyses AS s ON s.sha256 = d.sha256 WHERE d.sha256 = ? AND d.destination = ?",
+        (sha256, queue.destination),
     )
-    state, reason = (rows[0]["state"], rows[0]["reason"] or "") if rows else ("", "")
+    state, reason = (rows[0]["state"], rows[0]["reason"] or "") if rows and not rows[0]["again"] else ("", "")
     if state in ("stored", "refused"):
         return state, t(f"touch.ultrasound.archive_{state}", reason=reason)
     if not belongs:

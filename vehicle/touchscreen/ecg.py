@@ -19,6 +19,7 @@ from sync.formats import ecg_file
 from sync.record.recordings import RecordingMissing
 from sync.web.access import roles
 from sync.web.pages import HEADERS
+from vehicle.clinic.critical_record import MARKED_ON_ECG
 from vehicle.clinic.ecg.findings import repeat_wanted
 from vehicle.hints import hint
 from vehicle.touchscreen.archive_words import archive_words
@@ -81,14 +82,16 @@ def routes(screen: Screen) -> APIRouter:
         af: str = Form("", max_length=10),
         words: str = Form("", max_length=500),
         pin: str = Form("", max_length=12),
+        critical: Annotated[list[str] | None, Form()] = None,
     ) -> Response:
         """The doctor's signature under what the analysis found."""
         recording(sha256)
         agreed = {"yes": True, "no": False}.get(agrees)
         try:
-            await vehicle.ecg_findings.review(sha256, agreed, af, words, request.state.caller.id, pin)
+            by = request.state.caller.id
+            await vehicle.ecg_findings.review(sha256, agreed, af, words, by, pin, critical or ())
         except AskPerson as refused:
-            told = {"agrees": agrees, "af": af, "words": words}
+            told = {"agrees": agrees, "af": af, "words": words, "critical": critical or ()}
             return await _stored(request, sha256, told, screen.explain(request, refused))
         return back(f"/ecg/recordings/{sha256}")
 
@@ -108,7 +111,7 @@ def routes(screen: Screen) -> APIRouter:
         return Response(pack_samples("", samples), media_type="application/octet-stream", headers=HEADERS)
 
     async def _stored(
-        request: Request, sha256: str, told: dict[str, str] | None = None, refused: dict[str, str] | None = None
+        request: Request, sha256: str, told: dict[str, Any] | None = None, refused: dict[str, str] | None = None
     ) -> Response:
         row = recording(sha256)
         patient = vehicle.people.get(row["patient"]) if row["patient"] else None
@@ -126,6 +129,7 @@ def routes(screen: Screen) -> APIRouter:
             "may_sign": request.state.caller.role in DOCTORS,
             "archive": archive_words(vehicle, sha256, bool(row["patient"] and row["encounter"]), screen.texts(request)),
             "told": told or {},
+            "marks": [(what, screen.texts(request)(f"critical.finding_{what}")) for what in MARKED_ON_ECG],
             "refused": refused,
         }
         return screen.page(request, "ecg_stored.html", "measure", context, 422 if refused else 200)

@@ -19,6 +19,7 @@ from sync.web.access import Caller
 from sync.web.catalog import Texts, texts
 from sync.web.pages import Pages
 from telemedicine.degradation import LADDER, Rung
+from vehicle.clinic.critical_record import Critical
 from vehicle.hints import hint
 from vehicle.pairing import ANSWER_WITHIN_S, REFUSED
 from vehicle.touchscreen import wording
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 PLACES = ("today", "people", "measure", "consult", "status")
 DRIVER_PLACES = ("today", "status")
+FAST_MBIT_S = 1000
+"""From here on a figure tells nobody more."""
 
 
 class Screen:
@@ -90,6 +93,7 @@ class Screen:
         caller: Caller = request.state.caller
         driver = caller.role == "driver"
         status = vehicle.health.status(t.language)
+        served = None if driver else vehicle.encounters.current()
         return {
             "now": vehicle.clock.now(),
             "practice": vehicle.settings.practice,
@@ -97,15 +101,23 @@ class Screen:
             "visit": vehicle.visits.current(),
             "status": status,
             "link": link_words(status.get("link") or {}, t),
-            "served": None if driver else vehicle.encounters.current(),
+            "served": served,
+            "background": vehicle.backgrounds.of(served.patient.patient) if served is not None else None,
             "offered": None if driver else vehicle.encounters.offered(),
             "flash": self._take_flash(request),
             "pairing": self._pairing(t),
             "emergency": vehicle.emergencies.current(),
             "moving": vehicle.driving.moving,
-            "red_open": not driver and bool(vehicle.measurements.critical(t.language)),
+            "red_open": None if driver else self._red_open(t.language),
             "back_path": request.url.path,
         }
+
+    def _red_open(self, language: str) -> Critical | None:
+        """What every page says until it is dealt with: findings first, also of people who have left."""
+        vehicle = self.vehicle
+        here = vehicle.measurements.critical(language)
+        waiting = [*here, *vehicle.critical_findings.open_of_others(language)]
+        return next((one for one in waiting if one.source), waiting[0] if waiting else None)
 
     def _pairing(self, t: Texts) -> dict[str, Any]:
         pairing = self.vehicle.pairing
@@ -159,7 +171,9 @@ def link_words(link: Mapping[str, Any], t: Texts) -> dict[str, Any]:
     rtt, up, down = link.get("rtt_ms"), link.get("up_mbit_s"), link.get("down_mbit_s")
     kind = t(f"touch.link.kind.{link.get('kind') or 'other'}")
     speeds = [
-        t(f"touch.link.{name}", n=f"{speed:.0f}") for name, speed in (("up", up), ("down", down)) if speed is not None
+        t(f"touch.link.{name}", n=f"{speed:.0f}" if speed < FAST_MBIT_S else f"{FAST_MBIT_S}+")
+        for name, speed in (("up", up), ("down", down))
+        if speed is not None
     ]
     needs = LADDER[Rung.LIVE]
     good = rtt is not None and rtt <= needs.most_rtt_ms and (up is None or up * 1e6 >= needs.least_up_bit_s)

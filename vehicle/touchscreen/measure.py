@@ -76,7 +76,7 @@ def routes(screen: Screen) -> APIRouter:
         tiles = {tile.type: tile for tile in vehicle.measurements.tiles(language)}
         chosen = in_focus(list(tiles.values()), focus, seen)
         held = vehicle.measurements.holding()
-        critical = vehicle.measurements.critical(language)
+        critical = [red for red in vehicle.measurements.critical(language) if not red.source]
         prompts = vehicle.screening.prompts(served.encounter, language) if served else []
         lab = laboratory.glance(screen)
         narrow = ALSO_NARROW + (lab is not None)

@@ -23,11 +23,12 @@ from sync.web.pages import HEADERS
 from telemedicine.consultation import read_who
 from telemedicine.ultrasound.measuring import MOST_LINE_POINTS
 from vehicle.captures import MEDIA_TYPES, STILL
+from vehicle.clinic.critical_record import MARKED_ON_ULTRASOUND
 from vehicle.hints import hint
 from vehicle.touchscreen.archive_words import archive_words
 from vehicle.touchscreen.capture_api import still_message
 from vehicle.touchscreen.frame import Screen, back, referring_path
-from vehicle.touchscreen.sessions import CLINICAL
+from vehicle.touchscreen.sessions import CLINICAL, DOCTORS
 from vehicle.ultrasound import ImageUnknown, ImageView
 
 if TYPE_CHECKING:
@@ -112,6 +113,8 @@ def routes(screen: Screen) -> APIRouter:
             "image": shown(vehicle, image, t),
             "still": still_message(image),
             "missing": missing,
+            "may_mark": request.state.caller.role in DOCTORS and bool(image.patient),
+            "marks": [(what, t(f"critical.finding_{what}")) for what in MARKED_ON_ULTRASOUND],
         }
         return screen.page(request, "still.html" if image.what == STILL else "clip.html", "measure", context)
 
@@ -126,6 +129,19 @@ def routes(screen: Screen) -> APIRouter:
     async def measure(request: Request, sha256: str, measured: Measured) -> JSONResponse:
         view = await vehicle.ultrasound.measure(sha256, measured.tool, measured.points, request.state.caller.id)
         return JSONResponse(view.message(), headers=HEADERS)
+
+    @router.post(f"{PAGE}/{{sha256}}/critical")
+    @roles(*DOCTORS)
+    async def critical(
+        request: Request,
+        sha256: str,
+        what: Annotated[str, Form(max_length=40)] = "",
+        words: Annotated[str, Form(max_length=200)] = "",
+    ) -> Response:
+        """What the doctor sees in it is critical: from here it is a red value like any other."""
+        known(sha256)
+        found = await vehicle.critical_findings.mark(sha256, what, words, request.state.caller.id)
+        return back(f"/critical/{found}")
 
     @router.post(f"{PAGE}/{{sha256}}/send-again")
     @roles(*CLINICAL)

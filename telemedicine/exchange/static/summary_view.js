@@ -62,10 +62,18 @@ export function showDevice(message) {
  */
 export function showCritical({ kind, values }) {
   const words = has(`reading_${kind}`) ? t(`reading_${kind}`) : String(kind);
-  byId('critical-text').textContent = t('critical_now', { what: words, text: valueText(kind, { values }) });
+  byId('critical-text').textContent = has(`finding_${kind}`)
+    ? t('found', { what: `${t(`finding_${kind}`)} ${findingNumber(values)}`.trim() })
+    : t('critical_now', { what: words, text: valueText(kind, { values }) });
   byId('critical').hidden = false;
 }
 document.getElementById('critical-seen')?.addEventListener('click', () => { byId('critical').hidden = true; });
+
+/** @param {any} values */
+function findingNumber(values) {
+  if (values?.heart_rate_bpm !== undefined) return `${values.heart_rate_bpm}/min`;
+  return values?.pause_ms !== undefined ? `${(values.pause_ms / 1000).toFixed(1)} s` : '';
+}
 
 /** @param {any} reading */
 function row(reading) {

@@ -15,10 +15,11 @@ from sqlalchemy import select
 
 from devices.clock import SimulatedClock
 from sync.county.programme_lists import ProgrammeLists, closed_in_time
-from sync.county.programme_sheets import shown, total
+from sync.county.programme_sheets import shown, total, word
 from sync.county.schema import audit
 from sync.formats.records import Draft, format_time
 from sync.record.person_links import LINKED, UNLINKED, PersonLinks
+from sync.web.catalog import texts
 
 MORNING = at(8, 3, 9)
 
@@ -144,6 +145,44 @@ async def test_red_values_are_closed_in_time_late_or_not_at_all(founded: Founded
         (None, ""),
     ]
     assert closed_in_time(lines) == (4, 2, 1)
+
+
+async def test_findings_are_red_values_and_a_repeat_ends_one_too(founded: Founded) -> None:
+    patrol = Patrol(founded.vans["van-07"], MORNING)
+    patient = patrol.person("病人")
+
+    def act(about: str, action: str, minutes: int) -> None:
+        fields = {"reading": about, "patient": patient, "action": action}
+        patrol.tell("critical_action/1", fields, "encounter-1", MORNING + timedelta(minutes=minutes))
+
+    def measured(name: str, minutes: int) -> None:
+        moment = MORNING + timedelta(minutes=minutes)
+        fields = {"reading": name, "device": "cuff-1", "driver": "sim", "type": "blood_pressure", "values": {}}
+        patrol.tell("reading/1", {**fields, "by_hand": False}, "encounter-1", moment)
+        patrol.tell("reading_confirmed/1", {"reading": name, "patient": patient}, "encounter-1", moment)
+
+    measured("reading-1", 0)
+    act("reading-1", "found", 0)
+    act("reading-1", "repeated", 1)
+    measured("reading-2", 4)
+    for number, (what, action, minutes) in enumerate(
+        (("ecg_asystole", "withdrawn", 1), ("us_aorta", "referred", 12), ("ecg_pause", "told", 1))
+    ):
+        name = f"finding-{number}"
+        found = {"finding": name, "patient": patient, "source": "ecg_live", "what": what, "facts": {}}
+        patrol.tell("critical_finding/1", found, "encounter-1", MORNING)
+        act(name, "found", 0)
+        act(name, action, minutes)
+    lines = (await deliver(founded)).lines("critical")
+    assert [(line.what, line.source, line.minutes) for line in lines] == [
+        ("blood_pressure", "measured_again", 4),
+        ("ecg_asystole", "withdrawn", 1),
+        ("ecg_pause", "", None),
+        ("us_aorta", "referred", 12),
+    ]
+    assert [word("critical", line.what, texts("zh")) for line in lines[1:]] == [
+        "没有心跳", "停搏超过 3 秒", "主动脉夹层或动脉瘤",
+    ]  # fmt: skip
 
 
 def test_small_cells_are_not_exact_and_no_total_tells_them() -> None:

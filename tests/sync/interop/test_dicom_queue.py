@@ -229,6 +229,73 @@ async def test_an_ecg_with_findings_goes_at_once_with_rate_signature_and_usual_b
     assert made.WaveformSequence[1].NumberOfWaveformSamples == 600
 
 
+async def ecg_of(van: Van) -> str:
+    """A recorded ECG with automatic findings, signed by nobody."""
+    sha256, size = van.recordings.store(stored(), ecg_file.MEDIA_TYPE)
+    said = {
+        "sha256": sha256,
+        "bytes": size,
+        "media_type": ecg_file.MEDIA_TYPE,
+        "what": "ecg",
+        "patient": "patient-1",
+        "device": "ecg-1",
+        "started_at": format_time(van.clock.now()),
+        "duration_ms": 10_000,
+        "facts": {},
+    }
+    analysis = {"sha256": sha256, "version": "7", "findings": {"heart_rate_bpm": 61, "rhythm": "likely"}}
+    await van.store.commit(
+        Draft("recording/1", said, "zhou.min", "visit-1", "encounter-1"),
+        Draft("ecg_analysis/1", analysis, None, "visit-1", "encounter-1"),
+    )
+    return sha256
+
+
+async def sign(van: Van, sha256: str, words: str) -> None:
+    review = {"sha256": sha256, "version": "7", "agrees": True, "af": "yes", "words": words, "by_name": "周敏"}
+    await van.store.commit(Draft("ecg_review/1", review, "zhou.min", "visit-1", "encounter-1"))
+
+
+def written(van: Van) -> int:
+    return int(van.store.read("SELECT count(*) AS n FROM entries WHERE kind = 'dicom_delivery/1'")[0]["n"])
+
+
+async def test_what_a_doctor_signs_after_it_was_stored_goes_as_another_instance_of_the_study(van: Van) -> None:
+    await van.serve()
+    sha256 = await ecg_of(van)
+    queue = van.queue()
+    assert await queue.attempt() == 0.0
+    assert (await queue.attempt(), queue.status().waiting) == (30.0, 0)
+    for words in ("房颤", "房颤，心室率快"):
+        van.clock.advance(60)
+        await sign(van, sha256, words)
+        assert queue.status().waiting == 1
+        assert await queue.attempt() == 0.0
+        assert (van.archive.jobs[-1].said[1], queue.status().waiting) == (words, 0)
+    sent = [data_set(job) for job in van.archive.jobs]
+    assert len({one.SOPInstanceUID for one in sent}) == 3
+    assert len({(one.StudyInstanceUID, one.SeriesInstanceUID) for one in sent}) == 1
+    assert written(van) == 3
+
+
+async def test_a_signature_given_while_the_ecg_is_being_sent_is_not_lost(van: Van) -> None:
+    await van.serve()
+    sha256 = await ecg_of(van)
+
+    async def slowly(job: Job) -> Answer:
+        van.archive.jobs.append(job)
+        if not job.signed_at:
+            await sign(van, sha256, "房颤")
+        return STORED
+
+    queue = van.queue(slowly)
+    await queue.attempt()
+    assert queue.status().waiting == 1
+    await queue.attempt()
+    assert [bool(job.signed_at) for job in van.archive.jobs] == [False, True]
+    assert queue.status().waiting == 0
+
+
 async def test_what_belongs_to_nobody_or_is_rehearsed_is_not_sent(van: Van) -> None:
     await van.serve()
     await van.freeze(1, encounter=None)
@@ -351,7 +418,15 @@ async def test_through_the_real_process_to_a_real_archive_that_was_away(tmp_path
     with orthanc(tmp_path / "orthanc", DicomPort=port) as server:
         assert await queue.attempt() == 0.0
         assert server.get("/patients?expand")[0]["MainDicomTags"]["PatientName"] == "Y^GF=杨^桂芳"
-    assert [entry["state"] for entry in van.entries()] == ["stored"]
+        sha256 = await ecg_of(van)
+        await queue.attempt()
+        await sign(van, sha256, "房颤")
+        await queue.attempt()
+        [study] = server.get("/studies?expand")
+        assert len(study["Series"]) == 2
+        [signed] = [one for one in server.get("/series?expand") if one["MainDicomTags"]["Modality"] == "ECG"]
+        assert len(signed["Instances"]) == 2, "the archive has the ECG as it was sent and as it was signed"
+    assert written(van) == 3
     van.store.close()
 
 

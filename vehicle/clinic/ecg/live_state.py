@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from devices.readings import Samples
 from vehicle.clinic.ecg.chain import EcgChain
+from vehicle.clinic.ecg.critical import CriticalWatch, Found
 from vehicle.clinic.ecg.events import (
     AfLevel,
     Asystole,
@@ -46,6 +47,8 @@ class LiveEcg:
         self._chain = EcgChain(samples.channels, samples.sample_rate_hz)
         self._segment, self._next = samples.segment, samples.first_index
         self._state = LiveState(samples.channels, samples.sample_rate_hz)
+        self._watch = CriticalWatch(samples.sample_rate_hz)
+        self._critical: list[Found] = []
 
     def continues(self, samples: Samples) -> bool:
         """Whether these samples can go through this chain: same leads, rate and resolution."""
@@ -65,7 +68,13 @@ class LiveEcg:
         self._segment, self._next = samples.segment, samples.first_index + len(samples.counts)
         mv = samples.values()[max(0, late) :] / 1000.0  # what came twice counts once
         events += self._chain.push(mv, _off(samples.channels, leads_off, len(mv)))
+        self._critical += self._watch.take(events)
         return self._state.take(events, self._chain.samples)
+
+    def critical(self) -> list[Found]:
+        """What was found to be critical since this was asked last."""
+        found, self._critical = self._critical, []
+        return found
 
     def message(self) -> dict[str, Any]:
         return self._state.message()

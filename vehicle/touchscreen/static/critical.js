@@ -1,7 +1,6 @@
-// A red value: the alarm sounds once, the door opens when everything is said that has to be said.
+// A red value: the door opens when everything is said that has to be said.
 
 import { SignaturePad } from '/shared/signature_pad.js';
-import './alarm.js';
 
 /** @type {Map<HTMLFormElement, SignaturePad>} */
 const pads = new Map();
@@ -58,7 +57,7 @@ document.addEventListener('submit', async (event) => {              // the signa
   if (!(form instanceof HTMLFormElement) || !('critical' in form.dataset)) return;
   const pad = pads.get(form), field = form.querySelector('[name="signature"]');
   const refused = form.querySelector('input[value="refused"]:checked');
-  const again = event.submitter instanceof HTMLButtonElement && event.submitter.name === 'again';
+  const again = event.submitter instanceof HTMLButtonElement && ['again', 'withdraw'].includes(event.submitter.name);
   if (again || !refused || !pad || pad.empty || !(field instanceof HTMLInputElement) || field.value) return;
   event.preventDefault();
   event.stopImmediatePropagation();

@@ -86,7 +86,11 @@ async function sayResult(tile) {
   const facts = { grade: tile.grade };
   for (const [name, value] of Object.entries(tile.values)) if (typeof value === 'number') facts[name] = String(value);
   await say(tile.type, facts);
-  if (tile.grade !== 'red') return;
+  if (tile.grade === 'red') await sayCritical();
+}
+
+/** After what is being said. */
+async function sayCritical() {
   const answer = await fetch('/voice/say/critical', { headers: { 'X-Background': '1' } });
   if (!answer.ok || muted()) return;
   waiting.push(...(await answer.json()).clips);
@@ -102,6 +106,7 @@ feed.on('encounter', ({ encounter }) => {
 
 feed.on('reading', (message) => {
   if (message.state === 'confirmed' && message.tile) sayResult(message.tile);
+  else if (message.state === 'critical') sayCritical();
   else if (message.kind === 'cuff_pressure' && message.values.cuff_mmhg != null && performance.now() - cuffMs > CUFF_AGAIN_MS) {
     cuffMs = performance.now();
     say('do_not_speak');

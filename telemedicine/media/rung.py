@@ -10,6 +10,7 @@ encoder is opened for the rate of that moment, so that no key frame is larger th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections import deque
@@ -102,12 +103,10 @@ def captured_mono_s(packet: VideoPacket) -> float:
 class Subscription:
     """One viewer's packets of one rung: begins with a key frame, bounded, skips to the next key frame when full."""
 
-    def __init__(self, rung: Rung, loop: asyncio.AbstractEventLoop, arrived: asyncio.Event) -> None:
+    def __init__(self, rung: Rung, arrived: asyncio.Event) -> None:
         self.rung = rung
-        self._loop = loop
         self._arrived = arrived
         self._queue: PacketQueue[VideoPacket] = PacketQueue()
-        self._woken = threading.Event()
         self.closed = False
 
     @property
@@ -143,18 +142,13 @@ class Subscription:
         return packet
 
     def offer(self, packet: VideoPacket) -> None:
-        """Put ``packet`` and wake the viewer. Encoder thread only; at most one call at a time waits in the loop."""
+        """Put ``packet``; the viewer sleeps on until ``wake``. Encoder thread only."""
         self._queue.put(packet)
-        if len(self._queue) and not self._woken.is_set():
-            self._woken.set()
-            try:
-                self._loop.call_soon_threadsafe(self._wake)
-            except RuntimeError:  # the loop has been closed: the process is ending
-                self.closed = True
 
-    def _wake(self) -> None:
-        self._woken.clear()
-        self._arrived.set()
+    def wake(self) -> None:
+        """Go on reading, if there is something to read. Event loop only."""
+        if len(self._queue):
+            self._arrived.set()
 
     def close(self) -> None:
         """Leave; again is harmless. Event loop only."""
@@ -195,6 +189,8 @@ class Rung:
         self._gate: Callable[[], bool] = lambda: True
         self._subscriptions: tuple[Subscription, ...] = ()
         """Replaced as a whole: the thread reads it while the loop changes it."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._woken = threading.Event()
         self._key_frame_asked = threading.Event()
         self._last_key_s = float("-inf")
         self._encoded_s: float | None = None
@@ -215,7 +211,8 @@ class Rung:
 
         :param arrived: set whenever packets can be taken, for a reader that waits for several subscriptions
         """
-        subscription = Subscription(self, asyncio.get_running_loop(), arrived or asyncio.Event())
+        self._loop = asyncio.get_running_loop()
+        subscription = Subscription(self, arrived or asyncio.Event())
         self._subscriptions = (*self._subscriptions, subscription)
         self.request_key_frame()
         if self._stopping.is_set():
@@ -355,9 +352,19 @@ class Rung:
         return max(FEWEST_COMING * wanted_hz, min(wanted_hz, 1 / max(self._spacing_s, 1e-3)))
 
     def _fan_out(self, packets: list[VideoPacket]) -> None:
+        """To everyone, then one wake-up for all: a call into the loop for each viewer costs more than the packets."""
         for packet in packets:
             for subscription in self._subscriptions:
                 subscription.offer(packet)
+        if packets and self._loop is not None and not self._woken.is_set():
+            self._woken.set()
+            with contextlib.suppress(RuntimeError):  # the loop has been closed: the process is ending
+                self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        self._woken.clear()
+        for subscription in self._subscriptions:
+            subscription.wake()
 
 
 class _Codec:

@@ -204,7 +204,8 @@ class Consultations:
 
         Keys: consultation, encounter, practice, urgency, requested_at, patient {name, sex, age, masked_id}, village
         {code, name, township}, doctor {id, name, role}, fields, consent, readings, prompts, trends, recordings,
-        decision. ``practice`` true: nobody is ill, the crew rehearses.
+        background {allergies, asked, unsigned, history, drugs}, decision. ``practice`` true: nobody is ill, the crew
+        rehearses.
         """
         view = self.get(consultation, language)
         row = self._row(consultation)

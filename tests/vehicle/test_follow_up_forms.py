@@ -29,7 +29,17 @@ from vehicle.clinic.forms.filling import (
     months_later,
     span_later,
 )
-from vehicle.clinic.forms.form import MARKS, ORDER, Field, FormFileRefused, ValueRefused, read_form, shipped_forms
+from vehicle.clinic.forms.form import (
+    MARKS,
+    ORDER,
+    Field,
+    FormFileRefused,
+    ValueRefused,
+    programme_forms,
+    read_form,
+    shipped_forms,
+)
+from vehicle.clinic.programmes import LEFT_FOR
 
 FORMS = shipped_forms()
 RULES = shipped_rules()
@@ -63,6 +73,10 @@ def test_whom_a_programme_is_offered_to(form: str, sex: str, age: int | None, of
 
 def test_all_forms_of_the_service_are_there() -> None:
     assert set(FORMS) == {
+        "background",
+        "antenatal_first",
+        "postpartum_visit",
+        "postpartum_42",
         "hypertension",
         "diabetes",
         "elderly",
@@ -75,8 +89,10 @@ def test_all_forms_of_the_service_are_there() -> None:
 
 
 def test_the_county_knows_the_same_programmes_and_what_is_confidential() -> None:
-    assert [form.programme for form in FORMS.values()] == list(FORMS), "a programme and its form have one name"
-    assert set(follow_up_report.PROGRAMMES) == set(FORMS)
+    assert set(follow_up_report.PROGRAMMES) == set(programme_forms())
+    for programme, forms in programme_forms().items():
+        ids = tuple(form.id for form in forms)
+        assert follow_up_report.FORMS.get(programme, (programme,)) == ids
     assert {name for name, form in FORMS.items() if form.confidential} == follow_up_report.CONFIDENTIAL
 
 
@@ -84,8 +100,11 @@ def test_the_county_knows_the_same_programmes_and_what_is_confidential() -> None
 def test_a_form_has_words_in_both_languages_a_source_a_mark_and_a_next_date(form: str) -> None:
     it = FORMS[form]
     assert all((it.zh, it.en, it.source, it.source_en, it.verification in MARKS))
-    assert it.fields["next_on"].required
-    assert it.nexts
+    if it.programme:
+        assert it.fields["next_on"].required
+        assert it.nexts
+    assert not it.then or FORMS[it.then].programme == it.programme
+    assert {end.reason for end in it.ends} <= set(LEFT_FOR)
     for section in it.sections:
         assert section.zh
         assert section.en
@@ -113,7 +132,9 @@ def test_a_field_has_words_in_both_languages_and_a_sane_range(form: str, name: s
         for tap in one.taps:
             one.checked(tap)
     for source in one.sources:
-        assert source == "last" or source.partition(":")[0] in ("reading", "known")
+        kind, _, of = source.partition(":")
+        assert source == "last" or kind in ("reading", "known", "year", "form")
+        assert kind != "form" or any(of in other.fields for id_, other in FORMS.items() if id_ != form)
 
 
 def answers_of(one: Field) -> st.SearchStrategy[object]:
@@ -124,6 +145,8 @@ def answers_of(one: Field) -> st.SearchStrategy[object]:
         return st.sampled_from(codes)
     if one.type == "codes":
         return st.lists(st.sampled_from([code for code in codes if code != one.alone]), min_size=1, unique=True)
+    if one.type == "text":
+        return st.text("良好，无异常 abc", min_size=1, max_size=300).filter(str.strip)
     if one.type == "date":
         return st.dates(date(2020, 1, 1), date(2030, 1, 1)).map(date.isoformat)
     return st.lists(st.fixed_dictionaries({"name": st.just("氨氯地平片"), "use": st.text("每日次 mg", max_size=20)}))
@@ -452,7 +475,11 @@ def test_risk_colour_by_age_and_body_mass(age: int, weight: int, colour: str | N
     [(1, "2", "2026-12-02"), (2, "3", "2026-12-02"), (3, "2", "2026-12-22"), (1, "1", "2026-12-22")],
 )
 def test_tuberculosis_next_date(month: int, supervisor: str, next_on: str) -> None:
-    assert filled("tuberculosis", {"treatment_month": month, "supervisor": supervisor}).value("next_on") == next_on
+    calm = {"adverse_reactions": "1", "complication": "1"}
+    told = {"treatment_month": month, "supervisor": supervisor, **calm, "symptoms": ["1"]}
+    assert filled("tuberculosis", told).value("next_on") == next_on
+    ill = filled("tuberculosis", {**told, "adverse_reactions": "2"})
+    assert (ill.value("referral"), ill.value("next_on")) == ("2", "2026-12-06"), "referred: again within two weeks"
 
 
 # numbers and dates ----------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from clinic_world import DOCTOR, NURSE, PINS, VILLAGE, World, card
 
 from devices.clock import SimulatedClock
 from sync.screening.evaluator import RuleSet
-from vehicle.clinic.follow_ups import FollowUps, FormAnswerRefused, FormIncomplete, FormUnknown
+from vehicle.clinic.follow_up_views import CorrectionUnexplained, FormAnswerRefused, FormIncomplete, FormUnknown
+from vehicle.clinic.follow_ups import FollowUps
 from vehicle.clinic.forms.filling import DOCTOR as TAPPED
 from vehicle.clinic.forms.filling import KNOWN, LAST, READING, RULE
 from vehicle.clinic.programmes import Confidential, ProgrammeRefused, Programmes
@@ -255,13 +256,17 @@ async def test_a_correction_is_appended_and_the_first_entry_stays(clinic: Clinic
     assert clinic.follow_ups.look(draft, ME).filled.value("symptoms") == ["1"]
     await clinic.tell(draft, {"systolic_mmhg": "152", "follow_up_class": "2", "next_step": "2", "next_on": None})
     await clinic.tell(draft, {"next_on": "2026-03-16"})
-    assert await clinic.follow_ups.sign(draft, DOCTOR, PINS[DOCTOR]) == n
+    with pytest.raises(CorrectionUnexplained):
+        await clinic.follow_ups.sign(draft, DOCTOR, PINS[DOCTOR])
+    assert await clinic.follow_ups.sign(draft, DOCTOR, PINS[DOCTOR], "mistyped") == n
     signed = clinic.follow_ups.signed(n, ME)
-    assert signed.corrected
+    assert [(one.reason, one.by, one.at) for one in signed.corrections] == [("mistyped", "周敏", clinic.clock.now())]
+    assert [one.corrected for one in clinic.follow_ups.of(patient, ME)] == [True]
     assert (signed.answers["systolic_mmhg"], signed.next_on) == (152, date(2026, 3, 16))
     bodies = clinic.store.read("SELECT kind, body FROM entries WHERE kind IN ('follow_up_form/1', 'correction/1')")
     assert [row["kind"] for row in bodies] == ["follow_up_form/1", "correction/1"]
     assert b'"systolic_mmhg":138' in bodies[0]["body"]
+    assert b'"reason":"mistyped"' in bodies[1]["body"]
     with pytest.raises(FormUnknown):
         clinic.follow_ups.look(draft, ME)
 

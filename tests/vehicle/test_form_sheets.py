@@ -15,7 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from devices.clock import SimulatedClock
-from vehicle.clinic.follow_ups import SignedForm
+from vehicle.clinic.follow_up_views import Correction, SignedForm
 from vehicle.clinic.forms.form import ORDER, shipped_forms
 from vehicle.clinic.forms.wording import shown_answer
 from vehicle.clinic.health_profile import HealthProfile, LastValue
@@ -64,8 +64,9 @@ def test_what_was_chosen_is_marked_and_stands_in_the_box() -> None:
 
 
 def test_practice_secrecy_and_a_correction_are_said_on_the_paper() -> None:
-    html = sheets(practice=True).form_html(signed("severe_mental_illness", {"danger_level": "0"}, corrected=True))
-    for said in ("演练", "精神卫生法", "更正"):
+    why = (Correction("mistyped", MORNING, "周敏"),)
+    html = sheets(practice=True).form_html(signed("severe_mental_illness", {"danger_level": "0"}, corrections=why))
+    for said in ("演练", "精神卫生法", "更正", "输错了（周敏）"):
         assert said in html
 
 
@@ -86,6 +87,7 @@ def test_every_form_prints_with_any_of_its_answers(form: str, data: st.DataObjec
             "number": 7,
             "computed": "7.5",
             "date": "2026-03-16",
+            "text": "一般情况良好",
             "drugs": [{"name": "氨氯地平片", "use": ""}],
         }[one.type]
     html = sheets().form_html(signed(form, answers))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vehicle.clinic import laboratory_report
+from vehicle.clinic.background import Backgrounds
 from vehicle.clinic.people import People
 from vehicle.clinic.ports import Journal
 from vehicle.clinic.prompts import ANSWERS, Prompts
@@ -21,9 +22,10 @@ class CaseNotes:
         self._store = store
         self._people = people
         self._prompts = prompts
+        self._backgrounds = Backgrounds(store, people)
 
     def of(self, encounter: str, patient: str, language: str | None = None) -> dict[str, Any]:
-        """``readings``, ``prompts``, ``trends`` and ``recordings`` of an encounter, JSON-able.
+        """``readings``, ``prompts``, ``trends``, ``recordings`` and ``background`` of an encounter, JSON-able.
 
         A reading: type, values, unit, grade, grade_word, result, at, device, by_hand. A trend point: type, values, at;
         earlier confirmed values of the same person, oldest first. A recording: see ``_recording``.
@@ -33,6 +35,7 @@ class CaseNotes:
             "prompts": self._asked(encounter, language),
             "trends": self._trends(encounter, patient),
             "recordings": self._recordings(encounter),
+            "background": self._backgrounds.of(patient).told(language or "zh"),
         }
 
     def _readings(self, encounter: str, language: str | None) -> list[dict[str, Any]]:

@@ -10,91 +10,40 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 from devices.clock import Clock
-from devices.errors import AskPerson
 from sync.formats.canonical import Json
 from sync.formats.records import Draft, parse_time
 from sync.screening.evaluator import RuleSet
 from vehicle.clinic.encounters import Encounters
 from vehicle.clinic.follow_up_sources import numbers_of
-from vehicle.clinic.forms.filling import DOCTOR, Answer, Filled, Given, fill
-from vehicle.clinic.forms.form import Form, ValueRefused, shipped_forms
+from vehicle.clinic.follow_up_views import (
+    Correction,
+    CorrectionUnexplained,
+    FormAnswerRefused,
+    FormDraft,
+    FormIncomplete,
+    FormUnknown,
+    SignedForm,
+)
+from vehicle.clinic.forms.filling import Answer, Filled, Given, Said, fill
+from vehicle.clinic.forms.form import BACKGROUND, Form, ValueRefused, shipped_forms
 from vehicle.clinic.people import PatientView, People
 from vehicle.clinic.ports import Ids, Journal, Live
 from vehicle.clinic.programmes import Confidential, Programmes, may_see
 from vehicle.clinic.staff import Person, Staff
 from vehicle.clinic.views import CHINA
 
+WHY = "@why"
+"""Of a correction's draft: the answer that is no field, but why it was made, and who says so."""
+SEX_FACT = {"male": "M", "female": "F"}
+"""As the rules take it; of others empty."""
+MOST_ELSEWHERE = 20
+"""Signed forms of other kinds that are looked through for what they say."""
 Facts = Callable[[str], Mapping[str, object]]
 InForce = Callable[[], tuple[RuleSet, frozenset[str]]]
-
-
-class FormUnknown(AskPerson):
-    """No such form, draft or signed form, or it was signed or put away meanwhile: the page is old."""
-
-    code = "follow_up_unknown"
-
-
-class FormAnswerRefused(AskPerson):
-    """An answer that cannot be; ``facts``: field, reason, low, high."""
-
-    code = "follow_up_answer_refused"
-
-
-class FormIncomplete(AskPerson):
-    """Something that has to be in the form is not; ``facts["fields"]`` names it."""
-
-    code = "follow_up_incomplete"
-
-
-@dataclass(frozen=True)
-class FormDraft:
-    """A form as it stands on the screen.
-
-    :ivar corrects: place of the signed form that this one corrects
-    """
-
-    draft: str
-    form: Form
-    patient: PatientView
-    encounter: str | None
-    visit: str | None
-    opened_at: datetime
-    corrects: int | None
-    filled: Filled
-
-
-@dataclass(frozen=True)
-class SignedForm:
-    """:ivar n: its place in the journal
-    :ivar corrected: whether an entry after it says otherwise than it was signed
-    :ivar sources: field to {"from", "of", "on", "device"} of ``forms.filling``
-    """
-
-    n: int
-    form: Form
-    version: str
-    patient: PatientView
-    filled_at: datetime
-    signed_by: str
-    answers: Mapping[str, Json]
-    sources: Mapping[str, Mapping[str, str]]
-    next_on: date | None
-    corrected: bool = False
-
-    def source(self, name: str) -> Answer:
-        """An answer with where it came from, as it was signed."""
-        told = self.sources.get(name, {})
-        on = date.fromisoformat(told["on"]) if told.get("on") else None
-        return Answer(self.answers[name], told.get("from", DOCTOR), told.get("of", ""), told.get("device", ""), on)
-
-    @property
-    def day(self) -> date:
-        return self.filled_at.astimezone(CHINA).date()
 
 
 class FollowUps:
@@ -134,7 +83,7 @@ class FollowUps:
     async def begin(self, form: str, patient: str, by: Person) -> str:
         """The draft of this form for this person: the one begun today, else a new one.
 
-        One of an earlier day is put away: how somebody feels is asked again.
+        One of an earlier day is put away: how somebody feels is asked again. What lasts (allergies) is gone on with.
 
         :raises FormUnknown: no such form
         :raises Confidential: not for this member of staff
@@ -145,7 +94,7 @@ class FollowUps:
             for row in self._open_drafts(who):
                 if row["form"] != form or row["corrects"] is not None:
                     continue
-                if self._of_today(row):
+                if form == BACKGROUND or self._of_today(row):
                     return str(row["draft"])
                 await self._store.commit(_closed(row["draft"], "stale", by.id, row["visit"]))
             return await self._open(kind, patient, by)
@@ -219,10 +168,12 @@ class FollowUps:
         await self._store.commit(_closed(draft, "discarded", by.id, row["visit"]))
         self._tell(draft)
 
-    async def sign(self, draft: str, person: str, pin: str) -> int:
+    async def sign(self, draft: str, person: str, pin: str, reason: str = "") -> int:
         """Sign with the PIN; the place of the signed form. Who is not yet in the programme is in it from today.
 
+        :param reason: of a correction: one of ``CORRECTION_REASONS``, or in words
         :raises FormIncomplete: names what is missing
+        :raises CorrectionUnexplained: a correction without a reason
         :raises WrongPin, LockedOut: see ``Staff.check_pin``
         :raises FormUnknown, Confidential: see ``look``
         """
@@ -231,12 +182,16 @@ class FollowUps:
             seen = self.look(draft, by)
             if seen.filled.missing:
                 raise FormIncomplete("the form is not complete", fields=seen.filled.missing, form=seen.form.id)
+            if seen.corrects is not None and not reason:
+                raise CorrectionUnexplained("say why it is corrected: choose a reason or write one")
             await self._staff.check_pin(person, pin)
             now = self.look(draft, by)
             closed = _closed(draft, "signed", by.id, now.visit)
             if now.corrects is not None:
                 n = now.corrects
-                await self._store.commit(self._correction(n, now, by), closed)
+                said: dict[str, Json] = {"draft": draft, "field": WHY, "answer": {"is": reason, "by_name": by.name}}
+                why = Draft("follow_up_answer/1", said, by.id, now.visit, now.encounter)
+                await self._store.commit(self._correction(n, now, by, reason), why, closed)
             else:
                 n = await self._sign(now, by, closed)
             self._tell(draft)
@@ -252,10 +207,7 @@ class FollowUps:
         if not rows:
             raise FormUnknown("no such signed form")
         self._form(rows[0]["form"], by)
-        corrected = self._store.read(
-            "SELECT 1 FROM follow_up_drafts WHERE corrects = ? AND how = 'signed' LIMIT 1", (n,)
-        )
-        return self._signed(rows[0], bool(corrected))
+        return self._signed(rows[0])
 
     def of(self, patient: str, by: Person, limit: int = 60) -> list[SignedForm]:
         """The signed forms of somebody over all registrations, newest first; nothing this member may not see."""
@@ -327,6 +279,7 @@ class FollowUps:
         facts = dict(self._facts(encounter)) if encounter else {}
         if patient.age is not None:
             facts["age"] = patient.age
+        facts["sex"] = SEX_FACT.get(patient.sex, "")
         readings = numbers_of(self._store, who, encounter, facts.get("meal"))
         if "temp" in readings and not readings["temp"].earlier:
             facts["temp"] = readings["temp"].number
@@ -336,7 +289,8 @@ class FollowUps:
             told=self._told(row["draft"]),
             readings=readings,
             last={} if last is None else json.loads(last["answers_json"]),
-            last_on=None if last is None else parse_time(last["filled_at"]).astimezone(CHINA).date(),
+            last_on=None if last is None else _day(last["filled_at"]),
+            forms=self._said_elsewhere(form.id, who),
             facts=facts,
             rules_in_force=in_force,
         )
@@ -347,7 +301,7 @@ class FollowUps:
         if row["corrects"] is not None:
             rows = self._store.read("SELECT filled_at FROM follow_up_forms WHERE n = ?", (row["corrects"],))
             if rows:
-                return parse_time(rows[0]["filled_at"]).astimezone(CHINA).date()
+                return _day(rows[0]["filled_at"])
         return self._clock.now().astimezone(CHINA).date()
 
     def _told(self, draft: str) -> dict[str, Json | None]:
@@ -363,6 +317,21 @@ class FollowUps:
         )
         return rows[0] if rows else None
 
+    def _said_elsewhere(self, form: str, who: tuple[str, ...]) -> dict[str, Said]:
+        """Field to what the newest other form says; of what is confidential nothing."""
+        rows = self._store.read(
+            f"SELECT form, answers_json, filled_at FROM follow_up_forms WHERE form != ? AND patient IN "
+            f"({','.join('?' * len(who))}) ORDER BY n DESC LIMIT ?",
+            (form, *who, MOST_ELSEWHERE),
+        )
+        found: dict[str, Said] = {}
+        for row in rows:
+            kind = shipped_forms().get(row["form"])
+            if kind is not None and not kind.confidential:
+                for name, value in json.loads(row["answers_json"]).items():
+                    found.setdefault(name, Said(value, kind.id, _day(row["filled_at"])))
+        return found
+
     async def _sign(self, seen: FormDraft, by: Person, closed: Draft) -> int:
         fields: dict[str, Json] = {
             "form": seen.form.id,
@@ -372,23 +341,34 @@ class FollowUps:
             **_said(seen.filled),
         }
         drafts = [Draft("follow_up_form/1", fields, by=by.id, visit=seen.visit, encounter=seen.encounter), closed]
-        members = {row.programme for row in self._programmes.of(seen.patient.patient, by)}
-        if seen.form.programme not in members:
-            today = self._programmes.today()
-            drafts.append(self._programmes.membership(seen.patient.patient, seen.form.programme, today, by.id))
+        patient, programme = seen.patient.patient, seen.form.programme
+        if seen.filled.ends:
+            drafts += self._programmes.leaving(patient, programme, seen.filled.ends, by.id)
+        elif programme and programme not in {row.programme for row in self._programmes.of(patient, by)}:
+            drafts.append(self._programmes.membership(patient, programme, self._programmes.today(), by.id))
         entries = await self._store.commit(*drafts)
         return int(entries[0].n)
 
-    def _correction(self, corrects: int, seen: FormDraft, by: Person) -> Draft:
+    def _correction(self, corrects: int, seen: FormDraft, by: Person, reason: str) -> Draft:
         fields: dict[str, Json] = {
             "corrects": corrects,
             "corrects_kind": "follow_up_form/1",
-            "reason": "follow_up_corrected",
+            "reason": reason,
             "fields": {**_said(seen.filled), "signed_by": by.name},
         }
         return Draft("correction/1", fields, by=by.id, visit=seen.visit, encounter=seen.encounter)
 
-    def _signed(self, row: Mapping[str, Any], corrected: bool = False) -> SignedForm:
+    def _corrections(self, n: int) -> tuple[Correction, ...]:
+        rows = self._store.read(
+            "SELECT d.closed_at, a.answer_json FROM follow_up_drafts d LEFT JOIN follow_up_answers a "
+            "ON a.draft = d.draft AND a.field = ? WHERE d.corrects = ? AND d.how = 'signed' "
+            "ORDER BY d.closed_at, d.draft",
+            (WHY, n),
+        )
+        said = [(json.loads(row["answer_json"] or "{}"), parse_time(row["closed_at"])) for row in rows]
+        return tuple(Correction(why.get("is", ""), at, why.get("by_name", "")) for why, at in said)
+
+    def _signed(self, row: Mapping[str, Any]) -> SignedForm:
         return SignedForm(
             n=row["n"],
             form=shipped_forms()[row["form"]],
@@ -399,11 +379,15 @@ class FollowUps:
             answers=json.loads(row["answers_json"]),
             sources=json.loads(row["sources_json"] or "{}"),
             next_on=date.fromisoformat(row["next_on"]) if row["next_on"] else None,
-            corrected=corrected,
+            corrections=self._corrections(row["n"]),
         )
 
     def _tell(self, draft: str) -> None:
         self._live.send({"type": "follow_up", "draft": draft})
+
+
+def _day(at: str) -> date:
+    return parse_time(at).astimezone(CHINA).date()
 
 
 def _closed(draft: str, how: str, by: str, visit: str | None) -> Draft:

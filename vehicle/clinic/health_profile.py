@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
@@ -12,8 +12,10 @@ from sync.formats.canonical import Json
 from sync.formats.records import parse_time
 from sync.screening.evaluator import Rule
 from sync.web.catalog import texts
-from vehicle.clinic.follow_ups import FollowUps, SignedForm
-from vehicle.clinic.forms.form import Form, shipped_forms
+from vehicle.clinic.background import Background, Backgrounds
+from vehicle.clinic.follow_up_views import SignedForm
+from vehicle.clinic.follow_ups import FollowUps
+from vehicle.clinic.forms.form import BACKGROUND, Form, programme_forms
 from vehicle.clinic.history import History
 from vehicle.clinic.households import Households
 from vehicle.clinic.people import PatientView, People
@@ -58,7 +60,7 @@ class ConsultationLine:
 
 @dataclass(frozen=True)
 class HealthProfile:
-    """:ivar free: forms of programmes that the person is not in
+    """:ivar free: the first forms of programmes that the person is not in
     :ivar drugs: (form, rows of name and use) of the last form that names any
     """
 
@@ -76,6 +78,7 @@ class HealthProfile:
     ecgs: tuple[tuple[str, date], ...]
     """(SHA-256, day), newest first."""
     encounters: int
+    background: Background = field(default_factory=Background)
 
 
 class HealthProfiles:
@@ -87,6 +90,7 @@ class HealthProfiles:
         programmes: Programmes,
         follow_ups: FollowUps,
         prompts: Prompts,
+        backgrounds: Backgrounds,
     ) -> None:
         self._store = store
         self._people = people
@@ -94,6 +98,7 @@ class HealthProfiles:
         self._programmes = programmes
         self._follow_ups = follow_ups
         self._prompts = prompts
+        self._backgrounds = backgrounds
 
     def of(self, patient: str, person: Person, language: str) -> HealthProfile:
         """What ``person`` may see of somebody, over all registrations.
@@ -109,9 +114,9 @@ class HealthProfiles:
             patient=view,
             programmes=tuple(members),
             free=tuple(
-                form
-                for form in shipped_forms().values()
-                if form.programme not in joined and may_see(form, person) and form.suits(view.sex, view.age)
+                forms[0]
+                for programme, forms in programme_forms().items()
+                if programme not in joined and may_see(forms[0], person) and forms[0].suits(view.sex, view.age)
             ),
             drafts=tuple(self._follow_ups.drafts_of(patient, person)),
             values=tuple(_last_values(past)),
@@ -119,10 +124,11 @@ class HealthProfiles:
             conditions=tuple(one.condition for one in self._households.conditions(patient)),
             drugs=tuple(_drugs(forms)),
             screening=tuple(self._screening(past, person, language))[:MOST_RESULTS],
-            forms=tuple(forms[:MOST_FORMS]),
+            forms=tuple(signed for signed in forms if signed.form.id != BACKGROUND)[:MOST_FORMS],
             consultations=tuple(self._consultations(past)),
             ecgs=tuple(self._ecgs(past)),
             encounters=len(past.encounters),
+            background=self._backgrounds.of(patient),
         )
 
     def _screening(self, past: History, person: Person, language: str) -> list[ScreeningLine]:

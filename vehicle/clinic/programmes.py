@@ -17,7 +17,7 @@ from devices.clock import Clock
 from devices.errors import AskPerson
 from sync.formats.canonical import Json
 from sync.formats.records import Draft, parse_time
-from vehicle.clinic.forms.form import ORDER, Form, shipped_forms
+from vehicle.clinic.forms.form import Form, form_after, programme_forms
 from vehicle.clinic.people import PatientView, People
 from vehicle.clinic.ports import Journal, Visits
 from vehicle.clinic.staff import Person
@@ -26,8 +26,10 @@ from vehicle.clinic.views import CHINA
 DUE_WITHIN = timedelta(days=14)
 FURTHER_ROLE = "smi"
 """Whoever may open what is confidential (Mental Health Law, article 4)."""
-LEFT_FOR = ("moved", "died", "not_ill", "refused", "delivered", "cured")
+LEFT_FOR = ("moved", "died", "not_ill", "refused", "delivered", "cured", "lost", "transferred")
 """Why somebody is no longer in a programme."""
+LastForms = dict[tuple[str, str], tuple[int, str, date, date | None]]
+"""(patient, form) to place in the journal, form, the day it was signed and its next date, the last of each."""
 STATES = ("overdue", "due", "later")
 
 
@@ -61,10 +63,18 @@ class Membership:
     """The date on the last form; the day of joining where there is no form yet."""
     state: str
     """One of ``STATES``."""
+    last_form: str | None = None
+    """Id of the last signed form of the programme."""
 
     @property
     def form(self) -> Form:
-        return next(form for form in shipped_forms().values() if form.programme == self.programme)
+        """What comes next."""
+        return form_after(self.programme, self.last_form)
+
+    @property
+    def others(self) -> tuple[Form, ...]:
+        """The other forms of the programme."""
+        return tuple(form for form in programme_forms()[self.programme] if form.id != self.form.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +98,8 @@ class Programmes:
         """The programmes somebody is in, over all registrations, as far as ``person`` may see them."""
         who = self._everybody(patient)
         found = {row.programme: row for row in self._members(f"patient IN ({_marks(who)})", who)}
-        order = [shipped_forms()[form] for form in ORDER]
-        return [found[form.programme] for form in order if form.programme in found and may_see(form, person)]
+        order = [(programme, forms[0]) for programme, forms in programme_forms().items()]
+        return [found[programme] for programme, form in order if programme in found and may_see(form, person)]
 
     async def join(self, patient: str, programme: str, since: date, by: Person) -> None:
         """:raises ProgrammeRefused: no such programme, or a day after today
@@ -107,14 +117,17 @@ class Programmes:
         self._allowed(programme, by)
         if reason not in LEFT_FOR:
             raise ProgrammeRefused(f"{reason!r} is not one of {', '.join(LEFT_FOR)}", programme=programme)
+        if drafts := self.leaving(patient, programme, reason, by.id):
+            await self._store.commit(*drafts)
+
+    def leaving(self, patient: str, programme: str, reason: str, by: str) -> list[Draft]:
+        """The entries that somebody is in a programme no longer: one for each registration that was in it."""
         who = self._everybody(patient)
         said: dict[str, Json] = {"programme": programme, "state": "left", "since": self.today().isoformat()}
-        drafts = [
-            Draft("programme_membership/1", {**said, "patient": row.patient, "reason": reason}, by.id, self._visit())
+        return [
+            Draft("programme_membership/1", {**said, "patient": row.patient, "reason": reason}, by, self._visit())
             for row in self._members(f"programme = ? AND patient IN ({_marks(who)})", (programme, *who))
         ]
-        if drafts:
-            await self._store.commit(*drafts)
 
     def membership(self, patient: str, programme: str, since: date, by: str) -> Draft:
         """The entry that somebody is in a programme from ``since``, in the village that is being visited."""
@@ -161,16 +174,13 @@ class Programmes:
             params,
         )
         last = self._last_forms({row["patient"] for row in rows})
-        return [self._membership(row, last) for row in rows if row["programme"] in _PROGRAMMES]
+        return [self._membership(row, last) for row in rows if row["programme"] in programme_forms()]
 
-    def _membership(self, row: dict[str, Any], last: dict[tuple[str, str], tuple[date, date | None]]) -> Membership:
-        forms = [
-            last[key]
-            for who in self._everybody(row["patient"])
-            if (key := (who, _PROGRAMMES[row["programme"]])) in last
-        ]
+    def _membership(self, row: dict[str, Any], last: LastForms) -> Membership:
+        ids = [form.id for form in programme_forms()[row["programme"]]]
+        forms = [last[who, form] for who in self._everybody(row["patient"]) for form in ids if (who, form) in last]
         since = date.fromisoformat(row["since"])
-        filled_on, next_on = max(forms, default=(None, None), key=lambda form: form[0])
+        _, last_form, filled_on, next_on = max(forms, default=(0, None, None, None))
         due_on = next_on or since
         today = self.today()
         state = "overdue" if due_on < today else "due" if due_on <= today + DUE_WITHIN else "later"
@@ -184,18 +194,21 @@ class Programmes:
             last_on=filled_on,
             due_on=due_on,
             state=state,
+            last_form=last_form,
         )
 
-    def _last_forms(self, patients: Iterable[str]) -> dict[tuple[str, str], tuple[date, date | None]]:
-        """(patient, form) to the day it was signed and its next date, the last of each."""
+    def _last_forms(self, patients: Iterable[str]) -> LastForms:
         who = sorted({one for patient in patients for one in self._everybody(patient)})
         rows = self._store.read(
-            "SELECT patient, form, filled_at, next_on FROM follow_up_forms WHERE n IN ("
+            "SELECT n, patient, form, filled_at, next_on FROM follow_up_forms WHERE n IN ("
             "SELECT max(n) FROM follow_up_forms WHERE patient IN (SELECT value FROM json_each(?)) "
             "GROUP BY patient, form)",
             (json.dumps(who),),
         )
-        return {(row["patient"], row["form"]): (_day(row["filled_at"]), _date(row["next_on"])) for row in rows}
+        return {
+            (row["patient"], row["form"]): (row["n"], row["form"], _day(row["filled_at"]), _date(row["next_on"]))
+            for row in rows
+        }
 
     def _here(self) -> set[str]:
         """Patients served in the open visit or waiting in it."""
@@ -217,15 +230,11 @@ class Programmes:
         return visit.visit if visit is not None else None
 
     def _allowed(self, programme: str, by: Person) -> None:
-        form = shipped_forms().get(_PROGRAMMES.get(programme, ""))
-        if form is None:
+        forms = programme_forms().get(programme)
+        if forms is None:
             raise ProgrammeRefused(f"no programme {programme!r}", programme=programme)
-        if not may_see(form, by):
+        if not may_see(forms[0], by):
             raise Confidential("only for staff who may see severe mental illness")
-
-
-_PROGRAMMES = {form.programme: form.id for form in shipped_forms().values()}
-"""Programme to its form."""
 
 
 def _marks(params: Sequence[object]) -> str:

@@ -17,8 +17,8 @@ from devices.clock import Clock
 from sync.formats.canonical import Json
 from sync.web.catalog import texts
 from sync.web.paper import pdf_of
-from vehicle.clinic.follow_ups import SignedForm
-from vehicle.clinic.forms.form import Field
+from vehicle.clinic.follow_up_views import CORRECTION_REASONS, SignedForm
+from vehicle.clinic.forms.form import Field, called_by_programme
 from vehicle.clinic.forms.wording import shown_answer
 from vehicle.clinic.health_profile import HealthProfile
 from vehicle.clinic.trends import svg
@@ -81,6 +81,11 @@ class FormSheets:
             shown=lambda one, value: shown_answer(one, value, LANGUAGE),
             boxes=_boxes,
             chosen=_chosen,
+            form_title=lambda form: t(f"touch.programme.{form.programme}") if called_by_programme(form) else form.zh,
+            why=lambda one: (
+                t(f"touch.correction_reason.{one.reason}") if one.reason in CORRECTION_REASONS else one.reason
+            ),
+            china=CHINA,
             today=self._clock.now().astimezone(CHINA).date(),
             **context,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Annotated, Any
 
@@ -16,9 +16,9 @@ from starlette.responses import JSONResponse, Response
 from devices.errors import AskPerson
 from sync.web.access import roles
 from sync.web.pages import HEADERS
-from vehicle.clinic.follow_ups import FormAnswerRefused, FormDraft, FormIncomplete
-from vehicle.clinic.forms.filling import LAST, MEASURED, RULE, Answer, span_later
-from vehicle.clinic.forms.form import MARKS, Field
+from vehicle.clinic.follow_up_views import CORRECTION_REASONS, FormAnswerRefused, FormDraft, FormIncomplete
+from vehicle.clinic.forms.filling import FORM, LAST, MEASURED, RULE, Answer, span_later
+from vehicle.clinic.forms.form import MARKS, Field, shipped_forms
 from vehicle.clinic.forms.wording import shown_answer
 from vehicle.clinic.programmes import FURTHER_ROLE, DueFollowUp
 from vehicle.clinic.staff import Person
@@ -113,17 +113,23 @@ def routes(screen: Screen) -> APIRouter:
         draft: str,
         person: Annotated[str, Form(max_length=63)] = "",
         pin: Annotated[str, Form(max_length=12)] = "",
+        reason: Annotated[str, Form(max_length=20)] = "",
+        reason_words: Annotated[str, Form(max_length=120)] = "",
     ) -> Response:
-        """A doctor signs with a PIN of their own, whoever is signed in; wrong ones count as at sign-in."""
+        """A doctor signs with a PIN of their own, whoever is signed in; wrong ones count as at sign-in.
+
+        :param reason: of a correction, of ``CORRECTION_REASONS``; ``reason_words`` count instead where there are any
+        """
         vehicle.follow_ups.look(draft, me(request))
         if person not in {one.id for one in _doctors()}:
             raise HTTPException(422, "a doctor signs")
         try:
-            n = await vehicle.follow_ups.sign(draft, person, pin)
+            n = await vehicle.follow_ups.sign(draft, person, pin, reason_words.strip() or reason)
         except FormIncomplete:
             raise
         except AskPerson as refusal:
-            return _page(request, draft, "", screen.explain(request, refusal), person)
+            said = {"signing": person, "told_reason": reason, "told_words": reason_words}
+            return _page(request, draft, "", screen.explain(request, refusal), said)
         signed, t = vehicle.follow_ups.signed(n, me(request)), screen.texts(request)
         next_on = signed.next_on.isoformat() if signed.next_on else ""
         screen.say(
@@ -152,7 +158,11 @@ def routes(screen: Screen) -> APIRouter:
             )
             for section in found.form.sections
         ]
-        context = {"signed": found, "parts": [part for part in parts if part[1]]}
+        context = {
+            "signed": found,
+            "parts": [part for part in parts if part[1]],
+            "why": lambda one: correction_reason(one.reason, t),
+        }
         return screen.page(request, "follow_up_signed.html", "people", context)
 
     @router.get("/follow-up/signed/{signed}/sheet.pdf")
@@ -171,12 +181,16 @@ def routes(screen: Screen) -> APIRouter:
         return back(f"/follow-up/{draft}")
 
     def _page(
-        request: Request, draft: str, part: str, refused: dict[str, str] | None = None, signing: str = ""
+        request: Request,
+        draft: str,
+        part: str,
+        refused: dict[str, str] | None = None,
+        said: Mapping[str, str] | None = None,
     ) -> Response:
         seen = vehicle.follow_ups.look(draft, me(request))
         sections = [_section(seen, place) for place in range(len(seen.form.sections))]
         here = next((one for one in sections if one["id"] == part), sections[0])
-        after = sections[here["place"] + 1] if here["place"] + 1 < len(sections) else None
+        after = next((one for one in sections[here["place"] + 1 :] if one["asked"]), None)
         today = vehicle.programmes.today()
         context = {
             "seen": seen,
@@ -191,7 +205,11 @@ def routes(screen: Screen) -> APIRouter:
             "day_taps": lambda one: _day_taps(one, seen.filled.answers.get(one.name), today),
             "came_from": lambda answer: _came_from(screen.texts(request), answer),
             "doctors": _doctors(),
-            "signing": signing or request.state.caller.id,
+            "correction_reasons": CORRECTION_REASONS,
+            "signing": request.state.caller.id,
+            "told_reason": "",
+            "told_words": "",
+            **(said or {}),
             "refused": refused,
             "summary": [seen.form.fields[name] for name in SUMMARY if name in seen.form.fields],
             "shown_answer": lambda one: shown_answer(one, seen.filled.value(one.name), screen.texts(request).language),
@@ -204,7 +222,18 @@ def routes(screen: Screen) -> APIRouter:
     return router
 
 
-SUMMARY = ("follow_up_class", "next_step", "self_care_score", "balanced", "finding", "next_on")
+SUMMARY = (
+    "drug_allergies",
+    "follow_up_class",
+    "next_step",
+    "self_care_score",
+    "evaluation",
+    "balanced",
+    "finding",
+    "expected_on",
+    "outcome",
+    "next_on",
+)
 """Fields that stand beside the form all the time, where it has them."""
 
 
@@ -245,9 +274,17 @@ def _came_from(t: Any, answer: Answer | None) -> str:
     if answer.source in MEASURED:
         device = t("touch.measure.by_hand") if answer.device == "person" else answer.device
         return str(t(f"touch.follow_up.from_{answer.source}", device=device, **facts))
+    if answer.source == FORM:
+        kind = shipped_forms().get(answer.of)
+        return str(t("touch.follow_up.from_form", form=kind.words(t.language) if kind else answer.of, day=facts["day"]))
     if answer.source in (LAST, RULE):
         return str(t(f"touch.follow_up.from_{answer.source}", **facts))
     return str(t(f"touch.follow_up.from_{answer.source}"))
+
+
+def correction_reason(reason: str, t: Any) -> str:
+    """Why something was corrected: the words of a code, or what the doctor wrote."""
+    return str(t(f"touch.correction_reason.{reason}")) if reason in CORRECTION_REASONS else reason
 
 
 def _why_not(t: Any, refusal: FormAnswerRefused) -> str:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from sync.web.access import roles
 from sync.web.pages import HEADERS
+from vehicle.clinic.forms.form import called_by_programme
 from vehicle.clinic.forms.wording import shown_answer
 from vehicle.clinic.health_profile import HealthProfile
 from vehicle.clinic.people import NobodyFound
@@ -39,6 +40,9 @@ def routes(screen: Screen) -> APIRouter:
                 for trend in found.trends
             ],
             "left_for": LEFT_FOR,
+            "form_title": lambda form: (
+                t(f"touch.programme.{form.programme}") if called_by_programme(form) else form.words(t.language)
+            ),
             "shown_answer": lambda one, value: shown_answer(one, value, t.language),
         }
         return screen.page(request, "profile.html", "people", context)

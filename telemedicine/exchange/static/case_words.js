@@ -30,12 +30,26 @@ export function caseFields(c) {
   const fields = c.summary.fields ?? c.summary;
   /** @type {[string, string][]} */
   const rows = [...emergencyRows(c.summary.emergency)];
-  if (c.summary.patient?.allergies) rows.push([t('case_allergies'), String(c.summary.patient.allergies)]);
+  rows.push(...backgroundRows(c.summary.background));
   for (const name of FIELDS) if (fields[name]) rows.push([t(`case_${name}`), String(fields[name])]);
   const { name, role } = c.summary.doctor ?? {};
   const asked = [name, has(`role_${role}`) ? t(`role_${role}`) : ''].filter(Boolean).join(' ');
   if (asked) rows.push([t('case_invited_by'), [asked, c.summary.consent ? t(c.summary.consent.signed_by === 'emergency' ? 'case_no_consent' : 'case_consent') : ''].filter(Boolean).join(t('list_comma'))]);
   return rows;
+}
+
+/**
+ * Allergies first, also that nobody asked for them; then what else lasts: history, drugs.
+ * @param {any} told
+ * @returns {[string, string][]}
+ */
+function backgroundRows(told) {
+  if (!told) return [];
+  const known = /** @type {string[]} */ (told.allergies ?? []);
+  const allergies = known.length ? known.join(t('list_comma')) + (told.unsigned ? t('case_unsigned') : '') : t(told.asked ? 'case_allergies_none' : 'case_allergies_unasked');
+  const history = /** @type {any[]} */ (told.history ?? []).map((one) => `${one.title}${t('colon')}${one.text}`).join('\n');
+  const rows = /** @type {[string, string][]} */ ([[t('case_allergies'), allergies], [t('case_lasting'), history], [t('case_drugs'), (told.drugs ?? []).join('\n')]]);
+  return rows.filter(([, text]) => text);
 }
 
 /**

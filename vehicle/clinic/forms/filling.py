@@ -20,8 +20,12 @@ from sync.screening.evaluator import INSUFFICIENT, RuleSet
 from vehicle.clinic.forms.form import Ask, Condition, Field, Form, Next, ValueRefused
 
 DOCTOR, READING, KNOWN, LAST, USUAL, COMPUTED, RULE = "doctor", "reading", "known", "last", "usual", "computed", "rule"
-"""Where an answer came from. ``known``: an earlier reading; ``last``: the last form of this kind."""
+FORM = "form"
+"""Where an answer came from. ``known``: an earlier reading; ``last``: the last form of this kind; ``form``: the newest
+other form that says it."""
 MEASURED = (READING, KNOWN)
+YEAR = "year"
+"""A source of a field: an earlier reading, but of the last twelve months."""
 _BMI_OF = ("weight_kg", "height_cm")
 
 
@@ -29,9 +33,9 @@ _BMI_OF = ("weight_kg", "height_cm")
 class Answer:
     value: Json
     source: str
-    """One of ``DOCTOR`` ... ``RULE``."""
+    """One of ``DOCTOR`` ... ``FORM``."""
     of: str = ""
-    """Which one: the reading's id, the day of the last form, the rule's id."""
+    """Which one: the reading's id, the rule's id, the other form's id."""
     device: str = ""
     on: date | None = None
     """Day of the reading or of the last form."""
@@ -39,13 +43,22 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A number that a reading says. ``earlier``: not of this encounter."""
+    """A number, or a code (of a urine strip's "1+"), that a reading says. ``earlier``: not of this encounter."""
 
-    number: float
+    number: float | str
     reading: str
     device: str
     on: date
     earlier: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What another signed form says in one field, and when it was signed."""
+
+    value: Json
+    form: str
+    on: date
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,7 @@ class Given:
 
     :ivar told: the doctor's answers; an empty answer (None) clears what would be filled in
     :ivar readings: number by name (inputs of the rules, and names with units) with where it is from
+    :ivar forms: field to what the newest signed form with it says, forms of this kind left out
     :ivar facts: age, pregnant, temp ...: what is known of the person, as the rules take it
     """
 
@@ -62,6 +76,7 @@ class Given:
     readings: Mapping[str, Known] = field(default_factory=dict)
     last: Mapping[str, Json] = field(default_factory=dict)
     last_on: date | None = None
+    forms: Mapping[str, Said] = field(default_factory=dict)
     facts: Mapping[str, object] = field(default_factory=dict)
     rules_in_force: frozenset[str] = frozenset()
 
@@ -72,12 +87,14 @@ class Filled:
     :ivar hidden: fields that are not asked, by their ``when``
     :ivar missing: required fields without an answer, in the order of the form
     :ivar lacking: rule to the fields it lacks for a proposal
+    :ivar ends: why the person leaves the programme with this form; empty: does not
     """
 
     answers: Mapping[str, Answer]
     hidden: frozenset[str]
     missing: tuple[str, ...]
     lacking: Mapping[str, tuple[str, ...]]
+    ends: str = ""
 
     def value(self, name: str) -> Json | None:
         found = self.answers.get(name)
@@ -119,7 +136,7 @@ class _Filling:
             for name, one in self._form.fields.items()
             if one.required and name not in hidden and asked.get(name) is None
         )
-        return Filled(asked, hidden, missing, self._lacking)
+        return Filled(asked, hidden, missing, self._lacking, self._ends())
 
     # from outside
 
@@ -142,10 +159,16 @@ class _Filling:
         if kind == LAST:
             value = self._given.last.get(one.name)
             return value is not None and self._put(one, value, LAST, on=self._given.last_on)
+        if kind == FORM:
+            said = self._given.forms.get(name)
+            return said is not None and self._put(one, said.value, FORM, said.form, on=said.on)
         known = self._given.readings.get(name)
         if known is None or (kind == READING and known.earlier):
             return False
-        return self._put(one, known.number, kind, known.reading, known.device, known.on)
+        if kind == YEAR and known.on < months_later(self._given.on, -12):
+            return False
+        source = READING if kind == READING else KNOWN
+        return self._put(one, known.number, source, known.reading, known.device, known.on)
 
     def _put(
         self, one: Field, value: object, source: str, of: str = "", device: str = "", on: date | None = None
@@ -161,7 +184,7 @@ class _Filling:
 
     def _follow(self) -> None:
         for one in self._form.fields.values():
-            if one.type == "computed" and one.compute != "rule_score":
+            if one.compute and one.compute != "rule_score":
                 self._compute(one)
             if one.dated_by and one.name not in self._answers and one.name not in self._given.told:
                 self._date_by(one)
@@ -186,10 +209,17 @@ class _Filling:
             points = [self._points(name, name in one.reversed) for name in one.of]
             if None not in points:
                 self._put(one, sum(filter(None, points)), COMPUTED)
-        elif kind == "weeks_since":
-            began = self._answers.get(of)
-            if began is not None:
-                self._put(one, (self._given.on - date.fromisoformat(str(began.value))).days // 7, COMPUTED)
+        elif kind == "percent":
+            part, whole = (self._number(name) for name in one.of)
+            if part is not None and whole:
+                self._put(one, Decimal(str(part)) * 100 / Decimal(str(whole)), COMPUTED)
+        elif of in self._answers:
+            since = date.fromisoformat(str(self._answers[of].value))
+            if kind == "expected_delivery":
+                self._offer(one.name, expected_delivery(since).isoformat(), COMPUTED)
+            else:
+                days = (self._given.on - since).days
+                self._put(one, days // 7 if kind == "weeks_since" else days, COMPUTED)
 
     def _points(self, name: str, reverse: bool) -> int | None:
         """Of an item with the codes 1 to 5; reversed: 5 to 1."""
@@ -243,6 +273,9 @@ class _Filling:
     def _has(self, name: str, codes: Sequence[str]) -> bool | None:
         if name.startswith("last:"):
             return self._given.last.get(name.removeprefix("last:")) in codes
+        if name.startswith("fact:"):
+            fact = self._given.facts.get(name.removeprefix("fact:"))
+            return None if fact is None else fact in codes
         answer = self._answers.get(name)
         if answer is None:
             return None if self._asked(self._form.fields[name]) else False
@@ -285,6 +318,9 @@ class _Filling:
         since = self._answers.get(row.since)
         return None if since is None else date.fromisoformat(str(since.value)) + timedelta(weeks=row.at_week)
 
+    def _ends(self) -> str:
+        return next((end.reason for end in self._form.ends if self._holds(end.when)), "")
+
     # conditions
 
     def _asked(self, one: Field) -> bool:
@@ -319,6 +355,11 @@ def bmi(weight_kg: float, height_cm: float) -> Decimal:
     """kg/m², one decimal, half up."""
     metres = Decimal(str(height_cm)) / 100
     return (Decimal(str(weight_kg)) / (metres * metres)).quantize(Decimal("0.1"), ROUND_HALF_UP)
+
+
+def expected_delivery(last_period_on: date) -> date:
+    """The national form's rule: nine months on (or three back) and seven days more."""
+    return months_later(last_period_on, 9) + timedelta(days=7)
 
 
 def months_later(day: date, months: int) -> date:

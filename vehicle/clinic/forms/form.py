@@ -18,13 +18,15 @@ from typing import Any
 
 from sync.formats.canonical import Json
 
-TYPES = ("number", "code", "codes", "date", "drugs", "computed")
+TYPES = ("number", "code", "codes", "date", "drugs", "text", "computed")
 MARKS = ("V", "V2", "M", "P")
 """How sure a field or rule is: read in the source, read on a secondary page or in public code, from memory and not
 checked, our own choice."""
-COMPUTATIONS = ("bmi", "rule_score", "sum", "weeks_since")
+COMPUTATIONS = ("bmi", "rule_score", "sum", "weeks_since", "days_since", "expected_delivery", "percent")
 MOST_DRUGS = 20
 MOST_TEXT = 80
+MOST_WORDS = 300
+"""Characters of a text field."""
 Condition = Mapping[str, Any]
 """Field to the codes, or to ``{least, most}``, that make it true; all must hold."""
 
@@ -71,9 +73,10 @@ class Field:
     taps: tuple[str, ...] = ()
     """Answers that one tap gives: numbers, or spans from today ("14d", "3m") for a date."""
     picks: tuple[tuple[str, str], ...] = ()
-    """Name and use of drugs that one tap adds."""
+    """Name and use of drugs that one tap adds; of a text what one tap says, in Chinese (as it is kept) and English."""
     sources: tuple[str, ...] = ()
-    """Where it is filled in from, best first: "reading:NAME" (this encounter), "last", "known:NAME" (ever)."""
+    """Where it is filled in from, best first: "reading:NAME" (this encounter), "last" (the last form of this kind),
+    "known:NAME" (ever), "year:NAME" (within twelve months), "form:FIELD" (the newest other form that says it)."""
     when: Condition = field(default_factory=dict)
     """Asked only when this holds."""
     compute: str = ""
@@ -107,7 +110,7 @@ class Field:
             return self._codes(given)
         if self.type == "date":
             return self._date(given)
-        return self._drugs(given)
+        return self._text(given) if self.type == "text" else self._drugs(given)
 
     def check_day(self, value: Json, today: date) -> None:
         """:raises ValueRefused: "past" or "future": a date on the wrong side of the day of the form"""
@@ -146,6 +149,13 @@ class Field:
             return date.fromisoformat(str(given)).isoformat()
         except ValueError:
             raise ValueRefused("type", self.name) from None
+
+    def _text(self, given: object) -> Json:
+        if not isinstance(given, str) or not given.strip():
+            raise ValueRefused("type", self.name)
+        if len(given.strip()) > MOST_WORDS:
+            raise ValueRefused("length", self.name)
+        return given.strip()
 
     def _drugs(self, given: object) -> Json:
         if not isinstance(given, list | tuple) or len(given) > MOST_DRUGS:
@@ -200,9 +210,20 @@ class Next:
     since: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """When this holds, the signature takes the person out of the programme, for a reason of ``programmes.LEFT_FOR``."""
+
+    when: Condition
+    reason: str
+
+
 @dataclass(frozen=True)
 class Form:
     """:ivar version: date of the file and the first 12 hex digits of SHA-256 over it
+    :ivar programme: whose form it is; several forms may share one; empty: of none, so it is never due
+    :ivar then: form that the programme goes on with after this one; empty: the same again
+    :ivar unverified: what no public text was found for, and what is left out of the national form
     :ivar confidential: only for staff with the further role ``smi``; on no list, no printed table of a village
     :ivar sex: whom it is offered to: "female", "male", or empty for everybody
     :ivar least_age: from how many completed years it is offered
@@ -223,6 +244,9 @@ class Form:
     asks: tuple[Ask, ...]
     proposals: tuple[Propose, ...]
     nexts: tuple[Next, ...]
+    then: str = ""
+    unverified: str = ""
+    ends: tuple[End, ...] = ()
 
     def words(self, language: str) -> str:
         return self.zh if language == "zh" else self.en
@@ -258,6 +282,9 @@ def read_form(text: str) -> Form:
             asks=tuple(Ask(**row) for row in raw.get("ask", ())),
             proposals=tuple(Propose(**row) for row in raw.get("propose", ())),
             nexts=tuple(Next(**{"when": {}, **row}) for row in raw.get("next", ())),
+            then=raw.get("then", ""),
+            unverified=raw.get("unverified", ""),
+            ends=tuple(End(**row) for row in raw.get("end", ())),
         )
     except (KeyError, TypeError, ValueError) as fault:
         raise FormFileRefused(f"the form file cannot be read: {fault!r}") from None
@@ -274,13 +301,41 @@ def shipped_forms() -> Mapping[str, Form]:
     return {name: read_form((folder / f"{name}.toml").read_text(encoding="utf-8")) for name in ORDER}
 
 
+@cache
+def programme_forms() -> Mapping[str, tuple[Form, ...]]:
+    """Programme to its forms in their order; the first is what it begins with."""
+    found: dict[str, tuple[Form, ...]] = {}
+    for form in shipped_forms().values():
+        if form.programme:
+            found[form.programme] = (*found.get(form.programme, ()), form)
+    return found
+
+
+def called_by_programme(form: Form) -> bool:
+    """Whether the name of its programme says which form it is."""
+    return len(programme_forms().get(form.programme, ())) == 1
+
+
+def form_after(programme: str, last: str | None) -> Form:
+    """The form that a programme goes on with after ``last``, the id of its last signed one; None: none yet."""
+    if last is None:
+        return programme_forms()[programme][0]
+    return shipped_forms()[shipped_forms()[last].then or last]
+
+
+BACKGROUND = "background"
+"""The form of what lasts: allergies, past illnesses, family, drugs; of no programme."""
 ORDER = (
+    BACKGROUND,
     "hypertension",
     "diabetes",
     "elderly",
     "tcm_constitution",
     "tuberculosis",
+    "antenatal_first",
     "maternal",
+    "postpartum_visit",
+    "postpartum_42",
     "severe_mental_illness",
 )
 
@@ -336,7 +391,7 @@ def _field_faults(one: Field) -> Iterable[str]:
         yield "a number needs low below high"
     if one.type in ("code", "codes") and len({choice.code for choice in one.choices}) < 2:
         yield "fewer than two choices"
-    if one.type == "computed" and one.compute.partition(":")[0] not in COMPUTATIONS:
+    if (one.type == "computed" or one.compute) and one.compute.partition(":")[0] not in COMPUTATIONS:
         yield f"no computation {one.compute!r}"
     if one.lies not in ("", "ahead", "behind"):
         yield f"a date lies ahead or behind, not {one.lies!r}"
@@ -354,6 +409,8 @@ def _mentioned(form: Form) -> Iterable[str]:
         yield from (row.field, *row.when)
     for following in form.nexts:
         yield from (*following.when, *filter(None, (following.since,)))
+    for end in form.ends:
+        yield from end.when
     for ask in form.asks:
         for told in ask.inputs.values():
             yield from (told if isinstance(told, Mapping) else (told,) if isinstance(told, str) else ())

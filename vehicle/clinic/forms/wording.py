@@ -16,6 +16,8 @@ def shown_answer(one: Field, value: Json | None, language: str) -> str:
     if one.type in ("number", "computed"):
         unit = one.unit_words(language)
         return f"{value} {unit}".strip()
+    if one.type == "text":
+        return str(dict(one.picks).get(str(value), value)) if language == "en" else str(value)
     if one.type == "code":
         return _word(one, str(value), language)
     if isinstance(value, list | tuple) and one.type == "codes":

@@ -5,7 +5,8 @@ import { renew } from './frame.js';
 const TYPED_MS = 900;                                              // after the last key a number is sent
 const questions = /** @type {HTMLElement} */ (document.getElementById('form-questions'));
 const draft = questions.dataset.draft ?? '';
-/** @type {Map<HTMLInputElement, number>} numbers that were typed and not yet sent */
+/** @typedef {HTMLInputElement | HTMLTextAreaElement} Typed */
+/** @type {Map<Typed, number>} numbers and texts that were typed and not yet sent */
 const typed = new Map();
 /** @type {Promise<void>} one answer after the other, in the order of the taps */
 let line = Promise.resolve();
@@ -41,8 +42,13 @@ async function send(place, body) {
   } catch { complain(place, '…'); setTimeout(() => { line = line.then(() => send(place, body)); }, 1500); }      // the van restarts
 }
 
-/** @param {HTMLInputElement} input */
-function sendNumber(input) {
+/** @param {unknown} target @returns {target is Typed} */
+function isTyped(target) {
+  return (target instanceof HTMLInputElement && target.matches('#form-questions .number')) || (target instanceof HTMLTextAreaElement && target.matches('#form-questions .said'));
+}
+
+/** @param {Typed} input */
+function sendTyped(input) {
   const waiting = typed.get(input), place = question(input);
   if (waiting === undefined || !place) return;
   clearTimeout(waiting);
@@ -53,9 +59,9 @@ function sendNumber(input) {
 
 /** @param {EventTarget | null} target */
 function touched(target) {
-  if (!(target instanceof HTMLInputElement) || !target.matches('#form-questions .number')) return;
+  if (!isTyped(target)) return;
   clearTimeout(typed.get(target));
-  typed.set(target, window.setTimeout(() => sendNumber(target), TYPED_MS));
+  typed.set(target, window.setTimeout(() => sendTyped(target), TYPED_MS));
 }
 
 questions.addEventListener('change', ({ target }) => {
@@ -79,7 +85,11 @@ document.addEventListener('click', ({ target }) => {               // the first 
   if (input.dataset.fresh !== undefined) input.value = '';
   delete input.dataset.fresh;
 }, { capture: true });
-questions.addEventListener('focusout', ({ target }) => { if (target instanceof HTMLInputElement && !typed.has(target)) setTimeout(() => renew('follow_up'), 50); if (target instanceof HTMLInputElement) sendNumber(target); });
+questions.addEventListener('focusout', ({ target }) => {
+  if (!(target instanceof HTMLInputElement) && !isTyped(target)) return;
+  if (!typed.has(target)) setTimeout(() => renew('follow_up'), 50);
+  sendTyped(target);
+});
 document.addEventListener('click', ({ target }) => {
   const key = target instanceof Element ? target.closest('.form-fields .pad [data-key]') : null;
   if (key) { touched(document.activeElement); return; }
@@ -96,4 +106,4 @@ document.addEventListener('click', ({ target }) => {
   }
   button.blur();
 });
-window.addEventListener('pagehide', () => { for (const input of [...typed.keys()]) sendNumber(input); });
+window.addEventListener('pagehide', () => { for (const input of [...typed.keys()]) sendTyped(input); });

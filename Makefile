@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Real bluetoothd and kernel in a virtual machine, for the Bluetooth tests; without them these say that they are skipped.
 APPLIANCE := qemu-system-x86 bluez dbus busybox-static cpio kmod
 
-.PHONY: demo test again appliance check verifier bench bench-sync bench-media bench-devices bench-ecg powercut screenshots pins clean
+.PHONY: demo test again appliance fuzz check verifier bench bench-sync bench-media bench-devices bench-ecg powercut screenshots pins clean
 
 # Goes on without these packages: then without the Bluetooth meters, or without PDFs.
 demo: $(VENV)/.demo
@@ -29,6 +29,10 @@ again:
 appliance: $(VENV)/.test
 	@scripts/install-debian-packages $(APPLIANCE)
 	APPLIANCE_DROPS=300 APPLIANCE_PLUGS=200 $(BIN)/python -m pytest tests/devices/test_bluez_appliance.py $(TESTS)
+
+# Spoiled bytes for every driver, a million each: make fuzz INPUTS=20000 DRIVERS="sinocare_meter gpsd_gnss"
+fuzz: $(VENV)/.test
+	nice $(BIN)/python -m tests.devices.fuzz_drivers --inputs $(or $(INPUTS),1000000) $(DRIVERS)
 
 check: $(VENV)/.test
 	@scripts/install-debian-packages node-typescript systemd

@@ -128,6 +128,8 @@ class Temperature:
     """What the thermometer was set to: "adult", "child"; None: not said."""
     final: bool = True
     """False: a number on the way (Intermediate Temperature, 0x2A1E) or one of a stream: shown live, kept by a tap."""
+    from_memory: bool = False
+    """One that the thermometer kept from before: nobody's until somebody says whose."""
     device_said_at: str | None = None
 
 

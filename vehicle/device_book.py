@@ -59,6 +59,10 @@ class LastValue:
     type: str
     values: Mapping[str, Any]
     at: datetime
+    said_at: str | None
+    """As the device's own clock showed it."""
+    clock_offset_s: int | None
+    """How far that clock was ahead."""
 
 
 class DeviceBook:
@@ -68,12 +72,24 @@ class DeviceBook:
     def last_value(self, device: str) -> LastValue | None:
         """The newest reading that this device gave, whoever's it was."""
         rows = self._store.read(
-            "SELECT type, values_json, taken_at FROM readings WHERE device = ? ORDER BY taken_at DESC LIMIT 1",
+            "SELECT type, values_json, taken_at, device_said_at, clock_offset_s FROM readings WHERE device = ?"
+            " ORDER BY taken_at DESC LIMIT 1",
             (device,),
         )
         if not rows:
             return None
-        return LastValue(rows[0]["type"], json.loads(rows[0]["values_json"]), parse_time(rows[0]["taken_at"]))
+        row = rows[0]
+        said, at = (row["device_said_at"], row["clock_offset_s"]), parse_time(row["taken_at"])
+        return LastValue(row["type"], json.loads(row["values_json"]), at, *said)
+
+    def clock_offset_s(self, device: str) -> int | None:
+        """How far the device's clock was ahead when it last gave a reading with a time of its own; None: not known."""
+        rows = self._store.read(
+            "SELECT clock_offset_s FROM readings WHERE device = ? AND clock_offset_s IS NOT NULL"
+            " ORDER BY taken_at DESC LIMIT 1",
+            (device,),
+        )
+        return rows[0]["clock_offset_s"] if rows else None
 
     def log(self, device: str) -> list[LogLine]:
         """What happened to it, the newest first."""

@@ -5,20 +5,25 @@ these have 3 and 1 bytes. From the device:
 
 ====  ==============================================================================================================
 C1    a measurement: temperature x 100, u16 BE; mode 1 adult's forehead, 2 child's forehead, 3 ear, 4 a thing
-C3    one from its memory: not asked for
+C3    one from its memory: number, year from 2000, month, day, hour, minute, temperature x 100 u16 BE; empty: none
 C5    mode, battery 1..10, version
 CE    no measurement: E1 room below 10 or above 40 Cel, E2 thing below 0, E3 above 100, E4 body below 32, E5 above 42.9
 ====  ==============================================================================================================
 
-A thing's temperature (mode 4) is nobody's: it is told as a fault, never as a number. Host: D5 asks for the state. Clock
-(D2), deletion (D4) and the remote trigger (D1) are never sent: who holds the thermometer presses its button.
+A thing's temperature (mode 4) is nobody's: it is told as a fault, never as a number. Host: D5 asks for the state, D3
+for the memory, once after connecting. What is in it says neither whose it is nor how it was measured, and its clock
+cannot be read: it is told as kept from before (``Temperature.from_memory``), never as the person's at hand. What was
+measured while connected comes once live and, at the next connection, once more from the memory. Clock (D2), deletion
+(D4) and the remote trigger (D1) are never sent: who holds the thermometer presses its button.
 
 Source: viatomEcho/LepuBle (facts). Not tried on hardware by us.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, ClassVar
 
 from devices.driver import About, Counters, GattUse, Output, Write
@@ -29,7 +34,8 @@ from devices.sized_frames import SizedFramer
 
 HEAD = b"\xaa\x01"
 MEASUREMENT, RECORD, STATE, ERROR = 0xC1, 0xC3, 0xC5, 0xCE
-FIXED_LENGTHS = {MEASUREMENT: 3, RECORD: 8, STATE: 3, ERROR: 1}
+FIXED_LENGTHS = {MEASUREMENT: 3, STATE: 3, ERROR: 1}
+RECORD_BYTES = 8
 OVERHEAD_BYTES = 5
 LONGEST_FRAME = 64
 HALF_FRAME_S = 1.0
@@ -52,7 +58,8 @@ def command(code: int, data: bytes = b"") -> bytes:
     return frame + bytes((xor8(frame[1:]),))
 
 
-ASK_STATE = command(0xD5)
+ASK_STATE, ASK_MEMORY = command(0xD5), command(0xD3)
+ASK_PAUSE_S = 0.3
 
 
 class Driver:
@@ -67,7 +74,7 @@ class Driver:
         source="viatomEcho/LepuBle (facts); hardware/protocols/aoj_20a.md",
         lost_after_s=float("inf"),
     )
-    allowed_writes: ClassVar[tuple[bytes, ...]] = (ASK_STATE,)
+    allowed_writes: ClassVar[tuple[bytes, ...]] = (ASK_STATE, ASK_MEMORY)
 
     def __init__(self) -> None:
         self.counters = Counters()
@@ -78,7 +85,7 @@ class Driver:
     def open(self) -> Output:
         self._framer.reset()
         self._said = DeviceState(Link.CONNECTED)
-        return Output(writes=[Write(ASK_STATE)])
+        return Output(writes=[Write(ASK_STATE), Write(ASK_MEMORY, after_s=ASK_PAUSE_S)])
 
     def close(self) -> Output:
         self._framer.reset()
@@ -104,6 +111,8 @@ class Driver:
         elif code == ERROR:
             cause = CAUSES.get(data[0], f"code {data[0]:02X}")
             self._tell(events, sensor=Sensor.ERROR, fault="temperature_not_measured", vendor_text=cause)
+        elif code == RECORD and len(data) == RECORD_BYTES:
+            _record(data, events)
         elif code == STATE and 1 <= data[1] <= 10:
             self._tell(events, battery_percent=data[1] * 10)
 
@@ -123,6 +132,16 @@ class Driver:
         if state != self._said:
             self._said = state
             events.append(state)
+
+
+def _record(data: bytes, events: list[Event]) -> None:
+    """One of its memory; a thing's, or one without a time to know it by when it comes again, is left out."""
+    _, year, month, day, hour, minute = data[:6]
+    temperature_ce2 = int.from_bytes(data[6:], "big")
+    with suppress(ValueError):
+        shown_at = datetime(2000 + year, month, day, hour, minute)  # noqa: DTZ001  as the device shows it, without zone
+        if LOWEST_CE2 <= temperature_ce2 <= HIGHEST_CE2:
+            events.append(Temperature(temperature_ce2 / 100, from_memory=True, device_said_at=shown_at.isoformat()))
 
 
 def _size(held: bytes) -> int | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from devices.driver import Counters
 from devices.drivers import aoj_20a as wire
 from devices.framing import Frame
@@ -13,6 +15,8 @@ class Aoj20aTwin:
         self.battery = 8
         """1..10."""
         self._framer = SizedFramer(wire.HEAD, _size, lambda frame: True, wire.LONGEST_FRAME, Counters())
+        self.memory: list[tuple[datetime, int]] = []
+        """When, as its display shows it, and temperature x 100."""
         self._unsent = b""
 
     @property
@@ -31,7 +35,16 @@ class Aoj20aTwin:
     def receive(self, chunk: bytes) -> bytes:
         frames = [piece.payload for piece in self._framer.feed(chunk) if isinstance(piece, Frame)]
         state = wire.command(wire.STATE, bytes((1, self.battery, 12)))
-        return state * frames.count(wire.ASK_STATE)
+        answers = {wire.ASK_STATE: state, wire.ASK_MEMORY: self._remembered()}
+        return b"".join(answers.get(frame, b"") for frame in frames)
+
+    def _remembered(self) -> bytes:
+        """One frame for each; an empty one when there is none."""
+        records = [
+            bytes((number, at.year - 2000, at.month, at.day, at.hour, at.minute)) + temperature_ce2.to_bytes(2, "big")
+            for number, (at, temperature_ce2) in enumerate(self.memory, start=1)
+        ]
+        return b"".join(wire.command(wire.RECORD, record) for record in records or [b""])
 
     def advance(self, elapsed_s: float) -> bytes:
         unsent, self._unsent = self._unsent, b""

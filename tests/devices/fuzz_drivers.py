@@ -1,4 +1,4 @@
-"""Spoiled bytes for every driver, by the million: ``python -m tests.devices.fuzz_drivers --inputs 1000000 [DRIVER]``.
+"""Spoiled bytes for every driver, by the million: ``make fuzz``, ``make fuzz INPUTS=20000 DRIVERS=gpsd_gnss``.
 
 An input is a chunk of a capture, cut, mixed, flipped, doubled or made of chance, on any channel; between them time
 passes and links open and close. A driver must not raise, must not say anything that cannot be (``assert_sane``), and
@@ -106,7 +106,8 @@ def run(name: str, inputs: int, seed: int) -> bool:
             traceback.print_exc()
             print(f"{name}: input {number} of seed {seed}; again: --inputs {number + 1} --seed {seed} {name}")
             return False
-    print(f"{name}: {inputs} inputs in {time.monotonic() - began_s:.0f} s", flush=True)
+    took_s = time.monotonic() - began_s
+    print(f"{name:28} {inputs:>10,} inputs {took_s:>7.0f} s {1e6 * took_s / inputs:>6.0f} us each", flush=True)
     return True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -454,3 +455,26 @@ def test_aoj_lengths_that_lie_do_not_hide_a_measurement() -> None:
     driver.open()
     events = driver.feed(good + bytes((xor8(good[1:]),))).events
     assert [reading.temperature_c for reading in of_type(events, Temperature)] == [36.7]
+
+
+def test_aoj_memory_is_fetched_once_and_is_nobodys() -> None:
+    twin = Aoj20aTwin()
+    twin.memory = [(datetime(2026, 11, day, 8, 30), ce2) for day, ce2 in ((20, 3680), (21, 3890))]  # noqa: DTZ001
+    talk = Talk(aoj_20a.Driver(), twin)
+    talk.run(2.0)
+    assert of_type(talk.events, Temperature) == [
+        Temperature(36.8, from_memory=True, device_said_at="2026-11-20T08:30:00"),
+        Temperature(38.9, from_memory=True, device_said_at="2026-11-21T08:30:00"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [b"", bytes((1, 26, 13, 1, 8, 30)) + b"\x0e\x60", bytes((1, 26, 11, 20, 8, 30)) + b"\x07\xd0", bytes(7)],
+    ids=["empty", "no-such-month", "a-thing", "too-short"],
+)
+def test_aoj_memory_without_a_temperature_of_a_body_and_its_time_tells_nothing(record: bytes) -> None:
+    driver = aoj_20a.Driver()
+    driver.open()
+    assert driver.feed(aoj_20a.command(aoj_20a.RECORD, record)).events == []
+    assert driver.counters.frames == 1

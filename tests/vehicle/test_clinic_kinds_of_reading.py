@@ -272,3 +272,13 @@ async def test_records_stored_before_hardware_was_noted_are_not_fetched_again(tm
     noted.meter(6.4, sequence=17, device_said_at="2026-03-02T08:31:00")
     assert noted.store.read("SELECT count(*) AS n FROM readings")[0]["n"] == 1
     noted.close()
+
+
+async def test_what_a_thermometer_kept_from_before_is_nobodys_and_comes_once(world: World) -> None:
+    await world.serve()
+    for _ in range(2):
+        world.publish(Temperature(39.1, from_memory=True, device_said_at="2026-03-01T19:05:00"), "thermometer-1")
+    (row,) = world.store.read("SELECT encounter, values_json FROM readings")
+    assert (row["encounter"], json.loads(row["values_json"])) == (None, {"temperature_c_e2": 3910})
+    world.publish(Temperature(36.8, site="forehead"), "thermometer-1")
+    assert world.store.read("SELECT count(*) AS n FROM readings WHERE encounter IS NOT NULL")[0]["n"] == 1

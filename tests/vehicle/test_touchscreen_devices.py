@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -10,8 +11,8 @@ import pytest
 from touch_bench import DEVICES, PIN, Bench
 
 from devices import catalog
-from devices.clock import SimulatedClock
-from devices.readings import DeviceState, Link, Position, Sensor
+from devices.clock import CHINA_TIME, SimulatedClock
+from devices.readings import BloodPressure, DeviceClock, DeviceState, Glucose, Link, Position, Sensor
 from vehicle.health import condition_of
 from vehicle.touchscreen.app import create_touchscreen
 
@@ -101,3 +102,45 @@ async def test_before_a_position_is_believed_today_says_how_long_it_takes(bench:
     clock.advance(15)
     bench.stand_at(INSIDE)
     assert "定位在村里" in await page(bench, "/today")
+
+
+def shown(clock: SimulatedClock, ahead: timedelta) -> str:
+    return (clock.now().astimezone(CHINA_TIME) + ahead).replace(tzinfo=None, microsecond=0).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("ahead", "said"),
+    [
+        (timedelta(minutes=-12), "慢 12 分钟"),
+        (timedelta(days=3), "快 3 天"),
+        (timedelta(seconds=90), None),
+    ],
+    ids=["slow", "fast", "right"],
+)
+async def test_a_device_whose_clock_is_wrong_says_so_and_what_to_do(
+    bench: Bench, clock: SimulatedClock, ahead: timedelta, said: str | None
+) -> None:
+    bench.publish("cuff-1", DeviceClock(shown(clock, ahead)))
+    bench.publish("cuff-1", BloodPressure(141.0, 90.0, 107.0, 70.0, device_said_at=shown(clock, ahead)))
+    await bench.vehicle.commits.settle()
+    text = await page(bench, "/status/devices/cuff-1")
+    assert ("仪器的钟" in text) is (said is not None)
+    if said is not None:
+        assert said in text
+        assert "set_clock = true" in text
+        assert f"仪器显示 {shown(clock, ahead).replace('T', ' ')}" in text
+
+
+async def test_what_was_known_of_a_clock_outlives_a_restart_and_a_meter_that_cannot_be_set_is_set_by_hand(
+    bench: Bench, clock: SimulatedClock, tmp_path: Path
+) -> None:
+    slow = shown(clock, timedelta(hours=-5))
+    bench.publish("glucose-1", DeviceClock(slow))
+    bench.publish("glucose-1", Glucose(5.8, sequence=1, device_said_at=slow))
+    await bench.vehicle.commits.settle()
+    await bench.vehicle.stop()
+    after = Bench(tmp_path, clock)
+    text = await page(after, "/status/devices/glucose-1")
+    await after.vehicle.stop()
+    assert "慢 5 小时" in text
+    assert "照说明书在仪器上把时间校准" in text

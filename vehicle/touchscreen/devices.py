@@ -14,7 +14,8 @@ from starlette.responses import Response
 from devices import catalog
 from devices.discovery import PLUGGED
 from devices.errors import AskPerson, LinkLost, XunzhenError
-from devices.session import LinkKind, links_of
+from devices.session import DeviceSettings, LinkKind, links_of
+from devices.sig_profile import CLOCK_MAY_BE_OFF, CLOCK_WRITES
 from sync.formats.records import parse_time
 from sync.interop.asset_list import CSV_TYPE, XLSX_TYPE, Asset, csv_bytes, xlsx_bytes
 from sync.proof.presence import LOCAL as CHINA
@@ -150,6 +151,7 @@ def routes(screen: Screen) -> APIRouter:
             "origin": on_board.origin(name),
             "identity": _identity(screen, name),
             "last": book.last_value(name) if clinical else None,
+            "clock": _clock(screen, device),
             "log": [_line(line, t.language) for line in book.log(name)],
             "cares": book.cares(name),
             "care_kinds": KINDS,
@@ -214,6 +216,19 @@ def _identity(screen: Screen, name: str) -> dict[str, str]:
         return session.identity.told()
     origin = screen.vehicle.on_board.origin(name)
     return dict(origin.identity) if origin else {}
+
+
+def _clock(screen: Screen, device: DeviceSettings) -> dict[str, Any] | None:
+    """How far the device's own clock is off and what can be done; None while it is right, or nothing is known of it."""
+    vehicle = screen.vehicle
+    ahead_s = vehicle.measurements.clock_offset_s(device.name)
+    if ahead_s is None:
+        ahead_s = vehicle.device_book.clock_offset_s(device.name)
+    if ahead_s is None or abs(ahead_s) <= CLOCK_MAY_BE_OFF.total_seconds():
+        return None
+    settable = set(CLOCK_WRITES) <= set(catalog.driver(device.driver)().allowed_writes)
+    remedy = "by_hand" if not settable else "by_itself" if device.set_clock else "by_settings"
+    return {"ahead_s": ahead_s, "remedy": remedy}
 
 
 def _found(found: Found, t: Texts) -> dict[str, Any]:

@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
+from typing import Generic, Self, TypeVar
 
 from devices.events import emit
 from devices.readings import Samples, Stamped
 from vehicle.topics import BY_NAME, Overflow, topic_of
 
 Listener = Callable[[Stamped], None]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,43 +109,21 @@ class Feed:
             self._subscriptions.remove(subscription)
 
 
-class Subscription:
-    """Reads as an asynchronous iterator of ``Stamped`` and ``Gap``; ``close`` ends it, also as a context manager.
+class Reader(ABC, Generic[Item]):
+    """An asynchronous iterator of what ``take`` hands out; ``close`` ends it, also as a context manager."""
 
-    Each topic has its own bounded queue, so a flood of waveforms never pushes out a reading. Items of one topic come
-    in order; between topics the order is that of arrival.
-    """
-
-    def __init__(
-        self, feed: Feed, name: str, topics: frozenset[str], bound: int | None, overflow: Overflow | None
-    ) -> None:
-        for topic in topics:
-            if topic not in BY_NAME:
-                raise KeyError(f"no topic {topic!r} in vehicle.topics")
-        self.name = name
-        self._feed = feed
-        self._bounds = {topic: bound or BY_NAME[topic].bound for topic in topics}
-        self._overflow = {topic: overflow or BY_NAME[topic].overflow for topic in topics}
-        self._queues: dict[str, deque[tuple[int, Stamped]]] = {topic: deque() for topic in topics}
-        self._gaps: dict[tuple[str, str], Gap] = {}
-        self._arrival = 0
+    def __init__(self, leave: Callable[[], None]) -> None:
+        """:param leave: called by ``close``: nothing more is to be queued"""
+        self._leave = leave
         self._closed = False
         self._ready = asyncio.Event()
+        """Set by whoever queues."""
 
-    def take(self) -> Stamped | Gap | None:
-        """The next item without waiting; None when there is nothing. A gap comes before what followed it."""
-        pending = [(queue[0][0], topic) for topic, queue in self._queues.items() if queue]
-        if not pending:
-            return None
-        _, topic = min(pending)
-        device = self._queues[topic][0][1].device
-        gap = self._gaps.pop((device, topic), None)
-        return gap if gap is not None else self._queues[topic].popleft()[1]
+    @abstractmethod
+    def take(self) -> Item | None:
+        """The next item without waiting; None when there is nothing."""
 
-    def __len__(self) -> int:
-        return sum(len(queue) for queue in self._queues.values())
-
-    async def __aiter__(self) -> AsyncIterator[Stamped | Gap]:
+    async def __aiter__(self) -> AsyncIterator[Item]:
         while True:
             item = self.take()
             if item is not None:
@@ -154,16 +135,51 @@ class Subscription:
                 await self._ready.wait()
 
     def close(self) -> None:
-        """No more events; what is queued may still be read."""
+        """Nothing more is queued; what is may still be read."""
         self._closed = True
-        self._feed._drop(self)
+        self._leave()
         self._ready.set()
 
-    def __enter__(self) -> Subscription:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Subscription(Reader[Stamped | Gap]):
+    """Of ``Stamped`` and ``Gap``.
+
+    Each topic has its own bounded queue, so a flood of waveforms never pushes out a reading. Items of one topic come
+    in order; between topics the order is that of arrival.
+    """
+
+    def __init__(
+        self, feed: Feed, name: str, topics: frozenset[str], bound: int | None, overflow: Overflow | None
+    ) -> None:
+        for topic in topics:
+            if topic not in BY_NAME:
+                raise KeyError(f"no topic {topic!r} in vehicle.topics")
+        super().__init__(lambda: feed._drop(self))
+        self.name = name
+        self._bounds = {topic: bound or BY_NAME[topic].bound for topic in topics}
+        self._overflow = {topic: overflow or BY_NAME[topic].overflow for topic in topics}
+        self._queues: dict[str, deque[tuple[int, Stamped]]] = {topic: deque() for topic in topics}
+        self._gaps: dict[tuple[str, str], Gap] = {}
+        self._arrival = 0
+
+    def take(self) -> Stamped | Gap | None:
+        """A gap comes before what followed it."""
+        pending = [(queue[0][0], topic) for topic, queue in self._queues.items() if queue]
+        if not pending:
+            return None
+        _, topic = min(pending)
+        device = self._queues[topic][0][1].device
+        gap = self._gaps.pop((device, topic), None)
+        return gap if gap is not None else self._queues[topic].popleft()[1]
+
+    def __len__(self) -> int:
+        return sum(len(queue) for queue in self._queues.values())
 
     def _offer(self, topic: str, stamped: Stamped) -> None:
         queue = self._queues.get(topic)

@@ -8,15 +8,14 @@ the oldest unread waveform goes first, and what a reader missed is told as ``{"t
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from devices.readings import CuffPressure, DeviceState, HeartRate, PulseOximetry, Samples, Stamped
 from devices.wire import pack_samples
-from vehicle.feed import Feed
+from vehicle.feed import Feed, Reader
 from vehicle.stream_choice import StreamChoice
 
 STATES = frozenset(
@@ -130,22 +129,20 @@ def device_message(stamped: Stamped, state: DeviceState) -> dict[str, Any]:
     }
 
 
-class LiveReader:
-    """An asynchronous iterator of ``str`` (JSON messages) and ``bytes`` (waveform frames)."""
+class LiveReader(Reader[str | bytes]):
+    """Of ``str`` (JSON messages) and ``bytes`` (waveform frames)."""
 
     def __init__(self, hub: LiveHub, streams: frozenset[str]) -> None:
+        super().__init__(lambda: hub._drop(self))
         self.streams = streams
-        self._hub = hub
         self._texts: dict[str, str] = {}
         self._texts_lost = 0
         self._frames: dict[str, deque[tuple[Samples, bytes]]] = {}
         self._gaps: dict[str, dict[str, Any]] = {}
         self._serial = 0
-        self._closed = False
-        self._ready = asyncio.Event()
 
     def take(self) -> str | bytes | None:
-        """The next message or frame without waiting; messages first, they are few."""
+        """Messages first, they are few."""
         if self._texts_lost:
             lost, self._texts_lost = self._texts_lost, 0
             return _json({"type": "gap", "messages": lost})
@@ -156,28 +153,6 @@ class LiveReader:
             return None
         gap = self._gaps.pop(device, None)
         return _json(gap) if gap is not None else self._frames[device].popleft()[1]
-
-    async def __aiter__(self) -> AsyncIterator[str | bytes]:
-        while True:
-            item = self.take()
-            if item is not None:
-                yield item
-            elif self._closed:
-                return
-            else:
-                self._ready.clear()
-                await self._ready.wait()
-
-    def close(self) -> None:
-        self._closed = True
-        self._hub._drop(self)
-        self._ready.set()
-
-    def __enter__(self) -> LiveReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _offer_text(self, key: str | None, text: str) -> None:
         if key is None:

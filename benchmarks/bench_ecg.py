@@ -10,6 +10,7 @@ vehicle/clinic/ecg/README.md. A revised beat is one that was found by looking ba
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import json
 import os
@@ -26,7 +27,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vehicle.clinic.ecg.chain import EcgChain
-from vehicle.clinic.ecg.events import Asystole, Beat, HeartRate, Pause
+from vehicle.clinic.ecg.events import Asystole, Beat, HeartRate, LeadQuality, Pause
+from vehicle.clinic.ecg.watch import RR_COUNTED, rate_bpm
 
 PROJECT = Path(__file__).resolve().parents[1]
 SHARED = PROJECT.parent / "shared"
@@ -107,8 +109,7 @@ def both_leads(size: Size) -> None:
     """Two leads fused, and how many beats were revised with one and with two."""
     import wfdb  # only where it is measured
 
-    sys.path.insert(0, str(TOOLS))
-    import eval_qrs
+    eval_qrs = scorer()
     import splits
 
     names = splits.MITDB_DEV if size.records == "dev" else size.records.split(",")
@@ -130,6 +131,61 @@ def both_leads(size: Size) -> None:
     for leads, (hit, missed, false, revised) in totals.items():
         f1 = 200 * hit / (2 * hit + missed + false)
         print(f"  {leads} lead(s): F1 {f1:.2f}  revised {100 * revised / hit:.2f} %")
+
+
+WRONG_BPM, NOISE_FROM_S, NOISE_EVERY_S = 10.0, 300, 120
+
+
+def rates(size: Size) -> None:
+    """The rate that a screen shows while muscles are noisy, beside the rate of the annotated beats."""
+    eval_qrs = scorer()
+    print("rate shown wrong by more than 10 a minute in noisy time (goal: at most 2 %)")
+    for decibel in (6, 0):
+        seconds = np.zeros(3)
+        for name in NOISY.split(","):
+            mv, fs_hz, reference, _ = eval_qrs.load("mitdb", name, 0)
+            n = int(size.noise_limit_s * fs_hz) or len(mv)
+            mv = eval_qrs.add_noise(mv, fs_hz, reference, "ma", decibel)[:n]
+            seconds += rate_seconds(mv, fs_hz, reference / fs_hz)
+        wrong, withheld = 100 * seconds[1:] / seconds[0]
+        print(f"  {decibel} dB: {wrong:.2f} % wrong, {withheld:.2f} % withheld of {seconds[0]:.0f} s", flush=True)
+
+
+def rate_seconds(mv: Floats, fs_hz: float, truth_s: Floats) -> Floats:
+    """Noisy seconds; of those: rate wrong, rate withheld. The true rate is counted alike from the beats up to then."""
+    chain, out = EcgChain(("ECG",), fs_hz, screen_af=False), np.zeros(3)
+    for event in chain.push(mv[:, None]):
+        at_s = event.sample / fs_hz
+        if not isinstance(event, HeartRate) or at_s < NOISE_FROM_S or (at_s - NOISE_FROM_S) // NOISE_EVERY_S % 2:
+            continue
+        true = rate_bpm(np.diff(truth_s[truth_s < at_s][-RR_COUNTED - 1 :]).tolist())
+        wrong = event.bpm is not None and true is not None and abs(event.bpm - true) > WRONG_BPM
+        out += (1, wrong, event.bpm is None)
+    return out
+
+
+def flicker(size: Size) -> None:
+    """How often the quality said of a lead changes."""
+    eval_qrs = scorer()
+    print("changes of a lead's quality a minute")
+    for decibel in (None, 12, 6, 0):
+        changes = minutes = 0.0
+        for name in NOISY.split(","):
+            mv, fs_hz, reference, _ = eval_qrs.load("mitdb", name, 0)
+            if decibel is not None:
+                mv = eval_qrs.add_noise(mv, fs_hz, reference, "ma", decibel)
+            mv = mv[: int(size.noise_limit_s * fs_hz) or len(mv)]
+            told = EcgChain(("ECG",), fs_hz, screen_af=False).push(mv[:, None])
+            changes += sum(isinstance(event, LeadQuality) for event in told) - 1
+            minutes += len(mv) / fs_hz / 60
+        print(f"  {'clean' if decibel is None else f'{decibel} dB'}: {changes / minutes:.2f}", flush=True)
+
+
+def scorer() -> Any:
+    """The module of ../shared/tools/ecg that matches beats."""
+    if str(TOOLS) not in sys.path:
+        sys.path.insert(0, str(TOOLS))
+    return importlib.import_module("eval_qrs")
 
 
 def beats_of(mv: Floats, fs_hz: float) -> list[Beat]:
@@ -207,6 +263,8 @@ def main() -> None:
         return
     beats(size)
     both_leads(size)
+    rates(size)
+    flicker(size)
 
 
 if __name__ == "__main__":

@@ -177,18 +177,6 @@ def test_the_window_is_the_signal_around_a_beat() -> None:
     assert chain.window(0, 0.2, 0.3) is None
 
 
-def test_the_averaged_beat_keeps_its_height_and_loses_the_noise() -> None:
-    fs_hz = 250
-    chain = EcgChain(("II",), fs_hz)
-    assert chain.averaged_beat() is None
-    chain.push(trace(regular(70, 25), 25, fs_hz, noise_mv=0.03)[:, None])
-    rate_hz, r, mv = chain.averaged_beat() or pytest.fail("no averaged beat")
-    assert rate_hz == fs_hz
-    assert abs(int(mv[:, 0].argmax()) - r) <= 2
-    assert 0.85 < np.ptp(mv[:, 0]) < 1.35
-    assert mv[: round(0.05 * fs_hz), 0].std() < 0.02
-
-
 def swapped(mv: np.ndarray) -> np.ndarray:
     """LA and RA exchanged: I upside down, II and III exchanged, aVR and aVL exchanged."""
     at = {name: mv[:, index] for index, name in enumerate(TWELVE)}

@@ -16,6 +16,7 @@ from devices.clock import SimulatedClock
 from devices.readings import INVALID_COUNT, BloodPressure, Samples, Stamped
 from sync.formats import ecg_file
 from sync.formats.records import Draft, format_time
+from tests.vehicle.ecg_waves import regular, trace
 from vehicle.clinic.ecg.events import (
     AfLevel,
     Beat,
@@ -123,6 +124,15 @@ def test_the_median_beat_leaves_out_other_shapes_and_missing_values() -> None:
     assert beat.shape == (450, 2)
     assert beat[175].tolist() == [100, -50]
     assert median_beat(wave, RATE_HZ, {"beat_ms": [2000], "beat_shapes": "n"}, INVALID_COUNT) is None
+
+
+def test_the_median_beat_keeps_its_height_and_loses_the_noise() -> None:
+    counts = np.round(trace(regular(70, 25), 25, RATE_HZ, noise_mv=0.03) * 800).astype(np.int16)[:, None]
+    beat = median_beat(counts, RATE_HZ, analyse(("II",), RATE_HZ, counts, 1.25, INVALID_COUNT), INVALID_COUNT)
+    assert beat is not None
+    assert abs(int(beat[:, 0].argmax()) - round(0.35 * RATE_HZ)) <= 2
+    assert 0.85 < np.ptp(beat[:, 0]) / 800 < 1.35
+    assert beat[: round(0.05 * RATE_HZ), 0].std() / 800 < 0.02
 
 
 def test_an_empty_recording_says_that_nothing_is_known() -> None:

@@ -78,6 +78,25 @@ def test_a_bad_stretch_has_its_reason_and_ends(spoil, level: Level, reason: Reas
     assert said[-1].sample <= 18 * FS_HZ
 
 
+def bursts(sizes_mv: list[float]) -> list[LeadQuality]:
+    """What is said of noise of these sizes, half a second each, from the tenth second on."""
+    seconds = 30
+    mv = trace(regular(75, seconds), seconds, FS_HZ)
+    rng, hop = np.random.default_rng(5), FS_HZ // 2
+    for index, size in enumerate(sizes_mv):
+        begin = 10 * FS_HZ + index * hop
+        mv[begin : begin + hop] += rng.normal(0, size, hop)
+    return [event for event in said_of(mv) if event.sample > 9 * FS_HZ]
+
+
+def test_muscle_in_bursts_is_one_poor_stretch_and_a_twitch_is_none() -> None:
+    assert bursts([0.0, 0.25, 0.0, 0.0, 0.25]) == []
+    twice = bursts([0.5, 0.5, 0.0, 0.0, 0.5, 0.5, 0.0, 0.0, 0.0, 0.5, 0.5])
+    assert [event.level for event in twice] == [Level.POOR, Level.GOOD]
+    assert twice[0].reason is Reason.NOISE
+    assert 15.5 + 3 < twice[1].sample / FS_HZ <= 15.5 + 4.5
+
+
 def test_twelve_good_leads_are_good_once() -> None:
     said = said_of(twelve_leads(one_lead()), TWELVE)
     assert sorted(event.lead for event in said if event.level is Level.GOOD) == sorted(TWELVE)

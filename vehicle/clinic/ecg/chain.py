@@ -7,7 +7,7 @@
     events = chain.flush()
 
 Results do not depend on how the samples are cut into pushes, bit for bit, nor on what comes after them: everything that
-looks at a stretch (quality, lead weights, averaged beat) does so at the ends of hops of half a second.
+looks at a stretch (quality, lead weights, electrodes) does so at the ends of hops of half a second.
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from vehicle.clinic.ecg.averaged import AveragedBeat
+from vehicle.clinic.ecg.arm_electrodes import ArmElectrodes
 from vehicle.clinic.ecg.events import Beat, Event, Shape
 from vehicle.clinic.ecg.intake import Intake
 from vehicle.clinic.ecg.qrs import LOOK_AHEAD_S, Mark, QrsDetector
+from vehicle.clinic.ecg.qrs_judge import Judge
 from vehicle.clinic.ecg.quality import HOP_S, Quality
 from vehicle.clinic.ecg.rhythm_watch import RhythmWatch
 from vehicle.clinic.ecg.shapes import BeatShapes
@@ -33,9 +34,9 @@ SLOWEST_HZ, FASTEST_HZ = 100.0, 2000.0
 
 class EcgChain:
     """``leads``: IEEE 11073 names in the order of the columns, "ECG" for a free single lead. ``fs_hz``: 100..2000.
-    Without ``screen_af`` no ``RhythmAssessment`` is made."""
+    Without ``screen_af`` no ``RhythmAssessment`` is made. ``judge``: of QRS, the learnt one when None."""
 
-    def __init__(self, leads: Sequence[str], fs_hz: float, screen_af: bool = True) -> None:
+    def __init__(self, leads: Sequence[str], fs_hz: float, screen_af: bool = True, judge: Judge | None = None) -> None:
         if not leads:
             raise ValueError("an ECG chain needs at least one lead")
         if not SLOWEST_HZ <= fs_hz <= FASTEST_HZ:
@@ -46,11 +47,11 @@ class EcgChain:
         """Samples pushed or missing so far: the index of the next one."""
         self._signals = Signals(len(leads), fs_hz)
         self._intake = Intake(len(leads))
-        self._detector = QrsDetector(self._signals)
+        self._detector = QrsDetector(self._signals, judge)
         self._quality = Quality(leads, self._signals)
         self._signals.weights = self._quality.weights()
         self._shapes = BeatShapes(self._signals)
-        self._averaged = AveragedBeat(leads, self._signals)
+        self._arms = ArmElectrodes(leads, self._signals)
         self._delay = self._signals.columns(LOOK_AHEAD_S) + self._signals.held_back + 2
         self._watch = BeatWatch(self.fs_hz, self._delay * self._signals.step)
         self._rhythm = RhythmWatch(self.leads, self.fs_hz) if screen_af else None
@@ -92,14 +93,13 @@ class EcgChain:
         self._detector.restart(self._signals)
         self._quality.begin_anew(self._signals)
         self._shapes.restart(self._signals)
-        self._averaged.begin_anew(self._signals)
+        self._arms.begin_anew(self._signals)
         self._watch.skip(self.samples)
         return told
 
     def flush(self) -> list[Event]:
         """No more samples will come: what was still waiting for them. The chain must not be used afterwards."""
         told = self._finish()
-        self._averaged.collect()
         if self._rhythm:
             told += self._rhythm.flush(self.window)
         return told
@@ -113,11 +113,6 @@ class EcgChain:
         if sample < self._base or not signals.holds(begin, end):
             return None
         return signals.rate_hz, np.ascontiguousarray(signals.clean(begin, end).T)
-
-    def averaged_beat(self) -> tuple[float, int, Millivolts] | None:
-        """Median of the last beats of the usual shape: rate in Hz, index of the R peak, float64[n, leads]; None before
-        there are three."""
-        return self._averaged.median()
 
     def _piece(self, mv: Millivolts, lead_off: Flags | None) -> list[Event]:
         """Samples of one hop, or of a part of it."""
@@ -141,7 +136,7 @@ class EcgChain:
             self._quality.beat(mark.fiducial)
             trusted = self._quality.any_good
             if shaped.shape is Shape.NORMAL and trusted:
-                self._averaged.beat(mark.r_peak)
+                self._arms.beat(mark.r_peak)
             beat = Beat(sample, sample / self.fs_hz, shaped.shape, mark.revised, shaped.width_ms, trusted)
             told += self._watch.beat(sample)
             told.append(beat)
@@ -150,7 +145,7 @@ class EcgChain:
         return told
 
     def _close_hop(self) -> list[Event]:
-        """Quality, lead weights, averaged beat: at fixed places, so that pushes do not matter."""
+        """Quality, lead weights, electrodes: at fixed places, so that pushes do not matter."""
         changed = self._quality.close_hop(self.samples)
         told: list[Event] = []
         for change in changed:
@@ -158,8 +153,8 @@ class EcgChain:
             if self._rhythm:
                 told += self._rhythm.event(change, self.window)
         told += self._follow_quality()
-        self._averaged.collect()
-        if not self._swap_said and (hint := self._averaged.swap(self.samples)) is not None:
+        self._arms.collect()
+        if not self._swap_said and (hint := self._arms.swap(self.samples)) is not None:
             self._swap_said = True
             told.append(hint)
         return told

@@ -6,7 +6,8 @@ Where the numbers come from
 - 0.15 mV: a heart rate meter must not count up to here (IEC 60601-2-27); 10 mV: twice its largest QRS of 5 mV.
 - clipping: a fifth of the samples at one extreme of a signal over 1 mV (project choice; a sine spends less).
 - noise: median of the 20-40 Hz band beside the height of this lead's QRS. Measured here with muscle noise of the
-  MIT-BIH Noise Stress Test: see README, "Quality".
+  MIT-BIH Noise Stress Test: see README, "Quality". Over the limit for two hops or twice over it; back under 0.6 of it
+  for 3.5 s: muscle comes in bursts, and a level that flickers says nothing.
 - agreement: share of the fused beats that stand out in this lead too (the idea of bSQI: Li, Mark, Clifford, Physiol
   Meas 2008), over about eight beats.
 """
@@ -34,11 +35,12 @@ SMALL_MV, LARGE_MV = 0.15, 10.0
 CLIPPED_SHARE, CLIPPED_FROM_MV = 0.2, 1.0
 NOISE_FROM_HZ = 20.0
 NOISE_POOR, NOISE_UNUSABLE = 0.05, 0.2
+NOISE_AT_ONCE, NOISE_BACK = 2.0, 0.6
 AGREES_AT_LEAST, AGREES_AGAIN, AGREEMENT_OVER = 0.5, 0.75, 8
 CLEAREST, CLEARNESS_AT_FIRST, CLEARNESS_OVER = 10.0, 3.0, 20
 HOPS_LOOKED_AT = 4
 """Two seconds: at least one beat at 30 a minute."""
-HOPS_TO_RECOVER = 4
+HOPS_TO_RECOVER, HOPS_TO_RECOVER_FROM_NOISE = 4, 7
 FOLLOWED, FOLLOWED_IF_BAD = 0.25, 0.02
 WORTH = {Level.GOOD: 1.0, Level.POOR: 0.35, Level.UNUSABLE: 0.0}
 WORTH_SILENT = {Reason.FLAT: 0.01, Reason.SMALL: 0.1}
@@ -69,6 +71,7 @@ class Quality:
         self.beat_height = np.zeros(n)
         """How high a QRS of each lead stands in the band signal, while the lead was usable."""
         self._height = np.zeros(n)
+        self._noise_before = np.zeros(n)
         self._hops = 0
         self._better_for = [0] * n
         self._agreement = np.ones(n)
@@ -136,7 +139,8 @@ class Quality:
             self._better_for[index] = 0
             return verdict
         self._better_for[index] += 1
-        if self._better_for[index] < HOPS_TO_RECOVER:
+        asked = HOPS_TO_RECOVER_FROM_NOISE if before.reason is Reason.NOISE else HOPS_TO_RECOVER
+        if self._better_for[index] < asked:
             return before
         self._better_for[index] = 0
         return verdict
@@ -192,8 +196,8 @@ class Quality:
             (over_second <= FLAT_MV, Level.UNUSABLE, Reason.FLAT),
             ((at_edge > CLIPPED_SHARE) & (span > CLIPPED_FROM_MV), Level.POOR, Reason.RAIL),
             (self._spans[-1] > LARGE_MV, Level.UNUSABLE, Reason.LARGE),
-            (noise > NOISE_UNUSABLE * height, Level.UNUSABLE, Reason.NOISE),
-            (noise > NOISE_POOR * height, Level.POOR, Reason.NOISE),
+            (self._noisy(noise, NOISE_UNUSABLE * height, Level.UNUSABLE), Level.UNUSABLE, Reason.NOISE),
+            (self._noisy(noise, NOISE_POOR * height, Level.POOR), Level.POOR, Reason.NOISE),
             (clean_span < SMALL_MV, Level.POOR, Reason.SMALL),
             (self._agreement < self._asked_agreement(), Level.POOR, Reason.DISAGREES),
         )
@@ -201,7 +205,16 @@ class Quality:
         for flags, level, reason in reversed(checks):
             for index in np.flatnonzero(flags):
                 verdicts[index] = Verdict(level, reason)
+        self._noise_before = noise
         return verdicts
+
+    def _noisy(self, noise: Floats, limit: Floats, level: Level) -> Flags:
+        """Whether noise asks for ``level``: harder to reach than to keep."""
+        noise_so_far = [v if v is not None and v.reason is Reason.NOISE else GOOD for v in self.verdicts]
+        so_far = np.array([_WORSE[v.level] >= _WORSE[level] for v in noise_so_far])
+        lasting = np.maximum(np.minimum(noise, self._noise_before), noise / NOISE_AT_ONCE)
+        noisy: Flags = np.where(so_far, noise > NOISE_BACK * limit, lasting > limit)
+        return noisy
 
     def _asked_agreement(self) -> Floats:
         reasons = [None if verdict is None else verdict.reason for verdict in self.verdicts]

@@ -53,7 +53,8 @@ def study_uid(study: Study) -> str:
 
 
 def instance_uid(study: Study, sha256: str, form: str) -> str:
-    """:param form: "still", "jpeg", "mpeg4", "ecg" or an ECG with its signature: another form of one recording is another instance"""
+    """:param form: "still", "jpeg", "mpeg4" or "ecg" (with the time it was signed): another form of one recording is
+    another instance"""
     return uid(study.origin, "instance", sha256, form)
 
 

@@ -1,6 +1,7 @@
 """One person, or one encounter, as a FHIR R4 (4.0.1) Bundle of type collection. Pure.
 
-Patient, Encounter, Observation, DiagnosticReport, DocumentReference, Device, Provenance; codes in LOINC, MDC and UCUM.
+Patient, Encounter, Observation, DiagnosticReport, DocumentReference, Device, Provenance, RiskAssessment (screening),
+QuestionnaireResponse (follow-up forms), Flag and Communication (red values), Consent; codes in LOINC, MDC and UCUM.
 Pseudonymous unless a reason is given why names are needed; the reason stands in the bundle. Asked again, every resource
 has the same name; only the bundle itself and its time are new.
 """
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sync.formats.records import format_time
-from sync.interop import fhir_observations, fhir_person, fhir_reports
+from sync.interop import fhir_assessments, fhir_observations, fhir_person, fhir_reports
 from sync.interop.fhir_elements import Element, Names, coding, concept, drop_empty, person, terminology
 from sync.interop.fhir_record import PersonRecord
 
@@ -74,6 +75,10 @@ def _resources(record: PersonRecord, names: Names, export: Export) -> list[Eleme
         report = fhir_reports.opinion_report(record, row, names)
         if report is not None:
             made += [report, fhir_reports.opinion_provenance(row, report, names)]
+    made += fhir_assessments.risk_assessments(record, names)
+    made += fhir_assessments.questionnaire_responses(record, names, named)
+    made += fhir_assessments.red_values(record, names, named)
+    made += fhir_assessments.consents(record, names)
     return made
 
 

@@ -32,6 +32,14 @@ class PersonRecord:
     analyses: Mapping[str, Row]
     """By the recording's SHA-256."""
     consultations: Sequence[Row]
+    results: Sequence[Row] = ()
+    """Of screening rules, oldest first."""
+    forms: Sequence[Row] = ()
+    """Signed follow-up forms, oldest first."""
+    actions: Sequence[Row] = ()
+    """Found red values and what was done about them, in their order."""
+    findings: Sequence[Row] = ()
+    """What of an ECG or ultrasound is among the red values."""
     devices: Mapping[str, Row] = field(default_factory=dict)
     staff: Mapping[tuple[str, str], Row] = field(default_factory=dict)
 
@@ -88,6 +96,10 @@ def _gathered(
             if found["analysed_at"]
         },
         consultations=[row for row in mine("consultations") if row["requested_at"]],
+        results=sorted((row for row in mine("screening_results") if row["at"]), key=lambda row: row["result"]),
+        forms=sorted((row for row in mine("follow_up_forms") if row["filled_at"]), key=lambda row: int(row["n"])),
+        actions=sorted((row for row in mine("critical_actions") if row["at"]), key=lambda row: int(row["n"])),
+        findings=[row for row in mine("critical_findings") if row["found_at"]],
         devices={row["device"]: row for name in used for row in read("devices", "device", name)},
         staff={(row["visit"], row["person"]): row for row in duty},
     )

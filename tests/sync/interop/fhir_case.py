@@ -117,7 +117,41 @@ def drafts(at: datetime, practice: bool = False) -> list[Draft]:
         made.append(draft("recording/1", recording))
     found = {"heart_rate_bpm": 72, "rhythm": "possible", "beats": 12}
     made.append(draft("ecg_analysis/1", {"sha256": SHA_ECG, "version": "1", "findings": found}, None))
-    return made + consultation(at, draft)
+    return made + judged(at, draft) + consultation(at, draft)
+
+
+def judged(at: datetime, draft: Any) -> list[Draft]:
+    """Screening, a form, two red values (one dealt with)."""
+    mine = {"patient": "patient-1"}
+    result = {
+        **mine, "result": "result-1", "rule": "BP-GRADE", "rule_version": "1.2", "inputs": {"sbp": 182, "dbp": 96},
+        "code": "HTN3", "level": "red", "advice": "refer",
+    }  # fmt: skip
+    answers = {
+        "symptoms": ["1", "5"], "sbp": 182, "salt_g": "8.5", "smokes": False, "doctor_words": f"{NAME} 头晕",
+        "contact": PHONE, "next_on": "2026-04-02",
+    }  # fmt: skip
+    form = {**mine, "form": "hypertension", "form_version": "1", "answers": answers, "signed_by": "周敏"}
+    ill = {**mine, "form": "severe_mental_illness", "form_version": "1", "answers": {"risk": "2"}, "signed_by": "周敏"}
+    finding = {**mine, "finding": "finding-1", "source": "ecg_live", "what": "ecg_pause", "facts": {"pause_ms": 3400}}
+    called = {**mine, "action": "referred", "receiver": "县医院急诊科 王医生", "read_back": True}
+    refused = {
+        **mine,
+        "reading": "finding-1",
+        "action": "refused",
+        "reason": f"{NAME}说家里没人",
+        "signature": SHA_STILL,
+    }
+    return [
+        draft("screening_result/1", result),
+        draft("follow_up_form/1", form),
+        draft("follow_up_form/1", ill),
+        draft("critical_action/1", {**mine, "reading": "reading-0", "action": "found"}),
+        draft("critical_finding/1", finding, None),
+        draft("critical_action/1", {**mine, "reading": "finding-1", "action": "found"}, None),
+        draft("critical_action/1", {**called, "reading": "reading-0"}),
+        draft("critical_action/1", {**refused, "action": "told", "reason": ""}),
+    ]
 
 
 def consultation(at: datetime, draft: Any) -> list[Draft]:
@@ -130,7 +164,19 @@ def consultation(at: datetime, draft: Any) -> list[Draft]:
     return [
         draft(
             "consultation/1",
-            {**key, "patient": "patient-1", "urgency": "routine", "fields": {"chief_complaint": NAME}, "consent": {}},
+            {
+                **key,
+                "patient": "patient-1",
+                "urgency": "routine",
+                "fields": {"chief_complaint": NAME},
+                "consent": {
+                    "text_version": "consent/0123456789ab",
+                    "language": "zh",
+                    "read_aloud": True,
+                    "signature_sha256": SHA_STILL,
+                    "signed_by": "patient",
+                },
+            },
         ),
         draft("opinion/1", opinion, None),
         draft("decision/1", {**key, "decision": "adopted", "plan": "amlodipine 5 mg", "by_name": "周敏"}),

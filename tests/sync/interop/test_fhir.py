@@ -270,3 +270,51 @@ async def test_one_encounter_tells_of_that_encounter_only(tmp_path: Path) -> Non
 
 def test_the_time_of_the_bundle_is_that_of_the_export(record: PersonRecord) -> None:
     assert fhir.bundle(record, PSEUDONYMOUS)["timestamp"] == format_time(MORNING)
+
+
+# what was judged and agreed
+
+
+def test_a_screening_result_is_a_risk_assessment_that_can_be_replayed(record: PersonRecord) -> None:
+    [risk] = of_type(fhir.bundle(record, PSEUDONYMOUS), "RiskAssessment")
+    assert risk["method"]["text"] == "rule BP-GRADE version 1.2"
+    assert (risk["prediction"][0]["outcome"]["text"], risk["mitigation"]) == ("HTN3", "refer")
+    assert json.loads(risk["note"][1]["text"].removeprefix("inputs ")) == {"sbp": 182, "dbp": 96}
+    assert "不作为诊断依据" in risk["note"][0]["text"]
+
+
+def test_a_form_goes_with_its_types_and_without_names_its_free_text_stays(record: PersonRecord) -> None:
+    def items(export: fhir.Export) -> dict[str, Any]:
+        form, _ = of_type(fhir.bundle(record, export), "QuestionnaireResponse")
+        return {item["linkId"]: item["answer"] for item in form["item"]}
+
+    without = items(PSEUDONYMOUS)
+    assert without["symptoms"] == [{"valueString": "1"}, {"valueString": "5"}]
+    assert (without["sbp"], without["salt_g"]) == ([{"valueInteger": 182}], [{"valueDecimal": 8.5}])
+    assert (without["smokes"], without["next_on"]) == ([{"valueBoolean": False}], [{"valueDate": "2026-04-02"}])
+    assert not {"doctor_words", "contact"} & without.keys()
+    assert items(NAMED)["doctor_words"] == [{"valueString": f"{NAME} 头晕"}]
+    _, ill = of_type(fhir.bundle(record, PSEUDONYMOUS), "QuestionnaireResponse")
+    assert [label["code"] for label in ill["meta"]["security"]] == ["R", "PSY"]
+
+
+def test_a_red_value_is_a_flag_until_it_is_dealt_with_and_says_what_was_done(record: PersonRecord) -> None:
+    made = fhir.bundle(record, NAMED)
+    pressure, pause = of_type(made, "Flag")
+    assert (pressure["status"], pressure["code"]["text"]) == ("inactive", "critical: blood_pressure")
+    assert "end" in pressure["period"]
+    assert (pause["status"], pause["code"]["text"]) == ("active", "critical: ecg_pause")
+    referred, _told = of_type(made, "Communication")
+    assert referred["payload"] == [{"contentString": "referred; read back"}]
+    assert referred["recipient"] == [{"display": "县医院急诊科 王医生"}]
+    assert referred["about"][0]["reference"] == f"urn:uuid:{pressure['id']}"
+    assert "王医生" not in fhir.written(fhir.bundle(record, PSEUDONYMOUS)).decode()
+
+
+async def test_a_consent_names_its_text_and_signature_and_an_emergency_has_none(tmp_path: Path) -> None:
+    emergency = {"text_version": "emergency", "language": "zh", "read_aloud": False, "signed_by": "emergency"}
+    fields = {"consultation": "consultation-2", "patient": "patient-1", "urgency": "emergency", "fields": {}}
+    asked = Draft("consultation/1", {**fields, "consent": emergency}, "zhou.min", "visit-1", "encounter-1")
+    [consent] = of_type(fhir.bundle(await person(tmp_path, asked), NAMED), "Consent")
+    assert consent["policyRule"]["text"] == "consent/0123456789ab"
+    assert consent["sourceAttachment"]["url"].startswith("ni:///sha-256;")

@@ -1,4 +1,4 @@
-"""People who may sign in at the county: argon2 hashes, three roles, no default account, locked after five failures."""
+"""People who may sign in at the county: argon2 hashes, four roles, no default account, locked after five failures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from devices.events import emit
 from sync.county.database import Database
 from sync.county.schema import accounts
 
-ROLES = ("administrator", "specialist", "auditor")
+ROLES = ("administrator", "specialist", "auditor", "reviewer")
+"""A reviewer looks at numbers only (``pages.NUMBER_READERS``)."""
 MOST_FAILURES = 5
 LOCKED_FOR = timedelta(minutes=15)
 SHORTEST_PASSWORD = 8

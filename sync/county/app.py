@@ -49,9 +49,12 @@ from sync.county.sealing import Sealing
 from sync.county.settings import CountySettings
 from sync.county.sm2 import Sm2Key, Sm2Signer
 from sync.county.vehicle_requests import identify
+from sync.county.village_contacts import VillageContacts
 from sync.county.village_uploads import VillageUploads
 from sync.county.visits import Visits
+from sync.county.warning_pages import router as warning_router
 from sync.county.witnessing import Witnessing
+from sync.county.work_pages import router as work_router
 from sync.formats.notes import ED25519_COSIGNATURE, VerifierKey
 from sync.keys.key_roles import refuse_shared_keys
 from sync.keys.vehicle_key import VehicleKey
@@ -83,6 +86,7 @@ class County:
     screening_rules: ScreeningRules
     witnessing: Witnessing
     uploads: VillageUploads
+    contacts: VillageContacts
     mirror: Mirror
     blobs: Blobs
     interpreter: Interpreter
@@ -146,6 +150,7 @@ def open_county(
         screening_rules=ScreeningRules(registry, mirror, database, settings.origin),
         witnessing=Witnessing(database, mirror, registry, _witness(settings), clock),
         uploads=VillageUploads(database, clock),
+        contacts=VillageContacts(database, clock),
         mirror=mirror,
         blobs=blobs,
         interpreter=interpreter,
@@ -193,6 +198,8 @@ def create_county(
     app.include_router(review_router)
     app.include_router(screening_router)
     app.include_router(person_export_router)
+    app.include_router(warning_router)
+    app.include_router(work_router)
     county.pages.mount(app, HERE / "static")
     app.add_middleware(BodyLimits)
     answer_refusals(app)

@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse, JSONResponse
 
 from sync.county import follow_up_report
 from sync.county.follow_up_report import CONFIDENTIAL, PROGRAMMES, FollowUpReport
-from sync.county.pages import NOT_KEPT, READERS, render
+from sync.county.pages import NOT_KEPT, NUMBER_READERS, render
 from sync.web.access import roles
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ router = APIRouter()
 
 
 @router.get(PAGE)
-@roles(*READERS)
+@roles(*NUMBER_READERS)
 async def follow_up_page(request: Request, practice: Practice = None) -> HTMLResponse:
     report, both = await _report(request, practice)
     facts = {
@@ -39,7 +39,7 @@ async def follow_up_page(request: Request, practice: Practice = None) -> HTMLRes
 
 
 @router.get("/api/follow-ups")
-@roles(*READERS)
+@roles(*NUMBER_READERS)
 async def follow_up_json(request: Request, practice: Practice = None) -> JSONResponse:
     report, _ = await _report(request, practice)
     return JSONResponse(follow_up_report.as_json(report, _county(request).settings.name), headers=NOT_KEPT)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, FromClause, and_, case, func, select
 
 from sync.county.database import Database
 from sync.county.schema import projected
@@ -32,7 +32,9 @@ PROGRAMMES = (
     "maternal",
     "severe_mental_illness",
 )
-"""Programme and form have one name (``vehicle/clinic/forms``)."""
+FORMS = {"maternal": ("antenatal_first", "maternal", "postpartum_visit", "postpartum_42")}
+"""Forms of a programme where there are several; else programme and form have one name (``vehicle/clinic/forms``)."""
+_DAY_LETTERS = len("2026-01-31")
 _members, _forms = projected["programme_memberships"], projected["follow_up_forms"]
 
 
@@ -46,6 +48,17 @@ class Count:
 
     def __add__(self, other: Count) -> Count:
         return Count(self.members + other.members, self.due + other.due, self.overdue + other.overdue)
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUps:
+    """One programme in one village by one van; ``village`` is empty where the entry names none."""
+
+    origin: str
+    village: str
+    village_name: str
+    programme: str
+    count: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +119,13 @@ def follow_up_report(database: Database, villages: Sequence[Village], now: datet
     by_village: dict[str, dict[str, Count]] = {}
     names: dict[str, str] = {}
     secret: dict[str, Count] = {}
-    for row, due_on in _due(database, practice):
-        programme = row["programme"]
-        one = Count(1, int(today <= due_on <= today + DUE_WITHIN), int(due_on < today))
-        if programme in CONFIDENTIAL:
-            secret[programme] = secret.get(programme, Count()) + one
-        elif programme in PROGRAMMES:
-            code = row["village"] or ""
-            names.setdefault(code, row["village_name"] or "")
-            counts = by_village.setdefault(code, {})
-            counts[programme] = counts.get(programme, Count()) + one
+    for one in _counted(database, today, practice):
+        if one.programme in CONFIDENTIAL:
+            secret[one.programme] = secret.get(one.programme, Count()) + one.count
+        elif one.programme in PROGRAMMES:
+            names.setdefault(one.village, one.village_name)
+            counts = by_village.setdefault(one.village, {})
+            counts[one.programme] = counts.get(one.programme, Count()) + one.count
     rows = [VillageFollowUps(code, names[code], known.get(code), counts) for code, counts in by_village.items()]
     rows.sort(key=lambda row: (-row.total.overdue, -row.total.due, row.code))
     told = {programme: count if count.members >= SMALL else None for programme, count in secret.items()}
@@ -152,27 +162,64 @@ def as_json(report: FollowUpReport, county: str) -> dict[str, Any]:
     }
 
 
-def _due(database: Database, practice: bool) -> Iterable[tuple[Mapping[str, Any], date]]:
-    """Each member with the day of the next follow-up."""
+def follow_ups_by_village(database: Database, today: date, practice: bool) -> Iterable[FollowUps]:
+    """Of every van, village and programme; nothing that is confidential by law."""
+    return (one for one in _counted(database, today, practice) if one.programme in set(PROGRAMMES) - CONFIDENTIAL)
+
+
+def members_due(practice: bool) -> tuple[FromClause, ColumnElement[str]]:
+    """The members of all programmes, and the day of the next follow-up of each as YYYY-MM-DD, to be selected from."""
     last_of = (
         select(_forms.c.origin, func.max(_forms.c.n).label("n"))
         .where(_of(_forms, practice))
         .group_by(_forms.c.origin, _forms.c.patient, _forms.c.form)
         .subquery()
     )
-    last = database.rows(
-        select(_forms.c.origin, _forms.c.patient, _forms.c.form, _forms.c.next_on).join(
-            last_of, (last_of.c.origin == _forms.c.origin) & (last_of.c.n == _forms.c.n)
-        )
+    last = (
+        select(_forms.c.origin, _forms.c.patient, _forms.c.form, _forms.c.next_on)
+        .join(last_of, (last_of.c.origin == _forms.c.origin) & (last_of.c.n == _forms.c.n))
+        .subquery()
     )
-    next_on = {(row["origin"], row["patient"], row["form"]): row["next_on"] for row in last}
-    members = select(_members).where(_members.c.state == "member", _of(_members, practice))
-    for row in database.rows(members):
-        said = next_on.get((row["origin"], row["patient"], row["programme"])) or row["since"]
-        try:
-            yield row, date.fromisoformat(said)
-        except (TypeError, ValueError):
-            continue
+    mine = and_(
+        last.c.origin == _members.c.origin,
+        last.c.patient == _members.c.patient,
+        last.c.form == _members.c.programme,
+    )
+    return _members.outerjoin(last, mine), func.coalesce(func.nullif(last.c.next_on, ""), _members.c.since)
+
+
+def is_member(practice: bool, due_on: ColumnElement[str]) -> ColumnElement[bool]:
+    """Still in the programme, and with a day for the next follow-up."""
+    return and_(_members.c.state == "member", _of(_members, practice), func.length(due_on) == _DAY_LETTERS)
+
+
+def _counted(database: Database, today: date, practice: bool) -> list[FollowUps]:
+    source, due_on = members_due(practice)
+    soon = due_on.between(today.isoformat(), (today + DUE_WITHIN).isoformat())
+    query = (
+        select(
+            _members.c.origin,
+            _members.c.village,
+            func.max(_members.c.village_name).label("village_name"),
+            _members.c.programme,
+            func.count().label("members"),
+            func.sum(case((soon, 1), else_=0)).label("due"),
+            func.sum(case((due_on < today.isoformat(), 1), else_=0)).label("overdue"),
+        )
+        .select_from(source)
+        .where(is_member(practice, due_on))
+        .group_by(_members.c.origin, _members.c.village, _members.c.programme)
+    )
+    return [
+        FollowUps(
+            row["origin"],
+            row["village"] or "",
+            row["village_name"] or "",
+            row["programme"],
+            Count(int(row["members"]), int(row["due"]), int(row["overdue"])),
+        )
+        for row in database.rows(query)
+    ]
 
 
 def _of(table: Any, practice: bool) -> Any:

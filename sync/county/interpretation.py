@@ -22,6 +22,7 @@ from sync.county.database import Database, unavailable
 from sync.county.migrations import forget_what_was_read
 from sync.county.mirror import Mirror
 from sync.county.schema import entry_facts, logs, projected, set_aside
+from sync.county.visit_work import COUNTED_FROM, count_work
 from sync.formats.records import Entry, EntryUnreadable, format_time, read_entry
 from sync.proof.registry_entries import ORIGIN_PREFIX
 from sync.proof.tracks import track_of
@@ -154,6 +155,7 @@ class Interpreter:
         self._database.upsert(connection, set_aside, reading.refused)
         for (name, _), grouped in reading.grouped().items():
             self._database.upsert(connection, projected[name], grouped)
+        count_work(connection, origin, reading.named(COUNTED_FROM))
         changes: dict[str, Any] = {"interpreted": interpreted}
         if reading.last is not None:
             changes |= {"last_entry_at": format_time(reading.last.at), "practice": reading.last.practice}
@@ -202,6 +204,14 @@ class _Reading:
 
     def set_aside(self, n: int, reason: str) -> None:
         self.refused.append({"origin": self.origin, "n": n, "reason": _plain(reason[:300]), "at": self._now})
+
+    def named(self, keys: Mapping[str, str]) -> dict[str, list[str]]:
+        """Of tables with the name of a column each: what that column says in the rows."""
+        found: dict[str, list[str]] = {table: [] for table in keys}
+        for (table, _), row in self._rows.items():
+            if table in keys:
+                found[table].append(row[keys[table]])
+        return found
 
     def grouped(self) -> Mapping[tuple[str, tuple[str, ...]], list[dict[str, Any]]]:
         """Rows by table and by which columns they have: each group is one statement. One row stands once, so the

@@ -12,7 +12,7 @@ from sync.county import link_report
 from sync.county.drawing import Plane, Point
 from sync.county.exports import XLSX_TYPE
 from sync.county.link_report import LinkReport, VillageLink
-from sync.county.pages import NOT_KEPT, READERS, render
+from sync.county.pages import NOT_KEPT, NUMBER_READERS, render
 from sync.proof.presence import local_day
 from sync.web.access import roles
 from sync.web.catalog import texts
@@ -27,7 +27,7 @@ router = APIRouter()
 
 
 @router.get(PAGE)
-@roles(*READERS)
+@roles(*NUMBER_READERS)
 async def link_page(request: Request, practice: Practice = None) -> HTMLResponse:
     county, report = _county(request), await _report(request, practice)
     villages = county.registry.villages()
@@ -35,6 +35,7 @@ async def link_page(request: Request, practice: Practice = None) -> HTMLResponse
     facts = {
         "report": report,
         "plane": plane,
+        "verdicts": {row.code: str(row.verdict) for row in report.rows},
         "areas": [] if plane is None else [(village, plane.path(village)) for village in villages],
         "labels": [] if plane is None else [(row, _label(plane, row)) for row in report.rows if row.village],
         "dots": [] if plane is None else await run_in_threadpool(link_report.dots, report, plane),
@@ -57,7 +58,7 @@ async def link_xlsx(request: Request, practice: Practice = None) -> Response:
 
 
 @router.get("/api/link")
-@roles(*READERS)
+@roles(*NUMBER_READERS)
 async def link_json(request: Request, practice: Practice = None) -> JSONResponse:
     report = await _report(request, practice)
     return JSONResponse(link_report.as_json(report, _county(request).settings.name), headers=NOT_KEPT)

@@ -23,7 +23,7 @@ from sqlalchemy import select
 from sync.county.database import Database
 from sync.county.drawing import Plane, Point, corners, plane_of
 from sync.county.schema import projected
-from sync.formats.link_figures import FIGURES, Verdict, shortfalls, verdict
+from sync.formats.link_figures import FIGURES, RATES, Verdict, shortfalls, verdict
 from sync.formats.records import format_time, parse_time
 from sync.proof.areas import Village
 from sync.web.catalog import Texts
@@ -86,6 +86,31 @@ class Dot:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """:ivar good: of ``measured`` visits"""
+
+    good: int
+    measured: int
+
+    @property
+    def percent(self) -> int | None:
+        """Rounded down: 100 are all of them. None where nothing was measured."""
+        return 100 * self.good // self.measured if self.measured else None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkShares:
+    """Visits that reach the programme's figures, among those where this was measured.
+
+    :ivar rates: both ways at or above 50 Mbit/s; :ivar delay: at or below 100 ms; :ivar both: all of it
+    """
+
+    rates: Share
+    delay: Share
+    both: Share
+
+
+@dataclass(frozen=True, slots=True)
 class LinkReport:
     rows: tuple[VillageLink, ...]
     measured: tuple[Measured, ...]
@@ -95,6 +120,19 @@ class LinkReport:
     def of(self, state: str) -> int:
         """How many villages have a verdict."""
         return sum(row.verdict == state for row in self.rows)
+
+    @property
+    def shares(self) -> LinkShares:
+        """Of visits, each by the median of its entries."""
+        of_visit: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+        for one in self.measured:
+            of_visit.setdefault((one.village, one.visit), []).append(one.figures)
+        figures = [combined(found) for found in of_visit.values()]
+        short = [(shortfalls(found), found) for found in figures]
+        rates = [not set(RATES) & set(missed) for missed, found in short if all(name in found for name in RATES)]
+        delays = ["rtt_ms" not in missed for missed, found in short if "rtt_ms" in found]
+        whole = [not missed for missed, found in short if all(name in found for name in (*RATES, "rtt_ms"))]
+        return LinkShares(*(Share(sum(good), len(good)) for good in (rates, delays, whole)))
 
 
 def link_report(database: Database, villages: Sequence[Village], now: datetime, practice: bool) -> LinkReport:
@@ -158,6 +196,14 @@ def as_json(report: LinkReport, county: str) -> dict[str, Any]:
         "since": format_time(report.since),
         "practice": report.practice,
         "needed": {"kbit_s": 50_000, "rtt_ms": 100},
+        "visits": {
+            name: {"good": share.good, "measured": share.measured, "percent": share.percent}
+            for name, share in (
+                ("rates", report.shares.rates),
+                ("delay", report.shares.delay),
+                ("both", report.shares.both),
+            )
+        },
         "villages": [
             {
                 "code": row.code,

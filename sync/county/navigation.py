@@ -12,7 +12,7 @@ class Entry:
 
     name: str
     path: str
-    roles: tuple[str, ...] = ("administrator", "auditor")
+    roles: tuple[str, ...] = ("administrator", "auditor", "reviewer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +27,25 @@ class Group:
         return self.entries[0].path
 
 
+_NAMES = ("administrator", "auditor")
+"""Who may open pages with people, vehicles and their keys."""
 GROUPS = (
     Group(
         "coverage",
-        (Entry("coverage", "/county/coverage"), Entry("map", "/county/map")),
+        (Entry("coverage", "/county/coverage"), Entry("map", "/county/map"), Entry("warnings", "/county/warnings")),
     ),
-    Group("review", (Entry("review", "/county/review"),)),
+    Group("review", (Entry("review", "/county/review", _NAMES),)),
     Group(
         "work",
         (
+            Entry("work", "/county/work"),
             Entry("follow_ups", "/county/follow-ups"),
-            Entry("referrals", "/county/referrals"),
+            Entry("referrals", "/county/referrals", _NAMES),
             Entry("lists", "/county/lists"),
         ),
     ),
-    Group("fleet", (Entry("fleet", "/county/fleet"), Entry("link", "/county/link"))),
-    Group("registry", (Entry("registry", "/county/registry"), Entry("audit", "/county/audit", ("auditor",)))),
+    Group("fleet", (Entry("fleet", "/county/fleet", _NAMES), Entry("link", "/county/link"))),
+    Group("registry", (Entry("registry", "/county/registry", _NAMES), Entry("audit", "/county/audit", ("auditor",)))),
 )
 
 

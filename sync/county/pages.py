@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import parse_qsl
 
@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from devices.events import emit
 from sync.county import exports, month_table, navigation, visit_report, visit_words
 from sync.county.audit import UNKNOWN
+from sync.county.follow_up_report import shown, shown_total
 from sync.county.map_view import county_map, visit_map
 from sync.county.month_table import MonthTable
 from sync.county.timeline import timeline
@@ -28,11 +29,18 @@ if TYPE_CHECKING:
     from sync.county.app import County
 
 READERS = ("administrator", "auditor")
+NUMBER_READERS = (*READERS, "reviewer")
+"""Who may read pages that name nobody; a reviewer sees no number of people from one to four either."""
 ENTRIES_A_PAGE = 25
 MOST_FORM_BYTES = 4096
 NOT_KEPT = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 """Of answers with names or movements of people: no browser on a shared desk keeps a copy."""
-HOME = {"administrator": "/county/coverage", "specialist": "/specialist", "auditor": "/county/audit"}
+HOME = {
+    "administrator": "/county/coverage",
+    "specialist": "/specialist",
+    "auditor": "/county/audit",
+    "reviewer": "/county/coverage",
+}
 
 router = APIRouter()
 Month = Annotated[str | None, Query(max_length=20)]
@@ -108,21 +116,21 @@ def _own_page(target: str) -> str:
 
 
 @router.get("/county/coverage")
-@roles(*READERS)
+@roles(*NUMBER_READERS)
 async def coverage_page(
     request: Request, month: Month = None, practice: Practice = None, township: str | None = None
 ) -> HTMLResponse:
-    table = await _table(request, month, practice, township)
+    table = await month_table_of(request, month, practice, township)
     names = sorted({village.township for village in _county(request).registry.villages()})
-    return render(request, "coverage.html", {**_month(request, table), "townships": names, "township": township})
+    return render(request, "coverage.html", {**month_facts(request, table), "townships": names, "township": township})
 
 
 @router.get("/county/map")
-@roles(*READERS)
+@roles(*NUMBER_READERS)
 async def map_page(request: Request, month: Month = None, practice: Practice = None) -> HTMLResponse:
-    table = await _table(request, month, practice)
+    table = await month_table_of(request, month, practice)
     drawing = await run_in_threadpool(county_map, table)
-    return render(request, "map.html", {**_month(request, table), "drawing": drawing})
+    return render(request, "map.html", {**month_facts(request, table), "drawing": drawing})
 
 
 @router.get("/county/visits/{visit}")
@@ -160,7 +168,7 @@ async def audit_page(request: Request) -> HTMLResponse:
 @router.get("/county/coverage.xlsx")
 @roles("administrator")
 async def coverage_xlsx(request: Request, month: Month = None, practice: Practice = None) -> Response:
-    county, table = _county(request), await _table(request, month, practice)
+    county, table = _county(request), await month_table_of(request, month, practice)
     t = texts(county.pages.language(request))
     body = await run_in_threadpool(exports.xlsx_bytes, table, county.settings.name, t)
     return await _download(request, table, body, exports.XLSX_TYPE, "xlsx")
@@ -169,7 +177,7 @@ async def coverage_xlsx(request: Request, month: Month = None, practice: Practic
 @router.get("/county/coverage.csv")
 @roles("administrator")
 async def coverage_csv(request: Request, month: Month = None, practice: Practice = None) -> Response:
-    table = await _table(request, month, practice)
+    table = await month_table_of(request, month, practice)
     body = exports.csv_bytes(table, texts(_county(request).pages.language(request)))
     return await _download(request, table, body, exports.CSV_TYPE, "csv")
 
@@ -177,7 +185,7 @@ async def coverage_csv(request: Request, month: Month = None, practice: Practice
 @router.get("/api/coverage")
 @roles(*READERS)
 async def coverage_json(request: Request, month: Month = None, practice: Practice = None) -> JSONResponse:
-    table = await _table(request, month, practice)
+    table = await month_table_of(request, month, practice)
     return JSONResponse(month_table.as_json(table, _county(request).settings.name), headers=NOT_KEPT)
 
 
@@ -217,15 +225,30 @@ async def _report(request: Request, visit: str) -> VisitReport:
     return found
 
 
-async def _table(request: Request, month: str | None, practice: str | None, township: str | None = None) -> MonthTable:
+async def month_table_of(
+    request: Request, month: str | None, practice: str | None, township: str | None = None
+) -> MonthTable:
     """:raises HTTPException: 422 when ``month`` is not a month"""
-    county = _county(request)
-    try:
-        first = month_of(month) if month else local_day(county.clock.now()).replace(day=1)
-    except ValueError as fault:
-        raise HTTPException(422, str(fault)) from None
+    county, first = _county(request), first_of(request, month)
     shown = county.coverage.default_practice() if practice is None else practice == "1"
     return await run_in_threadpool(county.coverage.table, first, shown, township or None)
+
+
+def first_of(request: Request, month: str | None) -> date:
+    """The first day of ``month``; of the present one when it is not said.
+
+    :raises HTTPException: 422 when ``month`` is not a month
+    """
+    try:
+        return month_of(month) if month else local_day(_county(request).clock.now()).replace(day=1)
+    except ValueError as fault:
+        raise HTTPException(422, str(fault)) from None
+
+
+def practice_of(county: County, asked: str | None) -> tuple[bool, bool]:
+    """Whether practice is to be shown: as asked, else when there is nothing else; and whether there are both."""
+    shown = county.coverage.default_practice() if asked is None else asked == "1"
+    return shown, county.visits.any_real() and county.visits.any_practice()
 
 
 def name_of(request: Request, report: VisitReport) -> str:
@@ -235,13 +258,14 @@ def name_of(request: Request, report: VisitReport) -> str:
     return account.name if account is not None else made.by if made is not None else ""
 
 
-def _month(request: Request, table: MonthTable) -> dict[str, Any]:
+def month_facts(request: Request, table: MonthTable) -> dict[str, Any]:
     visits = _county(request).visits
     return {
         "table": table,
         "before": other_month(table.month, -1),
         "after": other_month(table.month, 1),
         "both": visits.any_real() and visits.any_practice(),
+        "opens": request.state.caller.role in READERS,
     }
 
 
@@ -278,6 +302,8 @@ _WORDS: dict[str, Any] = {
     "moment": visit_words.moment,
     "verdict_title": visit_words.title,
     "verdict_subtitle": visit_words.subtitle,
+    "shown": shown,
+    "shown_total": shown_total,
     "nav_groups": navigation.groups_for,
     "nav_group": navigation.group_of,
 }

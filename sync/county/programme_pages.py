@@ -9,8 +9,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from sync.county.pages import MOST_FORM_BYTES, NOT_KEPT, READERS, Practice, form_of, render
-from sync.county.programme_lists import IN_TIME_MINUTES, LISTS, ProgrammeLists, any_practice, closed_in_time
+from sync.county.pages import MOST_FORM_BYTES, NOT_KEPT, NUMBER_READERS, Practice, form_of, practice_of, render
+from sync.county.programme_lists import IN_TIME_MINUTES, LISTS, ProgrammeLists, closed_in_time
 from sync.county.programme_sheets import SMALL, counted_xlsx, named_xlsx, shown
 from sync.county.vehicle_requests import bounded_body
 from sync.interop.asset_list import XLSX_TYPE
@@ -29,12 +29,12 @@ router = APIRouter()
 
 
 @router.get(PAGE)
-@roles(*READERS)
+@roles(*NUMBER_READERS)
 async def lists_page(request: Request, practice: Practice = None) -> Response:
     county = _county(request)
 
     def made() -> dict[str, Any]:
-        wanted, both = _practice(county, practice)
+        wanted, both = practice_of(county, practice)
         lists = ProgrammeLists(county.database, wanted)
         lines = {name: lists.lines(name) for name in LISTS}
         people = {
@@ -51,7 +51,7 @@ async def lists_page(request: Request, practice: Practice = None) -> Response:
 
 
 @router.get(PAGE + "/{list}.xlsx")
-@roles(*READERS)
+@roles(*NUMBER_READERS)
 async def counted(request: Request, list: str, practice: Practice = None) -> Response:
     """Counts by village; small cells are not exact."""
     county = _county(request)
@@ -59,7 +59,7 @@ async def counted(request: Request, list: str, practice: Practice = None) -> Res
         raise HTTPException(404, "no such list")
 
     def made() -> bytes:
-        wanted, _ = _practice(county, practice)
+        wanted, _ = practice_of(county, practice)
         lines = ProgrammeLists(county.database, wanted).lines(list)
         return counted_xlsx(list, lines, county.settings.name, local_day(county.clock.now()), wanted, texts("zh"))
 
@@ -84,7 +84,7 @@ async def named(request: Request, list: str) -> Response:
     account = county.accounts.get(by)
 
     def made() -> tuple[bytes, int]:
-        wanted, _ = _practice(county, practice)
+        wanted, _ = practice_of(county, practice)
         lines = ProgrammeLists(county.database, wanted).lines(list)
         day, name = local_day(county.clock.now()), account.name if account else by
         sheet = named_xlsx(list, lines, county.settings.name, day, wanted, name, reason, texts("zh"))
@@ -93,12 +93,6 @@ async def named(request: Request, list: str) -> Response:
     content, count = await run_in_threadpool(made)
     await run_in_threadpool(county.audit.note, by, "export", f"list {list} named, {count} lines: {reason}")
     return _download(content, f"{list}-named.xlsx")
-
-
-def _practice(county: County, asked: str | None) -> tuple[bool, bool]:
-    """Whether journals of practice are meant, and whether there are both."""
-    real, played = any_practice(county.database)
-    return (asked == "1" if asked is not None else played and not real), real and played
 
 
 def _download(content: bytes, name: str) -> Response:

@@ -1,28 +1,20 @@
 """The county's lists as .xlsx: counts by village with small cells suppressed, or line by line with names.
 
-Headings in Chinese, whatever the page's language: the sheets go to Chinese offices. Codes are text, for Excel and WPS
-alike.
+Headings in Chinese, whatever the page's language: the sheets go to Chinese offices.
 """
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date
 
-from openpyxl import Workbook
-from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
-from openpyxl.utils import get_column_letter
-from openpyxl.worksheet.worksheet import Worksheet
-
-from sync.county.exports import plain
+from sync.county.office_sheet import office_sheet
 from sync.county.programme_lists import IN_TIME_MINUTES, Line, closed_in_time
 from sync.web.catalog import Texts
 
 SMALL = 5
 """Cells from one to below this are not shown exactly (domain notes, section 5.16)."""
-_THIN = Side(style="thin", color="999999")
 _NAMED = ("number", "township", "village", "code", "name", "sex", "born_on", "id_tail", "phone", "address", "what")
 
 
@@ -59,7 +51,7 @@ def counted_xlsx(name: str, lines: Sequence[Line], county: str, day: date, pract
         every, in_time, still_open = closed_in_time(lines)
         facts = {"all": shown(every), "in_time": shown(in_time), "open": shown(still_open), "minutes": IN_TIME_MINUTES}
         notes.append(t("county.lists.note_critical", **facts))
-    return _book(_title(name, county, day, practice, t), heads, rows, notes, t)
+    return office_sheet(_title(name, county, day, practice, t), t("county.lists.sheet"), heads, rows, notes)
 
 
 def named_xlsx(
@@ -74,12 +66,12 @@ def named_xlsx(
         heads.append(t("county.lists.minutes"))
     rows = [_named_row(name, number, line, t) for number, line in enumerate(lines, start=1)]
     notes = [t("county.lists.note_named", by=by, reason=reason), t(f"county.lists.note_{name}_named")]
-    return _book(_title(name, county, day, practice, t), heads, rows, notes, t)
+    return office_sheet(_title(name, county, day, practice, t), t("county.lists.sheet"), heads, rows, notes)
 
 
 def word(name: str, kind: str, t: Texts) -> str:
     """A disease, symptom or kind of value in words."""
-    for key in (f"touch.condition.{kind}", f"county.lists.{kind}", f"touch.tile.{kind}"):
+    for key in (f"critical.finding_{kind}", f"touch.condition.{kind}", f"county.lists.{kind}", f"touch.tile.{kind}"):
         if key in t:
             return t(key)
     return kind
@@ -114,50 +106,3 @@ def _named_row(name: str, number: int, line: Line, t: Texts) -> list[str | int]:
 def _title(name: str, county: str, day: date, practice: bool, t: Texts) -> str:
     title = t(f"county.lists.title_{name}", county=county, day=day.isoformat())
     return f"{title} {t('county.practice_mark')}" if practice else title
-
-
-def _book(
-    title: str, heads: Sequence[str], rows: Sequence[Sequence[str | int]], notes: Sequence[str], t: Texts
-) -> bytes:
-    book = Workbook()
-    sheet = book.active
-    assert isinstance(sheet, Worksheet)
-    sheet.title = t("county.lists.sheet")
-    width = len(heads)
-    sheet.append([title])
-    sheet.merge_cells(start_row=1, start_column=1, end_row=1, end_column=width)
-    sheet["A1"].font = Font(bold=True, size=14)
-    sheet.append(list(heads))
-    for row in rows:
-        sheet.append([plain(cell) if isinstance(cell, str) else cell for cell in row])
-    border = Border(left=_THIN, right=_THIN, top=_THIN, bottom=_THIN)
-    for cells in sheet.iter_rows(min_row=2, max_row=sheet.max_row, max_col=width):
-        for cell in cells:
-            cell.border = border
-            cell.alignment = Alignment(vertical="center", wrap_text=True)
-            if isinstance(cell.value, str):
-                cell.number_format = "@"
-    for cell in sheet[2]:
-        cell.font, cell.fill = Font(bold=True), PatternFill("solid", fgColor="E7ECEF")
-    for number, cells in enumerate(sheet.iter_cols(min_row=2, max_row=sheet.max_row, max_col=width), start=1):
-        widest = max(_width(str(cell.value or "")) for cell in cells)
-        sheet.column_dimensions[get_column_letter(number)].width = min(max(widest + 2, 6), 36)
-    for note in notes:
-        sheet.append([note])
-        sheet.merge_cells(start_row=sheet.max_row, start_column=1, end_row=sheet.max_row, end_column=width)
-        sheet.cell(sheet.max_row, 1).alignment = Alignment(wrap_text=True, vertical="top")
-    sheet.freeze_panes = "A3"
-    sheet.print_title_rows = "1:2"
-    sheet.print_area = f"A1:{get_column_letter(width)}{sheet.max_row}"
-    sheet.page_setup.orientation = "landscape"
-    sheet.page_setup.paperSize = sheet.PAPERSIZE_A4
-    sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 0
-    sheet.sheet_properties.pageSetUpPr.fitToPage = True
-    out = io.BytesIO()
-    book.save(out)
-    return out.getvalue()
-
-
-def _width(text: str) -> int:
-    """Columns that a text takes: a Chinese character takes two."""
-    return sum(2 if ord(letter) > 0x2E80 else 1 for letter in text)

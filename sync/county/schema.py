@@ -114,6 +114,17 @@ village_uploads = Table(
 )
 """Lists of villages that somebody looks at before he imports them (``village_uploads.py``)."""
 
+village_contacts = Table(
+    "village_contacts",
+    metadata,
+    Column("code", String(12), primary_key=True),
+    Column("name", String(60), nullable=False),
+    Column("phone", String(40), nullable=False),
+    Column("by", String(40), nullable=False),
+    Column("at", UtcTime, nullable=False),
+)
+"""Whom to call in a village (``village_contacts.py``)."""
+
 audit = Table(
     "audit",
     metadata,
@@ -263,6 +274,18 @@ visit_facts = Table(
 )
 """What the entries say about a visit (``visit_facts.py``). ``areas``: which villages it was worked out with; ``as_of``:
 entries of the log that had been read then. Once it is closed later entries do not change it."""
+
+visit_work = Table(
+    "visit_work",
+    metadata,
+    Column("origin", String(100), primary_key=True),
+    Column("visit", String(100), primary_key=True),
+    Column("what", String(40), primary_key=True),
+    Column("people", BigInteger, nullable=False),
+    Column("found", BigInteger, nullable=False),
+    info={MADE_FROM_ENTRIES: True},
+)
+"""How many people a visit served, and of each disease how many were screened and found (``visit_work.py``)."""
 
 
 def _projected(name: str, shape: tables.Table) -> Table:

@@ -38,6 +38,7 @@ PEOPLE = {
     "xu.jing": ("许静", "administrator"),
     "shen.ruochuan": ("沈若川", "specialist"),
     "he.ming": ("何明", "auditor"),
+    "qian.xu": ("钱许", "reviewer"),
 }
 CREW = (
     {"person": "zhou.min", "role": "village_doctor", "name": "周敏"},
@@ -62,7 +63,7 @@ def counting_random(seed: int = 7) -> random.Random:
 
 @dataclass
 class Founded:
-    """A county on a simulated clock with its three accounts and the invented township.
+    """A county on a simulated clock with its four accounts and the invented township.
 
     :ivar database: URL; empty means SQLite in ``folder``
     :ivar recordings: folder or URL; empty means in ``folder``

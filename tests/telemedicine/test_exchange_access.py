@@ -26,6 +26,7 @@ FILL = {
     "code": "500103101001",
     "form": "xlsx",
     "list": "chronic",
+    "what": "critical",
 }
 
 

@@ -26,6 +26,7 @@ FILL = {
     "code": "5" * 12,
     "form": "csv",
     "list": "chronic",
+    "what": "critical",
 }
 
 
@@ -94,6 +95,7 @@ async def test_an_unnamed_route_is_refused_to_everybody(founded: Founded) -> Non
 
 async def test_signing_in_leads_home_by_role(founded: Founded) -> None:
     homes = {"administrator": "/county/coverage", "specialist": "/specialist", "auditor": "/county/audit"}
+    homes["reviewer"] = "/county/coverage"
     for role, id in ROLES.items():
         client = await founded.signed_in(id)
         assert (await client.get("/")).headers["location"] == homes[role]

@@ -1,0 +1,237 @@
+"""The records behind a number of the work page: when, where, by which van, whose, and how it stands.
+
+The newest first, at most ``MOST_SHOWN``. Nobody is named: a family name and a year of birth say whom to look for on
+the visit's own page, where names are given for a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, FromClause, Table, and_, or_, select, true
+
+from sync.county.database import Database, Row
+from sync.county.follow_up_report import CONFIDENTIAL, is_member, members_due
+from sync.county.red_values import Closed, closed_red_values
+from sync.county.schema import logs, projected
+from sync.county.visit_work import DISEASES, FOUND
+from sync.county.work_report import By, local_midnight, minutes_between, period
+from sync.formats.records import parse_time
+from sync.proof.areas import Village
+from sync.proof.coverage import month_of
+from sync.proof.presence import local_day
+
+KINDS = ("critical", "referrals", "opinions", "ecgs", "follow_ups", *DISEASES)
+MOST_SHOWN = 500
+_VISITS, _PATIENTS = projected["visits"], projected["patients"]
+_WHO = {"village": _VISITS.c.village, "village_name": _VISITS.c.village_name, "township": _VISITS.c.township}
+_WHO |= {"name": _PATIENTS.c.name, "sex": _PATIENTS.c.sex, "born_on": _PATIENTS.c.born_on}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """:ivar day: local; :ivar visit: empty where it belongs to none; :ivar facts: what its words need, by kind"""
+
+    day: date
+    visit: str
+    vehicle: str
+    village: str
+    township: str
+    name: str
+    sex: str
+    born: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A cell of the work page: ``what`` of ``KINDS``, of the month or of the row ``of`` of its table."""
+
+    what: str
+    month: date
+    by: By
+    of: str
+    practice: bool
+
+    @property
+    def days(self) -> tuple[date, date]:
+        """A row of the table by month is a month of its own; the sum below it is all of them.
+
+        :raises ValueError: ``of`` is no month
+        """
+        if self.by == "month" and self.of:
+            return period(month_of(self.of), "township")
+        return period(self.month, self.by)
+
+
+def work_records(database: Database, villages: Sequence[Village], asked: Asked, today: date) -> list[Record]:
+    """:raises ValueError: the row is no month of the table by month"""
+    return _Reading(database, villages, asked).read(today)
+
+
+class _Reading:
+    def __init__(self, database: Database, villages: Sequence[Village], asked: Asked) -> None:
+        self._database, self._asked = database, asked
+        first, last = asked.days
+        self._since, self._until = local_midnight(first), local_midnight(last + timedelta(days=1))
+        journals = database.rows(select(logs.c.origin).where(logs.c.practice == asked.practice))
+        self._origins = [row["origin"] for row in journals]
+        if asked.by == "van" and asked.of:
+            self._origins = [origin for origin in self._origins if origin.partition(".")[0] == asked.of]
+        self._villages = {village.code: village for village in villages}
+
+    def read(self, today: date) -> list[Record]:
+        what = self._asked.what
+        if what == "follow_ups":
+            return self._overdue(today)
+        if what == "critical":
+            return self._critical()
+        if what in DISEASES:
+            return self._found(what)
+        table = projected[{"referrals": "referrals", "opinions": "consultations", "ecgs": "ecg_analyses"}[what]]
+        if what == "referrals":
+            facts = [table.c[name] for name in ("place", "urgency", "outcome", "follow_up_on")]
+            return self._records(table, table.c.at, facts)
+        if what == "opinions":
+            waiting = table.c.state.not_in(("cancelled", "declined", "closed"))
+            facts = [table.c.state, table.c.urgency, table.c.specialist]
+            return self._records(table, table.c.requested_at, facts, table.c.opinion_at.is_(None), waiting)
+        facts = [table.c.rhythm, table.c.heart_rate_bpm]
+        return self._records(table, table.c.analysed_at, facts, table.c.reviewed_at.is_(None))
+
+    def _critical(self) -> list[Record]:
+        actions, readings = projected["critical_actions"], projected["readings"]
+        closed = closed_red_values(self._database, self._origins, self._since)
+        same = and_(readings.c.origin == actions.c.origin, readings.c.reading == actions.c.reading)
+        facts = [actions.c.reading, readings.c.type, actions.c.at.label("found_at")]
+        source = actions.outerjoin(readings, same)
+        found = self._rows(actions, actions.c.at, facts, actions.c.action == "found", source=source)
+        return [self._record(row, _answered(row, closed)) for row in found]
+
+    def _found(self, disease: str) -> list[Record]:
+        """One for each person and visit; the newest result."""
+        table = projected["screening_results"]
+        codes = [pair for pair, of in FOUND.items() if of == disease]
+        points = [and_(table.c.rule == rule, table.c.code == code) for rule, code in codes]
+        facts = [table.c.rule, table.c.code, table.c.level]
+        wanted = or_(*points)
+        once: dict[tuple[str, str, str], Record] = {}
+        for row in self._rows(table, table.c.at, facts, wanted, by_visit=True):
+            once.setdefault((row["origin"], row["visit"] or "", row["patient"] or ""), self._record(row, row))
+        return list(once.values())
+
+    def _overdue(self, today: date) -> list[Record]:
+        members = projected["programme_memberships"]
+        source, due_on = members_due(self._asked.practice)
+        same = and_(_PATIENTS.c.origin == members.c.origin, _PATIENTS.c.patient == members.c.patient)
+        query = (
+            select(
+                members.c.origin,
+                members.c.village,
+                members.c.village_name,
+                members.c.programme,
+                due_on.label("due_on"),
+                *(_WHO[name].label(name) for name in ("name", "sex", "born_on")),
+            )
+            .select_from(source.outerjoin(_PATIENTS, same))
+            .where(
+                is_member(self._asked.practice, due_on),
+                members.c.origin.in_(self._origins),
+                members.c.programme.not_in(sorted(CONFIDENTIAL)),
+                due_on < today.isoformat(),
+                self._of_township(members.c.village),
+            )
+            .order_by(due_on, members.c.origin, members.c.patient)
+            .limit(MOST_SHOWN)
+        )
+        return [
+            self._record({**row, "visit": "", "township": "", "at": None}, row) for row in self._database.rows(query)
+        ]
+
+    def _records(self, table: Table, at: ColumnElement[str], facts: Sequence[Any], *wanted: Any) -> list[Record]:
+        return [self._record(row, row) for row in self._rows(table, at, facts, *wanted)]
+
+    def _rows(
+        self,
+        table: Table,
+        at: ColumnElement[str],
+        facts: Sequence[Any],
+        *wanted: Any,
+        source: FromClause | None = None,
+        by_visit: bool = False,
+    ) -> list[Row]:
+        """:param by_visit: found by the visits of the period, for tables without an index on when it happened"""
+        visit = and_(_VISITS.c.origin == table.c.origin, _VISITS.c.visit == table.c.visit)
+        patient = _patient_of(table)
+        person = and_(_PATIENTS.c.origin == table.c.origin, _PATIENTS.c.patient == patient)
+        moment = _VISITS.c.opened_at if by_visit else at
+        joined = (table if source is None else source).join(_VISITS, visit, isouter=not by_visit)
+        if not _has_patient(table):
+            encounters = projected["encounters"]
+            joined = joined.outerjoin(
+                encounters,
+                and_(encounters.c.origin == table.c.origin, encounters.c.encounter == table.c.encounter),
+            )
+        query = (
+            select(
+                table.c.origin,
+                table.c.visit,
+                patient.label("patient"),
+                at.label("at"),
+                *facts,
+                *(column.label(name) for name, column in _WHO.items()),
+            )
+            .select_from(joined.outerjoin(_PATIENTS, person))
+            .where(
+                (_VISITS if by_visit else table).c.origin.in_(self._origins),
+                moment >= self._since,
+                moment < self._until,
+                self._of_township(_VISITS.c.village),
+                *wanted,
+            )
+            .order_by(at.desc())
+            .limit(MOST_SHOWN)
+        )
+        return self._database.rows(query)
+
+    def _of_township(self, code: ColumnElement[str]) -> ColumnElement[bool]:
+        if self._asked.by != "township" or not self._asked.of:
+            return true()
+        return code.in_([one.code for one in self._villages.values() if one.township == self._asked.of])
+
+    def _record(self, row: Mapping[str, Any], facts: Mapping[str, Any]) -> Record:
+        village = self._villages.get(row["village"] or "")
+        return Record(
+            day=local_day(parse_time(row["at"])) if row["at"] else date.fromisoformat(facts["due_on"]),
+            visit=row["visit"] or "",
+            vehicle=row["origin"].partition(".")[0],
+            village=village.name if village else row["village_name"] or "",
+            township=village.township if village else row["township"] or "",
+            name=masked(row["name"] or ""),
+            sex=row["sex"] or "",
+            born=(row["born_on"] or "")[:4],
+            facts=facts,
+        )
+
+
+def masked(name: str) -> str:
+    """The family name: "王*"."""
+    return f"{name[:1]}*" if name else ""
+
+
+def _answered(row: Row, closed: Mapping[tuple[str, str], Closed]) -> dict[str, Any]:
+    done = closed.get((row["origin"], row["reading"]))
+    minutes = minutes_between(row["found_at"], done.at) if done else None
+    return {"type": row["type"] or "", "minutes": minutes, "action": done.action if done else ""}
+
+
+def _has_patient(table: Table) -> bool:
+    return "patient" in table.c
+
+
+def _patient_of(table: Table) -> Any:
+    """Of an ECG's analysis only the encounter is known."""
+    return table.c.patient if _has_patient(table) else projected["encounters"].c.patient

@@ -42,7 +42,7 @@ from telemedicine.transport.uplink import PICTURE_SHARE, Stream
 from telemedicine.vehicle_client import VehicleClient
 
 WIDTH, HEIGHT, FRAME_RATE_HZ = 1280, 720, 30.0
-FLOOR_BPS, MOST_BPS = 250_000, 6_000_000
+FLOOR_BPS, MOST_BPS = 250_000, 5_000_000
 SAMPLE_RATE_HZ, FRAME_SAMPLES = 48_000, 960
 ECG_EVERY_S, ECG_BYTES = 0.04, 256
 ECG = Samples("ecg", ("I",), 500.0, 0, 0, np.zeros((20, 1), np.int16), 1.25, "uV")

@@ -23,8 +23,8 @@ CLOSING = frozenset({"referred", "consulted", "refused"})
 WITHDRAWN, MEASURED_AGAIN = "withdrawn", "measured_again"
 """Of findings only: it was none (an electrode, a movement, a mistake); a later ECG speaks for itself."""
 LIVE_ECG, REPEATED_ECG, SIGNED_ECG, ULTRASOUND = "ecg_live", "ecg_repeat", "ecg_signed", "ultrasound"
-MARKED_ON_ECG = ("ecg_infarction", "ecg_vt_vf", "ecg_block_3", "ecg_pause", "ecg_asystole")
-"""What a doctor may mark when he signs an ECG; rates come from the recording."""
+MARKED_ON_ECG = ("ecg_infarction", "ecg_vt_vf", "ecg_block_3", "ecg_pause")
+"""What a doctor may mark when he signs an ECG; rates and standstill come from the recording, with his agreement."""
 MARKED_ON_ULTRASOUND = (
     "us_bleeding", "us_ectopic", "us_aorta", "us_tamponade", "us_foetus", "us_perforation", "us_other",
 )  # fmt: skip

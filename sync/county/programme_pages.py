@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from sync.county.pages import MOST_FORM_BYTES, NOT_KEPT, NUMBER_READERS, Practice, form_of, practice_of, render
 from sync.county.programme_lists import IN_TIME_MINUTES, LISTS, ProgrammeLists, closed_in_time
 from sync.county.programme_sheets import SMALL, counted_xlsx, named_xlsx, shown
+from sync.county.protected_file import good_password, protected_xlsx
 from sync.county.vehicle_requests import bounded_body
 from sync.interop.asset_list import XLSX_TYPE
 from sync.proof.presence import local_day
@@ -71,7 +72,8 @@ async def counted(request: Request, list: str, practice: Practice = None) -> Res
 @router.post(PAGE + "/{list}/named")
 @roles("administrator")
 async def named(request: Request, list: str) -> Response:
-    """Form fields: ``reason``, ``practice``. Without a reason nothing is made, and the attempt is noted."""
+    """Form fields: ``reason``, ``password`` of the file, ``practice``. Without a reason or with a weak password nothing
+    is made, and the attempt is noted."""
     county, by = _county(request), request.state.caller.id
     if list not in LISTS:
         raise HTTPException(404, "no such list")
@@ -81,6 +83,11 @@ async def named(request: Request, list: str) -> Response:
         await run_in_threadpool(county.audit.note, by, "export", f"list {list} named: no reason", "refused")
         request.session[_SAID] = {"word": "problem_reason", "kind": "ask"}
         return RedirectResponse(PAGE, 303)
+    password = form.get("password", "")
+    if not good_password(password):
+        await run_in_threadpool(county.audit.note, by, "export", f"list {list} named: weak password", "refused")
+        request.session[_SAID] = {"word": "problem_password", "kind": "ask"}
+        return RedirectResponse(PAGE, 303)
     account = county.accounts.get(by)
 
     def made() -> tuple[bytes, int]:
@@ -88,7 +95,7 @@ async def named(request: Request, list: str) -> Response:
         lines = ProgrammeLists(county.database, wanted).lines(list)
         day, name = local_day(county.clock.now()), account.name if account else by
         sheet = named_xlsx(list, lines, county.settings.name, day, wanted, name, reason, texts("zh"))
-        return sheet, len(lines)
+        return protected_xlsx(sheet, password), len(lines)
 
     content, count = await run_in_threadpool(made)
     await run_in_threadpool(county.audit.note, by, "export", f"list {list} named, {count} lines: {reason}")

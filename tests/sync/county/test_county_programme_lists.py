@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msoffcrypto
 import openpyxl
 import pytest
 from county_month import Founded, Van, at
+from openpyxl.utils.exceptions import InvalidFileException
 from sqlalchemy import select
 
 from devices.clock import SimulatedClock
@@ -206,6 +209,28 @@ def cells(content: bytes) -> list[list[Any]]:
     return [[cell.value for cell in row] for row in sheet.iter_rows()]
 
 
+def opened(content: bytes, password: str) -> bytes:
+    """A sheet under a password: no word of it can be read without, and another password does not open it."""
+    assert openpyxl_refuses(content)
+    assert "居民".encode() not in content
+    file = msoffcrypto.OfficeFile(io.BytesIO(content))
+    with pytest.raises(msoffcrypto.exceptions.InvalidKeyError):
+        file.load_key(password=password + "x", verify_password=True)
+    file = msoffcrypto.OfficeFile(io.BytesIO(content))
+    file.load_key(password=password, verify_password=True)
+    out = io.BytesIO()
+    file.decrypt(out, verify_integrity=True)
+    return out.getvalue()
+
+
+def openpyxl_refuses(content: bytes) -> bool:
+    try:
+        openpyxl.load_workbook(io.BytesIO(content))
+    except (zipfile.BadZipFile, InvalidFileException):
+        return True
+    return False
+
+
 async def test_counts_leave_for_readers_and_names_for_a_reason_only(founded: Founded) -> None:
     patrol = Patrol(founded.vans["van-07"], MORNING)
     for number in range(6):
@@ -227,9 +252,15 @@ async def test_counts_leave_for_readers_and_names_for_a_reason_only(founded: Fou
     refused = await administrator.post("/county/lists/chronic/named", data={"reason": " "})
     assert (refused.status_code, refused.headers["location"]) == (303, "/county/lists")
     assert "写明用途" in (await administrator.get("/county/lists")).text
-    named = await administrator.post("/county/lists/chronic/named", data={"reason": "八月随访补漏"})
+    for weak in ("", "short1", "onlyletters"):
+        asked = {"reason": "八月随访补漏", "password": weak}
+        refused = await administrator.post("/county/lists/chronic/named", data=asked)
+        assert (refused.status_code, refused.headers["location"]) == (303, "/county/lists")
+    assert "至少 8 位" in (await administrator.get("/county/lists")).text
+    asked = {"reason": "八月随访补漏", "password": "qingxi-2026"}
+    named = await administrator.post("/county/lists/chronic/named", data=asked)
     assert named.headers["cache-control"] == "no-store"
-    rows = cells(named.content)
+    rows = cells(opened(named.content, "qingxi-2026"))
     assert rows[1][:8] == ["序号", "乡镇", "村", "村代码", "姓名", "性别", "出生日期", "证件尾号"]
     assert rows[2][3:8] == [village.code, "居民0", "女", None, "002X"]
     assert "八月随访补漏" in str(rows[-2])
@@ -240,6 +271,7 @@ async def test_counts_leave_for_readers_and_names_for_a_reason_only(founded: Fou
     assert notes == [
         ("he.ming", "list chronic counts", "done"),
         ("xu.jing", "list chronic named: no reason", "refused"),
+        *[("xu.jing", "list chronic named: weak password", "refused")] * 3,
         ("xu.jing", "list chronic named, 7 lines: 八月随访补漏", "done"),
     ]
     assert (await administrator.get("/county/lists/smi.xlsx")).status_code == 404

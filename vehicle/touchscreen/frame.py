@@ -86,6 +86,7 @@ class Screen:
             "value_text": wording.value_text,
             "measured": wording.measured,
             "shown": lambda given: wording.input_text(given, t),
+            "printed": wording.printed_place,
         }
 
     def _frame(self, request: Request, t: Texts) -> dict[str, Any]:

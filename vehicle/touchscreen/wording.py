@@ -115,6 +115,13 @@ def input_text(given: object, t: Texts) -> str:
     return t(f"touch.sex.{sexes[given]}") if isinstance(given, str) and given in sexes else str(given)
 
 
+def printed_place(where: str) -> str:
+    """Where in a source something stands, without its web address: nobody opens one on this panel, and the source's title
+    finds it. Empty when nothing else was said.
+    """
+    return re.sub(r"(secondary page )?https?://.*", "", where).rstrip(" ;,；，")
+
+
 def reason_text(reason: str, t: Texts) -> str:
     """Why something happened: a code ("link lost", "link_lost") in words, what a person typed as it was typed."""
     key = f"touch.consult.reason.{'_'.join(reason.lower().split())}"

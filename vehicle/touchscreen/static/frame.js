@@ -107,6 +107,7 @@ function openModals() {
     if (!(dialog instanceof HTMLDialogElement)) continue;
     dialog.addEventListener('cancel', (event) => event.preventDefault());
     dialog.showModal();
+    if (document.activeElement instanceof HTMLButtonElement) document.activeElement.blur();   // no ring around what nobody chose
   }
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from datetime import date, datetime
 from typing import Any
 
@@ -31,6 +32,8 @@ def event_json(event: Event) -> dict[str, Any]:
 def _plain(said: Any) -> Any:
     if isinstance(said, datetime | date):
         return said.isoformat()
+    if isinstance(said, bytes):
+        return f"{len(said)} bytes, sha256 {hashlib.sha256(said).hexdigest()}"
     if isinstance(said, tuple | list):
         return [_plain(one) for one in said]
     if isinstance(said, dict):

@@ -30,6 +30,7 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "entry_appended": ("n", "kind"),
     "recording_stored": ("sha256", "bytes"),
     "ecg_imported": ("sha256", "format", "held"),
+    "stored_ecg_refused": ("device", "code", "reason"),
     "ecg_not_analysed": ("sha256", "reason"),
     "uplink_lost": ("reason",),
     "uplink_restored": (),

@@ -184,6 +184,16 @@ class DeviceClock:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredEcg:
+    """An ECG that a device kept from before, as the file it sends; ``devices.ecg_files`` reads it. Nobody's until
+    somebody says whose.
+    """
+
+    kind: ClassVar[str] = "stored_ecg"
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class IdentityCard:
     """What a resident identity card says. Sensitive personal information: never logged."""
 
@@ -345,6 +355,7 @@ Reading = (
     | Weight
     | LaboratoryResult
     | DeviceClock
+    | StoredEcg
     | IdentityCard
     | CardRemoved
     | Position

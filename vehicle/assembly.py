@@ -287,6 +287,7 @@ class Vehicle:
         self.recordings.discard_unclaimed()
         self.ecg.recover()
         self.ecg_import = EcgImport(lambda: self.sticks.found(), self.recordings, self.store, self.clock, self._served)
+        self.ecg_import.listen(self.feed, self.commits)
         self.feed.on("ecg", self.ecg.on_samples, "ecg recorder")
         self.ecg_analysis = EcgAnalysis(self.feed, self.live, self.critical_findings.on_live_ecg)
         self.encounters.listeners.append(self.ecg_analysis.somebody_else)

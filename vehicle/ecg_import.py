@@ -1,4 +1,4 @@
-"""ECG files from a stick: found, looked at, and kept as recordings of the person at hand or of nobody yet.
+"""ECG files from a stick, or out of a device's memory: kept as recordings of the person at hand or of nobody yet.
 
 What a file claims about its person is shown beside the person at hand, and where the two differ it is said; whose it
 is, a person decides. An ECG that belongs to nobody yet waits in ``held`` until it is assigned (``recording_assigned``).
@@ -10,24 +10,27 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from devices import ecg_files
 from devices.clock import Clock
-from devices.ecg_files.document import LARGEST_FILE_BYTES, EcgDocument
+from devices.ecg_files.document import LARGEST_FILE_BYTES, EcgDocument, EcgFileRefused
 from devices.errors import AskPerson
 from devices.events import emit
+from devices.readings import Stamped, StoredEcg
 from sync.formats import ecg_file
 from sync.formats.canonical import Json
 from sync.formats.records import Draft, format_time
 from sync.record.recordings import Recordings
 from vehicle.clinic.people import PatientView
-from vehicle.clinic.ports import Journal
+from vehicle.clinic.ports import Journal, Listenable, Soon
 from vehicle.clinic.said_person import Compared, compared
 from vehicle.clinic.views import CHINA
 from vehicle.mounts import Stick
@@ -111,6 +114,33 @@ class EcgImport:
         self._clock, self._served = clock, served
         self._storing = asyncio.Lock()
         """Two taps on one file are one recording."""
+        self._on_the_way: set[str] = set()
+        """Hashes of recordings out of devices whose entries are not durable yet."""
+
+    def listen(self, feed: Listenable, commits: Soon) -> None:
+        """What devices send out of their memory is kept, once, for somebody to say whose it is."""
+        feed.on("stored_ecg", partial(self._on_stored, commits), "ecg import")
+
+    def _on_stored(self, commits: Soon, stamped: Stamped) -> None:
+        """In the feed's turn: a device may forget only what is durable, so nothing is left for later."""
+        if not isinstance(stamped.event, StoredEcg):
+            return
+        content = stamped.event.content
+        try:
+            document = ecg_files.read(content)
+        except EcgFileRefused as refusal:
+            emit("stored_ecg_refused", logging.WARNING, device=stamped.device, code=refusal.code, reason=str(refusal))
+            return
+        blob = ecg_file.write([document.samples])
+        sha256 = hashlib.sha256(blob).hexdigest()
+        if sha256 in self._on_the_way or self._rows("sha256 = ?", sha256):
+            return
+        self._on_the_way.add(sha256)
+        self._recordings.store(blob, ecg_file.MEDIA_TYPE)
+        looked = LookedAt("", "", hashlib.sha256(content).hexdigest(), document)
+        fields = _fields(looked, sha256, len(blob), stamped.received_at, []) | {"device": stamped.device}
+        commits.soon(Draft("recording/1", fields), then=partial(self._on_the_way.discard, sha256))
+        emit("ecg_imported", sha256=sha256, format=document.format, held=True)
 
     def files(self) -> list[FoundFile]:
         """What may be ECG files on the sticks, the newest first. Reads the sticks: not for the event loop."""
@@ -174,16 +204,8 @@ class EcgImport:
             raise EcgImportedAlready(f"{looked.name} is recording {sha256[:16]} already", sha256=sha256)
         await asyncio.to_thread(self._recordings.store, blob, ecg_file.MEDIA_TYPE)
         document = looked.document
-        fields: dict[str, Json] = {
-            "sha256": sha256,
-            "bytes": len(blob),
-            "media_type": ecg_file.MEDIA_TYPE,
-            "what": "ecg",
-            "device": document.device_said or document.format,
-            "started_at": format_time(self._clock.now()),
-            "duration_ms": round(document.duration_s * 1000),
-            "facts": _facts(looked, [row.what for row in self.claims(document, known) if row.same is False]),
-        }
+        differs = [row.what for row in self.claims(document, known) if row.same is False]
+        fields = _fields(looked, sha256, len(blob), self._clock.now(), differs)
         if patient is not None:
             fields["patient"] = patient
         encounter = served.encounter if patient is not None else None
@@ -229,6 +251,24 @@ def _read(path: Path) -> bytes:
     """A little more than may be read at most, so that whoever looks at it can refuse what is larger."""
     with path.open("rb") as file:
         return file.read(LARGEST_FILE_BYTES + 1)
+
+
+def _fields(looked: LookedAt, sha256: str, n_bytes: int, at: datetime, differs: list[str]) -> dict[str, Json]:
+    """Of a ``recording/1`` that is nobody's.
+
+    :param at: of the import; the device's own time is among the facts
+    """
+    document = looked.document
+    return {
+        "sha256": sha256,
+        "bytes": n_bytes,
+        "media_type": ecg_file.MEDIA_TYPE,
+        "what": "ecg",
+        "device": document.device_said or document.format,
+        "started_at": format_time(at),
+        "duration_ms": round(document.duration_s * 1000),
+        "facts": _facts(looked, differs),
+    }
 
 
 def _facts(looked: LookedAt, differs: list[str]) -> dict[str, Json]:

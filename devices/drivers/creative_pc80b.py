@@ -5,9 +5,10 @@ Frame: ``A5 | command | length | data | CRC-8/MAXIM over all before it``. From t
 ====  ==============================================================================================================
 11    versions: firmware (4 or 6 bytes, or one), hardware, algorithm
 55    "I am going to send": kind of device, b7 filter and b0 0 live / 1 a stored file, 12 bytes serial number. Waits
-      for an answer; live is accepted, a file is not (its frames have no wave we read), which is told as a fault
+      for an answer
 AA    live: number, 25 samples u16 LE, heart rate, battery in mV (low byte; high 4 bits in the next byte's b0-3),
       b4-6 gain of the display, b7 lead off. With the number alone: the end. Every 64th and the end are acknowledged
+AA    of a stored file: number, a part of it; the number alone: the end. Each waits to be acknowledged, 0 taken, 1 again
 DD    live, newer firmware: number u16 LE, gain, b6-7 input (1 built-in, 2 cable) b4-5 mode b0-3 stage, heart rate,
       b7 lead off b0-2 kind of data (0 none, 1 25 samples, 2 result), data
 FF    heartbeat: battery 0..3
@@ -16,7 +17,8 @@ FF    heartbeat: battery 0..3
 A sample is 12 bits, 2048 the middle, 1/330 mV = 3.03 uV each; 0 and 4095 are the ends of the converter. What the gain
 field would change is not documented and ignored, as both public readers do. The person holds the device in two hands,
 against a leg or to the chest, so the lead is named "ECG". Host: 11 asks for versions, FF keeps alive each second, 55
-and AA acknowledge. 33 sets the clock: never sent.
+and AA acknowledge. 33 sets the clock: never sent. A stored file is sent when its owner says so on the device, which
+keeps it; it is told whole (``StoredEcg``), and its end is acknowledged once it is durable here.
 
 Source: viatomEcho/LepuBle, thewyrdguy/pc80b-bleak (layouts as facts). Not tried on hardware by us.
 """
@@ -31,7 +33,7 @@ from devices.driver import About, Counters, GattUse, Metric, Output, SerialLine,
 from devices.framing import Spoiled
 from devices.identity import Identity
 from devices.nomenclature import metrics
-from devices.readings import INVALID_COUNT, Event, HeartRate, Sensor
+from devices.readings import INVALID_COUNT, Event, HeartRate, Sensor, StoredEcg
 from devices.sized_frames import SizedFramer
 from devices.steady import SteadyLeads, SteadyNumber
 from devices.wave_chunks import WaveChunks
@@ -53,6 +55,9 @@ BATTERY_PERCENT = (0, 33, 67, 100)
 MODELS = {0x0A: "PC-80A", 0x0B: "PC-80B", 0x80: "PC-80B(UW)"}
 CONTINUOUS_BYTES = 1 + 2 * SAMPLES_PER_FRAME + 3
 SAMPLES, RESULT = 1, 2
+LONGEST_FILE_BYTES = 65536
+RECORD_HEADER_BYTES = 6
+"""Of the file, in the shape of SCP-ECG: a checksum, then its length u32."""
 STOPPED_STAGE = 5
 
 
@@ -72,12 +77,12 @@ def framer(counters: Counters) -> SizedFramer:
 
 
 ASK_VERSIONS = command(VERSIONS, bytes(6))
-ACCEPT_LIVE = command(SESSION, b"\x00")
+ACCEPT = command(SESSION, b"\x00")
 KEEP_ALIVE = command(HEARTBEAT, b"\x00")
 
 
-def acknowledge(number: int) -> bytes:
-    return command(CONTINUOUS, bytes((number, 0)))
+def acknowledge(number: int, taken: bool = True) -> bytes:
+    return command(CONTINUOUS, bytes((number, 0 if taken else 1)))
 
 
 class Driver:
@@ -103,7 +108,7 @@ class Driver:
         source="viatomEcho/LepuBle, thewyrdguy/pc80b-bleak (facts); hardware/protocols/creative_pc80b.md",
         lost_after_s=3.0,
     )
-    allowed_writes: ClassVar[tuple[bytes, ...]] = (ASK_VERSIONS, ACCEPT_LIVE, KEEP_ALIVE, HEAD + bytes((CONTINUOUS, 2)))
+    allowed_writes: ClassVar[tuple[bytes, ...]] = (ASK_VERSIONS, ACCEPT, KEEP_ALIVE, HEAD + bytes((CONTINUOUS, 2)))
 
     def __init__(self) -> None:
         self.counters = Counters()
@@ -159,7 +164,7 @@ class Driver:
         self._heart_rate.begin()
         self._leads.begin()
         self._number: int | None = None
-        self._sends_file = False
+        self._file: bytearray | None = None
         self._quiet_s = 0.0
         self._since_heartbeat_s = 0.0
 
@@ -173,18 +178,18 @@ class Driver:
         serial = data[2:14].decode("ascii", "replace").strip("\x00 \ufffd")
         firmware = self.identity.firmware if self.identity else ""
         self.identity = Identity("Creative", MODELS.get(data[0], ""), serial, firmware)
-        self._sends_file = bool(data[1] & 0x01)
-        if self._sends_file:
-            self._leads.tell(output.events, sensor=Sensor.UNKNOWN, leads_off=(), fault="stored_ecg_offered")
-            return
         self._leads.tell(output.events, fault=None)
         self._wave.publish(output.events)
         self._wave.begin()
         self._number = None
-        output.writes.append(Write(ACCEPT_LIVE))
+        self._file = bytearray() if data[1] & 0x01 else None
+        output.writes.append(Write(ACCEPT))
 
     def _continuous(self, data: bytes, output: Output) -> None:
-        if not data or self._sends_file:
+        if not data:
+            return
+        if self._file is not None:
+            self._stored(data[0], data[1:], self._file, output)
             return
         ended = len(data) == 1
         if ended or data[0] % ACKNOWLEDGED_EACH == 0:
@@ -193,6 +198,22 @@ class Driver:
             self._stop(output.events)
         elif len(data) == CONTINUOUS_BYTES:
             self._samples(data[0], 256, data[1:51], data[51], bool(data[53] & LEAD_OFF), output.events)
+
+    def _stored(self, number: int, part: bytes, file: bytearray, output: Output) -> None:
+        """A part, or without one the end. One that comes again because our answer was lost is answered again."""
+        follows = self._number is None or number == (self._number + 1) % 256
+        if part and (number == self._number or follows) and len(file) <= LONGEST_FILE_BYTES:
+            file += part if follows else b""
+            self._number = number
+            output.writes.append(Write(acknowledge(number)))
+            return
+        whole = not part and len(file) > RECORD_HEADER_BYTES and len(file) == int.from_bytes(file[2:6], "little")
+        if whole:
+            output.events.append(StoredEcg(bytes(file)))
+        output.writes.append(Write(acknowledge(number, whole), after_stored=whole))
+        self._leads.tell(output.events, fault=None if whole else "stored_ecg_incomplete")
+        if not part:
+            self._file = None
 
     def _track(self, data: bytes, output: Output) -> None:
         if len(data) < 6:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from devices.ecg_files import contec_ecg, dicom_ecg, scp_ecg, wfdb_ecg
+from devices.ecg_files import contec_ecg, dicom_ecg, pc80b_ecg, scp_ecg, wfdb_ecg
 from devices.ecg_files.document import LARGEST_FILE_BYTES, EcgDocument, EcgFileRefused
 
 SUFFIXES = (".ecg", ".scp", ".dcm", ".hea")
@@ -26,6 +26,8 @@ def read(content: bytes, beside: Callable[[str], bytes] = _nothing) -> EcgDocume
     """
     if len(content) > LARGEST_FILE_BYTES:
         raise EcgFileRefused(f"{len(content)} bytes are more than the {LARGEST_FILE_BYTES} that are read")
+    if pc80b_ecg.recognises(content):  # before SCP-ECG, which it looks like
+        return pc80b_ecg.read(content)
     if scp_ecg.recognises(content):
         return scp_ecg.read(content)
     if dicom_ecg.recognises(content):

@@ -59,7 +59,7 @@ class EcgDocument:
     """One ECG: ``samples`` is segment 0 from index 0, in uV, of one rate and resolution for all leads."""
 
     format: str
-    """"contec-ecg", "scp-ecg", "dicom-ecg" or "wfdb"."""
+    """"contec-ecg", "pc80b-ecg", "scp-ecg", "dicom-ecg" or "wfdb"."""
     samples: Samples
     person: PersonSaid
     device_said: str

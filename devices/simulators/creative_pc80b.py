@@ -1,14 +1,17 @@
-"""Twin of the Creative PC-80B: asks to be listened to, and streams once that is granted."""
+"""Twin of the Creative PC-80B: asks to be listened to, streams once that is granted, and sends what it has kept."""
 
 from __future__ import annotations
 
 import struct
+from binascii import crc_hqx
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
 
 from devices.driver import Counters
 from devices.drivers import creative_pc80b as wire
+from devices.ecg_files import pc80b_ecg
 from devices.framing import Frame
 from devices.readings import INVALID_COUNT
 from devices.simulators.ecg_source import EcgSource
@@ -18,6 +21,28 @@ ASKS_EACH_S = 1.0
 FIRMWARE = bytes((1, 1, 0, 7))
 SERIAL = b"XZ0000000012"
 REMEMBERED_SAMPLES = 60 * 150
+PART_BYTES = 50
+
+
+def stored_file(counts: npt.NDArray[np.int16], shown_at: datetime) -> bytes:
+    """A file of its memory, as ``devices.ecg_files.pc80b_ecg`` describes it.
+
+    :param counts: shape (n,), n up to 32767, in the driver's units; ``INVALID_COUNT`` becomes the end of the converter
+    """
+    raw = np.where(counts == INVALID_COUNT, wire.FULL_SCALE, counts + wire.MID_SCALE).astype("<u2").tobytes()
+    clock = bytearray(16)
+    pc80b_ecg.SHOWN_DATE.pack_into(clock, 3, shown_at.year, shown_at.month, shown_at.day)
+    pc80b_ecg.SHOWN_TIME.pack_into(clock, 10, shown_at.hour, shown_at.minute, shown_at.second)
+    rhythm = struct.pack("<HHBBH", 805, pc80b_ecg.INTERVAL_US, 0, 0, len(raw)) + raw
+    bodies = {0: bytes(60), 1: bytes(clock), 2: bytes(14), 3: bytes(12), 6: rhythm, 9: bytes(584)}
+    sections = b"".join(_section(section, body) for section, body in bodies.items())
+    checked = struct.pack("<I", 6 + len(sections)) + sections
+    return struct.pack("<H", crc_hqx(checked, 0xFFFF)) + checked
+
+
+def _section(section: int, body: bytes) -> bytes:
+    checked = struct.pack("<HIBB6s", section, 16 + len(body), 13, 13, b"SCPECG" if section == 0 else b"") + body
+    return struct.pack("<H", crc_hqx(checked, 0xFFFF)) + checked
 
 
 class Pc80bTwin:
@@ -30,7 +55,8 @@ class Pc80bTwin:
         self.lead_off = False
         self.battery = 2
         """0..3."""
-        self.offers_file = False
+        self.stored = b""
+        """A file of its memory (``stored_file``) that its owner wants sent, before anything live."""
         self.spoiled_frames = 0
         """So many of the next frames of samples never arrive."""
         self.acknowledged: list[int] = []
@@ -46,6 +72,8 @@ class Pc80bTwin:
 
     def power_on(self) -> None:
         self._granted = False
+        self._parts: list[bytes] = []
+        """Of a file under way, the end too, and the number of the first one."""
         self._number = 0
         self._asked_s = ASKS_EACH_S
         self._owed_s = 0.0
@@ -58,15 +86,34 @@ class Pc80bTwin:
             return wire.command(wire.VERSIONS, FIRMWARE + b"\x11\x12")
         if asked == wire.KEEP_ALIVE:
             return wire.command(wire.HEARTBEAT, bytes((self.battery,)))
-        if asked == wire.ACCEPT_LIVE and not self._granted:
+        if asked == wire.ACCEPT and self.stored and not self._parts:
+            parts = range(0, len(self.stored), PART_BYTES)
+            self._parts, self._number = [*(self.stored[at : at + PART_BYTES] for at in parts), b""], 0
+            return self._part()
+        if asked == wire.ACCEPT and not self._granted and not self._parts:
             self._granted, self._number, self._owed_s = True, 0, 0.0
+        elif asked[1] == wire.CONTINUOUS and self._parts:
+            return self._answered(asked[3], taken=not asked[4])
         elif asked[1] == wire.CONTINUOUS:
             self.acknowledged.append(asked[3])
         return b""
 
+    def _answered(self, number: int, taken: bool) -> bytes:
+        if not taken:
+            self._parts = []  # its owner has to send it once more
+            return b""
+        if number == self._number % 256:
+            self._number += 1
+            self._parts.pop(0)
+            self.stored = self.stored if self._parts else b""
+        return self._part() if self._parts else b""
+
+    def _part(self) -> bytes:
+        return wire.command(wire.CONTINUOUS, bytes((self._number % 256,)) + self._parts[0])
+
     def advance(self, elapsed_s: float) -> bytes:
         if not self._granted:
-            return self._ask(elapsed_s)
+            return self._ask(elapsed_s) if not self._parts else b""
         self._owed_s += elapsed_s
         n = int(self._owed_s * wire.FRAMES_PER_S + 1e-9)
         self._owed_s -= n / wire.FRAMES_PER_S
@@ -90,7 +137,7 @@ class Pc80bTwin:
         if self._asked_s < ASKS_EACH_S:
             return b""
         self._asked_s = 0.0
-        return wire.command(wire.SESSION, bytes((0x0B, int(self.offers_file))) + SERIAL)
+        return wire.command(wire.SESSION, bytes((0x0B, int(bool(self.stored)))) + SERIAL)
 
     def _frame(self) -> bytes:
         counts = np.round(self._source.next_uv(wire.SAMPLES_PER_FRAME)[:, 0] / wire.RESOLUTION_UV)

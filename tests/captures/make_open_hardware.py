@@ -129,7 +129,7 @@ def pc80b(title: str, track: bool) -> None:
     talk = Conversation(twin)
     talk.send(creative_pc80b.ASK_VERSIONS)
     talk.run(0.1)
-    talk.send(creative_pc80b.ACCEPT_LIVE)
+    talk.send(creative_pc80b.ACCEPT)
     talk.send(creative_pc80b.KEEP_ALIVE)
     talk.run(1.0)
     twin.lead_off = True

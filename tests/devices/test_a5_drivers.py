@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from device_captures import needs_shared, vectors
 
-from devices import catalog, viatom
+from devices import catalog, ecg_files, viatom
 from devices.crc8 import crc8_maxim, crc8_smbus
-from devices.driver import DriverContract
+from devices.driver import DriverContract, Output, Write
 from devices.drivers import aoj_20a, creative_pc80b, viatom_bp2, viatom_er1, viatom_o2ring
+from devices.ecg_files import scp_ecg
+from devices.ecg_files.document import EcgFileDamaged
 from devices.framing import xor8
 from devices.readings import (
     INVALID_COUNT,
@@ -25,10 +27,11 @@ from devices.readings import (
     PulseOximetry,
     Samples,
     Sensor,
+    StoredEcg,
     Temperature,
 )
 from devices.simulators.aoj_20a import Aoj20aTwin
-from devices.simulators.creative_pc80b import Pc80bTwin
+from devices.simulators.creative_pc80b import Pc80bTwin, stored_file
 from devices.simulators.ecg_source import SynthesisedEcg
 from devices.simulators.twin import Twin
 from devices.simulators.viatom import Bp2Twin, CuffResult, Er1Twin, O2RingTwin, Worn, answered
@@ -105,7 +108,7 @@ def test_what_we_send_is_what_is_published() -> None:
     )
     assert {frame.hex().upper() for frame in ours} <= published
     assert bytes.fromhex("A5FF01003E") == creative_pc80b.KEEP_ALIVE
-    assert bytes.fromhex("A5550100A2") == creative_pc80b.ACCEPT_LIVE
+    assert bytes.fromhex("A5550100A2") == creative_pc80b.ACCEPT
 
 
 @needs_shared
@@ -185,19 +188,64 @@ def test_pc80b_hands_off_is_no_sample_and_takes_the_heart_rate_back() -> None:
     assert (counts_of(events)[-50:] == INVALID_COUNT).all()
 
 
-def test_pc80b_that_offers_a_stored_file_is_not_answered_and_the_person_is_told() -> None:
+def remembered() -> tuple[np.ndarray, bytes]:
+    counts = np.round(np.sin(np.arange(4500) / 20) * 400).astype(np.int16)
+    counts[100:110] = INVALID_COUNT
+    return counts, stored_file(counts, datetime(2026, 11, 20, 8, 30, 5))  # noqa: DTZ001
+
+
+def test_pc80b_memory_comes_whole_and_its_end_is_acknowledged_only_once_it_is_stored() -> None:
+    counts, file = remembered()
     twin = Pc80bTwin(SynthesisedEcg(seed=1))
-    twin.offers_file = True
+    twin.stored = file
     talk = Talk(creative_pc80b.Driver(), twin)
     talk.run(2.0)
-    assert creative_pc80b.ACCEPT_LIVE not in talk.sent
-    assert of_type(talk.events, DeviceState)[-1].fault == "stored_ecg_offered"
-    frame = creative_pc80b.command(creative_pc80b.CONTINUOUS, bytes(54))
-    assert not of_type(talk.driver.feed(frame).events, Samples)
-    twin.offers_file = False
-    talk.run(2.0)
-    assert of_type(talk.events, DeviceState)[-1].fault is None
-    assert of_type(talk.events, Samples)
+    (stored,) = of_type(talk.events, StoredEcg)
+    document = ecg_files.read(stored.content)
+    assert (document.format, document.recorded_said_at) == ("pc80b-ecg", "2026-11-20T08:30:05")
+    assert (document.samples.counts[:, 0] == counts).all()
+    assert document.samples.resolution == pytest.approx(3.0303, abs=1e-4)
+    assert of_type(talk.events, Samples), "and then it is listened to"
+    ends = [write for write in writes_of(creative_pc80b.Driver(), file) if write.after_stored]
+    assert [write.payload for write in ends] == [creative_pc80b.acknowledge(len(file) // 50 + 1)]
+
+
+def writes_of(driver: creative_pc80b.Driver, file: bytes) -> list[Write]:
+    """What the driver answers to the parts of a file, from the session on."""
+    driver.open()
+    parts = [file[at : at + 50] for at in range(0, len(file), 50)]
+    frames = [creative_pc80b.command(creative_pc80b.SESSION, b"\x0b\x01" + bytes(12))]
+    frames += [
+        creative_pc80b.command(creative_pc80b.CONTINUOUS, bytes((number % 256,)) + part)
+        for number, part in enumerate([*parts, b""])
+    ]
+    return [write for frame in frames for write in driver.feed(frame).writes]
+
+
+def test_pc80b_part_that_comes_twice_counts_once_and_a_file_with_a_hole_is_refused_and_told() -> None:
+    _, file = remembered()
+    driver = creative_pc80b.Driver()
+    driver.open()
+    driver.feed(creative_pc80b.command(creative_pc80b.SESSION, b"\x0b\x01" + bytes(12)))
+
+    def say(number: int, part: bytes) -> Output:
+        return driver.feed(creative_pc80b.command(creative_pc80b.CONTINUOUS, bytes((number,)) + part))
+
+    for number in (0, 0, 1):
+        (answer,) = say(number, file[number * 50 : number * 50 + 50]).writes
+        assert answer.payload == creative_pc80b.acknowledge(number)
+    ended = say(2, b"")
+    assert [write.payload for write in ended.writes] == [creative_pc80b.acknowledge(2, taken=False)]
+    assert of_type(ended.events, DeviceState)[-1].fault == "stored_ecg_incomplete"
+    assert not of_type(ended.events, StoredEcg)
+
+
+def test_pc80b_files_are_told_from_scp_ecg_and_read_at_their_true_height() -> None:
+    _, file = remembered()
+    assert scp_ecg.recognises(file)
+    assert ecg_files.read(file).format == "pc80b-ecg"
+    with pytest.raises(EcgFileDamaged):
+        ecg_files.read(file[:2000])
 
 
 @pytest.mark.parametrize(("sample", "count"), [(0, INVALID_COUNT), (4095, INVALID_COUNT), (2048, 0), (0xF801, 1)])

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,6 +22,8 @@ from touch_bench import CARD, PIN, Bench, settings_in
 
 from devices.clock import SimulatedClock
 from devices.ecg_files.document import EcgFileDamaged, EcgFileUnsupported, PersonSaid
+from devices.readings import Stamped, StoredEcg
+from devices.simulators.creative_pc80b import stored_file
 from devices.wire import unpack_samples
 from sync.county.app import County, create_county
 from sync.county.schema import projected
@@ -373,3 +375,23 @@ async def test_a_wfdb_record_is_its_header_and_the_signals_beside_it(bench: Benc
     signals.symlink_to(outside)
     with pytest.raises(EcgFileUnsupported, match="not beside"):
         ecgs.look(str(header))
+
+
+async def test_an_ecg_out_of_a_devices_memory_waits_once_for_its_person(bench: Bench, clock: SimulatedClock) -> None:
+    vehicle = bench.vehicle
+    counts = np.round(np.sin(np.arange(4500) / 20) * 400).astype(np.int16)
+    file = stored_file(counts, datetime(2026, 2, 27, 8, 30, 5))  # noqa: DTZ001  as its display shows it
+
+    def sent(content: bytes) -> None:
+        event = StoredEcg(content)
+        vehicle.feed.publish(Stamped("ecg-7", "creative_pc80b", clock.now(), clock.monotonic_s(), event))
+
+    for content in (file, file, file[:3000], b"no ECG at all"):
+        sent(content)
+    await vehicle.commits.settle()
+    sent(file)
+    await vehicle.commits.settle()
+    (held,) = vehicle.ecg_import.held()
+    assert (held.device, held.device_said_at, held.duration_ms) == ("ecg-7", "2026-02-27T08:30:05", 30000)
+    _, stored = ecg_file.read(vehicle.recordings.read(held.sha256))
+    assert (stored[:, 0] == counts).all()

@@ -119,7 +119,14 @@ def pc300_visit() -> None:
     pressures = [*range(10, 180, 30), *range(180, 88, -6)]
     failed = [*range(10, 180, 30), *range(180, 120, -6)]
     told = state("ok", 100) | {"vendor_text": None}
-    live: dict[str, Any] = {"type": "temperature", "site": None, "mode": None, "device_said_at": None, "final": False}
+    live: dict[str, Any] = {
+        "type": "temperature",
+        "site": None,
+        "mode": None,
+        "final": False,
+        "from_memory": False,
+        "device_said_at": None,
+    }
     rate: dict[str, Any] = {"type": "heart_rate", "rr_ms": [], "contact": None}
     events = [
         told,
@@ -165,6 +172,7 @@ def pc300_published() -> None:
             "site": None,
             "mode": None,
             "final": True,
+            "from_memory": False,
             "device_said_at": None,
         },
         state("ok"),

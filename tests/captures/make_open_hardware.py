@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,17 @@ from make import CONNECTED, OURS, Conversation, keep
 
 from devices import viatom
 from devices.capture import Head, Step
-from devices.drivers import creative_pc80b, openbci_cyton, polar_h10, viatom_bp2, viatom_er1, viatom_o2ring
+from devices.drivers import (
+    aoj_20a,
+    creative_pc80b,
+    openbci_cyton,
+    polar_h10,
+    viatom_bp2,
+    viatom_er1,
+    viatom_o2ring,
+)
 from devices.simulators.aoj_20a import Aoj20aTwin
-from devices.simulators.creative_pc80b import Pc80bTwin
+from devices.simulators.creative_pc80b import Pc80bTwin, stored_file
 from devices.simulators.ecg_source import SynthesisedEcg
 from devices.simulators.healthypi import HealthyPi5Twin, HealthyPiTwin, Person
 from devices.simulators.openbci_cyton import CytonTwin
@@ -28,10 +38,12 @@ def main() -> None:
     cyton_published()
     pc80b("creative_pc80b/live_lead_off_and_lost", track=False)
     pc80b("creative_pc80b/track_lead_off_and_lost", track=True)
+    pc80b_memory()
     er1()
     bp2()
     o2ring()
     thermometer()
+    thermometer_memory()
     polar()
 
 
@@ -61,6 +73,7 @@ def temperature(temperature_c: float | None) -> dict[str, Any]:
         "site": None,
         "mode": None,
         "final": False,
+        "from_memory": False,
         "device_said_at": None,
     }
 
@@ -158,6 +171,29 @@ def pc80b(title: str, track: bool) -> None:
         heart_rate(None),
     ]
     keep(title, head, talk.steps, events, {"ecg": twin.sent(twin.samples_sent)})
+
+
+def pc80b_memory() -> None:
+    """A stored file of two seconds, each part acknowledged."""
+    twin = Pc80bTwin(SynthesisedEcg(seed=80))
+    counts = np.round(np.sin(np.arange(300) / 20) * 400).astype(np.int16)
+    twin.stored = file = stored_file(counts, datetime(2026, 11, 20, 8, 30, 5))  # noqa: DTZ001  as its display shows it
+    talk = Conversation(twin)
+    talk.send(creative_pc80b.ASK_VERSIONS)
+    talk.run(0.1)
+    talk.send(creative_pc80b.ACCEPT)
+    for number in range(-(-len(file) // 50) + 1):
+        talk.run(0.1)
+        talk.send(creative_pc80b.acknowledge(number))
+    head = Head(
+        driver="creative_pc80b",
+        kind="simulated",
+        device="twin of the Creative PC-80B",
+        display="a stored ECG of 20 November 2026, 08:30:05, sent from the memory menu",
+        source=OURS,
+    )
+    content = f"{len(file)} bytes, sha256 {hashlib.sha256(file).hexdigest()}"
+    keep("creative_pc80b/stored_file", head, talk.steps, [{"type": "stored_ecg", "content": content}], {})
 
 
 def asked(talk: Conversation, ask: bytes, seconds: float, each_s: float) -> None:
@@ -301,6 +337,29 @@ def thermometer() -> None:
         state("ok", 80),
     ]
     keep("aoj_20a/five_presses", head, notified(talk, "FFE1"), events, {})
+
+
+def thermometer_memory() -> None:
+    twin = Aoj20aTwin()
+    twin.memory = [(datetime(2026, 11, day, 8, 30), ce2) for day, ce2 in ((20, 3680), (21, 3890))]  # noqa: DTZ001
+    talk = Conversation(twin)
+    talk.send(aoj_20a.ASK_STATE)
+    talk.now_s += aoj_20a.ASK_PAUSE_S
+    talk.send(aoj_20a.ASK_MEMORY)
+    head = Head(
+        driver="aoj_20a",
+        kind="simulated",
+        device="twin of the AOJ-20A",
+        display="in its memory: 36.8 of 20 November, 38.9 of 21 November 2026, both 08:30",
+        source=OURS,
+    )
+    kept = {"final": True, "from_memory": True}
+    events = [
+        state("unknown", 80),
+        temperature(36.8) | kept | {"device_said_at": "2026-11-20T08:30:00"},
+        temperature(38.9) | kept | {"device_said_at": "2026-11-21T08:30:00"},
+    ]
+    keep("aoj_20a/memory", head, notified(talk, "FFE1"), events, {})
 
 
 def polar() -> None:

@@ -84,7 +84,7 @@ def spot_checks() -> None:
 
 
 def temperature(number: float | None, **more: Any) -> dict[str, Any]:
-    told = {"site": None, "mode": None, "final": True, "device_said_at": None}
+    told = {"site": None, "mode": None, "final": True, "from_memory": False, "device_said_at": None}
     return {"type": "temperature", "temperature_c": number} | told | more
 
 

@@ -1,6 +1,6 @@
 """Pairing a Bluetooth device by its six digits, and forgetting one: bluetoothd asks, a person answers on the screen.
 
-One question at a time: bluetoothd asks one, and the adapter makes one connection at a time. It is answered, cancelled
+One question at a time: bluetoothd pairs one device at a time; known devices connect meanwhile. It is answered, cancelled
 by a person, or given up by the agent (``devices.links.bluetooth_agent``) before the device loses patience. What was
 typed is never kept.
 """
@@ -23,7 +23,7 @@ ANSWER_WITHIN_S = 28.0
 """What the agent grants; SMP gives up after 30 s."""
 LEFT_ALONE_S = 60.0
 """A device that nobody answered, or that was put off, is refused for so long without asking: while one question is open
-no other device can connect."""
+no other device is paired, and for the first question of a device (``Pair``) bluetoothd does not scan."""
 SOON_S = 120.0
 """Who asks again within it was not satisfied."""
 REFUSED = "bluetooth_pairing_failed"

@@ -84,6 +84,7 @@ POSTPARTUM_TABLE: list[tuple[dict[str, Any], str | None, str | None]] = [
     ({"temperature_c": "37.9"}, "1", "2027-01-01"),
     ({"systolic_mmhg": 140}, "2", None),
     ({"wound": None}, None, None),
+    ({"wound": None, "lochia": "2", "referral": "2"}, "2", "2026-12-06"),
 ]
 
 

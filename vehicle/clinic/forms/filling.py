@@ -3,7 +3,7 @@
 The doctor's own answer always counts. Else a field is filled from its sources in their order, then from what follows
 from other fields: computed numbers, sums, proposals of the file and of the screening rules in force. Each answer says
 where it came from. Three-valued logic as in the screening rules: a proposal holds only where every proposal before it
-for the same field certainly does not, so nothing mild is proposed while something graver is undecided.
+for the same field certainly does not or says the same, so nothing mild is proposed while something graver is undecided.
 """
 
 from __future__ import annotations
@@ -284,14 +284,16 @@ class _Filling:
         return answer.value in codes
 
     def _propose(self, name: str) -> None:
+        undecided = set()
         for row in self._form.proposals:
             if row.field != name:
                 continue
             truth = self._holds(row.when)
             if truth is None:
-                return
-            if truth:
-                self._offer(name, row.code, COMPUTED)
+                undecided.add(row.code)
+            elif truth:
+                if undecided <= {row.code}:
+                    self._offer(name, row.code, COMPUTED)
                 return
 
     def _offer(self, name: str, code: str, source: str, of: str = "") -> None:

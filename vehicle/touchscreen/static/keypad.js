@@ -17,4 +17,4 @@ document.addEventListener('click', ({ target }) => {
   else if (field.value.length < field.maxLength && !(pressed === '.' && field.value.includes('.'))) field.value += pressed;
   field.focus();
 });
-if (!field?.closest('dialog')) field?.focus();
+if (!field?.closest('dialog')) field?.focus({ preventScroll: true });

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.whole import clinic_pages
+from tests.whole.album import Album
 from tests.whole.extras import NEW_VAN, new_van, stick_put_in
 from tests.whole.people import YANG, VillageDoctor, context, launch, sign_in_at_county
 from tests.whole.stage import WFDB_RECORD, Demo, start_demo, stop_demo, wait_until
@@ -25,32 +26,6 @@ CONSULTATION = {
 }
 
 
-class Album:
-    """Keeps pictures of pages; ``page`` goes there in both languages and comes back in Chinese."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.names: list[str] = []
-
-    def keep(self, page: Page, name: str, settle_ms: int = 700) -> None:
-        page.wait_for_timeout(settle_ms)
-        page.screenshot(path=self._folder / f"{name}.png")
-        self.names.append(name)
-        print(name, flush=True)
-
-    def print_out(self, pdf: bytes, name: str) -> None:
-        """The first page of a PDF file (pdftoppm of poppler)."""
-        command = ["pdftoppm", "-png", "-singlefile", "-r", "110", "-", str(self._folder / name)]
-        subprocess.run(command, input=pdf, check=True)
-        self.names.append(name)
-
-    def both(self, page: Page, url: str, name: str, settle_ms: int = 700) -> None:
-        joint = "&" if "?" in url else "?"
-        for language in ("en", "zh"):
-            page.goto(f"{url}{joint}lang={language}")
-            self.keep(page, f"{name}.{language}", settle_ms)
-
-
 def morning(demo: Demo, album: Album) -> None:
     with sync_playwright() as playwright:
         chromium = launch(playwright)
@@ -59,20 +34,29 @@ def morning(demo: Demo, album: Album) -> None:
         desk = context(chromium, 1440, 900)
         specialist = desk.new_page()
         at_the_van(demo, doctor, album)
+        in_other_looks(demo, chromium, album)
         sign_in_at_county(specialist, demo.specialist, SPECIALIST.id, SPECIALIST.secret)
         consult(demo, doctor, specialist, album)
+        clinic_pages.red_value(demo, doctor, album)
+        clinic_pages.emergency(demo, doctor, album)
+        clinic_pages.driving(demo, doctor, album)
         county = context(chromium, 1440, 900).new_page()
         at_the_county(demo, county, album)
         enrolment(demo, van.new_page(), county, album)
         registry(demo, county, album)
-        large = context(chromium, 1920, 1080)
-        big = VillageDoctor(large.new_page(), demo.touchscreen)
-        big.sign_in()
-        big.go("measure")
-        album.keep(big.page, "measure.1920x1080", 2500)
-        big.go("measure?theme=night")
-        album.keep(big.page, "measure.night", 2500)
         chromium.close()
+
+
+def in_other_looks(demo: Demo, chromium: Browser, album: Album) -> None:
+    """By night, and on the largest panel."""
+    for look, width, height, theme in (("1920x1080", 1920, 1080, "day"), ("night", 1280, 800, "night")):
+        pages = context(chromium, width, height)
+        doctor = VillageDoctor(pages.new_page(), demo.touchscreen)
+        doctor.sign_in()
+        for name, path in (("today", "today"), ("measure", "measure?focus=blood_pressure"), ("screening", "screening")):
+            doctor.go(f"{path}{'&' if '?' in path else '?'}theme={theme}")
+            album.keep(doctor.page, name, look, 2500)
+        pages.close()
 
 
 def at_the_van(demo: Demo, doctor: VillageDoctor, album: Album) -> None:
@@ -97,22 +81,27 @@ def at_the_van(demo: Demo, doctor: VillageDoctor, album: Album) -> None:
     album.both(page, f"{url}measure?focus=blood_pressure", "measure", 2500)
     doctor.confirm("blood_pressure")
     album.both(page, f"{url}today", "today")
+    album.both(page, f"{url}measure/by-hand/blood_pressure", "by-hand")
     album.both(page, f"{url}screening", "screening")
-    album.both(page, f"{url}print", "print")
+    clinic_pages.paths(demo, doctor, album)
+    clinic_pages.paper(demo, doctor, album)
     album.both(page, f"{url}ecg", "ecg", 5000)
     page.get_by_test_id("record-ecg").click()
     expect(page.get_by_test_id("unreviewed")).to_be_visible(timeout=40_000)
     album.both(page, page.url.partition("?")[0], "ecg-stored", 1500)
-    album.both(page, f"{url}people", "people")
     patient = demo.van("select patient from patients where name = ?", YANG["name"])[0][0]
-    album.both(page, f"{url}people/{patient}", "person")
-    album.both(page, f"{url}people/register", "register")
+    clinic_pages.people(demo, doctor, album, patient)
+    clinic_pages.forms(demo, doctor, album, patient)
     album.both(page, f"{url}ultrasound", "ultrasound", 3000)
     page.get_by_test_id("freeze").click()
     expect(page.get_by_test_id("still")).to_be_visible(timeout=20_000)
     album.both(page, page.url.partition("?")[0], "ultrasound-still", 1500)
+    album.both(page, f"{url}laboratory", "laboratory")
     album.both(page, f"{url}status", "status")
     album.both(page, f"{url}status/link", "status-link")
+    album.both(page, f"{url}status/devices/cuff-1", "device")
+    album.both(page, f"{url}status/devices/add", "add-device", 2000)
+    album.both(page, f"{url}status/screen", "screen-scale")
     with stick_put_in():
         album.both(page, f"{url}status/stick", "stick")
     album.both(page, f"{url}consult", "consult-request")
@@ -125,7 +114,7 @@ def beside_the_village_doctor(demo: Demo, doctor: VillageDoctor, album: Album) -
         for language in ("en", "zh"):
             page.goto(f"{demo.touchscreen}today?lang={language}")
             page.get_by_test_id(dialog).click()
-            album.keep(page, f"today-{dialog}.{language}")
+            album.keep(page, f"today-{dialog}", language)
     page.get_by_test_id("confirm-pin").fill("2580")
     page.get_by_test_id("confirm-now").click()
     expect(page.get_by_test_id("confirm-village")).to_have_count(0)
@@ -149,10 +138,10 @@ def consult(demo: Demo, doctor: VillageDoctor, specialist: Page, album: Album) -
     specialist.get_by_test_id("opinion-icd10").fill("B67.0")
     doctor.go("consult")
     specialist.wait_for_timeout(6000)
-    album.keep(specialist, "specialist-session.zh", 3000)
+    album.keep(specialist, "specialist-session", "zh", 3000)
     album.both(doctor.page, f"{demo.touchscreen}consult", "consult-session", 5000)
     specialist.goto(f"{session}?lang=en")
-    album.keep(specialist, "specialist-session.en", 8000)
+    album.keep(specialist, "specialist-session", "en", 8000)
     specialist.goto(f"{session}?lang=zh")
     specialist.get_by_test_id("opinion-findings").fill("肝右叶囊性占位约 46×39 mm，壁厚、双层，囊内多个子囊。")
     specialist.get_by_test_id("opinion-diagnosis").fill("肝细粒棘球蚴病")
@@ -168,8 +157,10 @@ def consult(demo: Demo, doctor: VillageDoctor, specialist: Page, album: Album) -
     specialist.get_by_test_id("sign-opinion").click()
     expect(doctor.page.get_by_test_id("opinion")).to_be_visible(timeout=20_000)
     album.both(doctor.page, f"{demo.touchscreen}consult", "consult-opinion")
-    doctor.page.get_by_test_id("open-decision").click()
-    album.keep(doctor.page, "consult-decision.zh")
+    for language in ("en", "zh"):
+        doctor.go(f"consult?lang={language}")
+        doctor.page.get_by_test_id("open-decision").click()
+        album.keep(doctor.page, "consult-decision", language)
     doctor.page.keyboard.press("Escape")
     doctor.decide("同意，今天开转诊单，两天后电话回访。")
 
@@ -238,9 +229,7 @@ def main() -> None:
         morning(demo, album)
     finally:
         stop_demo(demo)
-    lines = ["# Every page", "", "Made by `make screenshots` from a running demo; the people are invented.", ""]
-    lines += [f"![{name}]({name}.png)\n" for name in sorted(album.names)]
-    (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
+    album.write_index()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,16 @@ import pytest
 from sync.web.catalog import texts
 from vehicle.touchscreen.frame import FOLDER
 from vehicle.touchscreen.measure import HandEntryDiffers, hand_values, needle
-from vehicle.touchscreen.wording import byte_size, hours_minutes, local_day, local_time, reason_text, span, value_text
+from vehicle.touchscreen.wording import (
+    byte_size,
+    hours_minutes,
+    local_day,
+    local_time,
+    printed_place,
+    reason_text,
+    span,
+    value_text,
+)
 
 LATE = datetime(2026, 3, 1, 16, 30, tzinfo=UTC)
 """Already the next day in China."""
@@ -94,3 +103,16 @@ def test_a_reason_that_is_a_code_gets_words_and_what_was_typed_stays() -> None:
     assert reason_text("手术中", en) == "手术中"
     assert reason_text("In theatre until 11, please ask again", zh) == "In theatre until 11, please ask again"
     assert reason_text("", zh) == ""
+
+
+@pytest.mark.parametrize(
+    ("where", "printed"),
+    [
+        ("https://example.org/a ; https://example.org/b", ""),
+        ("secondary page https://example.org/a", ""),
+        ("seen on https://example.org/a; first visit", "first visit"),
+        ("表1", "表1"),
+    ],
+)
+def test_a_source_is_shown_without_its_web_address(where: str, printed: str) -> None:
+    assert printed_place(where) == printed

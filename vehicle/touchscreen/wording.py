@@ -116,10 +116,12 @@ def input_text(given: object, t: Texts) -> str:
 
 
 def printed_place(where: str) -> str:
-    """Where in a source something stands, without its web address: nobody opens one on this panel, and the source's title
-    finds it. Empty when nothing else was said.
+    """Where in a source something stands, without its web address: nobody opens one on this panel, and the title finds it.
+
+    Empty when nothing else was said.
     """
-    return re.sub(r"(secondary page )?https?://.*", "", where).rstrip(" ;,；，")
+    said = re.sub(r"\s*(secondary page|text reproduced at|seen on|at)?\s*https?://[^\s;,]+", "", where)
+    return said.strip(" ;,")
 
 
 def reason_text(reason: str, t: Texts) -> str:

@@ -48,7 +48,7 @@ class Process:
     def pid(self) -> int | None:
         return self._process.pid if self._process and self._process.returncode is None else None
 
-    async def start(self, within_s: float = 20.0) -> None:
+    async def start(self, within_s: float = 60.0) -> None:
         """Start and wait for readiness.
 
         :raises ServiceDidNotStart: it ended or stayed silent; the message carries the last lines of its log

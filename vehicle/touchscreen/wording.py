@@ -116,7 +116,7 @@ def input_text(given: object, t: Texts) -> str:
 
 
 def printed_place(where: str) -> str:
-    """Where in a source something stands, without its web address: nobody opens one on this panel, and the title finds it.
+    """Where in a source something stands, without its web address: nobody opens one on this panel.
 
     Empty when nothing else was said.
     """

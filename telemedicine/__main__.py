@@ -23,7 +23,9 @@ from sync.keys.tpm import Tpm
 from sync.keys.vehicle_key import FollowedKey
 from sync.record.secret_file import KeyMissing
 from sync.service import READY, beat, log_to_stderr, notify, stop_on_signals
+from telemedicine.chosen_cameras import chosen_in, until_others_are_chosen, with_cameras
 from telemedicine.feeds import NO_H264_ENCODER
+from telemedicine.legs import KIOSK
 from telemedicine.local_app import create_local_app
 from telemedicine.media.h264 import KNOWN, first_that_works
 from telemedicine.settings import ConsultationSettings, IdentitySettings, load_settings
@@ -34,6 +36,8 @@ from telemedicine.van import Van
 SERVICE = "consultation"
 SOCKET_MODE = 0o660
 KEY_WITHIN_S = 30.0
+START_AGAIN = 75
+"""Exit status EX_TEMPFAIL (sysexits.h): ``Restart=on-failure`` starts it again."""
 SWITCH_INTERVAL_S = 0.0005
 """How long one thread may hold the interpreter while others wait. Every picture passes from its reader to its encoder
 to the event loop; with Python's 5 ms each passing may cost that much on a busy computer."""
@@ -48,7 +52,7 @@ class _Server(uvicorn.Server):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0 after SIGTERM or SIGINT, 2 when the settings or the key are refused."""
+    """0 after SIGTERM or SIGINT, 2 when the settings or the key are refused, 75 to be started with other cameras."""
     parser = argparse.ArgumentParser(prog="python -m telemedicine", description=__doc__)
     parser.add_argument("--settings", type=Path, required=True, help="consultation.toml")
     options = parser.parse_args(arguments)
@@ -57,11 +61,10 @@ def main(arguments: list[str] | None = None) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     aiortc_patches.apply()
     try:
-        asyncio.run(serve(load_settings(options.settings)))
+        return START_AGAIN if asyncio.run(serve(load_settings(options.settings))) else 0
     except AskPerson as refusal:
         emit("service_refused", service=SERVICE, code=refusal.code, reason=str(refusal))
         return 2
-    return 0
 
 
 def thread_died(died: threading.ExceptHookArgs) -> None:
@@ -71,13 +74,15 @@ def thread_died(died: threading.ExceptHookArgs) -> None:
     emit("media_thread_died", logging.ERROR, thread=thread, reason=reason)
 
 
-async def serve(settings: ConsultationSettings) -> None:
-    """Run the van's side and its socket until SIGTERM.
+async def serve(settings: ConsultationSettings) -> bool:
+    """Run the van's side and its socket until SIGTERM; whether it ended because the crew chose other cameras.
 
     :raises KeyMissing: the vehicle process has not made its key within ``KEY_WITHIN_S``, or it is of another vehicle
     """
     clock = SystemClock()
     began_s = clock.monotonic_s()
+    chosen = chosen_in(settings.chosen)
+    settings = with_cameras(settings, chosen)
     key = await _vehicle_key(settings.identity, clock)
     h264 = await asyncio.to_thread(first_that_works)
     if h264 is None:
@@ -98,16 +103,21 @@ async def serve(settings: ConsultationSettings) -> None:
         asyncio.create_task(beat(lambda: True, clock)),
     ]
     stopped = asyncio.create_task(stopping.wait())
+    others = asyncio.create_task(
+        until_others_are_chosen(settings.chosen, chosen, lambda: bool({*van.status()["viewers"]} - {KIOSK}), clock)
+    )
     emit("service_started", service=SERVICE, seconds=round(clock.monotonic_s() - began_s, 3))
     notify(READY)
     try:
-        await asyncio.wait([work[0], work[1], stopped], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([work[0], work[1], stopped, others], return_when=asyncio.FIRST_COMPLETED)
         emit("service_stopping", service=SERVICE)
+        return others.done() and not stopped.done()
     finally:
         server.should_exit = True
         work[0].cancel()
         work[2].cancel()
         stopped.cancel()
+        others.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await work[0]  # raises what ended it, if that was not us: the service manager starts us again
         await work[1]

@@ -101,6 +101,9 @@ class ConsultationSettings(Settings):
     exchange: ExchangeSettings
     identity: IdentitySettings
     feeds: Annotated[list[FeedSettings], Field(max_length=2)]
+    chosen: Path | None = None
+    """Where the vehicle process keeps the cameras that the crew chose (``picture-sources.json`` in its data folder):
+    they go before ``source``. None: only the settings count."""
     ice_servers: tuple[IceServer, ...] = ()
     """Empty unless configured: a closed 5G network has none, and no foreign server is ever asked."""
     sfu: Annotated[tuple[SfuSettings, ...], Field(max_length=2)] = ()
@@ -137,6 +140,7 @@ def load_settings(file: Path) -> ConsultationSettings:
             "sfu": sfu,
             "socket": folder / settings.socket,
             "vehicle_socket": folder / settings.vehicle_socket,
+            "chosen": None if settings.chosen is None else folder / settings.chosen,
             "identity": identity,
             "feeds": feeds,
         }

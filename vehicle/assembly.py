@@ -33,6 +33,7 @@ from sync.record.recordings import Recordings
 from sync.record.store import Store
 from telemedicine.consultation import State
 from vehicle.announce import Announcer
+from vehicle.camera_choice import CameraChoice
 from vehicle.captures import Captures
 from vehicle.clinic.background import Backgrounds
 from vehicle.clinic.critical import CriticalValues
@@ -269,6 +270,7 @@ class Vehicle:
     def _take_pictures(self) -> None:
         self.captures: Captures = Captures(self.recordings, self.store, self.clock, self.live, self._served)
         self.captures.recover()
+        self.camera_choice = CameraChoice(self.settings.data, self.store)
         self.ultrasound: Ultrasound = Ultrasound(self.store, self.ids, self.live, self.captures)
         queue = dicom_queue(
             self.settings,

@@ -18,6 +18,7 @@ from sync.web.access import PUBLIC, guarded_app, roles
 from sync.web.pages import HEADERS, Pages
 from vehicle.touchscreen import (
     add_analyser,
+    add_camera,
     capture_api,
     consult,
     critical,
@@ -80,6 +81,7 @@ PAGES = (
     ultrasound,
     status,
     add_analyser,
+    add_camera,
     devices,
     link,
     pairing,

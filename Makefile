@@ -17,7 +17,7 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	@scripts/install-debian-packages chromium fonts-noto-cjk dbus systemd postgresql e2fsprogs fuse3 swtpm tpm2-tools openssl \
-		libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 poppler-utils orthanc dicom3tools dcmtk xvfb coturn janus iproute2 gpsd
+		libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 poppler-utils orthanc dicom3tools dcmtk xvfb coturn janus iproute2 gpsd cups cups-client
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long" $(TESTS) || $(MAKE) --no-print-directory again
 
 # What failed while three files ran at a time, once more by itself: only what fails again is a failure. What passes now
@@ -60,11 +60,12 @@ bench-sync: $(VENV)/.test
 	$(BIN)/python -m benchmarks.bench_county
 
 # The live consultation beside plain aiortc: the engine's cost, then what a real Chromium sees over a bad radio (as
-# root). One scenario: make bench-media MEDIA=drop2; there are steady drop2 drop1 loss outage rebind address starve.
+# root). One scenario: make bench-media MEDIA=drop2; there are steady drop2 drop1 loss outage rebind address starve
+# cellular. The medians of three runs are written into docs/media (about 50 minutes on a quiet machine): TIMES=3.
 bench-media: $(VENV)/.test
 	@scripts/install-debian-packages chromium iproute2
-	$(if $(MEDIA),,$(BIN)/python -m benchmarks.bench_media_engine)
-	$(BIN)/python -m benchmarks.bench_media $(MEDIA)
+	$(if $(MEDIA),,$(BIN)/python -m benchmarks.bench_media_engine $(if $(TIMES),--write))
+	$(BIN)/python -m benchmarks.bench_media $(MEDIA) --times $(or $(TIMES),1)
 
 # Eight simulated devices at a whole van: CPU beside plain pyserial, with the ECG analysis, latency to the touchscreen,
 # samples lost; then 200 times pulled out and put back; frames a second of the ECG sheet. The long run: make bench-devices DEVICES="--seconds 3600"
@@ -80,9 +81,10 @@ bench-ecg: $(VENV)/.test
 	$(BIN)/python -m benchmarks.bench_ecg $(ECG_SIZE)
 	$(BIN)/python -m benchmarks.bench_ecg_af $(ECG_SIZE)
 
-# Consultations with joins, leaves and outages for eight hours: make soak HOURS=0.5. What must stay flat is checked.
+# Eight hours of consultations with joins, leaves and outages, and what must stay flat. The same day in an hour: make
+# soak PACE=8; half an hour of it: make soak HOURS=0.5.
 soak: $(VENV)/.test
-	$(BIN)/python tests/telemedicine/soak.py --hours $(or $(HOURS),8)
+	$(BIN)/python tests/telemedicine/soak.py --hours $(or $(HOURS),8) --pace $(or $(PACE),1)
 
 # About 20 minutes. Needs root, loop devices and /dev/fuse; tests/powercut says what it does.
 powercut: $(VENV)/.test

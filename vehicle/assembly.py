@@ -82,6 +82,7 @@ from vehicle.patrol.visits import Visits
 from vehicle.picture_archive import dicom_queue
 from vehicle.port_traps import PortTraps
 from vehicle.printing.form_sheets import FormSheets
+from vehicle.printing.paper_queue import PaperQueue
 from vehicle.printing.printing import Printing
 from vehicle.recorded_ecg import Served
 from vehicle.recorder import EcgRecorder, Progress
@@ -142,6 +143,7 @@ class Vehicle:
     emergencies: Emergencies
     consultation_people: ConsultationPeople
     printing: Printing
+    paper: PaperQueue
     voice: Voice
     ecg: EcgRecorder
     ecg_analysis: EcgAnalysis
@@ -327,7 +329,7 @@ class Vehicle:
             not_enrolled=self.enrolment.due,
             traps=lambda: self.traps.found,
             due=self._due,
-            printer_fault=lambda: self.printing.fault,
+            printer_faults=lambda: [fault for fault in (self.printing.fault, self.paper.fault) if fault],
             voice_refused=lambda: [str(refusal.facts["pack"]) for refusal in self.voice.refused],
         )
         self.status_teller = StatusTeller(self.health.status, self.live.send, self.visits.tell, self.clock)

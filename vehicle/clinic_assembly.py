@@ -30,6 +30,7 @@ from vehicle.emergency import Emergencies, Place
 from vehicle.fhir_export import FhirExport
 from vehicle.on_board import InstrumentsOnBoard
 from vehicle.printing.form_sheets import FormSheets
+from vehicle.printing.paper_queue import PaperQueue
 from vehicle.printing.printing import Printing
 from vehicle.printing.slip_contents import Letterhead
 from vehicle.rule_book import RuleBook
@@ -97,6 +98,7 @@ def assemble_clinic(vehicle: Vehicle, sealer: Sealer) -> None:
     vehicle.form_sheets = FormSheets(head, clock)
     notes = CaseNotes(store, vehicle.people, vehicle.screening)
     vehicle.printing = Printing(settings.printer, store, ids, clock, live, notes, head, settings.vehicle.origin)
+    vehicle.paper = PaperQueue(settings.paper_printer.address, settings.data / "paper", store, ids, clock, live)
     vehicle.emergencies = Emergencies(
         store,
         ids,

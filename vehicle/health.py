@@ -56,7 +56,7 @@ class Health:
     :param not_enrolled: whether the county does not know this van's key
     :param traps: programs that take ports away, (error code, device or "")
     :param voice_refused: audio packs that cannot be used, by their folders
-    :param printer_fault: code of what keeps slips from being printed
+    :param printer_faults: codes of what keeps slips and A4 sheets from being printed
     :param due: calibration, quality control and strips of devices, due soon or overdue
     """
 
@@ -80,7 +80,7 @@ class Health:
     not_enrolled: Callable[[UplinkStatus], bool] = lambda delivery: False
     traps: Callable[[], Sequence[tuple[str, str]]] = lambda: ()
     due: Callable[[], Sequence[tuple[str, Care]]] = lambda: ()
-    printer_fault: Callable[[], str | None] = lambda: None
+    printer_faults: Callable[[], Sequence[str]] = lambda: ()
     voice_refused: Callable[[], Sequence[str]] = lambda: ()
     _since: dict[Fault, datetime] = field(default_factory=dict)
 
@@ -142,8 +142,7 @@ class Health:
         offset_ms = self.time_source.offset_ms
         if offset_ms is not None and abs(offset_ms) > AGREES_WITHIN_S * 1000:
             yield Fault("clock_wrong")
-        printer_fault = self.printer_fault()
-        if printer_fault is not None:
+        for printer_fault in self.printer_faults():
             yield Fault(printer_fault)
         yield from (Fault("voice_pack_refused", pack) for pack in self.voice_refused())
         if self.supervisor.jobs and not self.consultation.up:

@@ -49,6 +49,7 @@ SERVICES: tuple[Service, ...] = (
     Service("modem", lambda v: v.link.modem_manager.run, lambda v: v.settings.link.modem == "modem_manager"),
     Service("consultation", lambda v: v.consultation_process.run),
     Service("printer", lambda v: v.printing.run, lambda v: v.printing.session is not None),
+    Service("paper printer", lambda v: v.paper.run, lambda v: v.paper.printer is not None),
     Service("device finder", lambda v: v.finder.run),
     Service("port traps", lambda v: v.traps.run),
     Service("status", lambda v: v.status_teller.run),

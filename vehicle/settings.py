@@ -17,7 +17,7 @@ from sync.keys.tpm import KeyProtection, Tpm
 from sync.settings_file import Settings, read_settings
 from vehicle.clinic.settings import ClinicSettings
 from vehicle.picture_archive import PictureArchiveSettings
-from vehicle.printing.settings import PrinterSettings
+from vehicle.printing.settings import PaperPrinterSettings, PrinterSettings
 from vehicle.voice.settings import VoiceSettings
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
@@ -121,6 +121,7 @@ class VehicleSettings(Settings):
     stick: StickSettings = StickSettings()
     link: LinkSettings = LinkSettings()
     printer: PrinterSettings = PrinterSettings()
+    paper_printer: PaperPrinterSettings = PaperPrinterSettings()
     voice: VoiceSettings = VoiceSettings()
     labelled_ports: Path = LABELS
     """Folder with a link for every labelled serial port, made by the udev rules; for simulated ports another one."""

@@ -25,7 +25,8 @@ from vehicle.printing.slip_paper import PaperItem, PrinterHabits
 from vehicle.printing.slips import Slip, SlipUnreadable
 
 WAITING, PRINTED, SENT, DISCARDED, MADE = "waiting", "printed", "sent", "discarded", "made"
-PRINTER, PDF = "printer", "pdf"
+PRINTER, PDF, PAPER = "printer", "pdf", "paper"
+"""Destinations: the slip printer, a file, the A4 printer (``vehicle.printing.paper_queue``)."""
 _COLUMNS = "print, patient, encounter, form, destination, state, reference, content_json, asked_at, asked_by, reason"
 
 
@@ -96,7 +97,7 @@ class PrintQueue:
 
     def waiting(self) -> list[PrintView]:
         """Slips that have not come out, oldest first."""
-        return self._views("state = ? ORDER BY print", WAITING)
+        return self._views("destination = ? AND state = ? ORDER BY print", PRINTER, WAITING)
 
     def of_encounter(self, encounter: str) -> list[PrintView]:
         """Everything that was printed or made of one encounter, newest first."""

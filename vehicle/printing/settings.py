@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from devices.links.tcp_link import split_address
 from sync.settings_file import Settings
+from vehicle.printing.paper_printer import http_address
 from vehicle.printing.slip_paper import PrinterHabits
 
 
@@ -48,3 +49,17 @@ class PrinterSettings(Settings):
     @property
     def habits(self) -> PrinterHabits:
         return PrinterHabits(self.paper_mm, self.four_bytes, self.qr == "raster", self.cuts)
+
+
+class PaperPrinterSettings(Settings):
+    """``[paper_printer]``: where A4 sheets are printed."""
+
+    address: str = ""
+    """``ipp://192.168.10.31/ipp/print`` of a printer that takes PDF, or ``ipp://localhost/printers/name`` of a CUPS
+    queue on this computer. Empty: sheets are files."""
+
+    @model_validator(mode="after")
+    def _is_one(self) -> PaperPrinterSettings:
+        if self.address:
+            http_address(self.address)
+        return self

@@ -36,6 +36,7 @@ from vehicle.touchscreen import (
     local_api,
     measure,
     pairing,
+    paper,
     people,
     person,
     person_export,
@@ -85,6 +86,7 @@ PAGES = (
     devices,
     link,
     pairing,
+    paper,
     stick,
     voice,
 )

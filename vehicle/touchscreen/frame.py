@@ -110,6 +110,7 @@ class Screen:
             "emergency": vehicle.emergencies.current(),
             "moving": vehicle.driving.moving,
             "red_open": None if driver else self._red_open(t.language),
+            "paper_printer": vehicle.paper.printer is not None,
             "back_path": request.url.path,
         }
 

@@ -13,6 +13,7 @@ from sync.keys.vehicle_key import fingerprint
 from sync.web.access import roles
 from vehicle.hints import hint
 from vehicle.touchscreen.frame import Screen, back
+from vehicle.touchscreen.paper import paper_in_words
 from vehicle.touchscreen.printing import state_in_words
 from vehicle.touchscreen.sessions import CLINICAL, CREW
 
@@ -38,6 +39,8 @@ def routes(screen: Screen) -> APIRouter:
         context = {
             "device_icon": device_icon,
             "printer": state_in_words(vehicle.printing.state, screen.texts(request)),
+            "paper": paper_in_words(screen, request),
+            "sheets_waiting": len(vehicle.paper.waiting()),
             "slips_waiting": len(vehicle.printing.queue.waiting()),
             "may_add": request.state.caller.role in CLINICAL,
             "fresh": vehicle.finder.fresh(),

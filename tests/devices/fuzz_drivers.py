@@ -25,6 +25,7 @@ from test_every_driver import Watched, assert_allowed, made
 
 from devices import catalog, ecg_files
 from devices.capture import read_capture
+from devices.driver import HidUse
 from devices.ecg_files.document import EcgFileRefused
 
 LONGEST_BYTES = 600
@@ -58,7 +59,7 @@ def driver_inputs(driver_id: str, random: Random) -> Callable[[], bytes]:
     chunks = [chunk for path in captures_of(driver_id) for _, chunk in read_capture(path).received if chunk]
     watched: Watched = made(driver_id)
     watched.took(watched.driver.open())
-    channels = watched.channels()
+    channels, reports = watched.channels(), watched.driver.about.lines(HidUse)
 
     def step() -> bytes:
         chance = random.random()
@@ -69,6 +70,8 @@ def driver_inputs(driver_id: str, random: Random) -> Callable[[], bytes]:
             watched.took(watched.driver.tick(random.choice(TICKS_S)))
         chunk = random.choice(chunks) if random.random() < 0.9 else random.randbytes(random.randrange(100))
         fed = chunk if random.random() < 0.3 else mutated(chunk, random.choice(chunks), random)
+        if reports:  # whatever is in it, the kernel hands out whole ones
+            fed = fed[: reports[0].input_bytes].ljust(reports[0].input_bytes, b"\0")
         watched.took(watched.driver.feed(fed, random.choice(channels)))
         assert_allowed(watched)
         watched.writes.clear()

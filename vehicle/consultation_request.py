@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from devices.errors import AskPerson
-from vehicle.clinic.guardians import GUARDIAN_BELOW_AGE
+from sync.formats.canonical import Json
+from vehicle.clinic.guardians import GUARDIAN_BELOW_AGE, SIGNER_RELATIONS
 
 FIELDS = ("chief_complaint", "history", "findings", "preliminary", "question")
 """What the invitation must say, all five."""
 LONGEST_FIELD = 2000
+LONGEST_NAME = 40
 URGENCIES = ("routine", "urgent")
 EMERGENCY = "emergency"
 """Urgency and signer of a request that emergency mode makes: nobody chooses it on the form."""
@@ -39,7 +41,17 @@ class Consent:
     signature_png: bytes
     read_aloud: bool
     signed_by: str
-    """"patient" or "guardian"."""
+    """"patient" or "guardian": a child's, or whoever signs for somebody who cannot."""
+    guardian_name: str = ""
+    guardian_relation: str = ""
+    """Of ``SIGNER_RELATIONS``; both are said where a guardian signs, and only there."""
+
+    def who(self) -> dict[str, Json]:
+        """Who signed, as the entry has it."""
+        told: dict[str, Json] = {"signed_by": self.signed_by}
+        if self.signed_by == "guardian":
+            told |= {"guardian_name": self.guardian_name.strip(), "guardian_relation": self.guardian_relation}
+        return told
 
 
 def consent_version(text: str) -> str:
@@ -62,5 +74,10 @@ def check_consent(consent: Consent, age: int | None) -> None:
         raise ConsentMissing("say who signs: the person or a guardian", reason="signed_by")
     if consent.signed_by == "patient" and age is not None and age < GUARDIAN_BELOW_AGE:
         raise ConsentMissing("a guardian signs for a child below 14", reason="guardian")
+    if consent.signed_by == "guardian":
+        if not 1 <= len(consent.guardian_name.strip()) <= LONGEST_NAME:
+            raise ConsentMissing("say the name of whoever signs for the person", reason="guardian_name")
+        if consent.guardian_relation not in SIGNER_RELATIONS:
+            raise ConsentMissing("say who that is to the person", reason="guardian_relation")
     if not consent.signature_png.startswith(PNG) or len(consent.signature_png) > LARGEST_SIGNATURE_BYTES:
         raise ConsentMissing("sign with a finger in the field", reason="signature")

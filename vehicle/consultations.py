@@ -30,6 +30,8 @@ from vehicle.clinic.prompts import NoEncounter
 from vehicle.clinic.staff import Person, Staff
 from vehicle.consultation_request import EMERGENCY, LONGEST_FIELD, Consent, check_consent, complete, consent_version
 
+CONSENT_TOLD = ("signed_by", "guardian_name", "guardian_relation", "read_aloud", "text_version")
+"""What the specialist is told of the consent: who agreed to which text."""
 DECISIONS = ("accept", "accept_partly", "reject")
 DOCTORS = ("doctor", "village_doctor")
 _DONE_TALKING = (State.ENDED, State.OPINION_SIGNED)
@@ -225,7 +227,7 @@ class Consultations:
             "village": self._village(row["visit"]),
             "doctor": {"id": doctor.id, "name": doctor.name, "role": doctor.role},
             "fields": view.fields,
-            "consent": {name: view.consent[name] for name in ("signed_by", "read_aloud", "text_version")},
+            "consent": {name: view.consent[name] for name in CONSENT_TOLD if name in view.consent},
         }
         told |= self._findings.of(view.encounter or "", patient.patient, language)
         told |= self.beside(consultation)
@@ -262,7 +264,7 @@ class Consultations:
                 "patient": patient,
                 "started_at": format_time(self._clock.now()),
                 "duration_ms": 0,
-                "facts": {"consultation": consultation, "signed_by": consent.signed_by},
+                "facts": {"consultation": consultation, **consent.who()},
             }
             said: dict[str, Json] = {
                 "consultation": consultation,
@@ -274,7 +276,7 @@ class Consultations:
                     "language": self._language,
                     "read_aloud": consent.read_aloud,
                     "signature_sha256": sha256,
-                    "signed_by": consent.signed_by,
+                    **consent.who(),
                 },
             }
             await self._store.commit(

@@ -15,6 +15,9 @@ pytest.importorskip("playwright.sync_api", reason="skipped: playwright is not in
 from playwright.sync_api import expect
 from touch_bench import CARD, PIN, Bench
 
+from vehicle.clinic.guardians import Guardian
+from vehicle.clinic.people import PatientForm
+
 pytestmark = pytest.mark.browser
 
 IN_THE_VILLAGE = (30.60, 104.00)
@@ -133,3 +136,43 @@ def test_the_forms_of_age_and_pregnancy_are_whole_in_every_look(
             language, theme = LOOKS[(number + place) % 2]
             page.goto(f"{form}?part={part}&lang={language}&theme={theme}")
             assert complaints(page) == [], (form, part, language, theme)
+
+
+def test_who_signs_for_a_child_is_named_before_the_request_can_be_sent(
+    van: Van, page: Any, complaints: Callable[[Any], list[str]]
+) -> None:
+    async def child(bench: Bench) -> None:
+        vehicle = bench.vehicle
+        await vehicle.visits.start("510199201201", [ME], ME)
+        born_on = vehicle.programmes.today().replace(day=1, year=vehicle.programmes.today().year - 5)
+        form = PatientForm("杨小明", "male", born_on, guardian=Guardian("李桂花", "mother"))
+        await vehicle.encounters.open((await vehicle.people.register(form, ME)).patient, ME)
+
+    van.sign_in(page)
+    van.wait(child)
+    page.goto(f"{van.address}/consult")
+    expect(page.get_by_test_id("guardian-name")).to_have_value("李桂花")
+    expect(page.get_by_test_id("guardian-relation")).to_have_value("mother")
+    for language, theme in LOOKS:
+        page.goto(f"{van.address}/consult?lang={language}&theme={theme}")
+        assert complaints(page) == [], (language, theme)
+    page.goto(f"{van.address}/consult?lang=zh&theme=day")
+    for name in ("chief_complaint", "history", "findings", "preliminary", "question"):
+        page.get_by_test_id(name).fill("发热三天")
+    page.get_by_test_id("read-aloud").locator("xpath=..").click()
+    pad = page.get_by_test_id("signature-pad").bounding_box()
+    assert pad is not None
+    page.mouse.move(pad["x"] + 40, pad["y"] + 30)
+    page.mouse.down()
+    page.mouse.move(pad["x"] + 140, pad["y"] + 60, steps=6)
+    page.mouse.up()
+    page.get_by_test_id("guardian-name").fill("")
+    expect(page.get_by_test_id("request-consultation")).to_be_disabled()
+    expect(page.get_by_test_id("request-consultation")).to_contain_text("姓名和关系")
+    page.get_by_test_id("guardian-name").fill("杨国平")
+    page.get_by_test_id("guardian-relation").select_option("father")
+    page.get_by_test_id("request-consultation").click()
+    page.get_by_test_id("consult-form").wait_for(state="detached")
+    consent = van.do(lambda bench: bench.vehicle.consultations.current().consent)
+    told = {"signed_by": "guardian", "guardian_name": "杨国平", "guardian_relation": "father"}
+    assert told.items() <= consent.items()

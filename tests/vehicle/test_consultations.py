@@ -154,6 +154,10 @@ async def test_urgency_and_length_are_checked_too(world: World) -> None:
         (Consent(b"GIF89a", True, "patient"), "signature"),
         (Consent(PNG + b"0" * 500_000, True, "patient"), "signature"),
         (Consent(PNG, True, "neighbour"), "signed_by"),
+        (Consent(PNG, True, "guardian", " ", "spouse"), "guardian_name"),
+        (Consent(PNG, True, "guardian", "长" * 41, "spouse"), "guardian_name"),
+        (Consent(PNG, True, "guardian", "杨国平", ""), "guardian_relation"),
+        (Consent(PNG, True, "guardian", "杨国平", "neighbour"), "guardian_relation"),
     ],
 )
 async def test_no_consent_no_consultation(world: World, consent: Consent, reason: str) -> None:
@@ -170,8 +174,19 @@ async def test_a_guardian_signs_for_a_child(world: World) -> None:
     with pytest.raises(ConsentMissing) as refusal:
         await world.consultations.request(ASKED, "routine", SIGNED, DOCTOR)
     assert refusal.value.facts["reason"] == "guardian"
-    view = await world.consultations.request(ASKED, "urgent", Consent(PNG, True, "guardian"), DOCTOR)
-    assert view.consent["signed_by"] == "guardian"
+    consent = Consent(PNG, True, "guardian", " 李桂花 ", "mother")
+    view = await world.consultations.request(ASKED, "urgent", consent, DOCTOR)
+    who = {"signed_by": "guardian", "guardian_name": "李桂花", "guardian_relation": "mother"}
+    assert who.items() <= view.consent.items()
+    assert who.items() <= world.consultations.summary(view.consultation)["consent"].items(), "the specialist reads it"
+    (row,) = world.store.read("SELECT facts_json FROM recordings WHERE what = 'signature'")
+    assert who.items() <= json.loads(row["facts_json"]).items()
+
+
+async def test_whoever_signs_for_themselves_names_no_guardian(world: World) -> None:
+    view = world.consultations.get(await requested(world))
+    assert "guardian_name" not in view.consent
+    assert "guardian_name" not in world.consultations.summary(view.consultation)["consent"]
 
 
 async def test_the_signature_is_a_recording_named_in_the_entry(world: World) -> None:

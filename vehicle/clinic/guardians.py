@@ -12,6 +12,8 @@ from vehicle.clinic.identity import is_phone
 GUARDIAN_BELOW_AGE = 14
 """The guardian consents for a child below 14 (Personal Information Protection Law, art. 31)."""
 GUARDIAN_RELATIONS = ("mother", "father", "grandparent", "sibling", "other")
+SIGNER_RELATIONS = ("spouse", "child", *GUARDIAN_RELATIONS)
+"""Who somebody that signs for another is to that person."""
 
 
 class GuardianRefused(AskPerson):

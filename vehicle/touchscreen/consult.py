@@ -23,6 +23,7 @@ from sync.web.access import roles
 from sync.web.catalog import texts
 from sync.web.pages import HEADERS
 from telemedicine.consultation import Event, State
+from vehicle.clinic.guardians import GUARDIAN_BELOW_AGE, SIGNER_RELATIONS
 from vehicle.clinic.referrals import consultation_fields
 from vehicle.consultation_request import (
     FIELDS,
@@ -178,11 +179,21 @@ def routes(screen: Screen) -> APIRouter:
         told = consultation_fields(result, language)
         return {**told, "urgency": "routine" if result.urgency == "routine" else "urgent"}
 
+    def _signer() -> dict[str, str]:
+        """Of a child who is served: the guardian signs, by the name that is known."""
+        served = vehicle.encounters.current()
+        if served is None or served.patient.age is None or served.patient.age >= GUARDIAN_BELOW_AGE:
+            return {}
+        known = vehicle.households.guardian(served.patient.patient)
+        told = {"signed_by": "guardian"}
+        return told | ({"guardian_name": known.name, "guardian_relation": known.relation} if known else {})
+
     def _form_page(request: Request, told: dict[str, str], refused: dict[str, str] | None = None) -> Response:
         language = vehicle.settings.language
         consent = texts(language)("clinic.consent.text")
         context = {
-            "told": told,
+            "told": {**_signer(), **told},
+            "signer_relations": SIGNER_RELATIONS,
             "refused": refused,
             "fields": FIELDS,
             "urgencies": URGENCIES,
@@ -231,7 +242,8 @@ def _request_of(told: dict[str, str]) -> tuple[dict[str, str], Consent]:
     if told.get("read_aloud") != "yes":
         raise ConsentMissing("read the text aloud first", reason="read_aloud")
     signed_by = "guardian" if told.get("signed_by") == "guardian" else "patient"
-    consent = Consent(_png(told.get("signature", "")), read_aloud=True, signed_by=signed_by)
+    name, relation = told.get("guardian_name", ""), told.get("guardian_relation", "")
+    consent = Consent(_png(told.get("signature", "")), True, signed_by, name, relation)
     return {name: told.get(name, "") for name in FIELDS}, consent
 
 

@@ -34,8 +34,19 @@ export function caseFields(c) {
   for (const name of FIELDS) if (fields[name]) rows.push([t(`case_${name}`), String(fields[name])]);
   const { name, role } = c.summary.doctor ?? {};
   const asked = [name, has(`role_${role}`) ? t(`role_${role}`) : ''].filter(Boolean).join(' ');
-  if (asked) rows.push([t('case_invited_by'), [asked, c.summary.consent ? t(c.summary.consent.signed_by === 'emergency' ? 'case_no_consent' : 'case_consent') : ''].filter(Boolean).join(t('list_comma'))]);
+  if (asked) rows.push([t('case_invited_by'), [asked, consented(c.summary.consent)].filter(Boolean).join(t('list_comma'))]);
   return rows;
+}
+
+/**
+ * Who has agreed: the person, or by name and relation whoever signed for them.
+ * @param {any} consent
+ */
+function consented(consent) {
+  if (!consent) return '';
+  if (consent.signed_by === 'emergency') return t('case_no_consent');
+  const { guardian_name: name, guardian_relation: relation } = consent;
+  return name ? t('case_consent_by', { name, relation: has(`relation_${relation}`) ? t(`relation_${relation}`) : '' }) : t('case_consent');
 }
 
 /**

@@ -16,9 +16,11 @@ if (form instanceof HTMLFormElement && send instanceof HTMLButtonElement && canv
     const empty = [...form.querySelectorAll('textarea')].filter((field) => !field.value.trim()).length;
     const read = form.querySelector('input[name="read_aloud"]');
     const aloud = read instanceof HTMLInputElement && read.checked;
+    const told = new FormData(form);
+    const nameless = told.get('signed_by') === 'guardian' && !(String(told.get('guardian_name')).trim() && told.get('guardian_relation'));
     hint.hidden = pad.strokes.length > 0;
-    send.disabled = empty > 0 || !aloud || pad.empty;
-    label.textContent = empty ? say.fields.replace('{n}', String(empty)) : !aloud ? say.read : pad.empty ? say.sign : ready;
+    send.disabled = empty > 0 || !aloud || nameless || pad.empty;
+    label.textContent = empty ? say.fields.replace('{n}', String(empty)) : !aloud ? say.read : nameless ? say.guardian : pad.empty ? say.sign : ready;
   };
 
   form.addEventListener('input', check);

@@ -1,6 +1,6 @@
 """Every place where aiortc 1.16 and aioice 0.13 are changed or looked into beyond their public interface.
 
-Each with the upstream file and what is missing there (and the issue, where there is one);
+Each with the upstream file and what is missing there, and the issue or pull request where we found one;
 ``tests/telemedicine/test_aiortc_patches.py`` fails when upstream changes shape. ``apply()`` once per process, before
 the first connection; everything else is put on one connection, so that connections without it stay as upstream made
 them.
@@ -64,7 +64,7 @@ def apply() -> None:
     # aioice/ice.py: a check every 5 s would leave a rebound NAT unnoticed for 5 s.
     aioice.ice.CONSENT_INTERVAL = CONSENT_INTERVAL_S
     aioice.ice.CONSENT_FAILURES = CONSENT_FAILURES
-    # aiortc/codecs/h264.py: the receiver's estimate is clamped to 3 Mbit/s before we can read it.
+    # aiortc/codecs/h264.py: the receiver's estimate is clamped to 3 Mbit/s before we can read it (aiortc#980).
     aiortc.codecs.h264.MAX_BITRATE = MAX_BIT_RATE_BIT_S
     # aioice/ice.py get_host_addresses: never 127.0.0.1, so a machine without a network could not talk to itself.
     aioice.ice.get_host_addresses = host_addresses
@@ -134,6 +134,12 @@ def transport_cc_id(sender: RTCRtpSender) -> int | None:
     return extensions._transport_cc_id if isinstance(extensions, _TransportExtensions) else None
 
 
+def synchronization_sources(sender: RTCRtpSender) -> tuple[int, int]:
+    """The SSRCs of what ``sender`` sends and of what it repeats: aiortc/rtcrtpsender.py tells them only in statistics
+    and in SDP."""
+    return sender._ssrc, sender._rtx_ssrc
+
+
 def stamp(packet: bytes, number: int, extension_id: int) -> bytes:
     """The RTP packet with its transport-wide ``number``, as ``_TransportExtensions`` has left room for it.
 
@@ -147,7 +153,8 @@ def stamp(packet: bytes, number: int, extension_id: int) -> bytes:
 
 
 def route_key_frame_requests(sender: RTCRtpSender, request: Callable[[], None]) -> None:
-    """PLI and FIR of this viewer call ``request``: aiortc/rtcrtpsender.py forgets them when packets are passed on."""
+    """PLI and FIR of this viewer call ``request``: aiortc/rtcrtpsender.py forgets them when packets are passed on (FIR
+    always: aiortc#1364)."""
     sender._send_keyframe = request  # type: ignore[method-assign]
 
 
@@ -164,7 +171,8 @@ class _PassingOn:
 
 def pass_packets(receiver: RTCRtpReceiver, take: Callable[[int, int, bytes], None]) -> None:
     """Give each packet (RTP sequence number, timestamp, payload) to ``take`` as it comes: aiortc/jitterbuffer.py waits
-    for a lost packet of sound until 16 later ones are there, and nothing conceals it. Before the receiver starts."""
+    for a lost packet of sound until 16 later ones are there, and nothing conceals it (aiortc#543). Before the receiver
+    starts."""
     attributes: dict[str, Any] = vars(receiver)
     attributes["_RTCRtpReceiver__jitter_buffer"] = _PassingOn(take)
 

@@ -35,7 +35,7 @@ def kept_certificate(file: Path, now: datetime) -> RTCCertificate:
     """
     if not file.exists():
         try:
-            create_secret(file, _pem(make_certificate(now)))
+            create_secret(file, _pem(*_key_and_certificate(now)))
         except OSError as fault:
             raise KeyMissing(f"{file}: the DTLS key cannot be written ({fault}); make its folder writable") from fault
     text = read_secret(file).encode()
@@ -50,6 +50,11 @@ def kept_certificate(file: Path, now: datetime) -> RTCCertificate:
 
 def make_certificate(now: datetime) -> RTCCertificate:
     """A new key and its certificate, valid from a day before ``now`` (a van's clock may be slow)."""
+    key, certificate = _key_and_certificate(now)
+    return RTCCertificate(key=key, cert=certificate)
+
+
+def _key_and_certificate(now: datetime) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, secrets.token_hex(16))])
     builder = (
@@ -61,7 +66,7 @@ def make_certificate(now: datetime) -> RTCCertificate:
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + VALID_FOR)
     )
-    return RTCCertificate(key=key, cert=builder.sign(key, hashes.SHA256()))
+    return key, builder.sign(key, hashes.SHA256())
 
 
 def fingerprint(certificate: RTCCertificate) -> str:
@@ -69,6 +74,6 @@ def fingerprint(certificate: RTCCertificate) -> str:
     return next(one.value for one in certificate.getFingerprints() if one.algorithm == "sha-256")
 
 
-def _pem(certificate: RTCCertificate) -> str:
-    key = certificate._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    return key + certificate._cert.public_bytes(Encoding.PEM).decode()
+def _pem(key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> str:
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return (private + certificate.public_bytes(Encoding.PEM)).decode()

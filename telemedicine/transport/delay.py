@@ -43,6 +43,8 @@ class QueueDelay:
         self._buckets: deque[tuple[float, float]] = deque(maxlen=BASE_BUCKETS)
         """(when it began on the receiver's clock, least arrival minus departure in it)"""
         self._newest: deque[tuple[float, float]] = deque()
+        self._before: float | None = None
+        """The least one from before an interruption; it counts for one bucket more."""
         self.queue_s = 0.0
         self.jitter_s = 0.0
         """Mean deviation of the delay between reports, without what a growing queue adds."""
@@ -50,6 +52,10 @@ class QueueDelay:
     def add(self, sent_s: float, arrived_s: float) -> None:
         """A packet, in order of departure."""
         one_way_s = arrived_s - sent_s
+        if self._before is not None:
+            self._buckets.append((arrived_s, self._before))
+            self._buckets.extend([(arrived_s, one_way_s)] * (BASE_BUCKETS - 1))
+            self._before = None
         if not self._buckets or arrived_s - self._buckets[-1][0] > BASE_BUCKET_S:
             self._buckets.append((arrived_s, one_way_s))
         elif one_way_s < self._buckets[-1][1]:
@@ -68,7 +74,9 @@ class QueueDelay:
         return self.queue_s
 
     def restart(self) -> None:
-        """The path has changed: old delays say nothing any more."""
+        """Nothing came for a while. The path may be another one, so old delays are soon forgotten; but not at once, as
+        what was sent into the gap may still stand in a queue, and is no new base."""
+        self._before = min((least for _, least in self._buckets), default=self._before)
         self._buckets.clear()
         self._newest.clear()
         self.queue_s = 0.0

@@ -42,6 +42,7 @@ class SendHistory:
     def __init__(self) -> None:
         self._outstanding: OrderedDict[int, Sent] = OrderedDict()
         self._next = 0
+        self._given_up_before = 0
         self._references = Unwrapper(REFERENCE_WRAP)
         self.in_flight_bytes = 0
         self.last_sent_s: float | None = None
@@ -60,7 +61,8 @@ class SendHistory:
     def acknowledge(self, feedback: Feedback) -> list[Outcome]:
         """The outcomes that ``feedback`` tells, in order of departure; each packet has one outcome only.
 
-        Packets before its first one that no message told about (the message was lost) leave the flight unjudged.
+        Packets before its first one that no message told about (the message was lost) leave the flight unjudged; so do
+        those that were given up and have not arrived.
         """
         if not self._next:
             return []
@@ -71,7 +73,7 @@ class SendHistory:
         outcomes: list[Outcome] = []
         for offset, arrived_s in enumerate(feedback.arrivals):
             sent = self._drop(first + offset)
-            if sent is not None:
+            if sent is not None and (arrived_s is not None or sent.number >= self._given_up_before):
                 outcomes.append(Outcome(sent, None if arrived_s is None else reference_s + arrived_s))
         if outcomes:
             while self._outstanding and next(iter(self._outstanding)) < first:
@@ -86,13 +88,13 @@ class SendHistory:
                 return
             self._drop(number)
 
-    def clear(self) -> None:
-        """Everything in flight is given up, e.g. after an outage; numbers go on."""
-        self._outstanding.clear()
+    def give_up(self) -> None:
+        """Everything in flight is given up, e.g. after an outage; what arrives of it all the same is still told."""
+        self._given_up_before = self._next
         self.in_flight_bytes = 0
 
     def _drop(self, number: int) -> Sent | None:
         sent = self._outstanding.pop(number, None)
-        if sent is not None:
+        if sent is not None and number >= self._given_up_before:
             self.in_flight_bytes -= sent.size_bytes
         return sent

@@ -22,7 +22,7 @@ from telemedicine.transport import aiortc_patches
 from telemedicine.transport.aiortc_patches import SendRtp
 from telemedicine.transport.feedback import FeedbackUnreadable, messages, parse_feedback
 from telemedicine.transport.retransmission import RetransmissionLimit
-from telemedicine.transport.uplink import MOST_BIT_S, PROBE_BYTES, PathState, Stream, Uplink
+from telemedicine.transport.uplink import MOST_BIT_S, PathState, Stream, Uplink
 
 WIRE_OVERHEAD_BYTES = 28 + 16
 """UDP and IPv4 headers, SRTP's authentication."""
@@ -98,11 +98,12 @@ class MediaUplink:
         ssrcs: dict[int, tuple[str, RTCRtpSender, bool]] = {}
         for transceiver in connection.getTransceivers():
             if transceiver.kind == "audio":
-                ssrcs[transceiver.sender._ssrc] = (SOUND, transceiver.sender, False)
+                sound, _ = aiortc_patches.synchronization_sources(transceiver.sender)
+                ssrcs[sound] = (SOUND, transceiver.sender, False)
         leg = _Leg(name, connection, transport, ssrcs, on_lost_picture)
         for stream, sender in senders.items():
-            ssrcs[sender._ssrc] = (stream, sender, False)
-            ssrcs[sender._rtx_ssrc] = (stream, sender, True)
+            first, again = aiortc_patches.synchronization_sources(sender)
+            ssrcs[first], ssrcs[again] = (stream, sender, False), (stream, sender, True)
             limit = leg.limits[stream] = RetransmissionLimit()
             leg.repeat[stream] = aiortc_patches.limit_retransmissions(sender, partial(self._may_repeat, leg, limit))
         leg.send = aiortc_patches.intercept(transport, partial(self._take, leg), partial(self._hear, leg))
@@ -201,7 +202,7 @@ class MediaUplink:
             return
         leg.padding = True
         try:
-            for sequence_number in leg.limits[stream].largest(PROBE_BYTES, MOST_PROBE_PACKETS):
+            for sequence_number in leg.limits[stream].largest(self._uplink.probe_bytes, MOST_PROBE_PACKETS):
                 await leg.repeat[stream](sequence_number)
         finally:
             leg.padding = False
@@ -321,5 +322,5 @@ class MediaUplink:
         now_s = self._clock.monotonic_s()
         for stream in self._open:
             beside = any(stream in streams for streams in self._beside.values())
-            heard = self._uplink.watched(stream)
+            heard = self._uplink.watched(stream, now_s)
             self._open[stream] = self._uplink.may_encode(stream, now_s) if heard or not beside else True

@@ -160,7 +160,7 @@ class PathMonitor:
 
     def restart(self) -> None:
         """After an outage or on another path: what is in flight is given up, old delays and rates say nothing."""
-        self.history.clear()
+        self.history.give_up()
         for part in (self._delay, self._trend, self._delivery, self._trains):
             part.restart()
         self._judged.clear()

@@ -65,6 +65,12 @@ class Pacer(Generic[P]):
         """Something left past the pacer: the next picture packets wait for it."""
         self._credit_bytes -= size_bytes
 
+    @property
+    def probing(self) -> bool:
+        """Whether what leaves next is only to feel the link."""
+        first = next((queue[0] for queue in self._queues if queue), None)
+        return first is not None and first.padding
+
     def drop(self, path: str | None = None, stream: str | None = None) -> int:
         """Throw away what waits for ``path`` (and ``stream``); the number of packets."""
         dropped = 0

@@ -32,17 +32,21 @@ LAGGING_S = 0.5
 SIGNALS_AGE_S = 0.5
 DATA_RESERVE_BIT_S = 50_000.0
 """ECG, pleth and vitals of one viewer; they leave beside the pacer, before everything else."""
-NARROW_PROBE_EVERY_S = 8.0
-"""A probe that fills the queue keeps ``NarrowLink`` from trying pictures, which would fill it for longer."""
 NARROW_MOST_BIT_S = 110_000.0
 """Of a link without pictures no more is claimed: what it carried was measured in a full queue."""
 HALF_RATE_BELOW_BIT_S = 450_000.0
 AFTER_OUTAGE_BIT_S = 2_500_000.0
+LONG_GONE_S = 1.0
+STANDING_QUEUE_S = 0.3
+"""A link from which packets come that have waited so long was not gone, it is slow: what is on its way is not lost."""
+TRICKLE_BIT_S, TRICKLE_FOR_S, TRICKLE_QUEUE_S = 100_000.0, 2.0, 0.15
+"""Of a viewer that has just fallen silent: perhaps only the way back is held up, and a picture now and then arrives."""
 RESUMING_S, PACING_RESUMING, WINDOW_RESUMING_S = 0.3, 4.0, 0.1
 """A link that has come back first carries a key frame, a quarter second of its rate."""
 PICTURE_SHARE = 0.94
 """Of a stream's bits on the wire, what the encoder may fill: the rest is RTP, SRTP, UDP and IP."""
-PROBE_BYTES = 4_500
+PROBE_BYTES, NARROW_PROBE_BYTES, PROBE_BIT_S = 4_500, 3_600, 4_000_000.0
+"""A probe leaves at once, or on a slow link its packets would be too far apart to be a train."""
 DOUBLED_ABOVE, DOUBLED_UNTIL_BELOW, DOUBLED_FOR_S = 0.02, 0.006, 5.0
 DOUBLED_SHARE = 0.66
 """Every packet twice where so much is lost, and each picture of so much less: fewer packets, fewer to lose twice."""
@@ -79,6 +83,8 @@ class _Path:
     monitor: PathMonitor
     streams: frozenset[str]
     state: PathState = PathState.LIVE
+    trickled_bytes: float = 0.0
+    """Since it fell silent."""
     resumed_s: float = float("-inf")
     answered_s: float = float("-inf")
     """When the last check was sent that was answered."""
@@ -97,7 +103,6 @@ class Uplink(Generic[P]):
     def __init__(self, now_s: float, first_bit_s: float = FIRST_BIT_S, most_bit_s: float = MOST_BIT_S) -> None:
         self.control = RateControl(first_bit_s, LEAST_BIT_S, most_bit_s)
         self._narrow = NarrowLink()
-        self._probed_s = float("-inf")
         self._most_bit_s = most_bit_s
         self._pacer: Pacer[P] = Pacer(RANKS, now_s)
         self._streams: dict[str, Stream] = {}
@@ -156,16 +161,22 @@ class Uplink(Generic[P]):
         """So little may be sent that every second picture, twice as good, is better."""
         return 0 < self._rates.get(stream, 0.0) < HALF_RATE_BELOW_BIT_S
 
-    def watched(self, stream: str) -> bool:
-        """Whether anybody is there whom a picture would reach."""
-        return any(stream in path.streams and path.state != PathState.SILENT for path in self._paths.values())
+    def watched(self, stream: str, now_s: float) -> bool:
+        """Whether anybody is there whom a picture would reach, or might."""
+        heard = any(stream in path.streams and path.state != PathState.SILENT for path in self._paths.values())
+        return heard or bool(self._trickling(stream, now_s))
 
     def may_encode(self, stream: str, now_s: float) -> bool:
         """Whether a picture captured now would leave soon; if not, the next one will be newer."""
         if self._rates.get(stream, 0.0) <= 0:
             return False
         paths = [path for path in self._paths.values() if stream in path.streams and path.state != PathState.SILENT]
-        if not paths or all(self._window_full(path, now_s) for path in paths):
+        if not paths:
+            return any(
+                path.trickled_bytes * 8 <= TRICKLE_BIT_S * path.monitor.unheard_s(now_s)
+                for path in self._trickling(stream, now_s)
+            )
+        if all(self._window_full(path, now_s) for path in paths):
             return False
         backlog_s = self._pacer.backlog_bytes(self._streams[stream].rank + 1) * 8 / self.control.target_bit_s
         return backlog_s < SKIP_BACKLOG_S
@@ -187,8 +198,11 @@ class Uplink(Generic[P]):
         :param again: a retransmission
         :param padding: sent only to feel the link, see ``probe``
         """
-        if self._paths[path].state == PathState.SILENT:
-            return False
+        its = self._paths[path]
+        if its.state == PathState.SILENT:
+            if again or its not in self._trickling(stream, now_s):
+                return False
+            its.trickled_bytes += size_bytes
         rank = RETRANSMISSION_RANK if again else self._streams[stream].rank + 1
         self._pacer.put(Queued(path, stream, rank, size_bytes, now_s, packet, padding))
         return True
@@ -199,18 +213,23 @@ class Uplink(Generic[P]):
         lost is then there without a round trip, and a burst of losses takes one copy only."""
         return self._doubled_s is not None
 
+    @property
+    def probe_bytes(self) -> int:
+        """How much a probe is now."""
+        return NARROW_PROBE_BYTES if self._narrow.narrow else PROBE_BYTES
+
     def probe(self, now_s: float) -> str | None:
-        """The connection on which ``PROBE_BYTES`` of retransmissions are to be put as ``padding`` now.
+        """The connection on which ``probe_bytes`` of retransmissions are to be put as ``padding`` now.
 
         Only where pictures are too small to be trains themselves, the link is idle and there is use for more; so few
         packets that a link that has nothing more to give is held up for a moment only, and then longer not asked.
         """
         live = [name for name, path in self._paths.items() if path.state == PathState.LIVE and path.signals is not None]
-        if not live or len(self._pacer) or not self.control.wants_probe(now_s):
+        narrow = self._narrow.narrow
+        wanted = self._narrow.wants_probe(now_s, self.probe_bytes) if narrow else self.control.wants_probe(now_s)
+        if not live or len(self._pacer) or not wanted:
             return None
-        if self._narrow.narrow and now_s - self._probed_s < NARROW_PROBE_EVERY_S:
-            return None
-        self._probed_s = now_s
+        self._narrow.probed(now_s)
         self.control.probed(now_s)
         return live[0]
 
@@ -244,10 +263,12 @@ class Uplink(Generic[P]):
         """True when the connection has come back from silence: its picture has to begin anew with a key frame."""
         its = self._paths[path]
         resumed = its.state == PathState.SILENT
-        if its.state != PathState.LIVE:
+        signals = its.monitor.on_feedback(feedback, now_s)
+        stands = resumed and signals is not None and signals.queue_s > STANDING_QUEUE_S
+        if its.state != PathState.LIVE and not stands:
             self._come_back(its, now_s, resumed)
             return resumed
-        signals = its.monitor.on_feedback(feedback, now_s)
+        its.state = PathState.LIVE
         if signals is None:
             return False
         its.signals = signals
@@ -255,12 +276,13 @@ class Uplink(Generic[P]):
         self._capacity_bit_s, self._stretched = together.capacity_bit_s, together.stretched
         self.control.update(together)
         least_rate = self.control.target_bit_s <= LEAST_BIT_S
-        if self._narrow.update(now_s, together.queue_s, least_rate, together.delivered_bit_s or 0.0):
+        rates = (together.delivered_bit_s, together.recent_bit_s, together.capacity_bit_s)
+        if self._narrow.update(now_s, together.queue_s, least_rate, *(rate or 0.0 for rate in rates)):
             self._pacer.drop(path=path)
         self._consider_doubling(together)
         self._limit_alone(its, together)
         self._divide()
-        return False
+        return resumed
 
     def overdue(self, path: str, now_s: float) -> bool:
         """Feedback is late: time to check the connection, before anything is decided."""
@@ -293,7 +315,7 @@ class Uplink(Generic[P]):
         fell = []
         for name, path in self._paths.items():
             if path.state == PathState.BLIND:
-                path.monitor.history.clear()
+                path.monitor.history.give_up()
             elif path.state == PathState.LIVE and path.monitor.silent(now_s):
                 unheard_since_s = now_s - path.monitor.unheard_s(now_s)
                 self._fall_silent(name)
@@ -327,9 +349,20 @@ class Uplink(Generic[P]):
 
     # inside
 
+    def _trickling(self, stream: str, now_s: float) -> list[_Path]:
+        """Who looks at ``stream``, when they all have just fallen silent; else nobody."""
+        looking = [path for path in self._paths.values() if stream in path.streams]
+        fresh = all(
+            path.state == PathState.SILENT
+            and path.monitor.unheard_s(now_s) < TRICKLE_FOR_S
+            and path.monitor.queue_s < TRICKLE_QUEUE_S
+            for path in looking
+        )
+        return looking if fresh else []
+
     def _fall_silent(self, name: str) -> None:
         path = self._paths[name]
-        path.state, path.own_limit = PathState.SILENT, None
+        path.state, path.own_limit, path.trickled_bytes = PathState.SILENT, None, 0.0
         self._pacer.drop(path=name)
 
     def _go_blind(self, path: _Path, now_s: float) -> None:
@@ -338,6 +371,8 @@ class Uplink(Generic[P]):
 
     def _come_back(self, path: _Path, now_s: float, resumed: bool) -> None:
         alone = not any(other.state == PathState.LIVE for other in self._paths.values())
+        if path.monitor.unheard_s(now_s) > LONG_GONE_S:
+            self._narrow.link_was_gone()
         path.state = PathState.LIVE
         path.monitor.restart()
         path.signals = None
@@ -435,6 +470,8 @@ class Uplink(Generic[P]):
 
     def _pace_bit_s(self, now_s: float) -> float:
         target = self.control.target_bit_s
+        if self._pacer.probing:
+            return max(PROBE_BIT_S, PACING_MOST * target)
         if self.control.draining:
             return PACING_DRAINING * target
         if any(now_s - path.resumed_s < RESUMING_S for path in self._paths.values()):
@@ -449,7 +486,7 @@ class Uplink(Generic[P]):
     def _window_full(self, path: _Path, now_s: float) -> bool:
         """More is on its way than the path delivers in its round trip, a feedback interval and a little queue."""
         monitor = path.monitor
-        if path.state == PathState.BLIND or not monitor.heard:
+        if path.state != PathState.LIVE or not monitor.heard:
             return False
         total = sum(self._wanted_bit_s(each) for each in self._paths.values() if each.state == PathState.LIVE)
         share = self._wanted_bit_s(path) / total if total > 0 else 1.0

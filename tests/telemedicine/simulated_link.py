@@ -14,10 +14,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from benchmarks.cellular import DeliveryTrace, Place
 from telemedicine.live_data import QUEUED_RTT_S
 from telemedicine.media_engine import SPARES_BELOW_BIT_S, SPARES_UNTIL_BIT_S
 from telemedicine.transport.feedback import DELTA_STEP_S, parse_feedback
-from telemedicine.transport.uplink import PROBE_BYTES, PathState, Stream, Uplink
+from telemedicine.transport.uplink import PathState, Stream, Uplink
 
 FRAME_S = 1 / 30
 PACKET_BYTES = 1_200
@@ -50,9 +51,13 @@ class Radio:
     def capacity_bit_s(self, now_s: float) -> float:
         return [rate for since_s, rate in self.steps if since_s <= now_s][-1]
 
+    def gone(self, now_s: float) -> bool:
+        """What is sent now vanishes."""
+        return self.capacity_bit_s(now_s) <= 0
+
     def enter(self, size_bytes: int, now_s: float) -> tuple[float, float] | None:
         """(when it has left the queue, when it arrives), None when it is lost."""
-        if self.capacity_bit_s(now_s) <= 0 or self.loss():
+        if self.gone(now_s) or self.loss():
             return None
         while self.waiting and self.waiting[0][0] <= now_s:
             self.waiting.popleft()
@@ -77,6 +82,22 @@ class Radio:
                 bits -= rate * (ends_s - begins_s)
             since_s = ends_s
         return float("inf")
+
+
+class TracedRadio(Radio):
+    """A cellular link: what is sent waits for the next opportunities of the trace, which begins at ``BEGAN_S``."""
+
+    def __init__(self, trace: DeliveryTrace, delay_s: float = 0.025) -> None:
+        super().__init__([], delay_s)
+        self.trace = trace
+        self._place = Place()
+
+    def gone(self, now_s: float) -> bool:
+        return False
+
+    def _served(self, bits: float, since_s: float) -> float:
+        self._place = self.trace.served(self._place, int(bits) // 8, since_s - BEGAN_S)
+        return BEGAN_S + self.trace.moment_s(self._place.index - 1)
 
 
 @dataclass
@@ -139,8 +160,10 @@ class Simulation:
         activity: Callable[[float], float] = lambda now_s: 1.0,
         downlinks: dict[str, Radio] | None = None,
         ecg: bool = True,
+        back: Radio | None = None,
     ) -> None:
-        self.radio, self.downlinks = radio, downlinks or {}
+        """``back`` is the way of the feedback; without it, it takes the radio's delay."""
+        self.radio, self.downlinks, self._back = radio, downlinks or {}, back
         self.now_s = BEGAN_S
         self.uplink: Uplink[Packet] = Uplink(self.now_s, first_bit_s)
         self.viewers = {f"v{index}": Viewer(f"v{index}") for index in range(viewers)}
@@ -276,9 +299,10 @@ class Simulation:
         self.uplink.look(self.now_s)
         for _ in self.uplink.lagging(self.now_s):
             self._want_key()
+        probe_bytes = self.uplink.probe_bytes
         if (probed := self.uplink.probe(self.now_s)) is not None:
             packet = Packet(-1, self.now_s, False, 1_000)
-            for _ in range(-(-PROBE_BYTES // PACKET_BYTES)):
+            for _ in range(-(-probe_bytes // PACKET_BYTES)):
                 self.uplink.put(
                     probed, first, PACKET_BYTES + HEADER_BYTES, packet, self.now_s, again=True, padding=True
                 )
@@ -337,7 +361,9 @@ class Simulation:
             first, [None if at is None else at + REMOTE_CLOCK_S for at in known.values()], viewer.feedback_count
         )
         viewer.feedback_count = (viewer.feedback_count + 1) % 256
-        if self.radio.capacity_bit_s(self.now_s) > 0:
+        if self._back is not None and (passed := self._back.enter(len(message) + HEADER_BYTES, self.now_s)):
+            self._at(passed[1], lambda: self._heard(name, message))
+        elif self._back is None and not self.radio.gone(self.now_s):
             self._at(self.now_s + self.radio.delay_s, lambda: self._heard(name, message))
 
     def _heard(self, name: str, message: bytes) -> None:

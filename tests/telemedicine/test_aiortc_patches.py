@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import inspect
+import re
 import struct
+from pathlib import Path
 
 import aioice.ice
 import aiortc.codecs
@@ -142,6 +145,33 @@ def test_the_hooks_are_where_upstream_calls_them() -> None:
         assert name in inspect.getsource(aioice.ice.Connection)
     for name in ("_t3_handle", "_cwnd", "_rto", "_association_state"):
         assert name in inspect.getsource(RTCSctpTransport)
+
+
+OUR_OWN = {"self", "cls", "its"}
+"""Names under which a class looks at its own kind."""
+
+
+def test_nobody_else_looks_into_another_library() -> None:
+    package = Path(aiortc_patches.__file__).parents[1]
+    reached = {
+        f"{file.relative_to(package)}:{node.lineno}"
+        for file in package.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__")
+        if not (isinstance(node.value, ast.Name) and node.value.id in OUR_OWN)
+    }
+    assert {place for place in reached if not place.startswith("transport/aiortc_patches.py")} == set()
+    assert len(reached) > 10, "the one file that does is seen"
+
+
+async def test_a_senders_sources_are_those_of_its_description() -> None:
+    pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    sender = pc.addTransceiver("video", direction="sendonly").sender
+    await pc.setLocalDescription(await pc.createOffer())
+    told = re.findall(r"a=ssrc-group:FID (\d+) (\d+)", pc.localDescription.sdp)
+    first, again = aiortc_patches.synchronization_sources(sender)
+    assert told == [(str(first), str(again))]
+    await pc.close()
 
 
 async def test_the_connection_shows_the_certificate_it_was_given() -> None:

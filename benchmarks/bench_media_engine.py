@@ -17,8 +17,9 @@ import socket
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 
 import av
 import cv2
@@ -30,6 +31,7 @@ from aiortc.contrib.media import MediaRelay
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtp import HeaderExtensionsMap, RtpPacket
 
+from benchmarks.media_report import PAGE, put
 from devices.clock import SystemClock
 from telemedicine.__main__ import SWITCH_INTERVAL_S
 from telemedicine.media.captures import Wish
@@ -202,7 +204,52 @@ def line(name: str, measured: Measured) -> None:
     print(f"{name:34} {measured.core:8.3f} {measured.pictures_per_s:11.1f} {measured.mbit_s:10.2f}")
 
 
-async def run(seconds: float) -> None:
+@dataclass(frozen=True)
+class Costs:
+    """What the rows say together; cores, and ms from capture to packet."""
+
+    added: float
+    added_plain: float
+    added_plain_at_full_rate: float
+    full_session: float
+    latency_p50_ms: float
+    latency_p95_ms: float
+    busy: bool
+    """The machine had other things to do: pictures were left out, so the figures are too low."""
+
+    @classmethod
+    def of(cls, rows: Mapping[str, Measured]) -> Costs:
+        plain_one = rows["plain aiortc, 1 viewer"]
+        theirs = plain_one.core - rows["source alone"].core
+        latencies_ms = [1000 * latency for latency in rows["engine, 1 viewer"].latencies_s]
+        return cls(
+            added=(rows["engine, 5 viewers"].core - rows["engine, 1 viewer"].core) / 4,
+            added_plain=theirs,
+            added_plain_at_full_rate=theirs * RATE_HZ / max(1.0, plain_one.pictures_per_s),
+            full_session=rows["engine, 5 viewers x 2 sources"].core,
+            latency_p50_ms=statistics.median(latencies_ms),
+            latency_p95_ms=statistics.quantiles(latencies_ms, n=20)[-1],
+            busy=min(row.pictures_per_s for name, row in rows.items() if name.startswith("engine")) < BUSY_BELOW_HZ,
+        )
+
+    def section(self, on: date) -> str:
+        """For docs/media/README.md."""
+        return "\n".join(
+            [
+                "## What a viewer costs (`benchmarks/bench_media_engine.py`)",
+                "",
+                f"{WIDTH}x{HEIGHT} at {RATE_HZ:g}/s, {on.isoformat()}, {os.cpu_count()} cores.",
+                "",
+                "| | project | plain aiortc | goal |",
+                "|---|---|---|---|",
+                f"| each added viewer, core | {self.added:.3f} | {self.added_plain:.2f} | ≤ {ADDED_VIEWER_GOAL:g} |",
+                f"| 5 viewers x 2 sources, core | {self.full_session:.2f} | not possible | ≤ {FULL_SESSION_GOAL:g} |",
+                f"| capture to packet, median / p95, ms | {self.latency_p50_ms:.1f} / {self.latency_p95_ms:.1f} | | |",
+            ]
+        )
+
+
+async def run(seconds: float) -> Costs:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     pictures = paint()
     encoder = first_that_works()
@@ -220,21 +267,27 @@ async def run(seconds: float) -> None:
     for name, step in steps:
         rows[name] = await step()
         line(name, rows[name])
-    ours = (rows["engine, 5 viewers"].core - rows["engine, 1 viewer"].core) / 4
-    theirs = rows["plain aiortc, 1 viewer"].core - rows["source alone"].core
-    at_full_rate = theirs * RATE_HZ / max(1.0, rows["plain aiortc, 1 viewer"].pictures_per_s)
-    latencies_ms = [1000 * latency for latency in rows["engine, 1 viewer"].latencies_s]
-    full = rows["engine, 5 viewers x 2 sources"].core
-    print(f"\nadded viewer: engine {ours:.3f} core (goal {ADDED_VIEWER_GOAL}), plain aiortc {theirs:.3f}", end="")
-    print(f" ({at_full_rate:.3f} if it kept up with {RATE_HZ:g}/s)")
-    print(f"5 viewers x 2 sources: {full:.2f} core of {os.cpu_count()} (goal {FULL_SESSION_GOAL})")
-    if min(row.pictures_per_s for name, row in rows.items() if name.startswith("engine")) < BUSY_BELOW_HZ:
+    costs = Costs.of(rows)
+    print(f"\nadded viewer: engine {costs.added:.3f} core (goal {ADDED_VIEWER_GOAL}), ", end="")
+    print(
+        f"plain aiortc {costs.added_plain:.3f} ({costs.added_plain_at_full_rate:.3f} if it kept up with {RATE_HZ:g}/s)"
+    )
+    print(f"5 viewers x 2 sources: {costs.full_session:.2f} core of {os.cpu_count()} (goal {FULL_SESSION_GOAL})")
+    print(f"capture to packet, 1 viewer: p50 {costs.latency_p50_ms:.1f} ms, p95 {costs.latency_p95_ms:.1f} ms")
+    if costs.busy:
         print("the machine was busy with something else: pictures were left out, so the figures are too low")
-    p50, p95 = statistics.median(latencies_ms), statistics.quantiles(latencies_ms, n=20)[-1]
-    print(f"capture to packet, 1 viewer: p50 {p50:.1f} ms, p95 {p95:.1f} ms")
+    return costs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of each of the six windows")
+    parser.add_argument("--write", action="store_true", help="write what was found into docs/media")
+    options = parser.parse_args()
+    costs = asyncio.run(run(options.seconds))
+    if options.write and not costs.busy:
+        PAGE.write_text(put(PAGE.read_text("utf-8"), "engine", costs.section(datetime.now(UTC).date())), "utf-8")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=5.0, help="length of each of the six windows")
-    asyncio.run(run(parser.parse_args().seconds))
+    main()

@@ -39,7 +39,7 @@ def plot(
     for at_s, words in marks:
         parts.append(f'<path d="M{x(at_s)} {TOP}V{TOP + high}" stroke="#888" stroke-dasharray="3 3"/>')
         parts.append(f'<text x="{x(at_s) + 3}" y="{TOP + 11}" fill="#555">{words}</text>')
-    for at_s in range(0, int(seconds) + 1, 5):
+    for at_s in range(0, int(seconds) + 1, 5 if seconds <= 60 else 60):
         parts.append(f'<text x="{x(at_s)}" y="{HEIGHT - 16}" text-anchor="middle">{at_s} s</text>')
     for place, (name, line) in enumerate(lines.items()):
         colour = COLOURS.get(name, "#333")

@@ -2,8 +2,8 @@
 
 Real TCP and UDP of the kernel run on both ends, so congestion control, retransmission and queues are those of life.
 Each direction has a rate, a delay, a bounded queue that drops what does not fit, as a modem's does, and losses alone
-or in bursts; all of it may be changed while packets are on their way. Needs root and /dev/net/tun; the kernel needs no
-netem.
+or in bursts; all of it may be changed while packets are on their way. Instead of a rate it may play the trace of a
+cellular link (``cellular``). Needs root and /dev/net/tun; the kernel needs no netem.
 
 While the link is down packets vanish. For TCP the van has another address when it comes back, as mobile networks have
 it: who speaks on a connection from before gets a reset. ``Link.rebind`` and ``Link.move_van`` do to UDP what networks
@@ -25,8 +25,11 @@ import sys
 import time
 from collections import deque
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import IO
+
+from benchmarks.cellular import DeliveryTrace, Place
 
 VAN, COUNTY = "10.213.77.1", "10.213.77.2"
 QUEUE_S = 0.5
@@ -69,8 +72,22 @@ class Losses:
 
 
 @dataclass
+class Playing:
+    """A trace that has begun; all times are those of the caller's clock."""
+
+    trace: DeliveryTrace
+    began_s: float
+    place: Place = field(default_factory=Place)
+
+    def after(self, size_bytes: int, since_s: float) -> tuple[Place, float]:
+        """How far it is used up, and when, once ``size_bytes`` that wait since ``since_s`` are through."""
+        place = self.trace.served(self.place, size_bytes, since_s - self.began_s)
+        return place, self.began_s + self.trace.moment_s(place.index - 1)
+
+
+@dataclass
 class Direction:
-    """A queue, a rate and a delay. A new rate holds for what already waits."""
+    """A queue, a rate (or a trace, while one is played) and a delay. A new rate holds for what already waits."""
 
     source: int
     target: int
@@ -83,6 +100,8 @@ class Direction:
     due: deque[tuple[float, bytes]] = field(default_factory=deque)
     """(time it arrives, packet), after the queue"""
     free_at_s: float = 0.0
+    loaded: DeliveryTrace | None = None
+    playing: Playing | None = None
     counters: Counters = field(default_factory=Counters)
 
     def enter(self, packet: bytes, now_s: float) -> None:
@@ -99,9 +118,11 @@ class Direction:
 
     def leave(self, now_s: float) -> float | None:
         """Hand over what has arrived; when to look again, None while nothing is on its way."""
-        while self.waiting and self._first_through_s() <= now_s:
-            self.free_at_s = self._first_through_s()
+        while self.waiting and (through_s := self._first_through_s()) <= now_s:
             packet = self.waiting.popleft()
+            if self.playing is not None:
+                self.playing.place, _ = self.playing.after(len(packet), self.free_at_s)
+            self.free_at_s = through_s
             self.waiting_bytes -= len(packet)
             self.due.append((self.free_at_s + self.delay_s, packet))
         while self.due and self.due[0][0] <= now_s:
@@ -118,7 +139,15 @@ class Direction:
         self.due.clear()
         self.waiting_bytes = 0
 
+    def play(self, now_s: float) -> None:
+        """Begin with the trace that was loaded."""
+        if self.loaded is not None:
+            self.playing = Playing(self.loaded, now_s)
+            self.free_at_s = max(now_s, self.free_at_s)
+
     def _first_through_s(self) -> float:
+        if self.playing is not None:
+            return self.playing.after(len(self.waiting[0]), self.free_at_s)[1]
         return self.free_at_s + len(self.waiting[0]) * 8 / self.rate_bit_s
 
 
@@ -196,6 +225,11 @@ class Emulator:
                 self._broken = False
             case ["nat", address]:
                 self._nat.outer = socket.inet_aton(address)
+            case ["load", name, *words]:
+                (self._up if name == "up" else self._down).loaded = DeliveryTrace.read(Path(" ".join(words)))
+            case ["play"]:
+                self._up.play(time.monotonic())
+                self._down.play(time.monotonic())
             case ["set", name, *settings]:
                 _change(self._up if name == "up" else self._down, dict(word.split("=") for word in settings))
         counted = {"up": asdict(self._up.counters), "down": asdict(self._down.counters)}
@@ -327,7 +361,7 @@ class Link:
         return [] if self.van_name is None else ["ip", "netns", "exec", self.van_name]
 
     def tell(self, command: str) -> dict[str, Counters]:
-        """ "down", "up" or "count"; what has got through in each direction."""
+        """ "down", "up", "play" (the traces that were loaded) or "count"; what has got through in each direction."""
         assert self._process is not None
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
@@ -339,6 +373,10 @@ class Link:
         ``burst_share``, ``burst``."""
         words = [f"{name}={value}" for name, value in settings.items()]
         self.tell(" ".join(["set", direction, *words]))
+
+    def load(self, direction: str, trace: Path) -> None:
+        """Have a trace at hand for "play"."""
+        self.tell(f"load {direction} {trace}")
 
     def rebind(self, address: str) -> None:
         """The router in the van gets another outer address: what is sent to the old one is lost."""

@@ -39,7 +39,8 @@ Change = Callable[["Stage"], None]
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """``changes``: (seconds after the warm-up, words for the plot, what to do); ``seconds`` in all."""
+    """``changes``: (seconds after the warm-up, words for the plot, what to do); ``seconds`` in all. With ``traces``
+    (up, down) the link plays them after the warm-up."""
 
     name: str
     title: str
@@ -48,6 +49,7 @@ class Scenario:
     rate_bit_s: float = 20e6
     share_lost: float = 0.0
     warm_up_s: float = 10.0
+    traces: tuple[Path, Path] | None = None
 
 
 @dataclass
@@ -78,6 +80,9 @@ class Seen:
             late += 0.5 * (not ages or ages[len(ages) // 2] > bound_ms)
             at_s += 0.5
         return late
+
+    def shown_s(self) -> list[float]:
+        return [at for at, _ in self.pictures]
 
     def longest_gap_s(self, since_s: float, until_s: float) -> float:
         shown = [at for at, _ in self.pictures if since_s < at < until_s]
@@ -148,6 +153,8 @@ def run(kind: str, scenario: Scenario) -> Seen:
     """``kind``: "project" or "plain"."""
     with Link(scenario.rate_bit_s, 0.05, apart=True) as link:
         link.set("up", queue_bytes=QUEUE_BYTES, share=scenario.share_lost)
+        for direction, trace in zip(("up", "down"), scenario.traces or (), strict=False):
+            link.load(direction, trace)
         van = subprocess.Popen(
             [*link.inside_van(), sys.executable, "-m", "benchmarks.media_van", kind],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -191,6 +198,8 @@ def _perform(stage: Stage, page: Page, scenario: Scenario) -> Seen:
     page.wait_for_function("window.seen.pictures.length > 5", timeout=FIRST_PICTURE_WITHIN_S * 1000)
     time.sleep(scenario.warm_up_s)
     began, began_s = stage.ask({"mark": True})["mark"], time.time()
+    if scenario.traces is not None:
+        stage.link.tell("play")
     counters, rss = [(0.0, stage.link.tell("count")["up"])], [began["rss_bytes"]]
     todo = list(scenario.changes)
     while (now_s := time.time() - began_s) < scenario.seconds:

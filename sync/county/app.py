@@ -47,6 +47,7 @@ from sync.county.screening_pages import router as screening_router
 from sync.county.screening_rules import ScreeningRules
 from sync.county.sealing import Sealing
 from sync.county.settings import CountySettings
+from sync.county.slip_pages import router as slip_router
 from sync.county.sm2 import Sm2Key, Sm2Signer
 from sync.county.vehicle_requests import identify
 from sync.county.village_contacts import VillageContacts
@@ -195,6 +196,7 @@ def create_county(
     app.include_router(list_router)
     app.include_router(registry_router)
     app.include_router(referral_router)
+    app.include_router(slip_router)
     app.include_router(review_router)
     app.include_router(screening_router)
     app.include_router(person_export_router)

@@ -42,6 +42,7 @@ GROUPS = (
             Entry("follow_ups", "/county/follow-ups"),
             Entry("referrals", "/county/referrals", _NAMES),
             Entry("lists", "/county/lists"),
+            Entry("slips", "/county/slips", _NAMES),
         ),
     ),
     Group("fleet", (Entry("fleet", "/county/fleet", _NAMES), Entry("link", "/county/link"))),

@@ -20,16 +20,17 @@ from devices.readings import BloodPressure
 from devices.simulators.escpos_paper import MARGIN_DOTS
 from devices.simulators.escpos_printer import EscPosPrinterTwin
 from devices.simulators.tcp_port import TcpPort
+from sync.formats import slips
 from sync.formats.canonical import encode
 from sync.formats.records import Draft
+from sync.formats.slips import Emphasis, Fact, Passage, Rule, Slip, SlipUnreadable, Value, slip_of
 from vehicle.clinic.encounters import EncounterView
 from vehicle.clinic.referrals import ReferralDraft
-from vehicle.printing import slip_paper, slips
+from vehicle.printing import slip_paper
 from vehicle.printing.print_queue import DISCARDED, MADE, PRINTED, WAITING, NoPrinter, PrintGone
 from vehicle.printing.settings import PrinterSettings
 from vehicle.printing.slip_contents import Wanted
 from vehicle.printing.slip_paper import PaperCode, PaperLine, PrinterHabits, beside, fact_lines, lay_out, wrap
-from vehicle.printing.slips import Emphasis, Fact, Passage, Rule, Slip, SlipUnreadable, Value, slip_of
 
 WITHIN_S = 30.0
 ORIGIN = "van-07.qingxi.example"

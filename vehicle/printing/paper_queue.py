@@ -17,11 +17,11 @@ import httpx
 
 from devices.clock import Clock
 from devices.errors import AskPerson
+from sync.formats import slips
 from sync.formats.canonical import Json
 from sync.formats.records import Draft, parse_time
 from sync.record.durable_file import write_durably
 from vehicle.clinic.ports import Ids, Journal, Live
-from vehicle.printing import slips
 from vehicle.printing.paper_printer import PaperPrinter, PrintTrouble
 from vehicle.printing.print_queue import DISCARDED, PAPER, PRINTED, WAITING, PrintGone
 

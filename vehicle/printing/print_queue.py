@@ -15,14 +15,15 @@ from typing import Any
 
 from devices.errors import AskPerson
 from devices.printer import Outcome
+from sync.formats import slips
 from sync.formats.canonical import Json
 from sync.formats.records import Draft, parse_time
+from sync.formats.slips import Slip, SlipUnreadable
 from sync.web.catalog import texts
 from vehicle.clinic.encounters import EncounterView
 from vehicle.clinic.ports import Ids, Journal, Live
-from vehicle.printing import slip_paper, slips
+from vehicle.printing import slip_paper
 from vehicle.printing.slip_paper import PaperItem, PrinterHabits
-from vehicle.printing.slips import Slip, SlipUnreadable
 
 WAITING, PRINTED, SENT, DISCARDED, MADE = "waiting", "printed", "sent", "discarded", "made"
 PRINTER, PDF, PAPER = "printer", "pdf", "paper"

@@ -17,6 +17,7 @@ import segno
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sync.formats.canonical import Json
+from sync.formats.slips import qr_text
 from sync.web.catalog import Texts, texts
 from sync.web.paper import pdf_of
 from vehicle.clinic.case import CaseNotes
@@ -25,7 +26,6 @@ from vehicle.clinic.identity import mask_last4
 from vehicle.clinic.ports import Journal
 from vehicle.clinic.views import CHINA
 from vehicle.printing.slip_contents import Letterhead, SlipContents, Wanted, on_paper
-from vehicle.printing.slips import qr_text
 from vehicle.touchscreen.wording import value_text
 
 RESULT_SHEET, REFERRAL_LETTER = "result_sheet", "referral_letter"

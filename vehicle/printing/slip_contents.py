@@ -13,12 +13,12 @@ from datetime import date
 from typing import Any
 
 from sync.formats.canonical import Json
+from sync.formats.slips import APPOINTMENT, REFERRAL, RESULT, Block, Emphasis, Fact, Passage, Rule, Slip, Value
 from sync.web.catalog import Texts, texts
 from vehicle.clinic.case import CaseNotes
 from vehicle.clinic.encounters import EncounterView
 from vehicle.clinic.ports import Journal
 from vehicle.clinic.views import CHINA
-from vehicle.printing.slips import APPOINTMENT, REFERRAL, RESULT, Block, Emphasis, Fact, Passage, Rule, Slip, Value
 from vehicle.touchscreen.wording import value_text
 
 MOST_ADVICE = 3

@@ -14,7 +14,7 @@ import segno
 
 from devices import escpos
 from devices.escpos import Align, columns
-from vehicle.printing.slips import Emphasis, Fact, Passage, Rule, Slip, Value
+from sync.formats.slips import Emphasis, Fact, Passage, Rule, Slip, Value
 
 COLUMNS = {58: 32, 80: 48}
 """Paper in mm -> columns: 384 and 576 dots at 203 dpi."""

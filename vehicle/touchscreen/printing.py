@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from devices.printer_session import PrinterState
+from sync.formats.slips import APPOINTMENT, REFERRAL, RESULT, Slip
 from sync.web.access import roles
 from sync.web.catalog import Texts
 from sync.web.pages import HEADERS
@@ -23,7 +24,6 @@ from vehicle.printing import slip_paper
 from vehicle.printing.print_queue import PRINTER, PrintGone, PrintView
 from vehicle.printing.sheets import SHEETS
 from vehicle.printing.slip_contents import Wanted
-from vehicle.printing.slips import APPOINTMENT, REFERRAL, RESULT, Slip
 from vehicle.touchscreen.frame import Screen, back
 from vehicle.touchscreen.sessions import CLINICAL
 

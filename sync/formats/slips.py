@@ -1,6 +1,6 @@
 """What stands on a slip, as data: kept in the entry of the print, so that it can be printed later and checked for ever.
 
-A slip is a title, a place and blocks; how they stand on paper says ``vehicle.printing.slip_paper``. Pure.
+A slip is a title, a place and blocks; how they stand on paper says the van (``vehicle.printing.slip_paper``). Pure.
 """
 
 from __future__ import annotations

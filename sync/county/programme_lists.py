@@ -1,8 +1,9 @@
 """Lists that a county keeps by hand today: chronic diseases, monitored households, symptoms of infectious diseases, red
 values and how soon they were closed.
 
-A person registered twice on one van and linked there is one person here. Severe mental illness is on none of these
-lists (Mental Health Law, art. 4). Village and township of somebody are those of the last visit that served them.
+A person registered twice on one van and linked there, or by one document on two vans, is one person here
+(``same_person.py``). Severe mental illness is on none of these lists (Mental Health Law, art. 4). Village and township
+of somebody are those of the last visit that served them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from sqlalchemy import select
 
 from sync.county.database import Database, Row
+from sync.county.same_person import Registration, SamePeople
 from sync.county.schema import logs, projected
 from sync.formats.records import parse_time
 from sync.proof.presence import local_day
@@ -54,7 +56,7 @@ IN_TIME_MINUTES = 10
 class Person:
     origin: str
     patient: str
-    """The oldest of their registrations."""
+    """The oldest of their registrations, of whichever van."""
     name: str = ""
     sex: str = ""
     born_on: str = ""
@@ -87,14 +89,14 @@ class Line:
 class _People:
     """The persons of all vans whose journals are (or are not) practice."""
 
-    rows: dict[tuple[str, str], Person] = field(default_factory=dict)
-    links: dict[str, PersonLinks] = field(default_factory=dict)
+    same: SamePeople
+    rows: dict[Registration, Person] = field(default_factory=dict)
+    served_on: dict[Registration, date] = field(default_factory=dict)
+    """Day of the last encounter."""
 
     def of(self, row: Row) -> Person | None:
         """The person of a row with ``origin`` and ``patient``; None for other journals."""
-        origin, patient = row["origin"], row["patient"] or ""
-        links = self.links.get(origin)
-        return self.rows.get((origin, links.first(patient) if links else patient))
+        return self.rows.get(self.same.first(row["origin"], row["patient"] or ""))
 
 
 class ProgrammeLists:
@@ -117,6 +119,10 @@ class ProgrammeLists:
             "critical": self._critical,
         }[name]
         return sorted(made(), key=lambda line: (line.person.village, line.person.patient, line.what, line.on))
+
+    def people_served(self, since: date) -> int:
+        """How many different people were served from that day on, whichever van they came to."""
+        return sum(day >= since for day in self._people.served_on.values())
 
     def _chronic(self) -> Iterable[Line]:
         """Each disease of a person once: known before in a programme, in a programme before found by screening."""
@@ -212,27 +218,28 @@ class ProgrammeLists:
         for row in self._database.rows(linked.order_by(log.c.origin, log.c.n)):
             notes.setdefault(row["origin"], []).append((row["action"], row["what"]))
         links = {origin: PersonLinks(told) for origin, told in notes.items()}
-        people = _People(links=links)
-        places = self._places(links)
-        for row in self._rows("patients"):
+        registered = list(self._rows("patients"))
+        people = _People(SamePeople(registered, links))
+        places = self._places(people)
+        for row in registered:
             key = (row["origin"], row["patient"])
             told = {name: str(row[name] or "") for name in ("name", "sex", "born_on", "id_last4", "phone", "address")}
             people.rows[key] = Person(row["origin"], row["patient"], **told, **places.get(key, {}))
         return people
 
-    def _places(self, links: Mapping[str, PersonLinks]) -> dict[tuple[str, str], dict[str, str]]:
-        """(origin, oldest registration) -> village of the last visit that served the person."""
+    def _places(self, people: _People) -> dict[Registration, dict[str, str]]:
+        """Oldest registration -> village of the last visit that served the person."""
         visits = {(row["origin"], row["visit"]): row for row in self._rows("visits")}
-        places: dict[tuple[str, str], dict[str, str]] = {}
+        places: dict[Registration, dict[str, str]] = {}
         for row in self._rows("encounters", order="opened_at"):
+            if not row["patient"] or not row["opened_at"]:
+                continue
+            person = people.same.first(row["origin"], row["patient"])
+            people.served_on[person] = local_day(parse_time(row["opened_at"]))
             visit = visits.get((row["origin"], row["visit"] or ""))
             if visit is None:
                 continue
-            of_van = links.get(row["origin"])
-            patient = of_van.first(row["patient"] or "") if of_van else row["patient"] or ""
-            places[(row["origin"], patient)] = {
-                name: visit[name] or "" for name in ("village", "village_name", "township")
-            }
+            places[person] = {name: visit[name] or "" for name in ("village", "village_name", "township")}
         return places
 
 
@@ -264,12 +271,6 @@ def measured_again(
         if later:
             ended[key] = min(later)
     return ended
-
-
-def any_practice(database: Database) -> tuple[bool, bool]:
-    """(whether there are real journals, whether there are journals of practice)."""
-    kinds = {bool(row["practice"]) for row in database.rows(select(logs.c.practice))}
-    return False in kinds, True in kinds
 
 
 def _day(at: Any) -> date:

@@ -44,7 +44,9 @@ async def lists_page(request: Request, practice: Practice = None) -> Response:
         }
         every, in_time, still_open = closed_in_time(lines["critical"])
         closed = {"all": shown(every), "in_time": shown(in_time), "open": shown(still_open)}
-        return {"practice_shown": wanted, "both": both, "lists": people, "critical": closed}
+        year = local_day(county.clock.now()).replace(month=1, day=1)
+        served = {"year": year.year, "people": shown(lists.people_served(year))}
+        return {"practice_shown": wanted, "both": both, "lists": people, "critical": closed, "served": served}
 
     facts = await run_in_threadpool(made)
     fixed = {"small": SMALL, "minutes": IN_TIME_MINUTES, "said": request.session.pop(_SAID, None)}

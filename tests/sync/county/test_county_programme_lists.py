@@ -19,6 +19,7 @@ from sqlalchemy import select
 from devices.clock import SimulatedClock
 from sync.county.programme_lists import ProgrammeLists, closed_in_time
 from sync.county.programme_sheets import shown, total, word
+from sync.county.same_person import SamePeople
 from sync.county.schema import audit
 from sync.formats.records import Draft, format_time
 from sync.record.person_links import LINKED, UNLINKED, PersonLinks
@@ -290,3 +291,71 @@ async def test_practice_is_a_list_of_its_own(founded: Founded) -> None:
     administrator = await founded.signed_in("xu.jing")
     sheet = await administrator.get("/county/lists/chronic.xlsx?practice=1")
     assert "演练" in str(cells(sheet.content)[0][0])
+
+
+SAME = {"born_on": "1959-03-12", "id_last4": "0426", "id_kind": "resident"}
+
+
+async def test_one_document_on_two_vans_is_one_person_in_lists_and_counts(founded: Founded) -> None:
+    """Somebody comes to one van with high blood pressure and to another a month later; so does one without a number."""
+    told = (("BP-GRADE", "HTN1", "orange"),)
+    founded.van("van-08")
+    for van, moment in (("van-07", MORNING), ("van-08", MORNING + timedelta(days=30))):
+        patrol = Patrol(founded.vans[van], moment)
+        patrol.person("杨桂芳", told, **SAME)
+        patrol.person("无证的", told, born_on="1950-01-01", id_kind="temporary")
+        await founded.vans[van].deliver()
+    founded.county.interpreter.catch_up_all()
+    lists = ProgrammeLists(founded.county.database, practice=False)
+    assert sorted(line.person.name for line in lists.lines("chronic")) == ["无证的", "无证的", "杨桂芳"]
+    assert lists.people_served(MORNING.date()) == 3
+    assert lists.people_served(MORNING.date() + timedelta(days=60)) == 0
+
+
+@pytest.mark.parametrize(
+    ("second", "one"),
+    [
+        ({}, True),
+        ({"id_kind": ""}, True),
+        ({"id_kind": "passport"}, False),
+        ({"id_last4": "0427"}, False),
+        ({"born_on": "1959-03-13"}, False),
+        ({"name": "杨桂英"}, False),
+        ({"id_last4": "", "id_kind": "temporary"}, False),
+        ({"id_last4": "", "id_hash": "e" * 64}, False),
+    ],
+)
+def test_what_makes_two_registrations_one_person(second: dict[str, str], one: bool) -> None:
+    rows = [registration("a", "p1", "2026-08-03"), registration("b", "p2", "2026-09-03", **second)]
+    same = SamePeople(rows, {})
+    assert (same.first("b", "p2") == ("a", "p1")) is one
+
+
+@pytest.mark.parametrize("more", [{"id_last4": ""}, {"id_kind": "newborn"}, {"born_on": ""}])
+def test_without_a_number_of_their_own_nobody_is_merged(more: dict[str, str]) -> None:
+    rows = [registration(origin, "p", "", **more) for origin in ("a", "b")]
+    assert SamePeople(rows, {}).first("b", "p") == ("b", "p")
+
+
+def registration(origin: str, patient: str, at: str, **more: str) -> dict[str, str]:
+    told = {"name": "杨桂芳", "sex": "female", "id_hash": "", **SAME}
+    return {"origin": origin, "patient": patient, "registered_at": at, **told, **more}
+
+
+def test_the_oldest_registration_of_whichever_van_speaks_for_the_person() -> None:
+    rows = [registration("a", "p1", "2026-08-03"), registration("b", "p2", "2026-02-01"), registration("c", "p3", "")]
+    rows += [registration("c", "p4", "2026-05-01", id_last4="9999", id_hash="f" * 64)]
+    rows += [registration("b", "p5", "2026-06-01", id_last4="", id_hash="f" * 64)]
+    links = {"b": PersonLinks([(LINKED, "p5 p2")])}
+    same = SamePeople(rows, links)
+    assert {same.first(*one) for one in (("a", "p1"), ("b", "p2"), ("b", "p5"), ("c", "p4"))} == {("c", "p3")}
+
+
+def test_where_a_van_took_two_apart_their_document_decides_nothing() -> None:
+    rows = [registration("a", "p1", "2026-08-03"), registration("a", "p2", "2026-08-04"), registration("b", "p3", "")]
+    same = SamePeople(rows, {"a": PersonLinks([(UNLINKED, "p1 p2")])})
+    assert [same.first(*one) for one in (("a", "p1"), ("a", "p2"), ("b", "p3"))] == [
+        ("a", "p1"),
+        ("a", "p2"),
+        ("b", "p3"),
+    ]

@@ -1,4 +1,5 @@
-"""Where `vehicle/clinic/ecg/af_coefficients.json` comes from: learns the AF heads anew and writes them.
+"""Where `vehicle/clinic/ecg/af_coefficients.json` comes from: learns the heads of lone strips anew and writes them; the
+continuous score is learnt by `train_ecg_af_stream.py`.
 
     python -m benchmarks.train_ecg_af --cache /tmp/af [--check]
 
@@ -21,20 +22,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from scipy.signal import butter, sosfilt
 
 from benchmarks.made_rhythms import KINDS
 from vehicle.clinic.ecg.af_features import FEATURES, clipped_rr_s, feature_matrix, median3
 from vehicle.clinic.ecg.p_wave import FEWEST_BEATS, SHAPES, on_grid, shape_features
-from vehicle.clinic.ecg.rhythm import SHORT_RR
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 OUT = Path(__file__).resolve().parents[1] / "vehicle/clinic/ecg/af_coefficients.json"
 CINC_HZ = 300.0
 PARTS = 6
-STREAM = {"weights": [0.28, 0.15, 0.06, 0.07, 0.01, 0.08, 0.16, 0.57, 0.4], "held_at": 5.0}
-"""Logistic regression over `rhythm.AVERAGES`, learnt once on the parts left out; its constant raised by 0.1."""
 STRIP_OFFSET = 0.4
 """Added to the strip head: sensitivity 95 % before specificity."""
 Qrs = Callable[[np.ndarray, float], np.ndarray]
@@ -58,10 +55,15 @@ def patient(db: str, record: str) -> str:
     return f"{db}/201" if (db, record) == ("mitdb", "202") else f"{db}/{record}"  # one man
 
 
+def tool(name: str) -> Any:
+    """A module of ../shared/tools/ecg."""
+    sys.path.insert(0, str(SHARED / "tools/ecg"))
+    return importlib.import_module(name)
+
+
 def annotated() -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
     """Set, record, beat times in seconds, AF per beat: as the scorer reads them."""
-    sys.path.insert(0, str(SHARED / "tools/ecg"))
-    scorer, splits = importlib.import_module("eval_af"), importlib.import_module("splits")
+    scorer, splits = tool("eval_af"), tool("splits")
     for db, records in (("afdb", splits.AFDB_DEV), ("nsrdb", splits.NSRDB_DEV), ("mitdb", splits.MITDB_DEV)):
         for record in records:
             beats, af = scorer.load(db, record)
@@ -83,13 +85,6 @@ def cinc2017() -> Iterator[tuple[str, str, np.ndarray]]:
 
 def features_of(rr_s: np.ndarray) -> np.ndarray:
     return feature_matrix(rr_s[None], median3(rr_s)[None])[0]
-
-
-def sliding(beats_s: np.ndarray, every: int, size: int) -> np.ndarray:
-    rr = clipped_rr_s(beats_s)
-    size = min(size, len(rr))
-    windows = (sliding_window_view(x, size)[::every] for x in (rr, median3(rr)))
-    return feature_matrix(*(np.ascontiguousarray(w) for w in windows))
 
 
 def weighted(parts: dict[str, list[tuple[np.ndarray, np.ndarray, str]]], share: dict[str, float], af: float) -> Table:
@@ -132,19 +127,6 @@ def strip_table(beats_of: dict[str, tuple[str, np.ndarray]]) -> Table:
         parts["cinc2017"].append((features_of(clipped_rr_s(beats))[None], np.array([label == "A"]), f"cinc/{name}"))
     table = weighted(parts, {"afdb": 6000, "nsrdb": 2500, "mitdb": 2000, "cinc2017": 10000}, 1.3)
     return with_made(table, 22, 60)
-
-
-def short_table(beats_of: dict[str, tuple[str, np.ndarray]]) -> Table:
-    """Windows of `SHORT_RR` intervals, the truth that of their last beat."""
-    every = {"afdb": 24, "nsrdb": 62, "mitdb": 5}
-    parts: dict[str, list[tuple[np.ndarray, np.ndarray, str]]] = {"afdb": [], "nsrdb": [], "mitdb": [], "cinc2017": []}
-    for db, record, beats, af in annotated():
-        parts[db].append((sliding(beats, every[db], SHORT_RR), af[SHORT_RR :: every[db]], patient(db, record)))
-    for name, (label, beats) in beats_of.items():
-        x = sliding(beats, 6, SHORT_RR)
-        parts["cinc2017"].append((x, np.full(len(x), label == "A"), f"cinc/{name}"))
-    table = weighted(parts, {"afdb": 9000, "nsrdb": 3500, "mitdb": 3000, "cinc2017": 5000}, 1.2)
-    return with_made(table, SHORT_RR, SHORT_RR, seed=8)
 
 
 def cut_beats(mv: np.ndarray, beats: np.ndarray, fs_hz: float) -> list[np.ndarray]:
@@ -195,16 +177,15 @@ def record_table(signals: Iterator[tuple[str, str, np.ndarray]], beats_of: dict[
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "strip": {"n_estimators": 260, "min_child_samples": 50, "subsample": 0.6},
-    "short": {"n_estimators": 160, "min_child_samples": 150, "subsample": 0.4},
     "record": {"n_estimators": 220, "min_child_samples": 40, "subsample": 0.6},
 }
 
 
-def learnt(head: str, table: Table) -> Any:
+def learnt(name: str, table: Table) -> Any:
     import lightgbm
 
     common = {"learning_rate": 0.06, "num_leaves": 8, "subsample_freq": 1, "colsample_bytree": 0.4, "reg_lambda": 10}
-    model = lightgbm.LGBMClassifier(**common, **SETTINGS[head], verbose=-1, n_jobs=1, random_state=1)
+    model = lightgbm.LGBMClassifier(**common, **SETTINGS[name], verbose=-1, n_jobs=1, random_state=1)
     return model.fit(table.x, table.af, sample_weight=table.weight)
 
 
@@ -226,20 +207,30 @@ def nodes(tree: dict[str, Any]) -> list[list[float]]:
     return rows
 
 
-def written(version: str, heads: dict[str, tuple[tuple[str, ...], float, Any]]) -> str:
-    """JSON with a line for each tree."""
+def head(features: tuple[str, ...], offset: float, model: Any) -> dict[str, Any]:
+    """As `af_trees.trees_from` reads it."""
+    trees = [nodes(t["tree_structure"]) for t in model.booster_.dump_model()["tree_info"]]
+    return {"features": features, "offset": offset, "trees": trees}
+
+
+def write(version: str, heads: dict[str, dict[str, Any]], stream: dict[str, Any] | None = None) -> None:
+    """Puts these into the coefficients, leaves the others as they are. JSON with a line for each tree."""
 
     def line(value: object) -> str:
         return json.dumps(value, separators=(",", ":"))
 
+    known = json.loads(OUT.read_text("utf-8"))
     parts = []
-    for name, (features, offset, model) in heads.items():
-        trees = ",\n".join("  " + line(nodes(t["tree_structure"])) for t in model.booster_.dump_model()["tree_info"])
-        parts.append(f' "{name}":{{"features":{line(features)},"offset":{offset},"trees":[\n{trees}\n ]}}')
-    return f'{{"version":"{version}",\n"stream":{json.dumps(STREAM)},\n"heads":{{\n' + ",\n".join(parts) + "\n}}\n"
+    for name, one in {**known["heads"], **heads}.items():
+        trees = ",\n".join("  " + line(tree) for tree in one["trees"])
+        begin = f' "{name}":{{"features":{line(one["features"])},"offset":{one["offset"]},"trees":['
+        parts.append(f"{begin}\n{trees}\n ]}}")
+    text = f'{{"version":"{version}",\n"stream":{json.dumps(stream or known["stream"])},\n"heads":{{\n'
+    OUT.write_text(text + ",\n".join(parts) + "\n}}\n", "utf-8")
+    print(f"{OUT.name}: {OUT.stat().st_size} bytes")
 
 
-def check(head: str, table: Table, offset: float) -> None:
+def check(name: str, table: Table, offset: float) -> None:
     """Figures of parts left out."""
     people = np.unique(table.patient)
     part_of = dict(zip(people, np.random.default_rng(5).permutation(len(people)) % PARTS, strict=True))
@@ -247,14 +238,14 @@ def check(head: str, table: Table, offset: float) -> None:
     said = np.zeros(len(part))
     for k in range(PARTS):
         rows = part != k
-        model = learnt(head, Table(table.x[rows], table.af[rows], table.weight[rows], table.patient[rows]))
+        model = learnt(name, Table(table.x[rows], table.af[rows], table.weight[rows], table.patient[rows]))
         said[~rows] = model.predict(table.x[~rows], raw_score=True) + offset
     sets = np.array([p.split("/")[0] for p in table.patient])
     for db in np.unique(sets):
         af, flagged = table.af[sets == db], said[sets == db] >= 0
         se, sp = 100 * flagged[af].mean() if af.any() else float("nan"), 100 * (~flagged[~af]).mean()
         f1 = 200 * (flagged & af).sum() / max(1, flagged.sum() + af.sum())
-        print(f"{head:6} {db:6} {len(af):6} rows  Se {se:6.2f}  Sp {sp:6.2f}  F1 {f1:5.1f}", flush=True)
+        print(f"{name:6} {db:6} {len(af):6} rows  Se {se:6.2f}  Sp {sp:6.2f}  F1 {f1:5.1f}", flush=True)
 
 
 def cached(folder: Path, name: str, make: Callable[[], Table]) -> Table:
@@ -281,19 +272,16 @@ def main() -> None:
     beats_of = {name: (label, np.sort(np.asarray(qrs(mv, CINC_HZ))) / CINC_HZ) for name, label, mv in signals}
     beats_of = {name: (label, beats) for name, (label, beats) in beats_of.items() if len(beats) >= 8}
     tables = {
-        "short": cached(said.cache, "short", lambda: short_table(beats_of)),
         "strip": cached(said.cache, "strip", lambda: strip_table(beats_of)),
         "record": cached(said.cache, "record", lambda: record_table(iter(signals), beats_of)),
     }
-    offsets = {"short": 0.0, "strip": STRIP_OFFSET, "record": 0.0}
+    offsets = {"strip": STRIP_OFFSET, "record": 0.0}
+    names = {"strip": FEATURES, "record": FEATURES + SHAPES}
     if said.check:
-        for head, table in tables.items():
-            check(head, table, offsets[head])
-        return
-    names = {"short": FEATURES, "strip": FEATURES, "record": FEATURES + SHAPES}
-    heads = {head: (names[head], offsets[head], learnt(head, table)) for head, table in tables.items()}
-    OUT.write_text(written(said.version, heads), "utf-8")
-    print(f"{OUT.name}: {OUT.stat().st_size} bytes")
+        for name, table in tables.items():
+            check(name, table, offsets[name])
+    else:
+        write(said.version, {name: head(names[name], offsets[name], learnt(name, tables[name])) for name in tables})
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vehicle.clinic.ecg.af_context import SUMS, Context
 from vehicle.clinic.ecg.af_features import FEATURES, FEWEST_RR, clipped_rr_s, feature_matrix, median3
 from vehicle.clinic.ecg.af_trees import coefficients, probability, trees_from
 from vehicle.clinic.ecg.p_wave import SHAPES
-from vehicle.clinic.ecg.rhythm import RhythmStream, beat_scores, strip_log_odds
+from vehicle.clinic.ecg.rhythm import EVIDENCE, RhythmStream, beat_scores, evidence_features, strip_log_odds
 from vehicle.clinic.ecg.scoring import af_score
 
 BEATS = 400
@@ -118,6 +119,54 @@ def test_how_beats_are_cut_into_pushes_changes_no_bit(sizes: list[int], seed: in
     assert stream.score == whole[-1]
 
 
+@pytest.mark.parametrize("rhythm", [regular, child_breathing, premature_beats, fibrillating])
+@pytest.mark.parametrize(("missed_share", "doubled_share"), [(0.03, 0.0), (0.0, 0.03), (0.02, 0.02)])
+def test_beats_missed_or_doubled_on_a_coarse_grid(rhythm, missed_share: float, doubled_share: float) -> None:
+    """125 samples a second, a detector that errs in one of thirty: sinus rhythm stays, AF is told."""
+    rng = np.random.default_rng(5)
+    t = times(rhythm(900))
+    kept = t[rng.random(len(t)) >= missed_share]
+    twice = np.flatnonzero(rng.random(len(kept) - 1) < doubled_share)
+    t = np.sort(np.concatenate((kept, kept[twice] + 0.4 * np.diff(kept)[twice])))
+    flagged = af_score(np.unique(np.round(t * 125) / 125))[100:] >= 0.5
+    assert flagged.mean() > 0.97 if rhythm is fibrillating else flagged.mean() < 0.03
+
+
+def test_deep_breathing_is_believed_less_than_chance() -> None:
+    """Intervals that seldom turn speak against AF, however irregular they are; AF turns two times in three."""
+    seldom, often = np.full(200, 0.4), np.full(200, 0.65)
+    against = [SUMS.index(name) for name in SUMS if name.startswith("few_turns")]
+    breathing, af = Context().push(np.full(200, 2.0), seldom), Context().push(np.full(200, 2.0), often)
+    assert np.allclose(breathing[:, against], 1.5)
+    assert not af[:, against].any()
+    learnt = coefficients().stream
+    assert (learnt.weights[against] < 0).all()
+    assert breathing[-1] @ learnt.weights + learnt.constant < af[-1] @ learnt.weights + learnt.constant - 4
+
+
+def test_overwhelming_evidence_is_believed_at_once_and_weak_evidence_slowly() -> None:
+    believed = SUMS.index("believed")
+    strong, weak = (Context().push(np.full(300, x), np.full(300, 0.65))[:, believed] for x in (5.0, 0.5))
+    assert np.argmax(strong > 0) < 6
+    assert 12 < np.argmax(weak > 0) < 60
+    assert strong.max() < 14, "what is believed lets go at the rate rhythms end"
+    both = Context()
+    parts = [both.push(np.full(n, 5.0), np.full(n, 0.65)) for n in (1, 7, 292)]
+    assert np.array_equal(np.concatenate(parts)[:, believed], strong)
+
+
+def test_a_window_at_the_start_of_a_recording_is_as_long_as_there_are_beats() -> None:
+    rr = clipped_rr_s(times(fibrillating(60)))
+    smooth = median3(rr)
+    ends = np.arange(60)
+    found = evidence_features(rr, ends)
+    assert np.isnan(found[: FEWEST_RR - 1]).all()
+    assert np.isfinite(found[FEWEST_RR - 1 :]).all()
+    for end, begins in ((7, (0, 0, 0)), (14, (5, 0, 0)), (59, (50, 40, 24))):
+        rows = [feature_matrix(rr[None, b : end + 1], smooth[None, b : end + 1]) for b in begins]
+        assert np.array_equal(found[end], np.hstack(rows)[0])
+
+
 def test_memory_stays_bounded() -> None:
     stream = RhythmStream()
     for part in np.array_split(times(regular(3000)), 30):
@@ -213,7 +262,8 @@ def test_trees_are_walked_as_they_are_written() -> None:
 
 def test_coefficients_know_the_features_they_were_learnt_on() -> None:
     learnt = coefficients()
-    assert learnt.short.features == learnt.strip.features == FEATURES
+    assert learnt.evidence.features == EVIDENCE
+    assert learnt.strip.features == FEATURES
     assert learnt.record.features == FEATURES + SHAPES
     assert learnt.version
 

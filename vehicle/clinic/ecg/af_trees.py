@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vehicle.clinic.ecg.af_context import SUMS
+
 Floats = npt.NDArray[np.float64]
 _ROWS_AT_ONCE = 1024
 
@@ -53,11 +55,12 @@ class Trees:
 
 @dataclass(frozen=True)
 class StreamHead:
-    """Weights of the continuous score over its causal averages (``rhythm.py``), the last one the constant."""
+    """Weights of the continuous score over ``af_context.SUMS``, in their order."""
 
     weights: Floats
+    constant: float
     held_at: float
-    """Log odds of the window heads are held at this before they are averaged."""
+    """Log odds of the evidence are held at this before they are summed up."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Coefficients:
     """Everything learnt, with ``version``: it goes into every finding."""
 
     version: str
-    short: Trees
+    evidence: Trees
     strip: Trees
     record: Trees
     stream: StreamHead
@@ -107,6 +110,7 @@ def coefficients() -> Coefficients:
     """What ships with the program; read once."""
     text = resources.files("vehicle.clinic.ecg").joinpath("af_coefficients.json").read_text("utf-8")
     table = json.loads(text)
-    stream = StreamHead(np.array(table["stream"]["weights"], np.float64), float(table["stream"]["held_at"]))
-    short, strip, record = (trees_from(table["heads"][k]) for k in ("short", "strip", "record"))
-    return Coefficients(table["version"], short, strip, record, stream)
+    stream = table["stream"]
+    weighed = StreamHead(np.array([stream["weights"][name] for name in SUMS]), stream["constant"], stream["held_at"])
+    evidence, strip, record = (trees_from(table["heads"][k]) for k in ("evidence", "strip", "record"))
+    return Coefficients(table["version"], evidence, strip, record, weighed)

@@ -1,29 +1,27 @@
 """Is this rhythm atrial fibrillation? From the times of beats, as they come, with bounded memory; a score past is never
 changed by beats to come, and how the beats are cut into pushes changes nothing, bit for bit.
 
-Two window heads (trees over ``af_features``) look at the last 20 and the last 36 intervals. The continuous score weighs
-what they say now with causal exponential averages of it over 15 to 300 beats, the idea of Petrenas, Marozas, Sornmo,
-Comput Biol Med 2015. A lone strip of about 30 seconds has a head of its own over all its beats.
+The evidence of each beat (trees over ``af_features`` of the last 10, 20 and 36 intervals) is weighed with what the last
+minutes say (``af_context``). A lone strip of about 30 seconds has a head of its own over all its beats.
 """
-
-from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.signal import lfilter
 
-from vehicle.clinic.ecg.af_features import FEWEST_RR, clipped_rr_s, feature_matrix, median3
-from vehicle.clinic.ecg.af_trees import Coefficients, Trees, coefficients, probability
+from vehicle.clinic.ecg.af_context import Context
+from vehicle.clinic.ecg.af_features import FEATURES, FEWEST_RR, clipped_rr_s, feature_matrix, median3
+from vehicle.clinic.ecg.af_trees import Coefficients, coefficients, probability
 
 Floats = npt.NDArray[np.float64]
 
-SHORT_RR, LONG_RR = 20, 36
-"""Intervals the two window heads see: about 15 and 30 seconds at 75 beats a minute."""
+SPANS_RR = (10, 20, 36)
+"""Intervals the evidence of a beat rests on: the last 8, 15 and 30 seconds at 75 beats a minute."""
+EVIDENCE = tuple(f"{name}_{size}" for size in SPANS_RR for name in FEATURES)
+"""Names in the order of ``evidence_features``."""
+TURNS = EVIDENCE.index(f"turns_{SPANS_RR[-1]}")
 STRIP_LONGEST_S = 62.0
 """Up to here a recording is a lone strip: hand-held devices record 30 s, at most 60."""
-AVERAGES = ((0, 15), (1, 15), (0, 40), (1, 40), (1, 100), (1, 300))
-"""Causal averages of the continuous score: which window head (0 short, 1 long), time constant in beats."""
 _ROWS_AT_ONCE = 4096
 
 
@@ -40,6 +38,25 @@ def checked_times(beat_times_s: npt.ArrayLike) -> Floats:
     return t
 
 
+def evidence_features(rr_s: Floats, ends: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """float32[len(ends), ``EVIDENCE``] of the windows whose last interval is one of ``ends`` (indices of ``rr_s``,
+    clipped). Where fewer are known than a span holds, as many as there are; NaN below ``FEWEST_RR``."""
+    smooth = median3(rr_s)
+    return np.hstack([_windows(rr_s, smooth, ends, size) for size in SPANS_RR])
+
+
+def _windows(rr_s: Floats, smooth_s: Floats, ends: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.float32]:
+    out = np.full((len(ends), len(FEATURES)), np.nan, np.float32)
+    full = ends >= size - 1
+    if full.any():
+        begins = ends[full] - size + 1
+        out[full] = feature_matrix(*(sliding_window_view(x, size)[begins] for x in (rr_s, smooth_s)))
+    for row in np.flatnonzero(~full & (ends >= FEWEST_RR - 1)):
+        known = slice(0, int(ends[row]) + 1)
+        out[row] = feature_matrix(rr_s[None, known], smooth_s[None, known])[0]
+    return out
+
+
 class RhythmStream:
     """Continuous AF score of one recording, causal."""
 
@@ -47,10 +64,10 @@ class RhythmStream:
         self._learnt = learnt or coefficients()
         self._last: float | None = None
         self._rr: Floats = np.zeros(0)
-        """At most the last ``LONG_RR`` + 2 intervals."""
+        """At most the last ``max(SPANS_RR)`` + 2 intervals: the median of three looks two further back."""
         self.intervals = 0
         """How many the recording had so far."""
-        self._averages: list[Floats] | None = None
+        self._context = Context()
         self._log_odds: float | None = None
 
     @property
@@ -89,54 +106,22 @@ class RhythmStream:
         if not len(rr):
             return rr
         known = np.concatenate((self._rr, rr))
-        said = [np.concatenate(list(self._heads(known, len(rr), *head))) for head in self._window_heads()]
         few = max(0, min(len(rr), FEWEST_RR - 1 - self.intervals))
         self.intervals += len(rr)
-        self._rr = known[-(LONG_RR + 2) :]
-        log_odds = self._weigh([s[few:] for s in said])
-        if len(log_odds):
-            self._log_odds = float(log_odds[-1])
+        self._rr = known[-(max(SPANS_RR) + 2) :]
+        if few == len(rr):
+            return np.zeros(few)
+        log_odds = self._weigh(evidence_features(known, np.arange(len(known) - len(rr) + few, len(known))))
+        self._log_odds = float(log_odds[-1])
         return np.array([0.0] * few + [probability(float(x)) for x in log_odds])
 
-    def _window_heads(self) -> tuple[tuple[Trees, int], tuple[Trees, int]]:
-        return (self._learnt.short, SHORT_RR), (self._learnt.strip, LONG_RR)
-
-    def _heads(self, known: Floats, new: int, head: Trees, size: int) -> Iterator[Floats]:
-        """Log odds at each of the last ``new`` intervals of ``known``: over the last ``size`` of them, fewer at the
-        start of a recording, NaN below ``FEWEST_RR``. The median of three looks two intervals further back."""
-        smooth = median3(known)
-        old = len(known) - new
-        grows = max(0, min(new, size - 1 - old))
-        for end in range(old + 1, old + grows + 1):
-            n = min(end, size)
-            if n < FEWEST_RR:
-                yield np.full(1, np.nan)
-            else:
-                yield head.log_odds(feature_matrix(known[None, end - n : end], smooth[None, end - n : end]))
-        rest = new - grows
-        if rest:
-            start = len(known) - rest - size + 1
-            windows = (sliding_window_view(x[start:], size) for x in (known, smooth))
-            yield head.log_odds(feature_matrix(*windows))
-
-    def _weigh(self, said: list[Floats]) -> Floats:
-        held = self._learnt.stream.held_at
-        now = [np.clip(s, -held, held) for s in said]
-        if not len(now[0]):
-            return now[0]
-        parts = list(now)
-        states = []
-        for k, (which, beats) in enumerate(AVERAGES):
-            a = 1 - np.exp(-1 / beats)
-            state = np.array([now[which][0] * (1 - a)]) if self._averages is None else self._averages[k]
-            y, state = lfilter([a], [1, a - 1], now[which], zi=state)
-            parts.append(y)
-            states.append(state)
-        self._averages = states
-        *weights, constant = self._learnt.stream.weights
-        total = np.full(len(now[0]), constant)
-        for w, part in zip(weights, parts, strict=True):
-            total += w * part
+    def _weigh(self, features: npt.NDArray[np.float32]) -> Floats:
+        stream = self._learnt.stream
+        evidence = np.clip(self._learnt.evidence.log_odds(features), -stream.held_at, stream.held_at)
+        total = np.full(len(features), stream.constant)
+        sums = self._context.push(evidence, features[:, TURNS].astype(np.float64))
+        for weight, column in zip(stream.weights, sums.T, strict=True):  # one order of adding
+            total += weight * column
         return total
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, and_, case, func, select
+from sqlalchemy import CTE, ColumnElement, case, func, select
 
 from sync.county.database import Database
 from sync.county.schema import projected
@@ -167,48 +167,48 @@ def follow_ups_by_village(database: Database, today: date, practice: bool) -> It
     return (one for one in _counted(database, today, practice) if one.programme in set(PROGRAMMES) - CONFIDENTIAL)
 
 
-def members_due(practice: bool) -> tuple[FromClause, ColumnElement[str]]:
-    """The members of all programmes, and the day of the next follow-up of each as YYYY-MM-DD, to be selected from."""
-    last_of = (
-        select(_forms.c.origin, func.max(_forms.c.n).label("n"))
-        .where(_of(_forms, practice))
-        .group_by(_forms.c.origin, _forms.c.patient, _forms.c.form)
-        .subquery()
+def members_due(practice: bool) -> CTE:
+    """The members of all programmes with ``due_on``, the day of the next follow-up of each as YYYY-MM-DD.
+
+    To be selected from, with ``has_day``.
+    """
+    said = (
+        select(_forms.c.next_on)
+        .where(
+            _forms.c.origin == _members.c.origin,
+            _forms.c.patient == _members.c.patient,
+            _forms.c.form == _members.c.programme,
+            _of(_forms, practice),
+        )
+        .order_by((_forms.c.n + 0).desc())  # as a sum, so that a planner looks the person up, not the newest entry
+        .limit(1)
+        .scalar_subquery()
     )
-    last = (
-        select(_forms.c.origin, _forms.c.patient, _forms.c.form, _forms.c.next_on)
-        .join(last_of, (last_of.c.origin == _forms.c.origin) & (last_of.c.n == _forms.c.n))
-        .subquery()
-    )
-    mine = and_(
-        last.c.origin == _members.c.origin,
-        last.c.patient == _members.c.patient,
-        last.c.form == _members.c.programme,
-    )
-    return _members.outerjoin(last, mine), func.coalesce(func.nullif(last.c.next_on, ""), _members.c.since)
+    due_on = func.coalesce(func.nullif(said, ""), _members.c.since).label("due_on")
+    columns = [_members.c[name] for name in ("origin", "patient", "programme", "village", "village_name")]
+    members = select(*columns, due_on).where(_members.c.state == "member", _of(_members, practice))
+    return members.cte("members_due").prefix_with("MATERIALIZED")  # looked up once for each member
 
 
-def is_member(practice: bool, due_on: ColumnElement[str]) -> ColumnElement[bool]:
-    """Still in the programme, and with a day for the next follow-up."""
-    return and_(_members.c.state == "member", _of(_members, practice), func.length(due_on) == _DAY_LETTERS)
+def has_day(members: CTE) -> ColumnElement[bool]:
+    return func.length(members.c.due_on) == _DAY_LETTERS
 
 
 def _counted(database: Database, today: date, practice: bool) -> list[FollowUps]:
-    source, due_on = members_due(practice)
-    soon = due_on.between(today.isoformat(), (today + DUE_WITHIN).isoformat())
+    members = members_due(practice)
+    soon = members.c.due_on.between(today.isoformat(), (today + DUE_WITHIN).isoformat())
     query = (
         select(
-            _members.c.origin,
-            _members.c.village,
-            func.max(_members.c.village_name).label("village_name"),
-            _members.c.programme,
+            members.c.origin,
+            members.c.village,
+            func.max(members.c.village_name).label("village_name"),
+            members.c.programme,
             func.count().label("members"),
             func.sum(case((soon, 1), else_=0)).label("due"),
-            func.sum(case((due_on < today.isoformat(), 1), else_=0)).label("overdue"),
+            func.sum(case((members.c.due_on < today.isoformat(), 1), else_=0)).label("overdue"),
         )
-        .select_from(source)
-        .where(is_member(practice, due_on))
-        .group_by(_members.c.origin, _members.c.village, _members.c.programme)
+        .where(has_day(members))
+        .group_by(members.c.origin, members.c.village, members.c.programme)
     )
     return [
         FollowUps(

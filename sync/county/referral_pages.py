@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse
 
 from sync.county.database import Database
-from sync.county.pages import READERS, render
+from sync.county.pages import READERS, practice_of, render
 from sync.county.schema import projected
 from sync.proof.presence import local_day
 from sync.web.access import roles
@@ -37,11 +37,12 @@ async def referrals_page(
     county: County = request.app.state.county
     caller = request.state.caller
     today = local_day(county.clock.now())
-    rows = await run_in_threadpool(referrals, county.database, today, practice == "1")
+    shown, both = await run_in_threadpool(practice_of, county, practice)
+    rows = await run_in_threadpool(referrals, county.database, today, shown)
     await run_in_threadpool(county.audit.note, caller.id, "read_referrals", f"{show}, {len(rows)} referrals")
     counts = {name: sum(_fits(row, name) for row in rows) for name in SHOWN}
     chosen = [_named(row, caller.role) for row in rows if _fits(row, show)]
-    facts = {"rows": chosen, "counts": counts, "show": show, "practice": practice == "1"}
+    facts = {"rows": chosen, "counts": counts, "show": show, "practice_shown": shown, "both": both}
     return render(request, "referrals.html", facts)
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Table, and_, or_, select, true
+from sqlalchemy import ColumnElement, FromClause, Table, and_, func, or_, select, true
 
 from sync.county.database import Database, Row
-from sync.county.follow_up_report import CONFIDENTIAL, is_member, members_due
+from sync.county.follow_up_report import CONFIDENTIAL, has_day, members_due
 from sync.county.red_values import Closed, closed_red_values
 from sync.county.schema import logs, projected
 from sync.county.visit_work import DISEASES, FOUND
@@ -106,8 +106,11 @@ class _Reading:
         actions, readings = projected["critical_actions"], projected["readings"]
         closed = closed_red_values(self._database, self._origins, self._since)
         same = and_(readings.c.origin == actions.c.origin, readings.c.reading == actions.c.reading)
-        facts = [actions.c.reading, readings.c.type, actions.c.at.label("found_at")]
-        source = actions.outerjoin(readings, same)
+        findings = projected["critical_findings"]
+        kind = func.coalesce(readings.c.type, findings.c.what).label("type")
+        facts = [actions.c.reading, kind, actions.c.at.label("found_at")]
+        finding = and_(findings.c.origin == actions.c.origin, findings.c.finding == actions.c.reading)
+        source = actions.outerjoin(readings, same).outerjoin(findings, finding)
         found = self._rows(actions, actions.c.at, facts, actions.c.action == "found", source=source)
         return [self._record(row, _answered(row, closed)) for row in found]
 
@@ -124,8 +127,7 @@ class _Reading:
         return list(once.values())
 
     def _overdue(self, today: date) -> list[Record]:
-        members = projected["programme_memberships"]
-        source, due_on = members_due(self._asked.practice)
+        members = members_due(self._asked.practice)
         same = and_(_PATIENTS.c.origin == members.c.origin, _PATIENTS.c.patient == members.c.patient)
         query = (
             select(
@@ -133,18 +135,18 @@ class _Reading:
                 members.c.village,
                 members.c.village_name,
                 members.c.programme,
-                due_on.label("due_on"),
+                members.c.due_on,
                 *(_WHO[name].label(name) for name in ("name", "sex", "born_on")),
             )
-            .select_from(source.outerjoin(_PATIENTS, same))
+            .select_from(members.outerjoin(_PATIENTS, same))
             .where(
-                is_member(self._asked.practice, due_on),
+                has_day(members),
                 members.c.origin.in_(self._origins),
                 members.c.programme.not_in(sorted(CONFIDENTIAL)),
-                due_on < today.isoformat(),
+                members.c.due_on < today.isoformat(),
                 self._of_township(members.c.village),
             )
-            .order_by(due_on, members.c.origin, members.c.patient)
+            .order_by(members.c.due_on, members.c.origin, members.c.patient)
             .limit(MOST_SHOWN)
         )
         return [

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time
 from statistics import median_low
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Table, and_, case, func, literal, select
+from sqlalchemy import ColumnElement, Select, Table, and_, case, func, select
 
 from sync.county.database import Database, Row
 from sync.county.follow_up_report import Count, follow_ups_by_village
 from sync.county.programme_lists import IN_TIME_MINUTES
-from sync.county.red_values import closed_red_values
+from sync.county.red_values import Closed, closed_red_values
 from sync.county.schema import logs, projected, visit_work
 from sync.county.visit_work import SERVED
 from sync.formats.records import format_time, parse_time
@@ -108,47 +108,53 @@ def local_midnight(day: date) -> str:
 def work_report(
     database: Database, villages: Sequence[Village], month: date, by: By, practice: bool, now: datetime
 ) -> WorkReport:
-    """:param month: its first day"""
+    """:param month: its first day; by month, the last of the twelve"""
     first, last = period(month, by)
-    counting = _Counting(database, villages, first, last, by, practice)
-    counting.visits()
-    counting.critical()
-    counting.referrals(local_day(now))
-    counting.consultations()
-    counting.ecgs()
-    if by != "month":
-        counting.follow_ups(local_day(now))
-    return WorkReport(by, counting.ordered(), first, last, practice)
+    journals = database.rows(select(logs.c.origin).where(logs.c.practice == practice))
+    origins = [row["origin"] for row in journals]
+    townships = {village.code: village.township for village in villages}
+    closed = closed_red_values(database, origins, local_midnight(first))
+    today = local_day(now)
+    rows: dict[str, Tally] = {}
+    for number in range(MONTHS if by == "month" else 1):
+        counting = _Counting(database, origins, townships, other_month(month, -number), by)
+        counting.visits()
+        counting.critical(closed)
+        counting.referrals(today)
+        counting.consultations()
+        counting.ecgs()
+        if by != "month":
+            counting.follow_ups(today, practice)
+        rows |= counting.ordered()
+    return WorkReport(by, rows, first, last, practice)
 
 
 class _Counting:
+    """One month. By month it has one row, which is there also when nothing was done."""
+
     def __init__(
-        self, database: Database, villages: Sequence[Village], first: date, last: date, by: By, practice: bool
+        self, database: Database, origins: Sequence[str], townships: Mapping[str, str], month: date, by: By
     ) -> None:
-        self._database = database
-        self._by = by
-        self._first, self._practice = first, practice
-        self._since, self._until = local_midnight(first), local_midnight(last + timedelta(days=1))
-        self._township = {village.code: village.township for village in villages}
-        journals = database.rows(select(logs.c.origin).where(logs.c.practice == practice))
-        self._origins = [row["origin"] for row in journals]
-        self._tallies: dict[str, Tally] = {}
-        if by == "month":
-            self._tallies = {f"{other_month(first, number):%Y-%m}": Tally() for number in range(MONTHS)}
+        self._database, self._by, self._month = database, by, f"{month:%Y-%m}"
+        self._since, self._until = local_midnight(month), local_midnight(other_month(month, 1))
+        self._township, self._origins = townships, list(origins)
+        self._tallies: dict[str, Tally] = {self._month: Tally()} if by == "month" else {}
 
     def ordered(self) -> dict[str, Tally]:
-        """Months from the newest on; townships and vans by name, what is of none at the end."""
-        names = sorted(self._tallies, reverse=self._by == "month")
-        return {name: self._tallies[name] for name in sorted(names, key=lambda name: name == "")}
+        """By name; what is of no township at the end."""
+        return {name: self._tallies[name] for name in sorted(self._tallies, key=lambda name: (name == "", name))}
 
     def visits(self) -> None:
         for row in self._rows(_VISITS, _VISITS.c.opened_at, {"visits": func.count()}):
             self._tally(row).visits += row["visits"]
-        same = and_(visit_work.c.origin == _VISITS.c.origin, visit_work.c.visit == _VISITS.c.visit)
-        numbers = {"people": func.sum(visit_work.c.people), "found": func.sum(visit_work.c.found)}
-        asked = self._select(_VISITS.c.origin, _VISITS.c.opened_at, {"what": visit_work.c.what, **numbers})
-        query = asked.select_from(_VISITS.join(visit_work, same)).group_by(visit_work.c.what)
-        for row in self._database.rows(query):
+        within = self._within(_VISITS.c.origin, _VISITS.c.opened_at)
+        columns = [_VISITS.c[name] for name in ("origin", "visit", "village", "township")]
+        visits = select(*columns).where(within).cte("month_visits").prefix_with("MATERIALIZED")
+        same = and_(visit_work.c.origin == visits.c.origin, visit_work.c.visit == visits.c.visit)
+        numbers = [func.sum(visit_work.c[name]).label(name) for name in ("people", "found")]
+        keys = [visits.c[key.name] for key in self._keys(_VISITS)]
+        asked = select(*keys, visit_work.c.what, *numbers).select_from(visits.join(visit_work, same))
+        for row in self._database.rows(asked.group_by(*keys, visit_work.c.what)):
             tally, what = self._tally(row), row["what"]
             if what == SERVED:
                 tally.served += int(row["people"])
@@ -156,16 +162,18 @@ class _Counting:
                 tally.screened[what] = tally.screened.get(what, 0) + int(row["people"])
                 tally.found[what] = tally.found.get(what, 0) + int(row["found"])
 
-    def critical(self) -> None:
+    def critical(self, closed: Mapping[tuple[str, str], Closed]) -> None:
         actions = projected["critical_actions"]
-        closed = closed_red_values(self._database, self._origins, self._since)
-        found = actions.c.action == "found"
-        for row in self._rows(actions, actions.c.at, {"reading": actions.c.reading, "at": actions.c.at}, found):
+        each = select(actions.c.origin, actions.c.reading, actions.c.at.label("found_at"), *self._keys(actions))
+        query = self._beside_visits(each, actions).where(
+            self._within(actions.c.origin, actions.c.at), actions.c.action == "found"
+        )
+        for row in self._database.rows(query):
             tally = self._tally(row)
             tally.critical += 1
             done = closed.get((row["origin"], row["reading"]))
             if done is not None:
-                tally.answered_minutes.append(minutes_between(row["at"], done.at))
+                tally.answered_minutes.append(minutes_between(row["found_at"], done.at))
 
     def referrals(self, today: date) -> None:
         table = projected["referrals"]
@@ -195,48 +203,39 @@ class _Counting:
         for row in self._rows(table, table.c.analysed_at, numbers):
             self._add(row, numbers)
 
-    def follow_ups(self, today: date) -> None:
-        for of in follow_ups_by_village(self._database, today, self._practice):
+    def follow_ups(self, today: date, practice: bool) -> None:
+        for of in follow_ups_by_village(self._database, today, practice):
             name = self._township.get(of.village, "") if self._by == "township" else of.origin.partition(".")[0]
             tally = self._tallies.setdefault(name, Tally())
             tally.follow_ups += of.count
 
     # how it is added up ---------------------------------------------------------------------------------------------
 
-    def _rows(
-        self, table: Table, at: ColumnElement[Any], numbers: Mapping[str, ColumnElement[Any]], *wanted: Any
-    ) -> list[Row]:
-        """Numbers of the rows of a period, by van, village and month as far as they are asked for.
+    def _rows(self, table: Table, at: ColumnElement[Any], numbers: Mapping[str, ColumnElement[Any]]) -> list[Row]:
+        """Numbers of the rows of the month, by township or van as far as they are asked for."""
+        keys = self._keys(table)
+        asked = select(*keys, *(column.label(name) for name, column in numbers.items()))
+        query = self._beside_visits(asked, table).where(self._within(table.c.origin, at))
+        return self._database.rows(query.group_by(*keys))
 
-        Without an aggregate among ``numbers`` each row by itself.
-        """
-        asked = self._select(table.c.origin, at, numbers).where(*wanted)
-        if table is not _VISITS:
-            same = and_(_VISITS.c.origin == table.c.origin, _VISITS.c.visit == table.c.visit)
-            asked = asked.select_from(table.outerjoin(_VISITS, same))
-        if "reading" in numbers:
-            asked = asked.group_by(*numbers.values())
-        return self._database.rows(asked)
-
-    def _select(self, origin: ColumnElement[Any], at: ColumnElement[Any], numbers: Mapping[str, Any]) -> Any:
-        keys: list[ColumnElement[Any]] = [origin]
+    def _keys(self, table: Table) -> list[ColumnElement[Any]]:
         if self._by == "township":
-            keys += [_VISITS.c.village, _VISITS.c.township]
-        elif self._by == "month":
-            keys.append(self._month(at))
-        columns = [column.label(name) for name, column in numbers.items()]
-        within = and_(origin.in_(self._origins), at >= self._since, at < self._until)
-        return select(*keys, *columns).where(within).group_by(*keys)
+            return [_VISITS.c.village, _VISITS.c.township]
+        return [table.c.origin] if self._by == "van" else []
 
-    def _month(self, at: ColumnElement[Any]) -> ColumnElement[Any]:
-        """The local month in which something happened, as a number from the first one on."""
-        begins = [local_midnight(other_month(self._first, number + 1)) for number in range(MONTHS - 1)]
-        cases = [(at < begin, literal(number)) for number, begin in enumerate(begins)]
-        return case(*cases, else_=literal(MONTHS - 1)).label("month")
+    def _beside_visits(self, asked: Select[Any], table: Table) -> Select[Any]:
+        """A row's township is that of its visit's village."""
+        if table is _VISITS or self._by != "township":
+            return asked.select_from(table)
+        same = and_(_VISITS.c.origin == table.c.origin, _VISITS.c.visit == table.c.visit)
+        return asked.select_from(table.outerjoin(_VISITS, same))
+
+    def _within(self, origin: ColumnElement[Any], at: ColumnElement[Any]) -> ColumnElement[bool]:
+        return and_(origin.in_(self._origins), at >= self._since, at < self._until)
 
     def _tally(self, row: Row) -> Tally:
         if self._by == "month":
-            name = f"{other_month(self._first, row['month']):%Y-%m}"
+            name = self._month
         elif self._by == "van":
             name = row["origin"].partition(".")[0]
         else:

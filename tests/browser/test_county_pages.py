@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from county_month import PASSWORD, Founded, lived_through
+from county_month import PASSWORD, Founded, at, lived_through
+from county_work import some_work
 from page_server import run_apart, serving
 
+from devices.clock import SimulatedClock
 from sync.proof.areas import as_geojson
 
 pytestmark = pytest.mark.browser
@@ -30,6 +32,16 @@ def september(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Founded]:
 def address(september: Founded) -> Iterator[str]:
     with serving(september.app) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def working(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a county whose vans have work of every kind."""
+    founded = Founded(tmp_path_factory.mktemp("work"), SimulatedClock(at(8, 20, 8)))
+    run_apart(lambda: some_work(founded))
+    with serving(founded.app) as url:
+        yield url
+    founded.close()
 
 
 @contextmanager
@@ -70,7 +82,8 @@ def test_every_page_is_clean(
         states = visits_by_state(page, address)
         assert set(states) == {"counted", "short", "not_counted", "open", "review"}
         pages = ["/county/coverage?month=2026-09", "/county/coverage?month=2026-10", "/county/map", "/county/fleet"]
-        pages += ["/county/review", "/county/link"]
+        pages += ["/county/review", "/county/link", "/county/warnings?month=2026-09", "/county/work?month=2026-09"]
+        pages += ["/county/work?month=2026-09&by=month", "/county/warnings?month=2026-08"]
         for url in (*(address + path for path in pages), *states.values(), states["open"] + "/entries"):
             page.goto(url)
             found[url] = complaints(page)
@@ -153,6 +166,45 @@ def test_the_map_shows_every_village_by_its_state(browser: Any, address: str) ->
         assert len(states) == 12
         page.get_by_test_id("area-999901101201").click()
         page.get_by_test_id("verdict").wait_for()
+
+
+def test_whom_to_call_is_pasted_and_stands_beside_the_village(
+    browser: Any, complaints: Complaints, address: str
+) -> None:
+    with signed_in(browser, address, viewport={"width": 1280, "height": 800}) as page:
+        page.get_by_test_id("to-warnings").click()
+        page.get_by_test_id("lines").fill("999901101210\t罗医生\t0610-5010001")
+        page.get_by_test_id("keep").click()
+        page.get_by_test_id("said-kept").wait_for()
+        assert "0610-5010001" in page.get_by_test_id("warning-999901101210").inner_text()
+        page.get_by_test_id("lines").fill("罗医生")
+        page.get_by_test_id("keep").click()
+        page.get_by_test_id("said-problem_not_understood").wait_for()
+        assert complaints(page) == []
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_a_number_of_the_work_leads_to_its_records_and_the_visit(
+    browser: Any, complaints: Complaints, working: str, lang: str
+) -> None:
+    with signed_in(browser, working, viewport={"width": 1280, "height": 800}) as page:
+        page.goto(f"{working}/county/work?month=2026-09&lang={lang}")
+        assert complaints(page) == []
+        page.get_by_test_id("by-van").click()
+        page.get_by_test_id("hypertension-van-07").locator("a").click()
+        page.get_by_test_id("record").first.wait_for()
+        assert page.get_by_test_id("record").count() == 6
+        assert complaints(page) == []
+        page.get_by_test_id("record").first.locator("a").click()
+        page.get_by_test_id("verdict").wait_for()
+
+
+def test_a_reviewers_pages_are_clean_and_lead_to_no_record(browser: Any, complaints: Complaints, working: str) -> None:
+    with signed_in(browser, working, "qian.xu", viewport={"width": 1280, "height": 800}) as page:
+        for path in ("/county/work?month=2026-09", "/county/warnings?month=2026-09", "/county/coverage?month=2026-09"):
+            page.goto(f"{working}{path}&lang=en")
+            assert complaints(page) == []
+            assert page.locator('main a[href*="/county/visits/"], main a[href*="/county/work/"]').count() == 0
 
 
 def test_the_workbook_downloads(browser: Any, address: str) -> None:

@@ -13,7 +13,7 @@ from county_month import Founded, Van, at
 from openpyxl import load_workbook
 
 from devices.clock import SimulatedClock
-from sync.county.link_report import combined, link_report
+from sync.county.link_report import Share, combined, link_report
 from sync.formats.link_figures import Verdict
 from sync.formats.records import Draft, format_time
 from sync.web.catalog import texts
@@ -151,3 +151,17 @@ def test_both_languages_have_words_for_every_technology_and_verdict() -> None:
         t = texts(language)
         assert all(f"county.link.technology_{name}" in t for name in TECHNOLOGIES)
         assert all(f"county.link.verdict_{name}" in t for name in Verdict)
+
+
+async def test_visits_have_their_share_of_what_the_programme_asks_for(founded: Founded) -> None:
+    await measured(founded)
+    shares = link_report(founded.county.database, founded.villages, founded.clock.now(), practice=False).shares
+    assert (shares.rates, shares.delay, shares.both) == (Share(1, 3), Share(4, 4), Share(1, 3))
+    assert (shares.rates.percent, shares.delay.percent, Share(0, 0).percent) == (33, 100, None)
+    client = await founded.signed_in("qian.xu")
+    told = (await client.get("/api/link")).json()["visits"]
+    assert told["rates"] == {"good": 1, "measured": 3, "percent": 33}
+    page = (await client.get("/county/link?lang=zh")).text
+    code = founded.villages[1].code
+    assert f'data-verdict="misses" data-testid="ground-{code}"' in page
+    assert f'data-verdict="never" data-testid="ground-{founded.villages[5].code}"' in page

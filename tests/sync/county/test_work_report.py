@@ -137,6 +137,23 @@ async def test_each_role_sees_what_it_may(founded: Founded) -> None:
     assert noted == ["critical 2026-09 , 5 records"] * 2
 
 
+async def test_a_reviewer_reads_numbers_and_opens_nothing(founded: Founded) -> None:
+    reviewer = await founded.signed_in("qian.xu")
+    told = (await reviewer.get("/api/work?month=2026-09")).json()["rows"]
+    assert told[HERE]["screening"]["hypertension"] == {"screened": "8", "found": "6"}
+    assert (told[HERE]["critical"], told[HERE]["unsigned_ecgs"], told[THERE]["ecgs"]) == ("<5", "<5", "<5")
+    page = (await reviewer.get("/county/work?month=2026-09&lang=zh")).text
+    assert "/county/work/critical" not in page
+    assert "少于 5 的人数不写准" in page
+    month = (await reviewer.get("/county/coverage?month=2026-09&practice=0")).text
+    assert "/county/visits/" not in month
+    assert "nav-group-registry" not in month
+    for path in ("/county/work/critical", "/county/referrals", "/county/registry", "/county/fleet", "/api/coverage"):
+        assert (await reviewer.get(path)).status_code == 403
+    for path in ("/county/map", "/county/warnings", "/county/link", "/county/follow-ups", "/county/lists"):
+        assert (await reviewer.get(path)).status_code == 200
+
+
 async def test_the_sheet_holds_numbers_that_can_be_added(founded: Founded) -> None:
     administrator = await founded.signed_in("xu.jing")
     answer = await administrator.get("/county/work.xlsx?month=2026-09&by=van")

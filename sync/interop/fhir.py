@@ -1,7 +1,8 @@
 """One person, or one encounter, as a FHIR R4 (4.0.1) Bundle of type collection. Pure.
 
-Patient, Encounter, Observation, DiagnosticReport, DocumentReference, Device, Provenance, RiskAssessment (screening),
-QuestionnaireResponse (follow-up forms), Flag and Communication (red values), Consent; codes in LOINC, MDC and UCUM.
+Patient, AllergyIntolerance, Encounter, Observation, DiagnosticReport, DocumentReference, Device, Provenance,
+RiskAssessment (screening), QuestionnaireResponse (follow-up forms), Flag and Communication (red values), Consent; codes
+in LOINC, MDC and UCUM.
 Pseudonymous unless a reason is given why names are needed; the reason stands in the bundle. Asked again, every resource
 has the same name; only the bundle itself and its time are new.
 """
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sync.formats.records import format_time
-from sync.interop import fhir_assessments, fhir_observations, fhir_person, fhir_reports
+from sync.interop import fhir_allergies, fhir_assessments, fhir_observations, fhir_person, fhir_reports
 from sync.interop.fhir_elements import Element, Names, coding, concept, drop_empty, person, terminology
 from sync.interop.fhir_record import PersonRecord
 
@@ -61,6 +62,7 @@ def written(made: Element) -> bytes:
 def _resources(record: PersonRecord, names: Names, export: Export) -> list[Element]:
     named = bool(export.named_because)
     made = [fhir_person.patient(record, names, named)]
+    made += fhir_allergies.allergies(record, names, named)
     made += [fhir_person.encounter(record, row, names, export.county, named) for row in record.encounters]
     used = {row["device"] for row in (*record.readings, *record.recordings) if row["device"]}
     made += [fhir_person.device(record, name, names) for name in sorted(used)]

@@ -86,7 +86,7 @@ def _answer(value: Any, named: bool) -> Element:
         return {"valueBoolean": value}
     if isinstance(value, int):
         return {"valueInteger": value}
-    text = str(value or "")
+    text = " ".join(map(str, value.values())) if isinstance(value, dict) else str(value or "")
     if not text:
         return {}
     if _DATE.fullmatch(text):

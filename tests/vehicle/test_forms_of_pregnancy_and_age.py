@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sync.interop import fhir_allergies
 from sync.screening.evaluator import shipped_rules
 from vehicle.clinic.forms.filling import (
     COMPUTED,
@@ -207,3 +208,12 @@ def test_codes_are_those_of_the_national_form(form: str, field: str, code: str, 
     assert choice is not None
     assert choice.zh == said
     assert FORMS[form].unverified
+
+
+def test_fhir_knows_every_allergy_of_the_form_by_its_word() -> None:
+    for field, substances in fhir_allergies.SUBSTANCES.items():
+        choices = {choice.code: choice.zh for choice in FORMS["background"].fields[field].choices}
+        assert {code: word for code, (word, _) in substances.items()} == {
+            code: word for code, word in choices.items() if code != fhir_allergies.NONE
+        }
+    assert fhir_allergies.FORM == "background"

@@ -330,6 +330,7 @@ class Vehicle:
             traps=lambda: self.traps.found,
             due=self._due,
             printer_faults=lambda: [fault for fault in (self.printing.fault, self.paper.fault) if fault],
+            rules_refused=lambda: self.rule_book.fault_code,
             voice_refused=lambda: [str(refusal.facts["pack"]) for refusal in self.voice.refused],
         )
         self.status_teller = StatusTeller(self.health.status, self.live.send, self.visits.tell, self.clock)

@@ -57,6 +57,7 @@ class Health:
     :param traps: programs that take ports away, (error code, device or "")
     :param voice_refused: audio packs that cannot be used, by their folders
     :param printer_faults: codes of what keeps slips and A4 sheets from being printed
+    :param rules_refused: code of why the county's newest edition of the rules was refused; empty: it was not
     :param due: calibration, quality control and strips of devices, due soon or overdue
     """
 
@@ -82,6 +83,7 @@ class Health:
     due: Callable[[], Sequence[tuple[str, Care]]] = lambda: ()
     printer_faults: Callable[[], Sequence[str]] = lambda: ()
     voice_refused: Callable[[], Sequence[str]] = lambda: ()
+    rules_refused: Callable[[], str] = lambda: ""
     _since: dict[Fault, datetime] = field(default_factory=dict)
 
     def status(self, language: str | None = None) -> dict[str, Any]:
@@ -145,6 +147,8 @@ class Health:
         for printer_fault in self.printer_faults():
             yield Fault(printer_fault)
         yield from (Fault("voice_pack_refused", pack) for pack in self.voice_refused())
+        if rules := self.rules_refused():
+            yield Fault(rules)
         if self.supervisor.jobs and not self.consultation.up:
             yield Fault("consultation_down")
 

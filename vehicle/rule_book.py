@@ -41,6 +41,25 @@ class County(Protocol):
     async def screening_rules(self, have: str) -> bytes | None: ...
 
 
+class RegistryWentBack(RulesNotProven):
+    """The county shows an older edition, or an older registry, than this van has seen."""
+
+
+def refusal_code(fault: Exception) -> str:
+    """Of a refused edition what somebody should do about it: a code of the hints."""
+    if isinstance(fault, RegistryWentBack):
+        return "rules_older"
+    if isinstance(fault, RulesNotProven):
+        return "rules_not_proven"
+    if isinstance(fault, UnknownRule) or (isinstance(fault, RuleFileRefused) and fault.problem in OTHER_VERSION):
+        return "rules_other_version"
+    return "rules_unusable"
+
+
+OTHER_VERSION = frozenset({"schema", "field", "input", "condition"})
+"""Problems of a file that uses what this version does not know."""
+
+
 class RuleBook:
     """:param county: None where the van has none"""
 
@@ -51,6 +70,10 @@ class RuleBook:
         self._county = county
         self.fault: str = ""
         """Why the county's newest edition was refused; empty when it was not."""
+        self.fault_code: str = ""
+        """The same as a code of the hints: it stands on Status."""
+        self._unreadable = False
+        """The edition in force cannot be read by this version: the shipped rules hold."""
         self._load()
 
     @property
@@ -76,17 +99,18 @@ class RuleBook:
             return False
         newest = self._newest()
         body = await self._county.screening_rules(newest["sha256"] if newest else "")
-        if body is None:
+        if body is None:  # it offers nothing else than what is in force: a refused edition is gone
+            if self.fault_code and not self._unreadable:
+                self._refused(None)
             return False
         try:
             signed, rules = self._verified(body, self._county.key, newest)
             self._prompts.take(rules)
         except (RulesNotProven, RuleFileRefused, UnknownRule) as fault:
-            if str(fault) != self.fault:
-                emit("screening_rules_refused", level=logging.WARNING, reason=str(fault)[:300])
-            self.fault = str(fault)
+            self._refused(fault)
             return False
-        self.fault = ""
+        self._unreadable = False
+        self._refused(None)
         fields: dict[str, Json] = {
             "sha256": signed.sha256,
             "edition": signed.edition,
@@ -106,7 +130,7 @@ class RuleBook:
     def _verified(self, body: bytes, key: VerifierKey, newest: dict[str, Any] | None) -> tuple[SignedRules, RuleSet]:
         signed = proven(body, registry_origin(key.name), key)
         if newest is not None and (signed.edition <= newest["edition"] or signed.place <= newest["place"]):
-            raise RulesNotProven(
+            raise RegistryWentBack(
                 f"the county shows edition {signed.edition} after edition {newest['edition']}: its registry went back"
             )
         raw, rules = read(unpack(signed.file, signed.sha256))
@@ -123,8 +147,15 @@ class RuleBook:
         try:
             self._prompts.take(read(unpack(newest["file"], newest["sha256"]))[1])
         except (RuleFileRefused, UnknownRule) as fault:
-            self.fault = str(fault)
+            self._unreadable = True
+            self._refused(fault)
+
+    def _refused(self, fault: Exception | None) -> None:
+        """Note why an edition was refused, once in the log; None: none is any more."""
+        if fault is not None and str(fault) != self.fault:
             emit("screening_rules_refused", level=logging.WARNING, reason=str(fault)[:300])
+        self.fault = str(fault) if fault is not None else ""
+        self.fault_code = refusal_code(fault) if fault is not None else ""
 
     def _newest(self) -> dict[str, Any] | None:
         rows = self._store.read(

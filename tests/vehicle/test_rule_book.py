@@ -23,15 +23,16 @@ from sync.delivery.county_client import CountyClient
 from sync.formats.notes import SeedSigner
 from sync.formats.records import Draft
 from sync.formats.signed_rules import RulesNotProven, proven
-from sync.screening.evaluator import GRADES, RuleSet, shipped_rules
+from sync.screening.evaluator import GRADES, RuleSet, UnknownRule, shipped_rules
 from sync.screening.replay import SAME, summary
 from sync.screening.rule_changes import switched, thresholds, with_thresholds
 from sync.screening.rule_file import RuleFileRefused
 from tests.vehicle.conftest import MORNING
-from tests.vehicle.touch_bench import settings_in
+from tests.vehicle.touch_bench import Bench, settings_in
+from vehicle.hints import hint
 from vehicle.open_record import open_record
 from vehicle.record_commands import ReplayDiffers, run
-from vehicle.rule_book import RuleBook
+from vehicle.rule_book import RegistryWentBack, RuleBook, refusal_code
 
 REASON = "2026 年县里会议定的"
 
@@ -130,8 +131,7 @@ async def test_what_the_county_did_not_sign_is_refused(founded: Founded, world: 
     ):
         book = RuleBook(world.store, world.clock, world.prompts, Shows(key, body))
         assert not await book.ask()
-        assert book.fault
-        assert book.edition == 0
+        assert (bool(book.fault), book.fault_code, book.edition) == (True, "rules_not_proven", 0)
     with pytest.raises(RulesNotProven, match="not of 'registry"):
         proven(good, "registry.elsewhere", founded.county.verifier_key)
 
@@ -147,7 +147,36 @@ async def test_an_older_edition_never_replaces_a_newer_one(founded: Founded, wor
     back = RuleBook(world.store, world.clock, world.prompts, Shows(founded.county.verifier_key, first))
     assert not await back.ask()
     assert "went back" in back.fault
-    assert back.edition == 2
+    assert (back.fault_code, back.edition) == ("rules_older", 2)
+    back._county = Shows(founded.county.verifier_key, None)
+    assert not await back.ask()
+    assert (back.fault, back.fault_code) == ("", ""), "the county does not offer it any more"
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (RegistryWentBack("older"), "rules_older"),
+        (RulesNotProven("no cosignature"), "rules_not_proven"),
+        (UnknownRule("BP-NEW"), "rules_other_version"),
+        (RuleFileRefused("schema", "of another schema"), "rules_other_version"),
+        (RuleFileRefused("test", "answers otherwise"), "rules_unusable"),
+    ],
+    ids=["older", "unsigned", "rule", "schema", "test"],
+)
+def test_a_refusal_says_who_has_to_do_what(fault: Exception, code: str) -> None:
+    assert refusal_code(fault) == code
+    for language in ("zh", "en"):
+        assert hint(code, language).next_step
+
+
+async def test_a_refusal_stands_on_the_status_page(tmp_path: Path, clock: SimulatedClock) -> None:
+    bench = Bench(tmp_path, clock)
+    assert "rules_older" not in {fault["code"] for fault in bench.vehicle.health.status("zh")["faults"]}
+    bench.vehicle.rule_book._refused(RegistryWentBack("edition 1 after edition 2"))
+    [said] = [one for one in bench.vehicle.health.status("zh")["faults"] if one["code"] == "rules_older"]
+    assert "告诉县里" in said["next_step"]
+    await bench.vehicle.stop()
 
 
 async def test_over_the_wire_it_is_asked_with_the_vehicles_signature(founded: Founded, world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Annotated, Any
 
@@ -33,6 +34,13 @@ AGAIN_IN = (("weeks", 2), ("month", 1), ("months", 3), ("months", 6))
 SVG_TYPE = "image/svg+xml"
 LATEST = timedelta(days=730)
 """No appointment is further away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    view: EncounterView
+    next_on: date | None
+    slip: Slip
 
 
 def routes(screen: Screen) -> APIRouter:
@@ -71,16 +79,14 @@ def routes(screen: Screen) -> APIRouter:
         form: Annotated[str, Query(max_length=40)] = RESULT,
         on: Annotated[str, Query(max_length=10)] = "",
     ) -> Response:
-        view = _encounter(encounter)
-        next_on = _next_on(on, view)
-        slip = _slip(request, form, view, next_on)
+        chosen = _chosen(request, encounter, form, on)
         context = {
-            "view": view,
+            "view": chosen.view,
             "form": form,
             "forms": CHOICES,
-            "next_on": next_on,
+            "next_on": chosen.next_on,
             "again_in": _again_in(screen.texts(request)),
-            "preview": _preview(slip, ""),
+            "preview": _preview(chosen.slip, ""),
             "done": printing.queue.of_encounter(encounter),
             **_around(request),
         }
@@ -105,9 +111,8 @@ def routes(screen: Screen) -> APIRouter:
         form: Annotated[str, Form(max_length=40)] = RESULT,
         on: Annotated[str, Form(max_length=10)] = "",
     ) -> Response:
-        view = _encounter(encounter)
-        slip = _slip(request, form, view, _next_on(on, view))
-        await printing.queue.print(form, slip, view, request.state.caller.id)
+        chosen = _chosen(request, encounter, form, on)
+        await printing.queue.print(form, chosen.slip, chosen.view, request.state.caller.id)
         t = screen.texts(request)
         screen.say(request, t("touch.print.kept"), t("touch.print.kept_hint"))
         return back(f"/print/{encounter}?form={form}&on={on}")
@@ -121,10 +126,9 @@ def routes(screen: Screen) -> APIRouter:
         on: Annotated[str, Query(max_length=10)] = "",
     ) -> Response:
         """The slip as a picture, to be sent or printed elsewhere; kept in the record as what was given out."""
-        view = _encounter(encounter)
-        slip = _slip(request, form, view, _next_on(on, view))
-        made = await printing.queue.made(form, slip.as_json(), view, request.state.caller.id)
-        drawn = screen.pages.render(request, "slip.svg", {"preview": _preview(slip, made.reference)})
+        chosen = _chosen(request, encounter, form, on)
+        made = await printing.queue.made(form, chosen.slip.as_json(), chosen.view, request.state.caller.id)
+        drawn = screen.pages.render(request, "slip.svg", {"preview": _preview(chosen.slip, made.reference)})
         headers = {**HEADERS, "Content-Disposition": f'attachment; filename="slip-{made.reference}.svg"'}
         return Response(drawn.body, media_type=SVG_TYPE, headers=headers)
 
@@ -179,11 +183,14 @@ def routes(screen: Screen) -> APIRouter:
             "paper_low": printing.state is not None and printing.state.paper_low,
         }
 
-    def _slip(request: Request, form: str, view: EncounterView, next_on: date | None) -> Slip:
+    def _chosen(request: Request, encounter: str, form: str, on: str) -> Chosen:
+        """The slip that the page shows, is printed and is given as a picture: made in one way."""
         if form not in CHOICES:
             raise HTTPException(422, "no such slip")
+        view = _encounter(encounter)
+        next_on = _next_on(on, view)
         wanted = Wanted(screen.texts(request).language, request.state.caller.name, next_on)
-        return printing.contents.slip(form, view, wanted)
+        return Chosen(view, next_on, printing.contents.slip(form, view, wanted))
 
     def _preview(slip: Slip, reference: str) -> slip_paper.Preview:
         return slip_paper.preview(printing.queue.lay_out(slip, reference), printing.queue.habits.paper_mm)

@@ -80,10 +80,12 @@ def routes(screen: Screen) -> APIRouter:
         prompts = vehicle.screening.prompts(served.encounter, language) if served else []
         lab = laboratory.glance(screen)
         narrow = ALSO_NARROW + (lab is not None)
+        devices = vehicle.health.devices_told(language)
         context = {
             "tiles": [tile for kind, tile in tiles.items() if kind != chosen],
             "focus": tiles.get(chosen),
-            "away": [row["name"] for row in vehicle.health.status(language)["devices"] if not row["ready"]],
+            "away": [row["name"] for row in devices if not row["ready"]],
+            "titles": {row["name"]: row["title"] for row in devices},
             "seen": max((_ms(tile) for tile in tiles.values() if tile.state == "arrived"), default=0),
             "held": [reading for reading in held if reading.type == chosen],
             "held_count": len(held),

@@ -131,7 +131,7 @@ class Album:
 
     def print_out(self, pdf: bytes, name: str) -> None:
         """The first page of a PDF file (pdftoppm of poppler)."""
-        command = ["pdftoppm", "-png", "-singlefile", "-r", "110", "-", "-"]
+        command = ["pdftoppm", "-png", "-singlefile", "-r", "110", "-"]
         self._add(name, "", subprocess.run(command, input=pdf, check=True, capture_output=True).stdout)
 
     def write_index(self) -> None:

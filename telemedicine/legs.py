@@ -53,10 +53,12 @@ class Legs:
         self._relays = relays
         self._on_state = on_state
         self._legs: dict[str, Leg] = {}
+        self._older: dict[str, Leg] = {}
+        """What a page had when it offered anew: goes when the new one is connected, goes on when that never is."""
         self._background = Background()
 
     async def answer(self, viewer: str, sdp: str, participant: Participant | None) -> str:
-        """The answer to a page's offer; an older leg of the same page is closed.
+        """The answer to a page's offer; an older leg of the same page is closed when this one is connected.
 
         :param viewer: ``KIOSK`` or "account/page"
         :param participant: None for the touchscreen
@@ -68,13 +70,21 @@ class Legs:
         answer = await leg.answer(sdp)
         if relays and not has_relay(answer):
             self._relay.look_again()
-        older = self._legs.pop(viewer, None)
+        self._set_aside(viewer)
         self._legs[viewer] = leg
         if with_data:
             self._engine.viewers.add(leg)
-        if older is not None:
-            self._background.start(self._closed(older))
         return answer
+
+    def _set_aside(self, viewer: str) -> None:
+        """Keep what connects ``viewer`` now, if anything does, until there is something better."""
+        before = [leg for leg in (self._legs.pop(viewer, None), self._older.pop(viewer, None)) if leg is not None]
+        kept = next((leg for leg in before if leg.state == "connected"), None)
+        if kept is not None:
+            self._older[viewer] = kept
+        for leg in before:
+            if leg is not kept:
+                self._background.start(self._closed(leg))
 
     def _made(self, viewer: str, participant: Participant | None, relays: tuple[IceServer, ...]) -> Leg:
         with_data, lead = participant is not None, participant is not None and participant.role == "lead"
@@ -105,7 +115,8 @@ class Legs:
         )
 
     def connected(self) -> dict[str, Leg]:
-        return {name: leg for name, leg in self._legs.items() if leg.state == "connected"}
+        both = {name: (self._older.get(name, leg), leg) for name, leg in self._legs.items()}
+        return {name: leg for name, pair in both.items() for leg in pair if leg.state == "connected"}
 
     @property
     def specialist_there(self) -> bool:
@@ -128,19 +139,28 @@ class Legs:
         await asyncio.gather(*(self._close(name) for name in tuple(self._legs)), return_exceptions=True)
 
     def _changed(self, leg: Leg, state: str) -> None:
+        ended = state in ("failed", "closed")
+        if ended and self._older.get(leg.name) is leg:
+            del self._older[leg.name]
+            self._background.start(self._closed(leg))
         if self._legs.get(leg.name) is not leg:
             return
         if state in ("disconnected", "failed", "closed"):
             self._relay.look_again()
-        if state in ("failed", "closed"):
+        if state == "connected" and (older := self._older.pop(leg.name, None)) is not None:
+            self._background.start(self._closed(older))
+        elif ended:
             del self._legs[leg.name]
+            if (older := self._older.pop(leg.name, None)) is not None:
+                self._legs[leg.name] = older
             self._background.start(self._closed(leg))
         self._on_state(leg, state)
 
     async def _close(self, name: str) -> None:
-        leg = self._legs.pop(name, None)
-        if leg is not None:
-            await self._closed(leg)
+        for legs in (self._legs, self._older):
+            leg = legs.pop(name, None)
+            if leg is not None:
+                await self._closed(leg)
 
     async def _closed(self, leg: Leg) -> None:
         self._engine.viewers.discard(leg)

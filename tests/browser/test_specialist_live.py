@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import statistics
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.async_api import Browser
@@ -24,6 +26,7 @@ from test_specialist import (
     until,
 )
 
+from telemedicine.peer import Leg
 from xunzhen.demo.clips import read_counter
 
 pytestmark = pytest.mark.browser
@@ -119,3 +122,61 @@ async def test_the_ecg_is_not_later_than_the_picture(stage: Stage, browser: Brow
                 picture_s.append(behind / CLIP_FPS)
         assert len(ecg_s) > LOOKS / 3
         assert statistics.median(ecg_s) <= statistics.median(picture_s) + LATER_AT_MOST_S
+
+
+@contextlib.contextmanager
+def no_radio(leg: Leg) -> Iterator[None]:
+    """Nothing comes or goes through the van's end of ``leg``."""
+
+    async def nowhere(data: bytes, address: tuple[str, int]) -> None:
+        pass
+
+    transports = {transceiver.sender.transport.transport for transceiver in leg._pc.getTransceivers()}
+    protocols = [protocol for ice in transports for protocol in ice._connection._protocols]
+    for protocol in protocols:
+        protocol.datagram_received = lambda data, address: None
+        protocol.send_stun, protocol.send_data = lambda message, address: None, nowhere
+    yield
+    for protocol in protocols:
+        del protocol.datagram_received, protocol.send_stun, protocol.send_data
+
+
+async def test_after_a_tunnel_the_same_connection_goes_on(
+    stage: Stage, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    legs, asked, out = stage.van._legs, asyncio.Event(), asyncio.Event()
+    answer = legs.answer
+
+    async def in_the_tunnel(*offer: Any) -> str:
+        asked.set()
+        await out.wait()
+        return await answer(*offer)
+
+    async with signed_in(browser, stage) as page:
+        await enter_session(stage, page)
+        assert await moves(page, "ultrasound")
+        leg = next(iter(legs.connected().values()))
+        monkeypatch.setattr(legs, "answer", in_the_tunnel)
+        with no_radio(leg):
+            await becomes(page, "document.body.dataset.media === 'restoring'")
+            await asked.wait()
+        await becomes(page, "document.body.dataset.media === 'connected'")
+        assert await moves(page, "ultrasound")
+        out.set()
+        await until(lambda: leg not in legs._legs.values())
+        assert [*legs.connected().values()] == [leg], "an offer that came late does not end what works"
+        assert await moves(page, "ultrasound")
+
+
+async def test_a_new_connection_takes_the_place_of_a_silent_one(stage: Stage, browser: Browser) -> None:
+    async with signed_in(browser, stage) as page:
+        await enter_session(stage, page)
+        assert await moves(page, "ultrasound")
+        leg = next(iter(stage.van._legs.connected().values()))
+        with no_radio(leg):
+            await becomes(page, "document.body.dataset.media === 'restoring'")
+            assert await counter(page, "ultrasound") >= 0, "the last picture stays until there is another one"
+            await becomes(page, "document.body.dataset.media === 'connected'")
+            assert await moves(page, "ultrasound")
+            await until(lambda: leg.state == "closed")
+        assert leg not in stage.van._legs.connected().values()

@@ -1,4 +1,5 @@
 // The media of one session: offer, answer, and coming back. The van's side never has to be set up again by a person.
+// A connection that falls silent is kept while another one is tried: whichever comes first goes on.
 //
 //   const media = new MediaSession({ send, store });       send(session, sdp): hands an offer to the exchange
 //   media.on('state' | 'message' | 'samples' | 'backfilled' | 'marks' | 'voice' | 'lost' | 'stranger', callback)
@@ -14,8 +15,22 @@ const FIRST_PAUSE_MS = 400, LAST_PAUSE_MS = 5000, OTHER_RELAYS_MS = 200;
 const FACE = { width: 320, height: 240, frameRate: 10 }, FACE_BIT_S = 250_000;    // a face to talk to, no picture to judge by
 const FEEDS = ['room', 'ultrasound'];
 
+/**
+ * A connection with what belongs to it; `came` are the tracks that nobody has been shown yet.
+ * @typedef {{
+ *   pc: RTCPeerConnection, session: string, face: RTCRtpSender | null,
+ *   vitals: RTCDataChannel, marks: RTCDataChannel, stills: RTCDataChannel,
+ *   forms: Map<number, import('/shared/packed_samples.js').SampleForm>,
+ *   came: [MediaStreamTrack, RTCRtpTransceiver][],
+ * }} Connection
+ */
+
 export class MediaSession {
   #wanted = false;
+  /** @type {Connection | null} In use, or the first that is tried. */
+  #now = null;
+  /** @type {Connection | null} Tried while the one in use is silent. */
+  #next = null;
 
   /** @param {{ send: (session: string, sdp: string) => boolean, store: import('/shared/live_feed.js').SampleStore }} options */
   constructor({ send, store }) {
@@ -23,33 +38,21 @@ export class MediaSession {
     this.store = store;
     /** @type {Map<string, ((message: any) => void)[]>} */
     this.listeners = new Map();
-    /** @type {RTCPeerConnection | null} */
-    this.pc = null;
-    /** @type {RTCDataChannel | null} */
-    this.vitals = null;
-    /** @type {RTCDataChannel | null} */
-    this.marks = null;
-    /** @type {RTCDataChannel | null} */
-    this.stills = null;
     /** @type {MediaStreamTrack | null} */
     this.microphone = null;
     /** @type {RTCIceServer[]} The county's own, with names that are renewed long before they expire; never another's. */
     this.relays = [];
     /** @type {MediaStreamTrack | null} */
     this.camera = null;
-    /** @type {RTCRtpSender | null} */
-    this.face = null;
     this.gaps = new GapFiller(store, (missing) => {
-      if (this.vitals?.readyState !== 'open') return false;
-      this.vitals.send(JSON.stringify({ type: 'backfill', ...missing }));
+      const vitals = this.#now?.vitals;
+      if (vitals?.readyState !== 'open') return false;
+      vitals.send(JSON.stringify({ type: 'backfill', ...missing }));
       return true;
     });
-    /** @type {Map<number, import('/shared/packed_samples.js').SampleForm>} */
-    this.forms = new Map();
     this.samplesAt = -Infinity;                // when the last live samples came
     this.page = crypto.getRandomValues(new Uint32Array(2)).join('-');
     this.attempt = 0;
-    this.session = '';
     this.fingerprint = '';                     // of the van's certificate, from the invitation it has signed
     this.state = 'idle';                       // idle, connecting, connected, restoring
     this.lostAt = 0;
@@ -60,11 +63,16 @@ export class MediaSession {
   }
 
   get wanted() { return this.#wanted; }
+  get pc() { return this.#now?.pc ?? null; }
+  get marks() { return this.#now?.marks ?? null; }
+  get stills() { return this.#now?.stills ?? null; }
+  /** The last that was tried. */
+  get session() { return (this.#next ?? this.#now)?.session ?? ''; }
 
   set wanted(wanted) {
     if (wanted === this.#wanted) return;
     this.#wanted = wanted;
-    if (wanted) this.#connect(); else { clearTimeout(this.timer); this.#drop(); this.#become('idle'); }
+    if (wanted) this.#connect(); else { clearTimeout(this.timer); this.#now = closed(this.#now); this.#next = closed(this.#next); this.#become('idle'); }
   }
 
   /** @param {string} type @param {(message: any) => void} callback */
@@ -99,16 +107,17 @@ export class MediaSession {
         this.camera = stream.getVideoTracks()[0] ?? null;
       } catch { /* no camera, or not allowed: the button says so */ }
     }
-    await this.face?.replaceTrack(this.camera);
+    await this.#now?.face?.replaceTrack(this.camera);
     return this.camera !== null;
   }
 
   /** @param {string} session @param {string} sdp */
   async take(session, sdp) {
-    if (session !== this.session || this.pc?.signalingState !== 'have-local-offer') return;
+    const pc = (this.#next ?? this.#now)?.pc;
+    if (session !== this.session || pc?.signalingState !== 'have-local-offer') return;
     const pinned = pinnedTo(this.fingerprint, sdp);
     if (pinned === null) { this.#tell('stranger', {}); this.refused(session); return; }
-    await this.pc.setRemoteDescription({ type: 'answer', sdp: pinned });
+    await pc.setRemoteDescription({ type: 'answer', sdp: pinned });
     this.#within(CONNECT_WITHIN_MS);
   }
 
@@ -126,43 +135,54 @@ export class MediaSession {
   }
 
   async #connect() {
-    this.#drop();
+    this.#next = closed(this.#next);
+    const may = this.#now?.pc.connectionState ?? '';
+    if (may !== 'connected' && may !== 'disconnected') this.#now = closed(this.#now);
     this.#become(this.lostAt ? 'restoring' : 'connecting');
-    const pc = new RTCPeerConnection({ iceServers: this.relays, bundlePolicy: 'max-bundle' });
-    this.pc = pc;
     this.triedAt = Date.now();
-    this.session = `${this.page}_${this.attempt += 1}`;
-    const live = pc.createDataChannel('live', { ordered: false, maxRetransmits: 0, protocol: PROTOCOL });
-    this.#follow(live);
-    this.vitals = pc.createDataChannel('vitals');
-    this.vitals.onopen = () => this.gaps.restart();
-    this.#follow(this.vitals);
-    this.marks = pc.createDataChannel('marks');
-    this.marks.onmessage = ({ data }) => this.#tell('marks', JSON.parse(data));
-    this.stills = pc.createDataChannel('stills');
-    this.stills.binaryType = 'arraybuffer';
-    this.stills.onmessage = ({ data }) => this.#tell('stills', data);
-    for (const _ of FEEDS) preferH264(pc.addTransceiver('video', { direction: 'recvonly' }));
-    this.face = pc.addTransceiver(this.camera ?? 'video', { direction: 'sendonly', sendEncodings: [{ maxBitrate: FACE_BIT_S }] }).sender;
-    pc.addTransceiver(this.microphone ?? 'audio', { direction: this.microphone ? 'sendrecv' : 'recvonly' });
-    pc.ontrack = ({ track, transceiver }) => this.#show(pc, track, transceiver);
-    pc.onconnectionstatechange = () => this.#changed(pc);
+    const made = this.#made();
+    if (this.#now) this.#next = made; else this.#now = made;
+    const { pc, session } = made;
     this.#within(ANSWER_WITHIN_MS);
-    this.#watch(pc);
     try {
       await pc.setLocalDescription();
       await gathered(pc, this.relays.length > 0);
     } catch { return; }                        // closed meanwhile: another attempt is under way
-    if (pc !== this.pc) return;
-    if (!this.send(this.session, pc.localDescription?.sdp ?? '')) this.#again();
+    if (!this.#ours(made)) return;
+    if (!this.send(session, pc.localDescription?.sdp ?? '')) this.#again();
   }
 
-  /** @param {RTCDataChannel} channel */
-  #follow(channel) {
+  /** @returns {Connection} */
+  #made() {
+    const pc = new RTCPeerConnection({ iceServers: this.relays, bundlePolicy: 'max-bundle' });
+    const live = pc.createDataChannel('live', { ordered: false, maxRetransmits: 0, protocol: PROTOCOL });
+    const vitals = pc.createDataChannel('vitals'), marks = pc.createDataChannel('marks'), stills = pc.createDataChannel('stills');
+    for (const _ of FEEDS) preferH264(pc.addTransceiver('video', { direction: 'recvonly' }));
+    const face = pc.addTransceiver(this.camera ?? 'video', { direction: 'sendonly', sendEncodings: [{ maxBitrate: FACE_BIT_S }] }).sender;
+    pc.addTransceiver(this.microphone ?? 'audio', { direction: this.microphone ? 'sendrecv' : 'recvonly' });
+    /** @type {Connection} */
+    const made = { pc, session: `${this.page}_${this.attempt += 1}`, face, vitals, marks, stills, forms: new Map(), came: [] };
+    this.#follow(live, made);
+    this.#follow(vitals, made);
+    vitals.onopen = () => this.gaps.restart();
+    marks.onmessage = ({ data }) => this.#tell('marks', JSON.parse(data));
+    stills.binaryType = 'arraybuffer';
+    stills.onmessage = ({ data }) => this.#tell('stills', data);
+    pc.ontrack = ({ track, transceiver }) => { made.came.push([track, transceiver]); this.#show(made); };
+    pc.onconnectionstatechange = () => this.#changed(made);
+    this.#watch(made);
+    return made;
+  }
+
+  /** @param {Connection} connection */
+  #ours(connection) { return connection === this.#now || connection === this.#next; }
+
+  /** @param {RTCDataChannel} channel @param {Connection} connection */
+  #follow(channel, { forms }) {
     channel.binaryType = 'arraybuffer';
     channel.onmessage = ({ data }) => {
-      if (typeof data === 'string') { this.#heard(JSON.parse(data)); return; }
-      const frame = isPacked(data) ? decodePacked(data, this.forms) : decodeSamples(data);
+      if (typeof data === 'string') { this.#heard(JSON.parse(data), forms); return; }
+      const frame = isPacked(data) ? decodePacked(data, forms) : decodeSamples(data);
       if (!frame) return;                      // what it looks like has not been told yet: it will be asked for again
       if (channel.label === 'live') { this.samplesAt = performance.now(); this.gaps.saw(frame); }
       const ring = this.store.push(frame);
@@ -171,55 +191,79 @@ export class MediaSession {
     };
   }
 
-  /** @param {any} message */
-  #heard(message) {
+  /** @param {any} message @param {Connection['forms']} forms */
+  #heard(message, forms) {
     if (message.type !== 'samples_form') { this.#tell('message', message); return; }
     const { type: _, number, ...form } = message;
-    this.forms.set(number, form);
+    forms.set(number, form);
   }
 
-  /** @param {RTCPeerConnection} pc @param {MediaStreamTrack} track @param {RTCRtpTransceiver} transceiver */
-  #show(pc, track, transceiver) {
-    if (pc !== this.pc) return;
-    const place = track.kind === 'audio'
-      ? document.getElementById('voice')
-      : document.querySelector(`video[data-feed="${FEEDS[pc.getTransceivers().filter((x) => x.receiver.track.kind === 'video').indexOf(transceiver)]}"]`);
-    if (track.kind === 'audio') this.#tell('voice', track);
-    if (place instanceof HTMLMediaElement) { place.srcObject = new MediaStream([track]); place.play().catch(() => {}); }
+  /**
+   * What came of the connection in use; a picture takes the place of another one when its packets come.
+   * @param {Connection} connection
+   */
+  #show(connection) {
+    if (connection !== this.#now) return;
+    const videos = connection.pc.getTransceivers().filter((x) => x.receiver.track.kind === 'video');
+    for (const [track, transceiver] of connection.came.splice(0)) {
+      const place = track.kind === 'audio' ? document.getElementById('voice') : document.querySelector(`video[data-feed="${FEEDS[videos.indexOf(transceiver)]}"]`);
+      if (track.kind === 'audio') this.#tell('voice', track);
+      if (!(place instanceof HTMLMediaElement)) continue;
+      const shown = () => { if (connection === this.#now) { place.srcObject = new MediaStream([track]); place.play().catch(() => {}); } };
+      if (place.srcObject && track.kind === 'video' && track.muted) track.addEventListener('unmute', shown, { once: true }); else shown();
+    }
   }
 
-  /** @param {RTCPeerConnection} pc */
-  #changed(pc) {
-    if (pc !== this.pc) return;
-    if (pc.connectionState === 'connected') {
-      clearTimeout(this.timer);
-      this.pauseMs = FIRST_PAUSE_MS;
-      if (this.lostAt) this.#tell('lost', { at: new Date(this.lostAt), seconds: (Date.now() - this.lostAt) / 1000 });
-      this.lostAt = 0;
-      this.#become('connected');
-    } else if (pc.connectionState === 'disconnected') {
+  /** @param {Connection} connection */
+  #changed(connection) {
+    if (!this.#ours(connection)) return;
+    const state = connection.pc.connectionState;
+    if (state === 'connected') this.#connected(connection);
+    else if (connection === this.#next) { if (state === 'failed') this.#again(); }
+    else if (state === 'disconnected') {
       this.lostAt ||= Date.now();
       this.#become('restoring');
       this.#within(SILENT_FOR_MS);
-    } else if (pc.connectionState === 'failed') {
+    } else if (state === 'failed') {
       this.lostAt ||= Date.now();
       this.#again();
     }
   }
 
+  /** @param {Connection} connection the other one, if there is one, is given up */
+  #connected(connection) {
+    clearTimeout(this.timer);
+    if (connection === this.#next) {
+      closed(this.#now);
+      this.#now = connection;
+      this.#show(connection);
+      if (this.camera !== connection.face?.track) void connection.face?.replaceTrack(this.camera);
+    } else closed(this.#next);
+    this.#next = null;
+    this.pauseMs = FIRST_PAUSE_MS;
+    if (this.lostAt) this.#tell('lost', { at: new Date(this.lostAt), seconds: (Date.now() - this.lostAt) / 1000 });
+    this.lostAt = 0;
+    this.#become('connected');
+  }
+
   /**
    * The van sends sound all the time, 50 packets a second even when nobody speaks: when nothing comes it is gone, which
-   * ICE notices much later.
-   * @param {RTCPeerConnection} pc
+   * ICE notices much later; and it may come back.
+   * @param {Connection} connection
    */
-  #watch(pc) {
+  #watch(connection) {
+    const { pc } = connection;
     let received = -1, since = Date.now();
     const timer = setInterval(async () => {
-      if (pc !== this.pc) { clearInterval(timer); return; }
+      if (!this.#ours(connection)) { clearInterval(timer); return; }
       let now = 0;
       for (const report of (await pc.getStats()).values()) if (report.type === 'inbound-rtp') now += report.packetsReceived ?? 0;
-      if (now !== received || this.state !== 'connected') { received = now; since = Date.now(); return; }
-      if (Date.now() - since < NOTHING_FOR_MS || pc !== this.pc) return;
+      if (connection !== this.#now) return;
+      const came = received >= 0 && now > received;
+      received = now;
+      if (came && this.state === 'restoring' && pc.connectionState === 'connected') this.#connected(connection);
+      if (came || this.state !== 'connected') { since = Date.now(); return; }
+      if (Date.now() - since < NOTHING_FOR_MS) return;
       this.lostAt ||= since;
       this.#again(0);
     }, 1000);
@@ -243,22 +287,20 @@ export class MediaSession {
     this.pauseMs = Math.min(LAST_PAUSE_MS, this.pauseMs * 2);
   }
 
-  #drop() {
-    const pc = this.pc;
-    this.pc = null;
-    this.vitals = null;
-    this.marks = null;
-    this.stills = null;
-    this.face = null;
-    this.forms.clear();
-    if (pc) { pc.onconnectionstatechange = null; pc.ontrack = null; pc.close(); }
-  }
-
   /** @param {string} state */
   #become(state) { if (state !== this.state) { this.state = state; this.#tell('state', state); } }
 
   /** @param {string} type @param {any} message */
   #tell(type, message) { for (const callback of this.listeners.get(type) ?? []) callback(message); }
+}
+
+/** @param {Connection | null} connection @returns {null} */
+function closed(connection) {
+  if (connection) {
+    connection.pc.onconnectionstatechange = connection.pc.ontrack = null;
+    connection.pc.close();
+  }
+  return null;
 }
 
 /**

@@ -16,6 +16,7 @@ from telemedicine.transport.feedback import (
 MOST_PACKETS = 8192
 FORGOTTEN_AFTER_S = 4.0
 """A packet that nobody reported for so long is no longer in flight."""
+KEPT_FOR_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +82,16 @@ class SendHistory:
         return outcomes
 
     def forget_old(self, now_s: float) -> None:
-        """Take out of the flight what nobody will report any more."""
-        while self._outstanding:
-            number = next(iter(self._outstanding))
-            if now_s - self._outstanding[number].sent_s < FORGOTTEN_AFTER_S:
-                return
-            self._drop(number)
+        """Take out of the flight what nobody will report any more; of what comes all the same it is still told how late
+        it was."""
+        while self._given_up_before < self._next:
+            sent = self._outstanding.get(self._given_up_before)
+            if sent is not None and now_s - sent.sent_s < FORGOTTEN_AFTER_S:
+                break
+            self.in_flight_bytes -= sent.size_bytes if sent is not None else 0
+            self._given_up_before += 1
+        while self._outstanding and now_s - next(iter(self._outstanding.values())).sent_s > KEPT_FOR_S:
+            self._outstanding.popitem(last=False)
 
     def give_up(self) -> None:
         """Everything in flight is given up, e.g. after an outage; what arrives of it all the same is still told."""

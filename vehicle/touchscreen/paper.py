@@ -50,7 +50,7 @@ def routes(screen: Screen) -> APIRouter:
             "sheets": vehicle.paper.waiting(),
             "paper": paper_in_words(screen, request),
         }
-        return screen.page(request, "paper.html", "status", context)
+        return screen.page(request, "paper.html", "sheets", context)
 
     @router.post(f"{PAGE}/print")
     @roles(*CLINICAL)

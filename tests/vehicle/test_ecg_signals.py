@@ -78,9 +78,9 @@ def test_kinds_are_learnt_unlearnt_and_forgotten() -> None:
 
 def test_the_network_has_a_weight_for_each_measure() -> None:
     judge = learnt_judge()
-    assert np.isfinite(judge(np.zeros(38)))
+    assert np.isfinite(judge(np.zeros(50)))
     with pytest.raises(ValueError):
-        judge(np.zeros(37))
+        judge(np.zeros(49))
 
 
 def test_a_made_recording_of_two_minutes() -> None:

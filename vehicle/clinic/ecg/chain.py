@@ -18,7 +18,7 @@ import numpy.typing as npt
 from vehicle.clinic.ecg.arm_electrodes import ArmElectrodes
 from vehicle.clinic.ecg.events import Beat, Event, Shape
 from vehicle.clinic.ecg.intake import Intake
-from vehicle.clinic.ecg.qrs import LOOK_AHEAD_S, Mark, QrsDetector
+from vehicle.clinic.ecg.qrs import SECOND_LOOK_S, Mark, QrsDetector
 from vehicle.clinic.ecg.qrs_judge import Judge
 from vehicle.clinic.ecg.quality import HOP_S, Quality
 from vehicle.clinic.ecg.rhythm_watch import RhythmWatch
@@ -52,7 +52,7 @@ class EcgChain:
         self._signals.weights = self._quality.weights()
         self._shapes = BeatShapes(self._signals)
         self._arms = ArmElectrodes(leads, self._signals)
-        self._delay = self._signals.columns(LOOK_AHEAD_S) + self._signals.held_back + 2
+        self._delay = self._signals.columns(SECOND_LOOK_S) + self._signals.held_back + 2
         self._watch = BeatWatch(self.fs_hz, self._delay * self._signals.step)
         self._rhythm = RhythmWatch(self.leads, self.fs_hz) if screen_af else None
         self._hop = self._signals.columns(HOP_S) * self._signals.step

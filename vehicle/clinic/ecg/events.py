@@ -55,7 +55,7 @@ class Beat:
     time_s: float
     shape: Shape
     revised: bool = False
-    """Found late, by looking back: it was not said within 300 ms."""
+    """Found late, by looking back at what had been refused: it was not said within 300 ms."""
     width_ms: float | None = None
     """Rough width of the QRS, for telling shapes apart; not a measurement to report."""
     trusted: bool = True

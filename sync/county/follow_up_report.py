@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, case, func, select
+from sqlalchemy import CTE, ColumnElement, and_, case, func, or_, select
 
 from sync.county.database import Database
 from sync.county.schema import projected
@@ -177,7 +177,7 @@ def members_due(practice: bool) -> CTE:
         .where(
             _forms.c.origin == _members.c.origin,
             _forms.c.patient == _members.c.patient,
-            _forms.c.form == _members.c.programme,
+            _of_programme(),
             _of(_forms, practice),
         )
         .order_by((_forms.c.n + 0).desc())  # as a sum, so that a planner looks the person up, not the newest entry
@@ -188,6 +188,12 @@ def members_due(practice: bool) -> CTE:
     columns = [_members.c[name] for name in ("origin", "patient", "programme", "village", "village_name")]
     members = select(*columns, due_on).where(_members.c.state == "member", _of(_members, practice))
     return members.cte("members_due").prefix_with("MATERIALIZED")  # looked up once for each member
+
+
+def _of_programme() -> ColumnElement[bool]:
+    """A form of the member's programme: the last of them says when the next is due."""
+    several = [and_(_members.c.programme == name, _forms.c.form.in_(forms)) for name, forms in FORMS.items()]
+    return or_(_forms.c.form == _members.c.programme, *several)
 
 
 def has_day(members: CTE) -> ColumnElement[bool]:

@@ -60,6 +60,22 @@ async def test_villages_are_counted_by_programme_and_by_the_last_signed_form(fou
     assert follow_up_report(founded.county.database, founded.villages, founded.clock.now(), practice=True).rows == ()
 
 
+async def test_a_programme_of_several_forms_is_due_by_the_last_of_them(founded: Founded) -> None:
+    """A pregnancy: the first check named the 16th week; the visit after birth, signed later, the 42nd day."""
+    van = founded.van("van-07")
+    van.store.commit_now(
+        member(founded, 0, "m1", "maternal", "2026-01-05"),
+        member(founded, 0, "m2", "maternal", "2026-01-05"),
+        signed("m1", "antenatal_first", "2026-04-01"),
+        signed("m1", "postpartum_visit", "2026-10-20"),
+        signed("m2", "antenatal_first", "2026-04-01"),
+        signed("m2", "hypertension", "2026-12-01"),
+    )
+    assert (await van.deliver()).complete
+    report = follow_up_report(founded.county.database, founded.villages, founded.clock.now(), practice=False)
+    assert report.rows[0].counts == {"maternal": Count(2, 0, 1)}
+
+
 async def test_page_and_json_name_nobody_and_show_no_small_number(founded: Founded) -> None:
     await delivered(founded)
     client = await founded.signed_in("xu.jing")

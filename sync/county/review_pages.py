@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
@@ -28,12 +29,18 @@ router = APIRouter()
 
 @router.get(PAGE)
 @roles(*READERS)
-async def review_page(request: Request, practice: Practice = None) -> Response:
+async def review_page(
+    request: Request, practice: Practice = None, reason: Annotated[str, Query(max_length=40)] = ""
+) -> Response:
+    """:param reason: only what waits for this reason, a word of ``REVIEW_REASONS``"""
     county = _county(request)
     shown = county.coverage.default_practice() if practice is None else practice == "1"
     queue = await run_in_threadpool(_reviews(county).queue, shown)
     names = {account.id: account.name for account in await run_in_threadpool(county.accounts.all)}
-    facts: dict[str, Any] = {"queue": queue, "names": names, "practice_shown": shown}
+    facts: dict[str, Any] = {"queue": queue, "names": names, "practice_shown": shown, "reason": reason}
+    facts["reasons"] = Counter(word for one in queue.waiting for word in one.judged.verdict.reasons)
+    facts["waiting"] = [one for one in queue.waiting if not reason or reason in one.judged.verdict.reasons]
+    facts["most"] = MOST_AT_ONCE
     facts["both"] = county.visits.any_real() and county.visits.any_practice()
     return render(request, "review.html", {**facts, "said": request.session.pop(_SAID, None)})
 

@@ -104,6 +104,15 @@ async def test_several_are_decided_at_once(county: Founded) -> None:
     assert set(decisions(county)[0].fields["decided"]) == set(visits)
 
 
+async def test_what_waits_is_sifted_by_its_reason(county: Founded) -> None:
+    client = await county.signed_in("xu.jing")
+    every = (await client.get("/county/review?lang=zh")).text
+    few = (await client.get("/county/review?lang=zh&reason=too_few_witnesses")).text
+    none = (await client.get("/county/review?lang=zh&reason=clock_stepped")).text
+    assert [page.count('data-testid="pick"') for page in (every, few, none)] == [2, 2, 0]
+    assert "全选 2 个" in few
+
+
 @pytest.mark.parametrize(
     ("decision", "reason"), [("counted", "x"), ("counted", ""), ("counted", "x" * 201), ("perhaps", "好的")]
 )

@@ -19,6 +19,7 @@ from sync.formats import ecg_file
 from sync.formats.records import Draft, format_time
 from tests.vehicle.clinic_world import DOCTOR, World
 from tests.vehicle.conftest import MORNING
+from vehicle.clinic.case import CaseNotes
 from vehicle.clinic.critical import ActionMissing, Answer
 from vehicle.clinic.critical_findings import FindingUnknown, NobodysRecording
 from vehicle.clinic.ecg.critical import CriticalWatch, in_findings
@@ -144,6 +145,12 @@ async def test_it_is_an_entry_is_told_once_and_holds_the_person_until_it_is_answ
     assert actions(world, red.reading) == ["found"]
     [told] = world.told("critical")
     assert (told["kind"], told["values"]) == ("ecg_rate_high", {"heart_rate_bpm": 162})
+    served = world.encounters.current()
+    assert served is not None
+    first = CaseNotes(world.store, world.people, world.prompts).of(served.encounter, patient.patient, "en")["prompts"][
+        0
+    ]
+    assert (first["grade"], "162/min" in first["title"]) == ("red", True), "a specialist who comes later sees it first"
     with pytest.raises(CriticalOpen):
         await world.encounters.close(DOCTOR)
     with pytest.raises(ActionMissing) as missing:

@@ -6,8 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from sync.web.catalog import Texts, texts
 from vehicle.clinic import laboratory_report
 from vehicle.clinic.background import Backgrounds
+from vehicle.clinic.critical_record import Critical, findings_of
 from vehicle.clinic.people import People
 from vehicle.clinic.ports import Journal
 from vehicle.clinic.prompts import ANSWERS, Prompts
@@ -69,7 +71,8 @@ class CaseNotes:
     def _asked(self, encounter: str, language: str | None) -> list[dict[str, Any]]:
         if not encounter:
             return []
-        return [
+        found = findings_of(self._store, encounter, language)
+        return [_finding(one, texts(language or "zh")) for one in found] + [
             {
                 "rule": prompt.rule,
                 "title": prompt.title,
@@ -105,6 +108,20 @@ class CaseNotes:
             (encounter, MOST_RECORDINGS),
         )
         return [_recording(row) for row in rows]
+
+
+def _finding(one: Critical, t: Texts) -> dict[str, Any]:
+    """A critical finding among the prompts, so that who comes later sees it first."""
+    return {
+        "rule": one.type,
+        "title": t("critical.found", what=one.result),
+        "result": one.words or one.advice,
+        "grade": "red",
+        "grade_word": t("clinic.grade.red"),
+        "advice": "",
+        "source": [one.advice],
+        "disclaimer": "",
+    }
 
 
 def _recording(row: Mapping[str, Any]) -> dict[str, Any]:

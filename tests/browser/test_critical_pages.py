@@ -12,10 +12,9 @@ from touch_van import Van
 
 pytest.importorskip("playwright.sync_api", reason="skipped: playwright is not installed")
 
+from PIL import Image
 from touch_bench import CARD, PIN
 from ultrasound_machine import sector
-
-from PIL import Image
 
 from sync.formats.records import Draft, format_time
 

@@ -36,7 +36,7 @@ def new_van(demo: Demo) -> Iterator[str]:
         van = subprocess.Popen([sys.executable, "-m", "vehicle", "--settings", str(file)], stderr=log, cwd=ROOT)
         try:
             address = f"http://127.0.0.1:{port}/"
-            wait_until(f"{NEW_VAN} answers", lambda: _answers(address))
+            wait_until(f"{NEW_VAN} answers", lambda: _answers(address), 120)
             yield address
         finally:
             van.terminate()

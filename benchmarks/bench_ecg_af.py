@@ -5,7 +5,7 @@
 The rows of the scorer are those of `eval_af.py` on the development records. Two rows are our own, because that scorer
 hands over times only: mitdb through the whole chain (beat shapes, P wave; each 30 s is AF where a score of 0.5
 or more stood for most of it) and `af_record` on cinc2017. All four sets were also learnt from: figures of people
-left out come from `python -m benchmarks.train_ecg_af --check`.
+left out come from `python -m benchmarks.train_ecg_af --check` and `train_ecg_af_stream --check`.
 """
 
 from __future__ import annotations

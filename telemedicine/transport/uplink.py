@@ -39,7 +39,7 @@ AFTER_OUTAGE_BIT_S = 2_500_000.0
 LONG_GONE_S = 1.0
 STANDING_QUEUE_S = 0.3
 """A link from which packets come that have waited so long was not gone, it is slow: what is on its way is not lost."""
-TRICKLE_BIT_S, TRICKLE_FOR_S, TRICKLE_QUEUE_S = 100_000.0, 2.0, 0.15
+TRICKLE_BIT_S, TRICKLE_SHARE, TRICKLE_FOR_S, TRICKLE_QUEUE_S = 100_000.0, 0.08, 2.0, 0.15
 """Of a viewer that has just fallen silent: perhaps only the way back is held up, and a picture now and then arrives."""
 RESUMING_S, PACING_RESUMING, WINDOW_RESUMING_S = 0.3, 4.0, 0.1
 """A link that has come back first carries a key frame, a quarter second of its rate."""
@@ -172,8 +172,9 @@ class Uplink(Generic[P]):
             return False
         paths = [path for path in self._paths.values() if stream in path.streams and path.state != PathState.SILENT]
         if not paths:
+            trickle_bit_s = max(TRICKLE_BIT_S, TRICKLE_SHARE * self.control.target_bit_s)
             return any(
-                path.trickled_bytes * 8 <= TRICKLE_BIT_S * path.monitor.unheard_s(now_s)
+                path.trickled_bytes * 8 <= trickle_bit_s * path.monitor.unheard_s(now_s)
                 for path in self._trickling(stream, now_s)
             )
         if all(self._window_full(path, now_s) for path in paths):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import cache
+from itertools import pairwise
 
 import pytest
 from simulated_link import BEGAN_S, ECG_SPARING, SOUND_SPARING, Radio, Simulation
@@ -86,3 +87,42 @@ def test_each_trial_that_fails_makes_the_next_wait_twice_as_long() -> None:
         waits.append(tried_s - now_s - 2)
         now_s = tried_s
     assert waits == pytest.approx([FIRST_TRIAL_S, 2 * FIRST_TRIAL_S, 4 * FIRST_TRIAL_S], abs=0.2)
+
+
+def found_narrow(delivered_bit_s: float) -> NarrowLink:
+    """At 1.2 s, with a queue."""
+    link = NarrowLink()
+    fed(link, 0.0, 1.2 * FULL_FOR_S, 0.6, delivered_bit_s)
+    assert link.narrow
+    return link
+
+
+def test_room_is_seen_while_the_queue_empties() -> None:
+    link = found_narrow(60e3)
+    assert not link.update(2.0, 0.5, True, 60e3, recent_bit_s=70e3)
+    assert link.update(2.05, 0.4, True, 200e3, recent_bit_s=400e3)
+    assert not link.narrow
+
+
+def test_a_probe_that_finds_room_ends_it_at_once() -> None:
+    link = found_narrow(100e3)
+    assert not link.update(2.0, 0.01, True, 40e3, capacity_bit_s=120e3)
+    assert link.update(2.5, 0.01, True, 40e3, capacity_bit_s=500e3)
+
+
+def probes(carries_bit_s: float, seconds: float) -> list[float]:
+    link, asked = found_narrow(carries_bit_s), []
+    for step in range(round(seconds / 0.05)):
+        now_s = 2.0 + step * 0.05
+        link.update(now_s, 0.01, True, 40e3, capacity_bit_s=carries_bit_s if asked else 0.0)
+        if link.wants_probe(now_s, 3_600):
+            link.probed(now_s)
+            asked.append(now_s - 2.0)
+    return asked
+
+
+def test_probes_come_soon_and_then_as_often_as_they_disturb_little() -> None:
+    slow, less_slow = probes(64e3, 0.95 * FIRST_TRIAL_S), probes(150e3, 0.95 * FIRST_TRIAL_S)
+    assert slow[0] < 0.5
+    assert [later - earlier for earlier, later in pairwise(slow)] == pytest.approx([0.8, 1.6, 3.2], abs=0.1)
+    assert less_slow[-1] - less_slow[-2] < 1.2

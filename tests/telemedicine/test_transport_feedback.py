@@ -145,6 +145,18 @@ def test_what_nobody_reports_is_forgotten() -> None:
     assert history.in_flight_bytes == 100
 
 
+def test_of_what_was_given_up_only_what_arrived_is_told() -> None:
+    history = SendHistory()
+    for number in range(4):
+        history.add(number * 0.01, 100)
+    history.give_up()
+    history.add(1.0, 100)
+    assert history.in_flight_bytes == 100
+    outcomes = history.acknowledge(parse_feedback(feedback_message(0, [None, 5.0, None, 5.0], 0)))
+    assert [outcome.sent.number for outcome in outcomes] == [1, 3], "nobody counts the others as losses of the link"
+    assert history.in_flight_bytes == 100
+
+
 def test_invented_feedback_changes_nothing() -> None:
     history = SendHistory()
     assert history.acknowledge(parse_feedback(feedback_message(9, [1.0], 0))) == []

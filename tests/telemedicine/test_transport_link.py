@@ -7,8 +7,9 @@ import random
 from functools import cache
 
 import pytest
-from simulated_link import Radio, Simulation, Stream
+from simulated_link import Radio, Simulation, Stream, TracedRadio
 
+from benchmarks.cellular import DeliveryTrace
 from telemedicine.transport.uplink import PICTURE_SHARE
 
 BEGAN_S = 100.0
@@ -141,6 +142,16 @@ def test_an_outage_is_over_when_it_is_over(seconds: float) -> None:
     assert simulation.longest_gap_s(back_s, back_s + 5) < 0.3
     assert max(simulation.ages_s(back_s, back_s + 5)) < 0.25
     assert simulation.received_bit_s(back_s + 3, back_s + 5) > 4e6
+
+
+def test_a_held_up_way_back_stops_no_picture() -> None:
+    """For a second and a half no feedback comes, while the way out is as good as before."""
+    held_up = TracedRadio(DeliveryTrace.of([*range(1, 10_000), *range(11_500, 20_000)]))
+    simulation = Simulation(Radio([(0, 20e6)]), back=held_up)
+    simulation.run(15)
+    assert simulation.longest_gap_s(9.5, 12) < 0.9
+    assert simulation.received_bit_s(10.5, 11.5) < 0.8e6, "carefully: the link may be gone"
+    assert simulation.received_bit_s(13, 15) > 4e6
 
 
 def test_two_viewers_share_alike() -> None:

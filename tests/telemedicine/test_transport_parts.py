@@ -142,6 +142,20 @@ def test_a_receiver_that_was_held_up_is_no_queue() -> None:
     assert delay.judge() > 0.1
 
 
+def test_after_an_interruption_a_standing_queue_is_still_one_and_a_longer_way_is_soon_none() -> None:
+    delay = QueueDelay()
+    for number in range(50):
+        delay.add(number * 0.02, number * 0.02 + 0.03)
+    delay.restart()
+    later = [3.0 + number * 0.02 for number in range(400)]
+    waits = []
+    for sent_s in later:
+        delay.add(sent_s, sent_s + 0.53)
+        waits.append(delay.judge())
+    assert waits[10] == pytest.approx(0.5)
+    assert waits[-1] == pytest.approx(0.0), "the way is another one"
+
+
 def test_a_growing_delay_is_overuse_and_a_constant_one_is_not() -> None:
     trend = Trendline()
     for number in range(100):

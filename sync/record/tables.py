@@ -121,7 +121,9 @@ TABLES: dict[str, Table] = {
         index="sha256",
         made="at",
     ),
-    "dicom_deliveries": _table("sha256 destination", "state instance study transfer_syntax reason signed_at at", made="at"),
+    "dicom_deliveries": _table(
+        "sha256 destination", "state instance study transfer_syntax reason signed_at at", made="at"
+    ),
     "screening_results": _table(
         "result",
         "encounter visit patient rule rule_version level code advice inputs_json at",

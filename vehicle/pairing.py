@@ -1,8 +1,8 @@
 """Pairing a Bluetooth device by its six digits, and forgetting one: bluetoothd asks, a person answers on the screen.
 
 One question at a time: bluetoothd pairs one device at a time; known devices connect meanwhile. It is answered,
-cancelled by a person, or given up by the agent (``devices.links.bluetooth_agent``) before the device loses patience. What was
-typed is never kept.
+cancelled by a person, or given up by the agent (``devices.links.bluetooth_agent``) before the device loses patience.
+What was typed is never kept.
 """
 
 from __future__ import annotations

@@ -215,14 +215,7 @@ def test_the_table_of_services_has_one_row_each(tmp_path: Path, clock: Simulated
         names = [service.name for service in SERVICES]
         assert len(set(names)) == len(names)
         started = [name for name, _ in rows(vehicle)]
-        away = {
-            "uploader",
-            "enrolment",
-            "link probe",
-            "picture archive",
-            "printer",
-            "paper printer",
-        }  # no settings name them
+        unnamed = {"uploader", "enrolment", "link probe", "picture archive", "printer", "paper printer"}
         assert set(names) - set(started) == unnamed, "what no settings name"
     finally:
         vehicle.store.close()

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 from sqlalchemy import select
 
 from sync.county.database import Database, Row
+from sync.county.red_values import closed_red_values
 from sync.county.same_person import Registration, SamePeople
 from sync.county.schema import logs, projected
 from sync.formats.records import parse_time
@@ -46,8 +47,6 @@ SYMPTOMS: dict[tuple[str, str], str] = {
 }
 """For the line list. The legal report is made in the national direct-report system, not here."""
 SERIOUS = frozenset({"stroke", "kidney", "cancer", "echinococcosis"})
-CLOSING = frozenset({"referred", "consulted", "refused", "withdrawn", "measured_again"})
-"""What ends a red value. A repeated measurement ends one too: the later reading speaks for itself."""
 IN_TIME_MINUTES = 10
 """A red value counts as closed in time within so many minutes (project choice; hospitals ask for 10 to 30)."""
 
@@ -155,31 +154,17 @@ class ProgrammeLists:
     def _critical(self) -> Iterable[Line]:
         """Each red value with the minutes until something was done that closes it: readings, and findings of an ECG or
         ultrasound."""
-        readings = {(row["origin"], row["reading"]): row for row in self._rows("readings")}
-        kinds = {key: row["type"] or "" for key, row in readings.items()}
+        kinds = {(row["origin"], row["reading"]): row["type"] or "" for row in self._rows("readings")}
         kinds |= {(row["origin"], row["finding"]): row["what"] or "" for row in self._rows("critical_findings")}
-        closed: dict[tuple[str, str], tuple[datetime, str]] = {}
-        repeated: dict[tuple[str, str], datetime] = {}
-        found: list[Row] = []
+        closed = closed_red_values(self._database, sorted(self._origins), since="")
         for row in self._rows("critical_actions", order="n"):
-            key, at = (row["origin"], row["reading"]), parse_time(row["at"])
-            if row["action"] == "found":
-                found.append(row)
-            elif row["action"] == "repeated":
-                repeated.setdefault(key, at)
-            elif row["action"] in CLOSING and key not in closed:
-                closed[key] = (at, row["action"])
-        for key, at in measured_again(readings, repeated).items():
-            if key not in closed or at < closed[key][0]:
-                closed[key] = (at, "measured_again")
-        for row in found:
             person, at = self._people.of(row), parse_time(row["at"])
-            if person is None:
+            if person is None or row["action"] != "found":
                 continue
             key = (row["origin"], row["reading"])
             done = closed.get(key)
-            minutes = max(0, int((done[0] - at).total_seconds() // 60)) if done else None
-            yield Line(person, kinds.get(key, ""), done[1] if done else "", local_day(at), minutes=minutes)
+            minutes = max(0, int((parse_time(done.at) - at).total_seconds() // 60)) if done else None
+            yield Line(person, kinds.get(key, ""), done.action if done else "", local_day(at), minutes=minutes)
 
     # where it stands
 
@@ -248,29 +233,6 @@ def closed_in_time(lines: Iterable[Line]) -> tuple[int, int, int]:
     told = list(lines)
     in_time = sum(line.minutes is not None and line.minutes <= IN_TIME_MINUTES for line in told)
     return len(told), in_time, sum(line.minutes is None for line in told)
-
-
-def measured_again(
-    readings: Mapping[tuple[str, str], Row], repeated: Mapping[tuple[str, str], datetime]
-) -> dict[tuple[str, str], datetime]:
-    """(origin, reading) of red values that were to be repeated -> when the next reading of that kind was confirmed.
-
-    :param repeated: since when each was to be repeated
-    """
-    confirmed: dict[tuple[str, str, str], list[datetime]] = {}
-    for row in readings.values():
-        if row["confirmed_at"] and not row["rejected_at"]:
-            kind = (row["origin"], row["encounter"] or "", row["type"] or "")
-            confirmed.setdefault(kind, []).append(parse_time(row["confirmed_at"]))
-    ended = {}
-    for key, since in repeated.items():
-        told = readings.get(key)
-        if told is None:
-            continue  # a finding: its end is an entry of its own
-        later = [at for at in confirmed.get((key[0], told["encounter"] or "", told["type"] or ""), ()) if at > since]
-        if later:
-            ended[key] = min(later)
-    return ended
 
 
 def _day(at: Any) -> date:

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Select, and_, func, select
 
 from sync.county.database import Database
-from sync.county.programme_lists import CLOSING
 from sync.county.schema import projected
+from sync.formats.critical_actions import ENDING, MEASURED_AGAIN
 
-MEASURED_AGAIN = "measured_again"
 _ACTIONS, _READINGS = projected["critical_actions"], projected["readings"]
 
 
@@ -30,7 +29,7 @@ def closed_red_values(database: Database, origins: Sequence[str], since: str) ->
     within = and_(_ACTIONS.c.origin.in_(origins), _ACTIONS.c.at >= since)
     done = select(_ACTIONS.c.origin, _ACTIONS.c.reading, _ACTIONS.c.action, _ACTIONS.c.at)
     closed: dict[tuple[str, str], Closed] = {}
-    rows = database.rows(done.where(within, _ACTIONS.c.action.in_(sorted(CLOSING))))
+    rows = database.rows(done.where(within, _ACTIONS.c.action.in_(sorted(ENDING))))
     rows += database.rows(_measured_again().where(within))
     for row in rows:
         key, one = (row["origin"], row["reading"]), Closed(row["at"], row.get("action") or MEASURED_AGAIN)

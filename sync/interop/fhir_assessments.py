@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from sync.formats.critical_actions import ENDING
 from sync.interop.fhir_elements import LOINC, Element, Names, coding, concept, drop_empty, number, person, terminology
 from sync.interop.fhir_record import PersonRecord, Row, said
 from sync.interop.fhir_reports import NOT_A_DIAGNOSIS, named_information
@@ -24,8 +25,6 @@ CONFIDENTIAL_FORMS = frozenset({"severe_mental_illness"})
 PSYCHIATRIC = coding("http://terminology.hl7.org/CodeSystem/v3-ActCode", "PSY", "psychiatry information sensitivity")
 RESTRICTED = coding("http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "R", "restricted")
 CONSENT_DOCUMENT = coding(LOINC, "59284-0", "Consent Document")
-CLOSING = ("referred", "consulted", "refused", "withdrawn", "measured_again")
-"""Actions that end a red value."""
 _CODE = re.compile(r"[A-Za-z0-9_+.-]{1,40}")
 _TELEPHONE = re.compile(r"[0-9]{7,}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -120,7 +119,7 @@ def red_values(record: PersonRecord, names: Names, named: bool) -> Iterator[Elem
 
 
 def _flag(record: PersonRecord, row: Row, finding: Row | None, reading: Row | None, names: Names) -> Element:
-    done = [one for one in record.actions if one["reading"] == row["reading"] and one["action"] in CLOSING]
+    done = [one for one in record.actions if one["reading"] == row["reading"] and one["action"] in ENDING]
     kind = finding["what"] if finding else reading["type"] if reading else "critical value"
     return drop_empty(
         {

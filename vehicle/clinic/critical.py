@@ -14,9 +14,10 @@ from typing import Any
 from devices.clock import Clock
 from devices.errors import AskPerson
 from sync.formats.canonical import Json
+from sync.formats.critical_actions import CLOSING, WITHDRAWN
 from sync.formats.records import Draft, format_time
 from sync.record.recordings import Recordings
-from vehicle.clinic.critical_record import CLOSING, WITHDRAWN, Critical, done_about, finding
+from vehicle.clinic.critical_record import Critical, done_about, finding
 from vehicle.clinic.encounters import Encounters
 from vehicle.clinic.measurements import Measurements
 from vehicle.clinic.ports import Journal, Live

@@ -14,12 +14,12 @@ from typing import Any
 from devices.clock import Clock
 from devices.errors import AskPerson
 from sync.formats.canonical import Json
+from sync.formats.critical_actions import MEASURED_AGAIN
 from sync.formats.records import Draft, format_time
 from vehicle.clinic.critical_record import (
     LIVE_ECG,
     MARKED_ON_ECG,
     MARKED_ON_ULTRASOUND,
-    MEASURED_AGAIN,
     REPEATED_ECG,
     SIGNED_ECG,
     ULTRASOUND,

@@ -14,14 +14,11 @@ from datetime import datetime
 from typing import Any
 
 from sync.formats.canonical import Json
+from sync.formats.critical_actions import ENDING
 from sync.formats.records import Draft, parse_time
 from sync.web.catalog import Texts, texts
 from vehicle.clinic.ports import Journal
 
-CLOSING = frozenset({"referred", "consulted", "refused"})
-"""One of these actions lets a person with a red value go; so does a repeat that was no longer red."""
-WITHDRAWN, MEASURED_AGAIN = "withdrawn", "measured_again"
-"""Of findings only: it was none (an electrode, a movement, a mistake); a later ECG speaks for itself."""
 LIVE_ECG, REPEATED_ECG, SIGNED_ECG, ULTRASOUND = "ecg_live", "ecg_repeat", "ecg_signed", "ultrasound"
 MARKED_ON_ECG = ("ecg_infarction", "ecg_vt_vf", "ecg_block_3", "ecg_pause")
 """What a doctor may mark when he signs an ECG; rates and standstill come from the recording, with his agreement."""
@@ -61,7 +58,7 @@ class Critical:
     @property
     def closed(self) -> bool:
         """Of a finding: nobody needs to do anything more."""
-        return bool((CLOSING | {WITHDRAWN, MEASURED_AGAIN}) & set(self.done))
+        return bool(ENDING & set(self.done))
 
 
 def done_about(store: Journal, reading: str) -> tuple[str, ...]:

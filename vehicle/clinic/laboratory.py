@@ -17,8 +17,9 @@ from typing import Any
 from devices.clock import Clock
 from devices.readings import LaboratoryResult, Stamped
 from sync.formats.canonical import Json
+from sync.formats.critical_actions import CLOSING
 from sync.formats.records import Draft, format_time, parse_time
-from vehicle.clinic.critical_record import CLOSING, done_about, found_draft
+from vehicle.clinic.critical_record import done_about, found_draft
 from vehicle.clinic.laboratory_report import (
     TYPE,
     Group,

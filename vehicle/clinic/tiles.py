@@ -13,9 +13,10 @@ from typing import Any
 
 from devices.clock import CHINA_TIME, Clock
 from devices.readings import DeviceState, Link
+from sync.formats.critical_actions import CLOSING
 from sync.formats.records import format_time, parse_time
 from sync.web.catalog import texts
-from vehicle.clinic.critical_record import CLOSING, Critical, done_about, findings_of
+from vehicle.clinic.critical_record import Critical, done_about, findings_of
 from vehicle.clinic.encounters import Encounters, EncounterView
 from vehicle.clinic.instruments import Instrument
 from vehicle.clinic.ports import Journal

@@ -11,9 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sync.formats.critical_actions import CLOSING, WITHDRAWN
 from sync.web.access import roles
 from vehicle.clinic.critical import ActionMissing, Answer
-from vehicle.clinic.critical_record import CLOSING, ULTRASOUND, WITHDRAWN, Critical, finding
+from vehicle.clinic.critical_record import ULTRASOUND, Critical, finding
 from vehicle.clinic.people import NobodyFound, PatientView
 from vehicle.touchscreen.frame import Screen, back, referring_path
 from vehicle.touchscreen.sessions import CLINICAL

@@ -89,7 +89,8 @@ async def test_without_a_reason_the_file_names_nobody_and_the_download_is_noted(
     assert "pseudonymous.fhir.json" in answer.headers["content-disposition"]
     assert [secret for secret in SECRETS if secret in answer.text] == []
     wanted = {"Patient", "Encounter", "Observation", "DiagnosticReport", "DocumentReference", "Device", "Provenance"}
-    assert kinds(answer) == wanted
+    told = {"RiskAssessment", "QuestionnaireResponse", "Flag", "Communication", "Consent"}
+    assert kinds(answer) == wanted | told
     assert noted(founded) == [("xu.jing", "fhir encounter encounter-1 pseudonymous", "done")]
 
 

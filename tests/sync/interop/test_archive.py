@@ -88,7 +88,7 @@ def test_a_wrong_title_of_the_archive_says_what_to_correct(hospital: Orthanc, tm
 @needs_orthanc
 def test_a_title_that_the_archive_does_not_know_says_what_to_ask_for(tmp_path: Path) -> None:
     with orthanc(tmp_path / "strict", DicomAlwaysAllowStore=False, DicomAlwaysAllowEcho=False) as strict:
-        stranger = Archive("127.0.0.1", strict.dicom_port, CALLED, "STRANGER", timeout_s=5.0)
+        stranger = Archive("127.0.0.1", strict.dicom_port, CALLED, "STRANGER", timeout_s=60.0)
         answer = run(job(tmp_path, stranger, png()))
         assert answer.state in ("association_refused", "refused")
         assert answer.reason

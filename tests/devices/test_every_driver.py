@@ -281,7 +281,7 @@ def test_could_never_erase_or_reconfigure(driver_id: str) -> None:
 
 @pytest.mark.parametrize("driver_id", DRIVERS)
 def test_memory_is_bounded(driver_id: str) -> None:
-    """Half a megabyte of noise, and as much of half frames, leave no more behind than a few chunks."""
+    """A third of a megabyte of noise, and as much of half frames, leave no more behind than a few chunks."""
     noise = random.Random(driver_id)
     beginnings = [
         chunk[: max(1, len(chunk) // 2)] for path in captures_of(driver_id) for _, chunk in read_capture(path).received
@@ -292,7 +292,7 @@ def test_memory_is_bounded(driver_id: str) -> None:
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        for _ in range(1024):
+        for _ in range(640):
             watched.driver.feed(noise.randbytes(512), watched.channels()[0])
             watched.driver.feed(noise.choice(beginnings), watched.channels()[0])
             watched.driver.feed(b"\x01" * 512, watched.channels()[0])

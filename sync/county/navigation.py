@@ -38,7 +38,7 @@ GROUPS = (
     Group(
         "work",
         (
-            Entry("work", "/county/work"),
+            Entry("work", "/county/activity"),
             Entry("follow_ups", "/county/follow-ups"),
             Entry("referrals", "/county/referrals", _NAMES),
             Entry("lists", "/county/lists"),

@@ -28,7 +28,7 @@ from sync.web.catalog import Texts, texts
 if TYPE_CHECKING:
     from sync.county.app import County
 
-PAGE = "/county/work"
+PAGE = "/county/activity"
 EXACT = ("administrator",)
 """Who sees small numbers of people, and whose records they are."""
 

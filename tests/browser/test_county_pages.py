@@ -83,8 +83,8 @@ def test_every_page_is_clean(
         states = visits_by_state(page, address)
         assert set(states) == {"counted", "short", "not_counted", "open", "review"}
         pages = ["/county/coverage?month=2026-09", "/county/coverage?month=2026-10", "/county/map", "/county/fleet"]
-        pages += ["/county/review", "/county/link", "/county/warnings?month=2026-09", "/county/work?month=2026-09"]
-        pages += ["/county/work?month=2026-09&by=month", "/county/warnings?month=2026-08"]
+        pages += ["/county/review", "/county/link", "/county/warnings?month=2026-09", "/county/activity?month=2026-09"]
+        pages += ["/county/activity?month=2026-09&by=month", "/county/warnings?month=2026-08"]
         for url in (*(address + path for path in pages), *states.values(), states["open"] + "/entries"):
             page.goto(url)
             found[url] = complaints(page)
@@ -189,7 +189,7 @@ def test_a_number_of_the_work_leads_to_its_records_and_the_visit(
     browser: Any, complaints: Complaints, working: str, lang: str
 ) -> None:
     with signed_in(browser, working, viewport={"width": 1280, "height": 800}) as page:
-        page.goto(f"{working}/county/work?month=2026-09&lang={lang}")
+        page.goto(f"{working}/county/activity?month=2026-09&lang={lang}")
         assert complaints(page) == []
         page.get_by_test_id("by-van").click()
         page.get_by_test_id("hypertension-van-07").locator("a").click()
@@ -202,10 +202,10 @@ def test_a_number_of_the_work_leads_to_its_records_and_the_visit(
 
 def test_a_reviewers_pages_are_clean_and_lead_to_no_record(browser: Any, complaints: Complaints, working: str) -> None:
     with signed_in(browser, working, "qian.xu", viewport={"width": 1280, "height": 800}) as page:
-        for path in ("/county/work?month=2026-09", "/county/warnings?month=2026-09", "/county/coverage?month=2026-09"):
-            page.goto(f"{working}{path}&lang=en")
+        for page_of in ("activity", "warnings", "coverage"):
+            page.goto(f"{working}/county/{page_of}?month=2026-09&lang=en")
             assert complaints(page) == []
-            assert page.locator('main a[href*="/county/visits/"], main a[href*="/county/work/"]').count() == 0
+            assert page.locator('main a[href*="/county/visits/"], main a[href*="/county/activity/"]').count() == 0
 
 
 def test_the_workbook_downloads(browser: Any, address: str) -> None:

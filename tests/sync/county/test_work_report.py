@@ -112,7 +112,7 @@ async def test_a_row_by_month_is_a_month_of_its_own(founded: Founded) -> None:
     assert len(behind(founded, "hypertension", "month", "2026-08")) == 1
     assert len(behind(founded, "hypertension", "month")) == 7
     administrator = await founded.signed_in("xu.jing")
-    answer = await administrator.get("/county/work/hypertension?month=2026-09&by=month&of=2026-13")
+    answer = await administrator.get("/county/activity/hypertension?month=2026-09&by=month&of=2026-13")
     assert answer.status_code == 422
 
 
@@ -127,7 +127,7 @@ async def test_each_role_sees_what_it_may(founded: Founded) -> None:
     for id in ("xu.jing", "he.ming"):
         client = await founded.signed_in(id)
         pages[id] = (await client.get("/api/work?month=2026-09")).json()["rows"][HERE]
-        records = (await client.get("/county/work/critical?month=2026-09&lang=zh")).text
+        records = (await client.get("/county/activity/critical?month=2026-09&lang=zh")).text
         assert ("丁*" in records) is (id == "xu.jing")
         assert "丁</" not in records
     assert (pages["xu.jing"]["critical"], pages["he.ming"]["critical"]) == ("4", "<5")
@@ -142,13 +142,14 @@ async def test_a_reviewer_reads_numbers_and_opens_nothing(founded: Founded) -> N
     told = (await reviewer.get("/api/work?month=2026-09")).json()["rows"]
     assert told[HERE]["screening"]["hypertension"] == {"screened": "8", "found": "6"}
     assert (told[HERE]["critical"], told[HERE]["unsigned_ecgs"], told[THERE]["ecgs"]) == ("<5", "<5", "<5")
-    page = (await reviewer.get("/county/work?month=2026-09&lang=zh")).text
-    assert "/county/work/critical" not in page
+    page = (await reviewer.get("/county/activity?month=2026-09&lang=zh")).text
+    assert "/county/activity/critical" not in page
     assert "少于 5 的人数不写准" in page
     month = (await reviewer.get("/county/coverage?month=2026-09&practice=0")).text
     assert "/county/visits/" not in month
     assert "nav-group-registry" not in month
-    for path in ("/county/work/critical", "/county/referrals", "/county/registry", "/county/fleet", "/api/coverage"):
+    closed = ("/county/activity/critical", "/county/referrals", "/county/registry", "/county/fleet", "/api/coverage")
+    for path in closed:
         assert (await reviewer.get(path)).status_code == 403
     for path in ("/county/map", "/county/warnings", "/county/link", "/county/follow-ups", "/county/lists"):
         assert (await reviewer.get(path)).status_code == 200
@@ -156,7 +157,7 @@ async def test_a_reviewer_reads_numbers_and_opens_nothing(founded: Founded) -> N
 
 async def test_the_sheet_holds_numbers_that_can_be_added(founded: Founded) -> None:
     administrator = await founded.signed_in("xu.jing")
-    answer = await administrator.get("/county/work.xlsx?month=2026-09&by=van")
+    answer = await administrator.get("/county/activity.xlsx?month=2026-09&by=van")
     sheet = openpyxl.load_workbook(io.BytesIO(answer.content)).active
     assert sheet is not None
     rows: list[list[Any]] = [[cell.value for cell in row] for row in sheet.iter_rows()]
@@ -169,8 +170,8 @@ async def test_the_sheet_holds_numbers_that_can_be_added(founded: Founded) -> No
 async def test_pages_stand_in_both_languages_and_every_grouping(founded: Founded) -> None:
     administrator = await founded.signed_in("xu.jing")
     for query in ("by=township&lang=zh", "by=van&lang=en", "by=month&lang=en"):
-        answer = await administrator.get(f"/county/work?month=2026-09&{query}")
+        answer = await administrator.get(f"/county/activity?month=2026-09&{query}")
         assert answer.status_code == 200, answer.text
     for what in ("referrals", "opinions", "ecgs", "follow_ups", "tuberculosis"):
-        assert (await administrator.get(f"/county/work/{what}?month=2026-09&lang=en")).status_code == 200
-    assert (await administrator.get("/county/work/nothing")).status_code == 404
+        assert (await administrator.get(f"/county/activity/{what}?month=2026-09&lang=en")).status_code == 200
+    assert (await administrator.get("/county/activity/nothing")).status_code == 404

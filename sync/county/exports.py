@@ -12,6 +12,7 @@ from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
 from sync.county.month_table import JudgedVisit, MonthTable, VillageMonth
+from sync.interop.asset_list import a4_landscape
 from sync.proof.coverage import VisitState
 from sync.proof.presence import local_day
 from sync.web.catalog import Texts
@@ -151,10 +152,7 @@ def _style(sheet: Worksheet, width: int, days: int) -> None:
     sheet.freeze_panes = "D3"
     sheet.print_title_rows = "1:2"
     sheet.print_area = f"A1:{get_column_letter(width)}{sheet.max_row}"
-    sheet.page_setup.orientation = "landscape"
-    sheet.page_setup.paperSize = sheet.PAPERSIZE_A4
-    sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 0
-    sheet.sheet_properties.pageSetUpPr.fitToPage = True
+    a4_landscape(sheet)
 
 
 def _visit_sheet(sheet: Worksheet, table: MonthTable, t: Texts) -> None:

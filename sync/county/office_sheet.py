@@ -11,6 +11,7 @@ from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
 from sync.county.exports import plain
+from sync.interop.asset_list import a4_landscape
 
 _THIN = Side(style="thin", color="999999")
 
@@ -54,10 +55,7 @@ def office_sheet(
     sheet.freeze_panes = "A3"
     sheet.print_title_rows = "1:2"
     sheet.print_area = f"A1:{get_column_letter(width)}{sheet.max_row}"
-    sheet.page_setup.orientation = "landscape"
-    sheet.page_setup.paperSize = sheet.PAPERSIZE_A4
-    sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 0
-    sheet.sheet_properties.pageSetUpPr.fitToPage = True
+    a4_landscape(sheet)
     out = io.BytesIO()
     book.save(out)
     return out.getvalue()

@@ -9,8 +9,12 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
+from typing import TYPE_CHECKING
 
 from sync.web.catalog import Texts
+
+if TYPE_CHECKING:
+    from openpyxl.worksheet.worksheet import Worksheet
 
 XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 CSV_TYPE = "text/csv; charset=utf-8"
@@ -80,13 +84,18 @@ def xlsx_bytes(assets: Sequence[Asset], t: Texts) -> bytes:
             cell.number_format = "@"
     sheet.freeze_panes = "D2"
     sheet.auto_filter.ref = sheet.dimensions
+    a4_landscape(sheet)
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+def a4_landscape(sheet: Worksheet) -> None:
+    """Prints on A4 across, all columns on one page's width."""
     sheet.page_setup.orientation = "landscape"
     sheet.page_setup.paperSize = sheet.PAPERSIZE_A4
     sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 0
     sheet.sheet_properties.pageSetUpPr.fitToPage = True
-    out = io.BytesIO()
-    book.save(out)
-    return out.getvalue()
 
 
 def plain(text: str) -> str:

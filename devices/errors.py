@@ -40,7 +40,3 @@ class Park(XunzhenError):
 
 class LinkLost(Retry):
     code = "link_lost"
-
-
-class ChecksumMismatch(DropFrame):
-    code = "checksum_mismatch"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 SampleSource = Literal["session", "delivery", "probe"]
 
@@ -30,30 +30,6 @@ class LinkSample:
     up_bit_s: float | None = None
     down_bit_s: float | None = None
     silent_s: float = 0.0
-
-
-class Signalled(Protocol):
-    """What a session's transport knows after a feedback message (``telemedicine.transport.monitor.Signals``)."""
-
-    @property
-    def jitter_s(self) -> float: ...
-    @property
-    def lost(self) -> float: ...
-
-
-def of_session(at: datetime, signals: Signalled, rtt_s: float, up_bit_s: float, silent_s: float = 0.0) -> LinkSample:
-    """
-    :param up_bit_s: the whole uplink's rate as the congestion controller has it
-    """
-    return LinkSample(
-        at=at,
-        source="session",
-        rtt_ms=rtt_s * 1000,
-        jitter_ms=signals.jitter_s * 1000,
-        loss_percent=signals.lost * 100,
-        up_bit_s=up_bit_s,
-        silent_s=silent_s,
-    )
 
 
 def as_fields(sample: LinkSample) -> dict[str, int]:

@@ -17,7 +17,6 @@ because the probe has moved on; what shall stay is measured or written on a stil
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -209,7 +208,3 @@ class MarkPage:
             return False
         self._allowance -= 1
         return True
-
-
-TakeChannel = Callable[[RTCDataChannel], None]
-"""Who serves a data channel that a page has opened."""

@@ -23,7 +23,6 @@ FORMAT = "xunzhen-opinion/1"
 
 Identifier = Annotated[str, Field(min_length=1, max_length=80)]
 Line = Annotated[str, Field(max_length=200)]
-Paragraph = Annotated[str, Field(max_length=4000)]
 
 
 class OpinionRefused(Park):

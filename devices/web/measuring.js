@@ -13,13 +13,13 @@ export const MOST_LINE_POINTS = 80;
 /**
  * @param {Point} a @param {Point} b @param {Point} pixelMm width and height of a pixel
  */
-export function distanceMm(a, b, pixelMm) { return Math.hypot((b[0] - a[0]) * pixelMm[0], (b[1] - a[1]) * pixelMm[1]); }
+function distanceMm(a, b, pixelMm) { return Math.hypot((b[0] - a[0]) * pixelMm[0], (b[1] - a[1]) * pixelMm[1]); }
 
 /**
  * How far `point` lies beside the line through `a` and `b`.
  * @param {Point} point @param {Point} a @param {Point} b @param {Point} pixelMm
  */
-export function besideMm(point, a, b, pixelMm) {
+function besideMm(point, a, b, pixelMm) {
   const ax = (b[0] - a[0]) * pixelMm[0], ay = (b[1] - a[1]) * pixelMm[1];
   const px = (point[0] - a[0]) * pixelMm[0], py = (point[1] - a[1]) * pixelMm[1];
   return Math.abs(ax * py - ay * px) / Math.hypot(ax, ay);
@@ -29,7 +29,7 @@ export function besideMm(point, a, b, pixelMm) {
  * Ramanujan's second formula.
  * @param {number} aMm @param {number} bMm the half axes
  */
-export function circumferenceMm(aMm, bMm) {
+function circumferenceMm(aMm, bMm) {
   const h = ((aMm - bMm) / (aMm + bMm)) ** 2;
   return Math.PI * (aMm + bMm) * (1 + 3 * h / (10 + Math.sqrt(4 - 3 * h)));
 }

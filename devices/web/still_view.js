@@ -171,7 +171,7 @@ export function thinned(points, most) {
  * The ellipse with the axis a-b that reaches to c at its side, as a path in pixels, which need not be square.
  * @param {[number, number]} a @param {[number, number]} b @param {[number, number]} c @param {[number, number]} pixelMm
  */
-export function ellipsePath(a, b, c, pixelMm) {
+function ellipsePath(a, b, c, pixelMm) {
   const [px, py] = pixelMm;
   const mid = [(a[0] + b[0]) / 2 * px, (a[1] + b[1]) / 2 * py];
   const half = [(b[0] - a[0]) / 2 * px, (b[1] - a[1]) / 2 * py];

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
-from statistics import median_low
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Select, Table, and_, case, func, select
@@ -65,14 +64,6 @@ class Tally:
     @property
     def open_critical(self) -> int:
         return self.critical - len(self.answered_minutes)
-
-    @property
-    def median_minutes(self) -> int | None:
-        return median_low(self.answered_minutes) if self.answered_minutes else None
-
-    @property
-    def worst_minutes(self) -> int | None:
-        return max(self.answered_minutes, default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,6 @@ from sync.formats.notes import Note, NoteRefused, Signature, b64, unb64
 
 PACKAGE_ENTRIES = 256
 """Entry packages and tiles are aligned to multiples of this."""
-MOST_PACKAGES = 32
-"""tlog-mirror: packages in one add-entries request, 8192 entries."""
 LARGEST_ENTRY_BYTES = 65_535
 
 OCTETS = "application/octet-stream"

@@ -10,7 +10,6 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
@@ -28,7 +27,6 @@ from sync.interop.dicom_study import Machine, Patient, Study, begin, identify
 
 CENTIMETRES, TISSUE, TWO_D = 3, 1, 1
 """Codes of PS3.3, C.8.5.5.1."""
-ClipForm = Literal["jpeg", "mpeg4"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import { sha256 } from './hashes.js';
  */
 
 /** @param {Uint8Array} entry */
-export const leafHash = (entry) => sha256(joined(Uint8Array.of(0), entry));
+const leafHash = (entry) => sha256(joined(Uint8Array.of(0), entry));
 
 /** @param {Uint8Array} left @param {Uint8Array} right */
 const nodeHash = (left, right) => sha256(joined(Uint8Array.of(1), left, right));

@@ -185,7 +185,6 @@ class Rung:
         self._on_use = on_use
         self._repeats_still = repeats_still
         self._bit_rate = shape.start_bps
-        self._frame_rate_limit_hz: float | None = None
         self._gate: Callable[[], bool] = lambda: True
         self._subscriptions: tuple[Subscription, ...] = ()
         """Replaced as a whole: the thread reads it while the loop changes it."""
@@ -253,18 +252,8 @@ class Rung:
 
     @property
     def frame_rate_hz(self) -> float:
-        """Pictures per second at most, at the present rate and limit."""
-        rate_hz = self.shape.frame_rate_hz / (2 if self._bit_rate < self.shape.sparse_below_bps else 1)
-        return rate_hz if self._frame_rate_limit_hz is None else min(rate_hz, self._frame_rate_limit_hz)
-
-    def limit_frame_rate_hz(self, rate_hz: float | None) -> None:
-        """No more pictures per second than this; None: as many as the shape says.
-
-        :raises ValueError: not above 0
-        """
-        if rate_hz is not None and not rate_hz > 0:
-            raise ValueError(f"a frame rate of {rate_hz} Hz: to send nothing, close the gate (set_gate)")
-        self._frame_rate_limit_hz = rate_hz
+        """Pictures per second at most, at the present rate."""
+        return self.shape.frame_rate_hz / (2 if self._bit_rate < self.shape.sparse_below_bps else 1)
 
     def set_gate(self, may_encode: Callable[[], bool]) -> None:
         """``may_encode`` is asked before each picture, in the encoder's thread: False leaves the picture out.

@@ -20,7 +20,7 @@ from telemedicine.degradation import (
     step,
     unmet,
 )
-from telemedicine.link_sample import LinkSample, as_fields, of_session
+from telemedicine.link_sample import LinkSample, as_fields
 from tests.vehicle.conftest import MORNING
 
 RUNGS = list(LADDER)
@@ -173,11 +173,7 @@ def test_whatever_has_happened_a_good_link_brings_live_pictures_back(samples: li
 
 
 def test_what_an_entry_says_of_a_sample() -> None:
-    class Signals:
-        jitter_s = 0.004
-        lost = 0.0125
-
-    said = of_session(MORNING, Signals(), rtt_s=0.0512, up_bit_s=1_234_567)
+    said = LinkSample(MORNING, "session", rtt_ms=51.2, jitter_ms=4.0, loss_percent=1.25, up_bit_s=1_234_567)
     assert as_fields(said) == {"rtt_ms": 51, "jitter_ms": 4, "loss_per_mille": 12, "up_kbit_s": 1235}
     assert as_fields(LinkSample(MORNING, "probe")) == {}
     assert as_fields(sample(rtt=None, loss=None, silent=2.5)) == {"silent_ms": 2500}

@@ -281,18 +281,12 @@ async def test_a_closed_gate_leaves_pictures_out_before_they_are_encoded() -> No
         assert [packet.is_keyframe for packet in drained(viewer)] == [False, False], "what was left out leaves no gap"
 
 
-async def test_half_the_pictures_below_the_sparse_rate_and_a_limit_below_that() -> None:
+async def test_half_the_pictures_below_the_sparse_rate() -> None:
     async with staged(Stage()) as stage:
         viewer = stage.rung.subscribe()
         stage.rung.set_bitrate_bps(SMALL.sparse_below_bps - 1)
         await stage.play(30)
         assert stage.rung.counts.frames == pytest.approx(15, abs=1)
-        stage.rung.limit_frame_rate_hz(5)
-        await stage.play(30)
-        assert stage.rung.counts.frames == pytest.approx(20, abs=2)
-        with pytest.raises(ValueError, match="gate"):
-            stage.rung.limit_frame_rate_hz(0)
-        stage.rung.limit_frame_rate_hz(None)
         stage.rung.set_bitrate_bps(SMALL.ceiling_bps)
         assert stage.rung.frame_rate_hz == 30
         viewer.close()

@@ -16,8 +16,6 @@ PDF = "application/pdf"
 VERSION = 0x0200
 FIRST_ERROR = 0x0400
 """Status codes from here on are refusals (RFC 8011, appendix B)."""
-BUSY = frozenset({0x0500, 0x0502, 0x0503, 0x0504, 0x0505, 0x0507})
-"""server-error-*: tried again."""
 FORMAT_NOT_SUPPORTED = 0x040A
 _OPERATION, _JOB, _END = 0x01, 0x02, 0x03
 _INTEGER, _BOOLEAN, _ENUM = 0x21, 0x22, 0x23

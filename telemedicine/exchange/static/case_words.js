@@ -83,7 +83,7 @@ export function fillList(list, rows) {
 }
 
 /** @param {string} urgency */
-export const urgencyWord = (urgency) => (has(`urgency_${urgency}`) ? t(`urgency_${urgency}`) : urgency);
+const urgencyWord = (urgency) => (has(`urgency_${urgency}`) ? t(`urgency_${urgency}`) : urgency);
 
 /**
  * Local time of an ISO instant, hours and minutes; empty when it is none.

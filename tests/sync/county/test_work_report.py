@@ -59,7 +59,6 @@ async def test_red_values_have_their_times_and_the_open_one_is_told(founded: Fou
     here = report(founded, "township").rows[HERE]
     assert sorted(here.answered_minutes) == [4, 8, 31]
     assert (here.critical, here.in_time, here.open_critical) == (4, 2, 1)
-    assert (here.median_minutes, here.worst_minutes) == (8, 31)
 
 
 async def test_referrals_opinions_and_ecgs_are_counted_where_they_stand(founded: Founded) -> None:

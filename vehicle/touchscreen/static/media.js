@@ -10,7 +10,7 @@ const FEEDS = ['room', 'ultrasound', 'specialist'];
 /** @typedef {{ pc: RTCPeerConnection, microphone: MediaStreamTrack | null, close: () => void }} Media */
 
 /** Says in words why there is no picture. */
-export class MediaAway extends Error {
+class MediaAway extends Error {
   /** @param {{ title?: string, cause?: string, next_step?: string }} told */
   constructor(told) {
     super(told.title ?? 'no media');

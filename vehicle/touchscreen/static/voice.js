@@ -15,7 +15,7 @@ let waiting = [];
 let last = { clips: [], text: '' };
 
 export const muted = () => localStorage.getItem(MUTED) === '1';
-export const volumePercent = () => Number(localStorage.getItem(VOLUME) ?? dialog?.dataset.volume ?? 80);
+const volumePercent = () => Number(localStorage.getItem(VOLUME) ?? dialog?.dataset.volume ?? 80);
 
 /**
  * Fetch a sentence and say it; what was being said gives way.

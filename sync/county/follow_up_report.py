@@ -30,6 +30,7 @@ PROGRAMMES = (
     "tcm_constitution",
     "tuberculosis",
     "maternal",
+    "newborn",
     "severe_mental_illness",
 )
 FORMS = {"maternal": ("antenatal_first", "maternal", "postpartum_visit", "postpartum_42")}

@@ -62,6 +62,9 @@ def filled(form: str, told: dict[str, Any], **more: Any) -> Filled:
         ("maternal", "female", 30, True),
         ("maternal", "male", 30, False),
         ("maternal", "unknown", None, True),
+        ("newborn", "male", 0, True),
+        ("newborn", "female", 1, False),
+        ("newborn", "female", None, True),
     ],
 )
 def test_whom_a_programme_is_offered_to(form: str, sex: str, age: int | None, offered: bool) -> None:
@@ -77,6 +80,7 @@ def test_all_forms_of_the_service_are_there() -> None:
         "antenatal_first",
         "postpartum_visit",
         "postpartum_42",
+        "newborn",
         "hypertension",
         "diabetes",
         "elderly",
@@ -133,7 +137,7 @@ def test_a_field_has_words_in_both_languages_and_a_sane_range(form: str, name: s
             one.checked(tap)
     for source in one.sources:
         kind, _, of = source.partition(":")
-        assert source == "last" or kind in ("reading", "known", "year", "form")
+        assert source == "last" or kind in ("reading", "known", "year", "form", "fact")
         assert kind != "form" or any(of in other.fields for id_, other in FORMS.items() if id_ != form)
 
 

@@ -13,6 +13,8 @@ from vehicle.clinic.forms.filling import (
     COMPUTED,
     FORM,
     KNOWN,
+    LAST,
+    PERSON,
     READING,
     Filled,
     Given,
@@ -197,6 +199,10 @@ def test_severe_mental_illness_is_not_among_the_past_illnesses_that_everybody_re
         ("antenatal_first", "habits", "6", "接触放射线"),
         ("antenatal_first", "advice", "5", "产前筛查宣传告知"),
         ("postpartum_42", "advice", "2", "性保健与避孕"),
+        ("newborn", "delivery", "5", "双多胎"),
+        ("newborn", "screened", "3", "甲低"),
+        ("newborn", "cord", "3", "脐部有渗出"),
+        ("newborn", "advice", "4", "预防伤害指导"),
         ("elderly", "teeth_all", "4", "义齿（假牙）"),
         ("elderly", "foot_pulse", "3", "触及左侧弱或消失"),
         ("background", "drug_allergies", "4", "链霉素"),
@@ -217,3 +223,90 @@ def test_fhir_knows_every_allergy_of_the_form_by_its_word() -> None:
             code: word for code, word in choices.items() if code != fhir_allergies.NONE
         }
     assert fhir_allergies.FORM == "background"
+
+
+# newborn --------------------------------------------------------------------------------------------------------------
+
+WELL_BABY: dict[str, Any] = {
+    "temperature_c": "36.8",
+    "heart_rate_bpm": 136,
+    "breaths_per_min": 44,
+    "birth_weight_kg": "3.2",
+    "gestation_weeks": 39,
+    "delivery": ["1"],
+    "malformation": "1",
+    "face": "1",
+    "jaundice": ["2"],
+    "fontanelle": "1",
+    "skin": ["1"],
+    "cord": "2",
+} | dict.fromkeys(
+    [
+        "eyes",
+        "limbs",
+        "ears",
+        "neck_lump",
+        "nose",
+        "mouth",
+        "anus",
+        "heart_lungs",
+        "chest",
+        "abdomen",
+        "spine",
+        "genitals",
+    ],
+    "1",
+)
+NEWBORN_TABLE: list[tuple[str, dict[str, Any], str | None, str | None]] = [
+    # born, what is otherwise | referral, next date
+    ("2026-11-12", {}, "1", "2026-12-10"),
+    ("2026-11-12", {"temperature_c": "37.4"}, "1", "2026-12-10"),
+    ("2026-11-12", {"temperature_c": "37.5"}, "2", "2026-11-25"),
+    ("2026-11-12", {"temperature_c": "35.6"}, "1", "2026-12-10"),
+    ("2026-11-12", {"temperature_c": "35.5"}, "2", "2026-11-25"),
+    ("2026-11-12", {"breaths_per_min": 60}, "1", "2026-12-10"),
+    ("2026-11-12", {"breaths_per_min": 61}, "2", "2026-11-25"),
+    ("2026-11-12", {"breaths_per_min": 19}, "2", "2026-11-25"),
+    ("2026-11-12", {"heart_rate_bpm": 160}, "1", "2026-12-10"),
+    ("2026-11-12", {"heart_rate_bpm": 161}, "2", "2026-11-25"),
+    ("2026-11-12", {"heart_rate_bpm": 99}, "2", "2026-11-25"),
+    ("2026-11-12", {"jaundice": ["2", "3"]}, "2", "2026-11-25"),
+    ("2026-11-12", {"jaundice": None}, None, None),
+    ("2026-11-12", {"jaundice": None, "neck_lump": "2"}, "2", "2026-11-25"),
+    ("2026-11-12", {"cord": "3"}, None, None),
+    ("2026-11-12", {"birth_weight_kg": "2.49"}, "1", "2026-11-29"),
+    ("2026-11-12", {"birth_weight_kg": "2.5"}, "1", "2026-12-10"),
+    ("2026-11-12", {"gestation_weeks": 36}, "1", "2026-11-29"),
+    ("2026-11-12", {"delivery": ["4", "5"]}, "1", "2026-11-29"),
+    ("2026-11-01", {"birth_weight_kg": "2.4"}, "1", "2026-11-29"),
+]
+
+
+@pytest.mark.parametrize(("born_on", "more", "referral", "next_on"), NEWBORN_TABLE)
+def test_a_newborn_is_referred_by_the_rules_of_the_visit_and_seen_again_when_a_month_old(
+    born_on: str, more: dict[str, Any], referral: str | None, next_on: str | None
+) -> None:
+    found = filled("newborn", {**WELL_BABY, **more}, facts={"born_on": born_on})
+    assert (found.value("referral"), found.value("next_on"), found.ends) == (referral, next_on, "")
+
+
+def test_the_visit_of_a_newborn_is_filled_in_from_registration_readings_and_the_visit_before() -> None:
+    readings = {
+        "weight_kg": Known(3.65, "reading-1", "scale-1", TODAY),
+        "temp": Known(36.9, "reading-2", "thermometer-1", TODAY),
+        "hr": Known(148, "reading-3", "oximeter-1", TODAY),
+    }
+    before = {"birth_weight_kg": "3.2", "gestation_weeks": 39, "temperature_c": "39", "delivery": ["1"]}
+    facts = {"born_on": "2026-11-12"}
+    found = filled("newborn", {}, readings=readings, last=before, last_on=date(2026, 11, 15), facts=facts)
+    said = ("born_on", "days_old", "weight_kg", "temperature_c", "heart_rate_bpm", "birth_weight_kg", "gestation_weeks")
+    assert [found.value(name) for name in said] == ["2026-11-12", 10, "3.65", "36.9", 148, "3.2", 39]
+    sources = [found.answers[name].source for name in said]
+    assert sources == [PERSON, COMPUTED, READING, READING, READING, LAST, LAST]
+
+
+@pytest.mark.parametrize(("born_on", "ends"), [("2026-10-26", ""), ("2026-10-25", "transferred")])
+def test_at_four_weeks_a_healthy_child_leaves_the_programme(born_on: str, ends: str) -> None:
+    assert filled("newborn", WELL_BABY, facts={"born_on": born_on}).ends == ends
+    ill = filled("newborn", {**WELL_BABY, "limbs": "2"}, facts={"born_on": born_on})
+    assert (ill.ends, ill.value("next_on")) == ("", "2026-11-25")

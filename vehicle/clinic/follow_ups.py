@@ -279,6 +279,8 @@ class FollowUps:
         facts = dict(self._facts(encounter)) if encounter else {}
         if patient.age is not None:
             facts["age"] = patient.age
+        if patient.born_on is not None:
+            facts["born_on"] = patient.born_on.isoformat()
         facts["sex"] = SEX_FACT.get(patient.sex, "")
         readings = numbers_of(self._store, who, encounter, facts.get("meal"))
         if "temp" in readings and not readings["temp"].earlier:

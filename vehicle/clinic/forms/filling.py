@@ -20,12 +20,14 @@ from sync.screening.evaluator import INSUFFICIENT, RuleSet
 from vehicle.clinic.forms.form import Ask, Condition, Field, Form, Next, ValueRefused
 
 DOCTOR, READING, KNOWN, LAST, USUAL, COMPUTED, RULE = "doctor", "reading", "known", "last", "usual", "computed", "rule"
-FORM = "form"
+FORM, PERSON = "form", "person"
 """Where an answer came from. ``known``: an earlier reading; ``last``: the last form of this kind; ``form``: the newest
-other form that says it."""
+other form that says it; ``person``: the registration."""
 MEASURED = (READING, KNOWN)
 YEAR = "year"
 """A source of a field: an earlier reading, but of the last twelve months."""
+FACT = "fact"
+"""A source of a field: what is known of the person otherwise."""
 _BMI_OF = ("weight_kg", "height_cm")
 
 
@@ -33,7 +35,7 @@ _BMI_OF = ("weight_kg", "height_cm")
 class Answer:
     value: Json
     source: str
-    """One of ``DOCTOR`` ... ``FORM``."""
+    """One of ``DOCTOR`` ... ``PERSON``."""
     of: str = ""
     """Which one: the reading's id, the rule's id, the other form's id."""
     device: str = ""
@@ -68,7 +70,7 @@ class Given:
     :ivar told: the doctor's answers; an empty answer (None) clears what would be filled in
     :ivar readings: number by name (inputs of the rules, and names with units) with where it is from
     :ivar forms: field to what the newest signed form with it says, forms of this kind left out
-    :ivar facts: age, pregnant, temp ...: what is known of the person, as the rules take it
+    :ivar facts: age, pregnant, temp, born_on ...: what is known of the person, as the rules take it
     """
 
     on: date
@@ -162,6 +164,9 @@ class _Filling:
         if kind == FORM:
             said = self._given.forms.get(name)
             return said is not None and self._put(one, said.value, FORM, said.form, on=said.on)
+        if kind == FACT:
+            fact = self._given.facts.get(name)
+            return fact is not None and self._put(one, fact, PERSON)
         known = self._given.readings.get(name)
         if known is None or (kind == READING and known.earlier):
             return False

@@ -76,7 +76,8 @@ class Field:
     """Name and use of drugs that one tap adds; of a text what one tap says, in Chinese (as it is kept) and English."""
     sources: tuple[str, ...] = ()
     """Where it is filled in from, best first: "reading:NAME" (this encounter), "last" (the last form of this kind),
-    "known:NAME" (ever), "year:NAME" (within twelve months), "form:FIELD" (the newest other form that says it)."""
+    "known:NAME" (ever), "year:NAME" (within twelve months),
+    "form:FIELD" (the newest other form that says it), "fact:NAME" (the registration)."""
     when: Condition = field(default_factory=dict)
     """Asked only when this holds."""
     compute: str = ""
@@ -227,6 +228,7 @@ class Form:
     :ivar confidential: only for staff with the further role ``smi``; on no list, no printed table of a village
     :ivar sex: whom it is offered to: "female", "male", or empty for everybody
     :ivar least_age: from how many completed years it is offered
+    :ivar most_age: up to how many, that year included; None: to any age
     """
 
     id: str
@@ -247,6 +249,7 @@ class Form:
     then: str = ""
     unverified: str = ""
     ends: tuple[End, ...] = ()
+    most_age: int | None = None
 
     def words(self, language: str) -> str:
         return self.zh if language == "zh" else self.en
@@ -254,7 +257,8 @@ class Form:
     def suits(self, sex: str, age: int | None) -> bool:
         """Whether it is offered to such a person; who is not known well enough is offered everything."""
         other = {"female": "male", "male": "female"}.get(self.sex)
-        return sex != other and (age is None or age >= self.least_age)
+        old_enough = age is None or age >= self.least_age
+        return sex != other and old_enough and (age is None or self.most_age is None or age <= self.most_age)
 
     @cached_property
     def fields(self) -> dict[str, Field]:
@@ -285,6 +289,7 @@ def read_form(text: str) -> Form:
             then=raw.get("then", ""),
             unverified=raw.get("unverified", ""),
             ends=tuple(End(**row) for row in raw.get("end", ())),
+            most_age=raw.get("most_age"),
         )
     except (KeyError, TypeError, ValueError) as fault:
         raise FormFileRefused(f"the form file cannot be read: {fault!r}") from None
@@ -336,6 +341,7 @@ ORDER = (
     "maternal",
     "postpartum_visit",
     "postpartum_42",
+    "newborn",
     "severe_mental_illness",
 )
 

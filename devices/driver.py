@@ -193,7 +193,8 @@ class Output:
 
 class DriverContract(Protocol):
     """A driver may also have ``identity`` (``devices.identity``); ``last_sequence``, set by the session before ``open``
-    for a device that keeps numbered records; ``clock_to_set``, set likewise where the device's clock may be set.
+    for a device that keeps numbered records; ``known_recordings`` (start, number of values), set likewise for one that
+    keeps stretches of oximetry; ``clock_to_set``, set likewise where the device's clock may be set.
     """
 
     about: ClassVar[About]

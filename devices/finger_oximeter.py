@@ -80,6 +80,8 @@ class FingerOximeter:
         self._sensor_seen = Sensor.UNKNOWN
         self._sensor_times = 0
         self._sensor_told = Sensor.UNKNOWN
+        self.fault: str | None = None
+        """Told with the sensor, until ``begin``."""
         self.heard = False
         """Whether a frame came since ``begin``."""
 
@@ -155,7 +157,7 @@ class FingerOximeter:
         self._sensor_seen = sensor
         if self._sensor_times == self._agreeing_frames and sensor != self._sensor_told:
             self._sensor_told = sensor
-            events.append(DeviceState(Link.CONNECTED, sensor))
+            events.append(DeviceState(Link.CONNECTED, sensor, fault=self.fault))
 
     def _append(self, count: int, events: list[Event]) -> None:
         self._pleth.append(count)

@@ -194,6 +194,26 @@ class StoredEcg:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredOximetry:
+    """A stretch of oximetry, mostly a night, that a device kept from before. Nobody's until somebody says whose.
+
+    ``spo2_percent`` and ``pulse_bpm`` are equally long: a value every ``interval_s`` from the start on, None where the
+    device had none (finger out, searching).
+    """
+
+    kind: ClassVar[str] = "stored_oximetry"
+    spo2_percent: tuple[int | None, ...] = field(repr=False)
+    pulse_bpm: tuple[int | None, ...] = field(repr=False)
+    interval_s: float
+    device_said_at: str | None = None
+    """The start, by the device's own clock; None: it was told none."""
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.spo2_percent) * self.interval_s
+
+
+@dataclass(frozen=True, slots=True)
 class IdentityCard:
     """What a resident identity card says. Sensitive personal information: never logged."""
 
@@ -356,6 +376,7 @@ Reading = (
     | LaboratoryResult
     | DeviceClock
     | StoredEcg
+    | StoredOximetry
     | IdentityCard
     | CardRemoved
     | Position

@@ -12,7 +12,7 @@ import ipaddress
 import math
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Literal, Protocol
 
@@ -45,6 +45,8 @@ GOODBYE_WITHIN_S = 1.0
 
 Publish = Callable[[Stamped], None]
 LastSequence = Callable[[str], int | None]
+KnownRecordings = Callable[[str], Collection[tuple[str | None, int]]]
+"""Device -> what of its memory is kept already: start as it said it, number of values."""
 Stored = Callable[[], Awaitable[bool]]
 """Waits until everything published so far is durable; False: it is not, and the device had better keep it."""
 LinkKind = Literal["serial", "bluetooth", "tcp", "listen", "hid"]
@@ -140,6 +142,7 @@ class DeviceSession:
         last_sequence: LastSequence = lambda device: None,
         random_unit: Callable[[], float] = random.random,
         stored: Stored | None = None,
+        known_recordings: KnownRecordings = lambda device: (),
     ) -> None:
         self.settings = settings
         self._driver = driver
@@ -149,6 +152,7 @@ class DeviceSession:
         self._last_sequence = last_sequence
         self._random_unit = random_unit
         self._stored = stored
+        self._known_recordings = known_recordings
         self._said = DeviceState(Link.ABSENT)
         self._state: DeviceState | None = None
         self._state_told_s = -math.inf
@@ -224,6 +228,8 @@ class DeviceSession:
             self._driver.clock_to_set = shown if self.settings.set_clock else None
         if hasattr(self._driver, "last_sequence"):
             self._driver.last_sequence = self._last_sequence(self.settings.name)
+        if hasattr(self._driver, "known_recordings"):
+            self._driver.known_recordings = self._known_recordings(self.settings.name)
         self._tell(Link.CONNECTING)
         liveness = _Liveness(self._driver, self._clock.monotonic_s())
         ticked_s = self._clock.monotonic_s()
@@ -378,6 +384,7 @@ def open_sessions(
     hub: BluetoothLinks | None,
     last_sequence: LastSequence = lambda device: None,
     stored: Stored | None = None,
+    known_recordings: KnownRecordings = lambda device: (),
 ) -> list[DeviceSession]:
     """A session for each device; nothing is opened before ``run``. Without a hub Bluetooth devices are left out.
 
@@ -389,7 +396,17 @@ def open_sessions(
         driver = catalog.driver(settings.driver)()
         link = _link(settings, hub)
         if link is not None:
-            sessions.append(DeviceSession(settings, driver, link, publish, clock, last_sequence, stored=stored))
+            session = DeviceSession(
+                settings,
+                driver,
+                link,
+                publish,
+                clock,
+                last_sequence,
+                stored=stored,
+                known_recordings=known_recordings,
+            )
+            sessions.append(session)
     return sessions
 
 

@@ -25,7 +25,7 @@ NOTIFY = "0734594A-A8E7-4B1A-A6B1-CD5243059A57"
 HEAD, RING_ASKS, RING_ANSWERS = 0xA5, 0xAA, 0x55
 OVERHEAD_BYTES = 8
 LONGEST_FRAME = 2048
-"""Seconds of samples and more; files, which are longer, are never asked for."""
+"""Seconds of samples and more."""
 
 CHANNELS = ("ECG",)
 """Patch on the chest, or held in two hands, against a leg, to the chest."""
@@ -47,12 +47,12 @@ def frame_of(command: int, data: bytes = b"", head: int = HEAD, number: int = 0,
     return checked + bytes((crc8_smbus(checked),))
 
 
-def framer(head: int, counters: Counters) -> SizedFramer:
-    return SizedFramer(bytes((head,)), _size, _is_good, LONGEST_FRAME, counters)
+def framer(head: int, counters: Counters, longest: int = LONGEST_FRAME) -> SizedFramer:
+    return SizedFramer(bytes((head,)), _size, _is_good, longest, counters)
 
 
 def _size(held: bytes) -> int | None:
-    """An answer has the command and its complement, but a ring's has 00 FF whatever was asked."""
+    """An answer has the command and its complement; a ring's its status and its complement."""
     if len(held) < 7:
         return None
     return int.from_bytes(held[5:7], "little") + OVERHEAD_BYTES if held[1] ^ held[2] == 0xFF else 0

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
 
-from devices import viatom
+from devices import viatom, viatom_memory
 from devices.driver import Counters
 from devices.drivers import viatom_bp2 as bp2
 from devices.drivers import viatom_er1 as er1
@@ -48,7 +49,10 @@ class _Asked:
     def receive(self, chunk: bytes) -> bytes:
         self.connected = True
         frames = [piece.payload for piece in self._framer.feed(chunk) if isinstance(piece, Frame)]
-        return b"".join(self.answer(frame[1], viatom.data_of(frame)) for frame in frames)
+        return b"".join(self.answer_to(frame) for frame in frames)
+
+    def answer_to(self, frame: bytes) -> bytes:
+        return self.answer(frame[1], viatom.data_of(frame))
 
     def answer(self, command: int, data: bytes) -> bytes:
         raise NotImplementedError
@@ -183,20 +187,46 @@ class Worn:
 
 
 class O2RingTwin(_Asked):
-    """On nobody's finger, until ``worn``; 0 and 0 while it searches."""
+    """On nobody's finger, until ``worn``; 0 and 0 while it searches. ``files``: name -> what it recorded by itself."""
+
+    PART_BYTES = 512
 
     def __init__(self) -> None:
         super().__init__(viatom.RING_ASKS)
         self.worn: Worn | None = None
         self.battery_percent = 71
+        self.files: dict[str, bytes] = {}
+        self.lost: set[str] = set()
+        """Listed, but gone: the ring then gives the file that was open before."""
+        self._open = b""
+
+    def record(self, file: bytes) -> str:
+        """A file as ``ring_file`` makes it; its name."""
+        year, *more = struct.unpack_from("<HBBBBB", file, 2)
+        name = f"{year:04}" + "".join(f"{part:02}" for part in more)
+        self.files[name] = file
+        return name
 
     def advance(self, elapsed_s: float) -> bytes:
         return b""
 
+    def answer_to(self, frame: bytes) -> bytes:
+        if frame[1] == viatom_memory.READ:
+            at = int.from_bytes(frame[3:5], "little") * self.PART_BYTES
+            return answered(self._open[at : at + self.PART_BYTES])
+        return self.answer(frame[1], viatom.data_of(frame))
+
     def answer(self, command: int, data: bytes) -> bytes:
         if command == ring.INFO:
             said = {"Region": "CE", "Model": "1652", "SN": "2125000099", "SoftwareVer": "1.6.0", "CurBAT": "71%"}
-            return answered(json.dumps(said).encode().ljust(256, b"\0"))
+            names = "".join(f"{name}," for name in self.files)
+            return answered(json.dumps(said | {"FileList": names}).encode().ljust(256, b"\0"))
+        if command == viatom_memory.OPEN:
+            name = data.rstrip(b"\0").decode("ascii", "replace")
+            self._open = self.files.get(name, self._open) if name not in self.lost else self._open
+            return answered(len(self._open).to_bytes(4, "little"))
+        if command == viatom_memory.CLOSE:
+            return answered(b"")
         if command != ring.REAL_TIME:
             return b""
         worn = self.worn
@@ -205,6 +235,20 @@ class O2RingTwin(_Asked):
         )
         state = 0 if worn is None else ring.WORN
         return answered(ring.PARAMETERS.pack(spo2, pulse, 0, self.battery_percent, 0, 3, perfusion, state) + b"\0")
+
+
+def ring_file(
+    started_at: datetime, spo2_percent: list[int | None], pulse_bpm: list[int | None], interval_s: int = 4
+) -> bytes:
+    """A file of version 3; its summary says that there is none."""
+    header = struct.pack("<BBHBBBBB", 3, 0, started_at.year, *started_at.timetuple()[1:6]) + struct.pack(
+        "<IHH", 40 + 5 * len(spo2_percent), interval_s * len(spo2_percent), 0
+    )
+    records = b"".join(
+        viatom_memory.RECORD.pack(0xFF if spo2 is None else spo2, 0xFFFF if pulse is None else pulse, 0, 0)
+        for spo2, pulse in zip(spo2_percent, pulse_bpm, strict=True)
+    )
+    return header.ljust(25, b"\0") + b"\xff" + bytes(14) + records
 
 
 def answered(data: bytes) -> bytes:

@@ -120,7 +120,7 @@ NEVER_SENT = {
     "creative_pc80b": [creative_pc80b.command(0x33, bytes(8)), creative_pc80b.command(0x55, b"\x01")],
     "viatom_er1": [viatom.frame_of(code) for code in (0xE2, 0xE3, 0xEE, 0xEC, 0x04, 0xF2, 0xEA)],
     "viatom_bp2": [viatom.frame_of(code) for code in (0xE2, 0xE3, 0xEE, 0xEC, 0x09, 0x0B, 0x0F)],
-    "viatom_o2ring": [viatom.frame_of(code, head=0xAA) for code in (0x16, 0x18, 0x03)],
+    "viatom_o2ring": [viatom.frame_of(code, head=0xAA) for code in (0x16, 0x18, 0x19, 0x1A)],
     "aoj_20a": [aoj_20a.command(0xD2, bytes(5)), aoj_20a.command(0xD4), aoj_20a.command(0xD1, bytes(3))],
 }
 

@@ -29,6 +29,7 @@ from devices.readings import (
     Position,
     PulseOximetry,
     Samples,
+    StoredOximetry,
     Temperature,
     Weight,
 )
@@ -101,6 +102,11 @@ def assert_sane(event: Event) -> None:
             assert event.spo2_percent is None or 1 <= event.spo2_percent <= 100
             assert event.pulse_bpm is None or 1 <= event.pulse_bpm <= 350
             assert event.perfusion_index_percent is None or 0 <= event.perfusion_index_percent < 655.35
+        case StoredOximetry():
+            assert len(event.spo2_percent) == len(event.pulse_bpm) > 0
+            assert event.interval_s > 0
+            assert all(said is None or 1 <= said <= 100 for said in event.spo2_percent)
+            assert all(said is None or 1 <= said <= 350 for said in event.pulse_bpm)
         case BloodPressure():
             for said in (event.systolic_mmhg, event.diastolic_mmhg, event.mean_mmhg, event.pulse_bpm):
                 assert said is None or math.isfinite(said)

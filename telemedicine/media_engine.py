@@ -82,6 +82,12 @@ class MediaEngine:
         ended = [ladder.close() for ladder in (*self.ladders.values(), *filter(None, [self.face_ladder]))]
         await asyncio.to_thread(_join, [thread for threads in ended for thread in threads])
 
+    @property
+    def in_use(self) -> bool:
+        """Somebody looks, or a picture's source is still open."""
+        sources = (ladder.source.state for ladder in self.ladders.values())
+        return bool(self.viewers) or any(state != SourceState.CLOSED for state in sources)
+
     def told(self) -> dict[str, Any]:
         """For the status."""
         return {

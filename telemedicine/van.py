@@ -17,6 +17,7 @@ from aiortc import RTCCertificate
 from devices.clock import Clock
 from devices.events import emit
 from sync.keys.vehicle_key import PurposeSigner
+from telemedicine import heap
 from telemedicine.background import Background
 from telemedicine.consultation import LIVE, OPEN, Event, State, WrongMoment, next_state
 from telemedicine.invitation import case_of
@@ -401,6 +402,7 @@ class Van:
     async def _follow_feeds(self) -> None:
         """The feeds' state to every page, when it changes; and how the link of a live session stands."""
         last: dict[str, Any] = {}
+        was_in_use = False
         while True:
             await self._clock.sleep(FEEDS_EVERY_S)
             case = self._case
@@ -414,3 +416,6 @@ class Van:
                 if now != last.get(kind):
                     self._live_data.tell({"type": kind, **now})
             last = said
+            if was_in_use and not self._engine.in_use:
+                heap.give_back()
+            was_in_use = self._engine.in_use

@@ -31,6 +31,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from devices.readings import Samples
 from devices.wire import unpack_samples
+from telemedicine import heap
 from telemedicine.consultation import State
 from telemedicine.opinion import canonical_text
 
@@ -288,7 +289,11 @@ async def test_missed_samples_are_given_on_request(stage: Stage) -> None:
         await viewer.close()
 
 
-async def test_a_lost_link_is_told_and_the_same_specialist_comes_back(stage: Stage) -> None:
+async def test_a_lost_link_is_told_and_the_same_specialist_comes_back(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back: list[str] = []
+    monkeypatch.setattr(heap, "give_back", lambda: given_back.append(str(stage.vehicle.state)))
     async with specialist(stage) as page:
         await accepted(stage, page)
         first = Viewer()
@@ -303,6 +308,7 @@ async def test_a_lost_link_is_told_and_the_same_specialist_comes_back(stage: Sta
         await until(lambda: stage.vehicle.state == State.ENDED)
         await until(lambda: second.pc.connectionState in ("closed", "failed", "disconnected"))
         await second.close()
+        await until(lambda: State.ENDED in given_back)
 
 
 async def test_two_pages_of_one_specialist_do_not_throw_each_other_out(stage: Stage) -> None:

@@ -146,8 +146,8 @@ class Subscription:
         self._queue.put(packet)
 
     def wake(self) -> None:
-        """Go on reading, if there is something to read. Event loop only."""
-        if len(self._queue):
+        """Go on reading, if there is something to read or a key frame to ask for. Event loop only."""
+        if len(self._queue) or self._queue.waits_for_key_frame:
             self._arrived.set()
 
     def close(self) -> None:

@@ -119,6 +119,24 @@ async def test_who_waits_is_told_when_the_rung_ends() -> None:
             await asyncio.wait_for(waiting, 20)
 
 
+async def test_who_waits_while_the_loop_is_held_up_goes_on_at_a_key_frame() -> None:
+    """More pictures than a viewer may be behind, before the loop is told of the first: all of them are skipped."""
+    async with staged(Stage()) as stage:
+        viewer = stage.rung.subscribe()
+        await stage.play(2)
+        assert drained(viewer)[0].is_keyframe
+        waiting = asyncio.create_task(viewer.recv())
+        await asyncio.sleep(0)
+        for _ in range(int(QUEUE_S / SLOT_S) + 3):
+            stage.clock.advance(SLOT_S)
+            stage.source.push(stage.clock.monotonic_s())
+            stage.source.wait_done()
+        assert not viewer.waiting
+        await stage.play(3)
+        async with asyncio.timeout(20):
+            assert (await waiting).is_keyframe
+
+
 async def test_key_frames_come_on_demand_and_at_most_four_a_second_for_all() -> None:
     async with staged(Stage()) as stage:
         viewers = [stage.rung.subscribe() for _ in range(5)]

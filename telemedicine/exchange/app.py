@@ -27,6 +27,7 @@ from sync.web.pages import HEADERS, Pages
 from telemedicine.consultation import LIVE, State
 from telemedicine.exchange.guests import LinkRefused
 from telemedicine.exchange.links import SocketLink
+from telemedicine.exchange.offers import offer_routes
 from telemedicine.exchange.recordings import RecordingBook, recording_routes
 from telemedicine.exchange.rooms import Page, Rooms
 from telemedicine.exchange.store import ExchangeStore
@@ -101,6 +102,7 @@ def add_exchange(
     pages = Pages(FOLDER / "templates", language)
     app.include_router(_specialist_routes(rooms, store, county.accounts, pages, turn))
     app.include_router(recording_routes(rooms, county.blobs))
+    app.include_router(offer_routes(rooms, store))
     app.mount("/specialist/static", StaticFiles(directory=FOLDER / "static"), name="specialist-static")
     app.state.exchange = exchange
     return exchange

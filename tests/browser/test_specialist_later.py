@@ -43,6 +43,7 @@ async def test_the_same_case_is_answered_later(stage: Stage, browser: Browser) -
         await page.wait_for_url("**/specialist/consultations/consultation-1", timeout=WITHIN_MS)
         await until(lambda: stage.vehicle.state == State.CONNECTED)
         await page.get_by_test_id("hang-up").click()
+        await page.get_by_test_id("confirm-hang-up").click()
         await until(lambda: stage.vehicle.state == State.ENDED)
         await page.goto("/specialist/to-sign")
         await page.get_by_test_id("open-case").click()

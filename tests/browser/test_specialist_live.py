@@ -90,6 +90,31 @@ async def test_a_line_that_died_in_a_sleep_is_found_and_the_session_goes_on(stag
     server.close()
 
 
+async def test_pictures_and_socket_that_fell_silent_together_come_back_by_one_request(
+    stage: Stage, browser: Browser
+) -> None:
+    tunnel = Tunnel(stage.port)
+    server = await asyncio.start_server(tunnel.serve, "127.0.0.1", 0)
+    context = await browser.new_context(base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    page = await context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/offer?" in request.url else None)
+    await page.goto("/test/sign-in?as=shen.ruochuan&to=/specialist")
+    await enter_session(stage, page)
+    assert await moves(page, "ultrasound")
+    assert asked == [], "by the socket while it is alive"
+    leg = next(iter(stage.van._legs.connected().values()))
+    tunnel.fall_silent()
+    with no_radio(leg):
+        await becomes(page, "document.body.dataset.media === 'restoring'")
+        await becomes(page, "document.body.dataset.media === 'connected'")
+    assert asked
+    assert await moves(page, "ultrasound")
+    await context.close()
+    tunnel.close()
+    server.close()
+
+
 async def test_lost_samples_are_filled_in_and_said(stage: Stage, browser: Browser) -> None:
     async with signed_in(browser, stage) as page:
         await enter_session(stage, page)

@@ -5,6 +5,7 @@ import { has, isPractice, t } from './frame.js';
 const FIELDS = ['chief_complaint', 'history', 'findings', 'preliminary', 'question'];
 
 /** @typedef {import('./exchange_socket.js').Case} Case */
+/** @typedef {[label: string, text: string, badge?: string]} Row with the kind of badge the text stands in, if in one */
 
 /** @param {Case} c */
 export const patientName = (c) => String(c.summary.patient?.name ?? '');
@@ -22,13 +23,13 @@ export function patientFacts(c) {
 }
 
 /**
- * The five fields and who asks: [label, text].
+ * The five fields and who asks.
  * @param {Case} c
- * @returns {[string, string][]}
+ * @returns {Row[]}
  */
 export function caseFields(c) {
   const fields = c.summary.fields ?? c.summary;
-  /** @type {[string, string][]} */
+  /** @type {Row[]} */
   const rows = [...emergencyRows(c.summary.emergency)];
   rows.push(...backgroundRows(c.summary.background));
   for (const name of FIELDS) if (fields[name]) rows.push([t(`case_${name}`), String(fields[name])]);
@@ -52,14 +53,14 @@ function consented(consent) {
 /**
  * Allergies first, also that nobody asked for them; then what else lasts: history, drugs.
  * @param {any} told
- * @returns {[string, string][]}
+ * @returns {Row[]}
  */
 function backgroundRows(told) {
   if (!told) return [];
   const known = /** @type {string[]} */ (told.allergies ?? []);
   const allergies = known.length ? known.join(t('list_comma')) + (told.unsigned ? t('case_unsigned') : '') : t(told.asked ? 'case_allergies_none' : 'case_allergies_unasked');
   const history = /** @type {any[]} */ (told.history ?? []).map((one) => `${one.title}${t('colon')}${one.text}`).join('\n');
-  const rows = /** @type {[string, string][]} */ ([[t('case_allergies'), allergies], [t('case_lasting'), history], [t('case_drugs'), (told.drugs ?? []).join('\n')]]);
+  const rows = /** @type {Row[]} */ ([[t('case_allergies'), allergies, known.length ? 'ink' : ''], [t('case_lasting'), history], [t('case_drugs'), (told.drugs ?? []).join('\n')]]);
   return rows.filter(([, text]) => text);
 }
 
@@ -77,22 +78,28 @@ function emergencyRows(told) {
   return rows.filter(([, text]) => text);
 }
 
-/** @param {Element} list a <dl> @param {[string, string][]} rows */
+/** @param {Element} list a <dl> @param {Row[]} rows */
 export function fillList(list, rows) {
-  list.replaceChildren(...rows.flatMap(([label, text]) => [element('dt', label), element('dd', text)]));
+  list.replaceChildren(...rows.flatMap(([label, text, kind]) => {
+    const told = element('dd', kind ? '' : text);
+    if (kind) told.append(Object.assign(element('b', text), { className: 'badge' }));
+    if (kind) /** @type {HTMLElement} */ (told.firstElementChild).dataset.kind = kind;
+    return [element('dt', label), told];
+  }));
 }
 
 /** @param {string} urgency */
-const urgencyWord = (urgency) => (has(`urgency_${urgency}`) ? t(`urgency_${urgency}`) : urgency);
+export const urgencyWord = (urgency) => (has(`urgency_${urgency}`) ? t(`urgency_${urgency}`) : urgency);
 
 /**
- * Local time of an ISO instant, hours and minutes; empty when it is none.
+ * Local time of an ISO instant, hours and minutes, with the day when it is not today's; empty when it is none.
  * @param {string | undefined} at
  */
 export function clockTime(at) {
-  const date = new Date(at ?? '');
+  const date = new Date(at ?? ''), { lang } = document.documentElement;
   if (Number.isNaN(date.getTime())) return '';
-  return date.toLocaleTimeString(document.documentElement.lang, { hour: '2-digit', minute: '2-digit', hour12: false });
+  const time = date.toLocaleTimeString(lang, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+  return date.toDateString() === new Date().toDateString() ? time : `${date.toLocaleDateString(lang, { month: 'short', day: 'numeric' })} ${time}`;
 }
 
 /** @param {string} tag @param {string} text */

@@ -48,7 +48,7 @@ export class Cases {
     this.all = new Map();
     this.changed = changed;
     this.socket = new ExchangeSocket()
-      .on('welcome', ({ cases }) => { this.all = new Map(cases.map((/** @type {any} */ c) => [c.consultation, c])); this.#tell(); })
+      .on('welcome', ({ cases }) => { this.all = new Map(cases.map((/** @type {any} */ c) => [c.consultation, c])); forgetDrafts(this.all); this.#tell(); })
       .on('case', ({ case: c }) => { this.all.set(c.consultation, c); this.#tell(); })
       .on('gone', ({ consultation }) => { this.all.delete(consultation); this.#tell(); })
       .on('line', ({ online }) => { byId('line-lost').hidden = online; });
@@ -92,4 +92,27 @@ function count(name, n) {
   if (shown) shown.textContent = n ? String(n) : '';
 }
 
-if (document.querySelector('[data-testid="consultation-over"]')) new Cases(() => {}).start();
+/**
+ * Where the opinion of a case is kept while it is written.
+ * @param {string} consultation
+ */
+export const draftKey = (consultation) => `xunzhen-draft-${me.id}-${consultation}`;
+
+/**
+ * What was written for a case that is over or another's by now is nobody's any more.
+ * @param {Map<string, unknown>} known
+ */
+function forgetDrafts(known) {
+  for (const key of Object.keys(localStorage)) if (key.startsWith(draftKey('')) && !known.has(key.slice(draftKey('').length))) localStorage.removeItem(key);
+}
+
+/** Day and night change in place: a session must not be left for it. */
+document.querySelector('[data-turn-theme]')?.addEventListener('click', async (event) => {
+  const link = /** @type {HTMLAnchorElement} */ (event.currentTarget), night = document.documentElement.dataset.theme !== 'night';
+  event.preventDefault();
+  document.documentElement.dataset.theme = night ? 'night' : 'day';
+  link.textContent = t(night ? 'to_day' : 'to_night');
+  try { await fetch(`/specialist?theme=${night ? 'night' : 'day'}`); } catch { /* this page has it; the next one asks again */ }
+});
+
+if (document.querySelector('[data-testid="consultation-over"], [data-testid="join"]')) new Cases(() => {}).start();

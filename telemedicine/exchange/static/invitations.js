@@ -2,11 +2,13 @@
 
 import { card, put } from './case_words.js';
 import { Cases, byId, isInvitation, isLive, sessionPath, t, whyRefused } from './frame.js';
+import { Ringing } from './ringing.js';
 
 const list = byId('cases'), template = /** @type {HTMLTemplateElement} */ (byId('case'));
 const dialog = /** @type {HTMLDialogElement} */ (byId('decline'));
 /** @type {Set<string>} */
 const accepting = new Set();
+const ringing = new Ringing(byId('ring'));
 let declining = '';
 
 const PRESSING = new Set(['urgent', 'emergency']);
@@ -35,10 +37,12 @@ const cases = new Cases((all) => {
     const item = card(list, template, c);
     if (list.children[at] !== item) list.insertBefore(item, list.children[at] ?? null);
     put(item, 'waited', waited(c));
+    item.dataset.urgency = c.urgency;
     const accept = item.querySelector('[data-do="accept"]');
     if (accept instanceof HTMLButtonElement) accept.disabled = !c.van_online || accepting.has(c.consultation);
   }
   byId('empty').hidden = shown.length > 0;
+  ringing.look([...all.values()].filter((c) => isInvitation(c) && !accepting.has(c.consultation)));
 });
 
 list.addEventListener('click', ({ target }) => {

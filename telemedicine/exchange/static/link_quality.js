@@ -24,6 +24,10 @@ export class LinkQuality {
     this.refusal = '';
     this.vanOnline = true;
     this.ended = false;
+    /** Why there is no session any more, a key of the texts. */
+    this.over = 'link_ended';
+    /** What this browser lacks for a live session; '' when nothing. */
+    this.lacking = '';
     /** Feeds whose source is at fault in the van: no picture of them is not the link's. @type {Set<string>} */
     this.faulty = new Set();
     /** What the van says the link is good for (telemedicine/degradation.py). */
@@ -35,6 +39,7 @@ export class LinkQuality {
       this.note = t('link_lost_at', { at: time, seconds: Math.max(1, Math.round(seconds)) });
       setTimeout(() => { this.note = ''; }, 60_000);
     });
+    media.on('unable', (lacking) => { this.lacking = lacking; this.show(); });
     media.on('stranger', () => { this.note = t('link_stranger'); });
     setInterval(() => void this.#measure(), EVERY_MS);
     this.show();
@@ -63,7 +68,8 @@ export class LinkQuality {
   }
 
   #stateWords() {
-    if (this.ended) return t('link_ended');
+    if (this.ended) return t(this.over);
+    if (this.lacking) return t(`link_${this.lacking}`);
     if (!this.vanOnline && this.media.state !== 'connected') return t('link_van_away');
     if (this.media.state === 'restoring') return t('link_restoring');
     return this.media.state === 'connected' ? null : t('link_connecting');

@@ -1,8 +1,9 @@
 // The media of one session: offer, answer, and coming back. The van's side never has to be set up again by a person.
 // A connection that falls silent is kept while another one is tried: whichever comes first goes on.
 //
-//   const media = new MediaSession({ send, store });       send(session, sdp): hands an offer to the exchange
-//   media.on('state' | 'message' | 'samples' | 'backfilled' | 'marks' | 'voice' | 'lost' | 'stranger', callback)
+//   const media = new MediaSession({ send, store });       send(session, sdp): hands an offer to the van, or calls refused
+//   media.on('state' | 'message' | 'samples' | 'backfilled' | 'marks' | 'voice' | 'lost' | 'stranger' | 'unable' |
+//            'unheard', callback)
 //   media.wanted = true;                                   connects now and whenever it breaks
 //   media.take(session, sdp); media.refused(session);      what came back
 
@@ -32,7 +33,7 @@ export class MediaSession {
   /** @type {Connection | null} Tried while the one in use is silent. */
   #next = null;
 
-  /** @param {{ send: (session: string, sdp: string) => boolean, store: import('/shared/live_feed.js').SampleStore }} options */
+  /** @param {{ send: (session: string, sdp: string) => void, store: import('/shared/live_feed.js').SampleStore }} options */
   constructor({ send, store }) {
     this.send = send;
     this.store = store;
@@ -88,7 +89,8 @@ export class MediaSession {
   async openMicrophone() {
     try {
       const stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: true, noiseSuppression: true } });
-      this.microphone = stream.getAudioTracks()[0] ?? null;
+      const microphone = this.microphone = stream.getAudioTracks()[0] ?? null;
+      microphone?.addEventListener('ended', () => { if (this.microphone === microphone) { this.microphone = null; this.#tell('state', this.state); } });
       this.mute(this.muted);
     } catch { this.microphone = null; }
     return this.microphone !== null;
@@ -134,7 +136,12 @@ export class MediaSession {
     this.#again(0);
   }
 
+  /** Offer again what has changed here, e.g. a microphone that is allowed now; what works goes on until then. */
+  anew() { if (this.#wanted) void this.#connect(); }
+
   async #connect() {
+    const lacking = lacks();
+    if (lacking) { this.#tell('unable', lacking); return; }
     this.#next = closed(this.#next);
     const may = this.#now?.pc.connectionState ?? '';
     if (may !== 'connected' && may !== 'disconnected') this.#now = closed(this.#now);
@@ -149,7 +156,7 @@ export class MediaSession {
       await gathered(pc, this.relays.length > 0);
     } catch { return; }                        // closed meanwhile: another attempt is under way
     if (!this.#ours(made)) return;
-    if (!this.send(session, pc.localDescription?.sdp ?? '')) this.#again();
+    this.send(session, pc.localDescription?.sdp ?? '');
   }
 
   /** @returns {Connection} */
@@ -209,7 +216,11 @@ export class MediaSession {
       const place = track.kind === 'audio' ? document.getElementById('voice') : document.querySelector(`video[data-feed="${FEEDS[videos.indexOf(transceiver)]}"]`);
       if (track.kind === 'audio') this.#tell('voice', track);
       if (!(place instanceof HTMLMediaElement)) continue;
-      const shown = () => { if (connection === this.#now) { place.srcObject = new MediaStream([track]); place.play().catch(() => {}); } };
+      const shown = () => {
+        if (connection !== this.#now) return;
+        place.srcObject = new MediaStream([track]);
+        place.play().catch((fault) => { if (fault.name === 'NotAllowedError' && track.kind === 'audio') this.#tell('unheard', place); });
+      };
       if (place.srcObject && track.kind === 'video' && track.muted) track.addEventListener('unmute', shown, { once: true }); else shown();
     }
   }
@@ -292,6 +303,13 @@ export class MediaSession {
 
   /** @param {string} type @param {any} message */
   #tell(type, message) { for (const callback of this.listeners.get(type) ?? []) callback(message); }
+}
+
+/** What this browser cannot do that a live session needs: "no_webrtc", "no_h264" or nothing. */
+function lacks() {
+  if (!window.RTCPeerConnection || !window.RTCRtpReceiver) return 'no_webrtc';
+  const codecs = RTCRtpReceiver.getCapabilities('video')?.codecs ?? [];
+  return codecs.some((codec) => /\/h264$/i.test(codec.mimeType)) ? '' : 'no_h264';
 }
 
 /** @param {Connection | null} connection @returns {null} */

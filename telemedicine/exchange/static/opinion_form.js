@@ -1,6 +1,7 @@
 // The opinion: templates fill it, the draft survives a reload, signing sends it, and then it can only be read.
 
-import { byId, me, t } from './frame.js';
+import { byId, draftKey, me, t } from './frame.js';
+import { IcdSearch } from './icd_search.js';
 import { CannotSign, WrongPassword, canonicalText, sign } from './signing.js';
 
 const REQUIRED = ['findings', 'diagnosis', 'action', 'advice'];
@@ -19,11 +20,12 @@ export class OpinionForm {
     this.template = '';
     this.form = /** @type {HTMLFormElement} */ (byId('opinion'));
     this.signing = /** @type {HTMLFormElement} */ (byId('sign'));
-    this.key = `xunzhen-draft-${me.id}-${consultation}`;
+    this.key = draftKey(consultation);
     this.form.addEventListener('input', () => this.#keep());
     this.form.addEventListener('submit', (event) => event.preventDefault());
     for (const chip of this.#chips()) chip.addEventListener('click', () => this.#fill(chip));
     this.signing.addEventListener('submit', (event) => { event.preventDefault(); void this.#sign(); });
+    new IcdSearch(this.#field('diagnosis'), this.#field('icd10'), () => this.#keep());
     this.#restore();
   }
 
@@ -33,7 +35,7 @@ export class OpinionForm {
     const done = c.opinion !== null;
     state.textContent = (done ? (c.opinion?.in_journal ? button.dataset.stored : button.dataset.waiting) : button.dataset.draft) ?? '';
     state.dataset.kind = done ? 'accent' : 'open';
-    if (c.opinion) this.#show(c.opinion.content);
+    if (c.opinion) { this.#show(c.opinion.content); if (c.opinion.in_journal) localStorage.removeItem(this.key); }
     for (const field of /** @type {Iterable<any>} */ (this.form.elements)) if ('disabled' in field) field.disabled = done;
     this.signing.hidden = done && Boolean(c.opinion?.in_journal);
     this.#decision(c);
@@ -54,6 +56,7 @@ export class OpinionForm {
   async #sign() {
     const c = this.current(), opinion = this.content(), button = this.#button();
     const missing = REQUIRED.filter((name) => !/** @type {any} */ (opinion)[name]);
+    this.#mark(missing);
     if (missing.length) { this.#say(t('sign_fill_in', { fields: missing.map((name) => this.#label(name)).join(t('list_comma')) })); return; }
     if (!c) return;
     button.disabled = true;
@@ -97,10 +100,26 @@ export class OpinionForm {
     }
   }
 
-  #keep() { sessionStorage.setItem(this.key, JSON.stringify(this.content())); }
+  /**
+   * What is still to be filled in stands out, and the first of it gets the cursor.
+   * @param {string[]} missing
+   */
+  #mark(missing) {
+    for (const name of REQUIRED) {
+      const part = this.form.querySelector(`[name="${name}"]`);
+      part?.closest('.field')?.toggleAttribute('data-missing', missing.includes(name));
+      if (part instanceof HTMLElement && name === missing[0]) part.focus();
+    }
+  }
+
+  /** In this browser, for this account, until it is signed: a crash or a closed window loses no word of it. */
+  #keep() {
+    localStorage.setItem(this.key, JSON.stringify(this.content()));
+    for (const field of this.form.querySelectorAll('[data-missing]')) field.toggleAttribute('data-missing', false);
+  }
 
   #restore() {
-    const kept = sessionStorage.getItem(this.key);
+    const kept = localStorage.getItem(this.key);
     if (kept) this.#show(JSON.parse(kept));
   }
 
@@ -121,6 +140,9 @@ export class OpinionForm {
     const field = this.form.querySelector(`[name="${name}"]`)?.closest('.field');
     return field?.querySelector('label:not(.option), .label')?.textContent ?? name;
   }
+
+  /** @param {string} name */
+  #field(name) { return /** @type {HTMLInputElement} */ (this.form.elements.namedItem(name)); }
 
   #button() { return /** @type {HTMLButtonElement} */ (this.signing.querySelector('button')); }
 

@@ -2,7 +2,8 @@
 
 import { EcgStrip } from '/shared/ecg_strip.js';
 import { SampleStore, exposeSamples } from '/shared/live_feed.js';
-import { Cases, byId, t, whyRefused } from './frame.js';
+import { PlethStrip } from '/shared/pleth_strip.js';
+import { Cases, byId, sessionPath, t, whyRefused } from './frame.js';
 import { showAnalysis, withdrawAnalysis } from './ecg_words.js';
 import { LinkQuality } from './link_quality.js';
 import { MediaSession } from './media_session.js';
@@ -14,13 +15,14 @@ import { Recordings } from './recordings.js';
 import { showCritical, showDevice, showLive, showSummary, withdrawLive } from './summary_view.js';
 import { Voice } from './voice.js';
 
+const OFFER_WITHIN_MS = 8000;
 const LIVE = new Set(['accepted', 'connected', 'interrupted', 'opinion_signed']);
 const consultation = document.querySelector('main')?.dataset.consultation ?? '';
 const store = new SampleStore();
 exposeSamples(store);
 
-const cases = new Cases((all) => { const c = all.get(consultation); if (c) update(c); });
-const media = new MediaSession({ store, send: (session, sdp) => cases.socket.send({ type: 'offer', consultation, session, sdp }) });
+const cases = new Cases((all) => { const c = all.get(consultation); if (c) update(c); else if (seen) withdrawn(); });
+const media = new MediaSession({ store, send: offer });
 const quality = new LinkQuality(media);
 const role = document.querySelector('main')?.dataset.role ?? 'lead';
 const opinion = role === 'lead' ? new OpinionForm({ consultation, socket: cases.socket, current: () => cases.all.get(consultation) }) : null;
@@ -30,12 +32,14 @@ const recordings = new Recordings(consultation);
 const rhythm = new EcgStrip(byId('rhythm'), { layout: 'one', calibration: false, labels: false });
 /** @type {EcgStrip | null} */
 let sheet = null;
-/** @type {number | null} */
-let connectedAt = null;
-let hungUp = false;
+const BEGAN = `xunzhen-began-${consultation}`;      // a reload does not set the session's clock back
+let hungUp = false, seen = false, live = false;
+if (role !== 'lead') quality.over = 'link_left';
 
 /** @param {import('./exchange_socket.js').Case} c */
 function update(c) {
+  seen = true;
+  live = LIVE.has(c.state) && !hungUp;
   byId('state').textContent = t(`state_${c.state}`);
   document.body.dataset.state = c.state;
   showSummary(c);
@@ -43,12 +47,41 @@ function update(c) {
   recordings.update(c);
   opinion?.update(c);
   quality.vanOnline = c.van_online;
-  quality.ended = hungUp || !LIVE.has(c.state);
-  media.wanted = LIVE.has(c.state) && !hungUp && ready;
+  quality.ended = !live;
+  media.wanted = live && ready;
   media.fingerprint = c.dtls_fingerprint ?? '';
   if (c.van_online) media.hurry();
-  for (const name of ['hang-up', 'mute', 'camera']) byId(name).hidden = !LIVE.has(c.state) || hungUp;
+  for (const name of ['hang-up', 'mute', 'camera']) byId(name).hidden = !live;
+  byId('back-in').hidden = !hungUp || role === 'lead' || !LIVE.has(c.state);
   quality.show();
+}
+
+/** The case is not ours any more: taken back in the van, or the county has put it away. */
+function withdrawn() {
+  live = seen = media.wanted = false;
+  quality.ended = true;
+  quality.over = 'link_gone';
+  byId('state').textContent = t('gone');
+  byId('gone').hidden = false;
+  for (const name of ['hang-up', 'mute', 'camera', 'back-in']) byId(name).hidden = true;
+  quality.show();
+}
+
+/**
+ * By the socket, or by one request where that is away or has said nothing since the picture broke: it may have died in
+ * the same handover or sleep.
+ * @param {string} session @param {string} sdp
+ */
+async function offer(session, sdp) {
+  const { socket } = cases;
+  if (socket.heardAt > media.lostAt && socket.send({ type: 'offer', consultation, session, sdp })) return;
+  const patience = new AbortController(), givenUp = setTimeout(() => patience.abort(), OFFER_WITHIN_MS);
+  try {
+    const answer = await fetch(`${sessionPath(consultation)}/offer?session=${session}`, { method: 'POST', headers: { 'content-type': 'application/sdp' }, body: sdp, signal: patience.signal });
+    if (answer.ok) { await media.take(session, await answer.text()); return; }
+    quality.refused(whyRefused(await answer.json()));
+  } catch { /* no network: the next attempt will say */ } finally { clearTimeout(givenUp); }
+  media.refused(session);
 }
 
 // the exchange ------------------------------------------------------------------------------------------------------
@@ -69,6 +102,7 @@ cases.socket
 
 byId('rhythm').addEventListener('ecg-sheet', (event) => { byId('rhythm-lead').textContent = /** @type {CustomEvent} */ (event).detail.leads[0]; });
 rhythm.live(store);
+new PlethStrip(/** @type {HTMLCanvasElement} */ (byId('pleth'))).live(store);
 media.on('samples', () => { if (byId('ecg-note').dataset.waiting !== undefined) { delete byId('ecg-note').dataset.waiting; byId('ecg-note').hidden = true; } });
 media.on('message', (message) => {
   if (message.type === 'reading') showLive(message);
@@ -82,7 +116,7 @@ media.on('message', (message) => {
 });
 media.on('state', (state) => {
   document.body.dataset.media = state;
-  if (state === 'connected') { connectedAt ??= Date.now(); withdrawLive('live_no_number'); } else withdrawLive(state === 'restoring' ? 'live_no_link' : 'live_no_number');
+  if (state === 'connected') { if (!sessionStorage.getItem(BEGAN)) sessionStorage.setItem(BEGAN, String(cases.socket.now().getTime())); withdrawLive('live_no_number'); } else withdrawLive(state === 'restoring' ? 'live_no_link' : 'live_no_number');
 });
 
 /**
@@ -145,6 +179,7 @@ function look(view) {
     if (!main && slot.dataset.slot !== 'ecg') slot.dataset.inset = String(inset += 1);
   }
   if (view === 'ecg') { sheet ??= new EcgStrip(byId('sheet'), { layout: '3x4+1', offWord: t('paper_off') }).live(store); }
+  byId('measure').toggleAttribute('disabled', view !== 'ultrasound');
   pointing.follow();
   freeze(false);
 }
@@ -166,7 +201,14 @@ function freeze(on) {
   }
 }
 
-for (const tab of document.querySelectorAll('[role="tab"]')) tab.addEventListener('click', () => look(/** @type {HTMLElement} */ (tab).dataset.view ?? 'ultrasound'));
+const tabs = /** @type {HTMLElement[]} */ ([...document.querySelectorAll('[role="tab"]')]);
+for (const [at, tab] of tabs.entries()) {
+  tab.addEventListener('click', () => look(tab.dataset.view ?? 'ultrasound'));
+  tab.addEventListener('keydown', ({ key }) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[key];
+    if (step) { const other = tabs[(at + step + tabs.length) % tabs.length]; other.focus(); other.click(); }
+  });
+}
 byId('freeze').addEventListener('click', () => freeze(byId('freeze').getAttribute('aria-pressed') !== 'true'));
 byId('full').addEventListener('click', () => { if (document.fullscreenElement) void document.exitFullscreen(); else void byId('stage').requestFullscreen(); });
 new Voice(media);
@@ -176,18 +218,24 @@ byId('camera').addEventListener('click', async () => {
   byId('camera').setAttribute('aria-pressed', String(on));
   byId('camera').title = wanted && !on ? t('no_camera') : '';
 });
-byId('hang-up').addEventListener('click', () => {
+const asking = /** @type {HTMLDialogElement} */ (byId('hanging'));
+byId('hang-up').addEventListener('click', () => { if (role === 'lead') asking.showModal(); else hangUp(); });
+byId('back-in').addEventListener('click', () => location.reload());
+asking.addEventListener('close', () => { if (asking.returnValue === 'hang-up') hangUp(); });
+
+function hangUp() {
   hungUp = true;
   byId('camera').setAttribute('aria-pressed', 'false');
   void media.showFace(false);
   cases.socket.send({ type: 'hang_up', consultation });
   const c = cases.all.get(consultation);
   if (c) update(c);
-});
+}
 
 setInterval(() => {
-  if (connectedAt === null) return;
-  const s = Math.floor((Date.now() - connectedAt) / 1000);
+  const began = Number(sessionStorage.getItem(BEGAN));
+  if (!began || !live) return;
+  const s = Math.max(0, Math.floor((cases.socket.now().getTime() - began) / 1000));
   byId('clock').textContent = `${Math.floor(s / 60)}:${String(s % 60).padStart(2, '0')}`;
 }, 500);
 

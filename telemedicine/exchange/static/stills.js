@@ -31,6 +31,7 @@ export class Stills {
     this.shown = '';
     this.told = false;                          // whether the van has said which stills there are
     this.asked = false;
+    this.measuring = false;                     // the still that comes is wanted for measuring
     const say = { circumference: t('still_circumference'), area: t('still_area'), comma: t('still_comma'), line_kept: t('still_line_kept') };
     this.say = say;
     this.layer = element('div', 'feed still-layer');
@@ -73,11 +74,19 @@ export class Stills {
         this.asked = this.#send({ type: 'freeze' });
       }
     }));
+    byId('measure').addEventListener('click', () => this.#measure());
     media.on('stills', (data) => { if (typeof data === 'string') this.#take(JSON.parse(data)); else void this.#piece(new Uint8Array(data)); });
     media.on('state', (state) => { if (state !== 'connected') this.arriving.clear(); });
   }
 
+  /** Measuring is done on a still: freeze, then choose the distance. */
+  #measure() {
+    this.measuring = true;
+    if (this.layer.hidden) byId('freeze').click(); else this.#draw();
+  }
+
   close() {
+    this.measuring = false;
     this.shown = '';
     this.layer.hidden = true;
     if (byId('freeze').getAttribute('aria-pressed') === 'true') byId('freeze').click();
@@ -153,6 +162,7 @@ export class Stills {
     this.view.show(still, address);
     for (const name of ['distance', 'ellipse', 'keep']) this.buttons[name].hidden = !still.pixel_mm;
     listMeasurements(this.list, still.measurements, this.say);
+    if (this.measuring) { this.measuring = false; if (still.pixel_mm && !this.view.tool) this.buttons.distance.click(); }
     this.#describe();
   }
 

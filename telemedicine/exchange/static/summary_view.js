@@ -16,7 +16,23 @@ export function showSummary(c) {
   byId('readings').replaceChildren(...readings.map(row));
   byId('readings-none').hidden = readings.length > 0;
   byId('readings-from').textContent = clockTime(readings[0]?.at);
+  showPrompts(c);
   showTrend(c);
+}
+
+/**
+ * What the rules of the van say of this person: each prompt with its grade; the reasons under the pointer.
+ * @param {import('./exchange_socket.js').Case} c
+ */
+function showPrompts(c) {
+  const prompts = /** @type {any[]} */ (c.summary.prompts ?? []).filter((one) => one.grade && one.grade !== 'none');
+  byId('prompts-panel').hidden = prompts.length === 0;
+  byId('prompts').replaceChildren(...prompts.map((one) => {
+    const item = element('li', ''), words = element('span', one.title);
+    words.title = [one.result, one.advice, ...(one.source ?? [])].filter(Boolean).join('\n');
+    item.append(words, grade(one.grade, has(`grade_${one.grade}`) ? t(`grade_${one.grade}`) : one.grade_word));
+    return item;
+  }));
 }
 
 const SILENT_AFTER_MS = 3000;                  // numbers come every second; older ones are not "now"
@@ -34,7 +50,7 @@ export function showLive(message) {
   liveDevice = message.device ?? '';
   byId('live-spo2').textContent = spo2 ?? '–';
   byId('live-pulse').textContent = pulse ?? '–';
-  byId('live-device').textContent = liveDevice;
+  byId('live-device').textContent = t('live_now');
   silence = window.setTimeout(() => withdrawLive('live_no_number'), SILENT_AFTER_MS);
 }
 

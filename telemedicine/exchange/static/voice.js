@@ -12,7 +12,8 @@ export class Voice {
     this.held = false;
     media.on('voice', (track) => this.theirs.follow(track));
     media.on('state', () => this.show());
-    byId('mute').addEventListener('click', () => this.mute(!media.muted));
+    media.on('unheard', (voice) => this.#hear(voice));
+    byId('mute').addEventListener('click', () => { if (media.microphone) this.mute(!media.muted); else void this.#ask(); });
     document.addEventListener('keydown', (event) => { if (this.#talks(event) && media.muted) { this.held = true; this.mute(false); } });
     document.addEventListener('keyup', (event) => { if (event.code === 'Space' && this.held) { this.held = false; this.mute(true); } });
     window.addEventListener('blur', () => { if (this.held) { this.held = false; this.mute(true); } });
@@ -21,6 +22,23 @@ export class Voice {
 
   /** @param {boolean} muted */
   mute(muted) { this.media.mute(muted); this.show(); }
+
+  /** The microphone was refused or missing when the page opened: ask again, and offer it to the van. */
+  async #ask() {
+    if (await this.media.openMicrophone()) this.media.anew();
+    else byId('mute').dataset.refused = '';
+    this.show();
+  }
+
+  /**
+   * The browser plays no sound before somebody has touched the page; any touch will do, and the button says so.
+   * @param {HTMLMediaElement} voice
+   */
+  #hear(voice) {
+    const button = byId('unheard');
+    button.hidden = false;
+    document.addEventListener('click', () => void voice.play().then(() => { button.hidden = true; }, () => {}), { once: true });
+  }
 
   show() {
     const { microphone, muted } = this.media;
@@ -31,7 +49,7 @@ export class Voice {
     button.dataset.voice = state;
     const words = button.querySelector('span');
     if (words) words.textContent = t(`voice_${state}`);
-    button.title = t(`voice_${state}_title`);
+    button.title = t(state === 'none' && 'refused' in button.dataset ? 'voice_refused_title' : `voice_${state}_title`);
   }
 
   /**

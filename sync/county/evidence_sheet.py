@@ -88,7 +88,7 @@ def _context(sheet: Sheet) -> dict[str, Any]:
         "duty_role": visit_words.duty_role,
         "local": lambda at: at.astimezone(LOCAL),
         "short": _short,
-        "qr": _qr(checkpoint_note(sheet)),
+        "qr": qr_code(checkpoint_note(sheet)),
         "hash_groups": [sha256[at : at + _HASH_GROUP] for at in range(0, len(sha256), _HASH_GROUP)],
         "bar": _bar(sheet),
         "staff": _staff(sheet),
@@ -117,7 +117,7 @@ def checkpoint_note(sheet: Sheet) -> bytes:
     return sheet.visit.sealed_note
 
 
-def _qr(note: bytes) -> str:
+def qr_code(note: bytes) -> str:
     """SVG without a size of its own; error correction M."""
     code = segno.make(note, mode="byte", error="m", boost_error=False, micro=False)
     return code.svg_inline(omitsize=True, border=2, dark="#111")

@@ -11,14 +11,14 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from statistics import median_low
 from typing import Any
 
 from openpyxl import Workbook
 from openpyxl.styles import Font
 from openpyxl.worksheet.worksheet import Worksheet
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from sync.county.database import Database
 from sync.county.drawing import Plane, Point, corners, plane_of
@@ -26,6 +26,7 @@ from sync.county.schema import projected
 from sync.formats.link_figures import FIGURES, RATES, Verdict, shortfalls, verdict
 from sync.formats.records import format_time, parse_time
 from sync.proof.areas import Village
+from sync.proof.presence import LOCAL
 from sync.web.catalog import Texts
 
 PERIOD = timedelta(days=90)
@@ -123,25 +124,39 @@ class LinkReport:
 
     @property
     def shares(self) -> LinkShares:
-        """Of visits, each by the median of its entries."""
-        of_visit: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-        for one in self.measured:
-            of_visit.setdefault((one.village, one.visit), []).append(one.figures)
-        figures = [combined(found) for found in of_visit.values()]
-        short = [(shortfalls(found), found) for found in figures]
-        rates = [not set(RATES) & set(missed) for missed, found in short if all(name in found for name in RATES)]
-        delays = ["rtt_ms" not in missed for missed, found in short if "rtt_ms" in found]
-        whole = [not missed for missed, found in short if all(name in found for name in (*RATES, "rtt_ms"))]
-        return LinkShares(*(Share(sum(good), len(good)) for good in (rates, delays, whole)))
+        return shares_of(self.measured)
+
+
+def shares_of(measured: Iterable[Measured]) -> LinkShares:
+    """Of visits, each by the median of its entries."""
+    of_visit: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for one in measured:
+        of_visit.setdefault((one.village, one.visit), []).append(one.figures)
+    figures = [combined(found) for found in of_visit.values()]
+    short = [(shortfalls(found), found) for found in figures]
+    rates = [not set(RATES) & set(missed) for missed, found in short if all(name in found for name in RATES)]
+    delays = ["rtt_ms" not in missed for missed, found in short if "rtt_ms" in found]
+    whole = [not missed for missed, found in short if all(name in found for name in (*RATES, "rtt_ms"))]
+    return LinkShares(*(Share(sum(good), len(good)) for good in (rates, delays, whole)))
+
+
+def shares_between(database: Database, first: date, last: date, practice: bool) -> LinkShares:
+    """Of all visits of whole local days."""
+    since, until = (format_time(datetime.combine(day, time(0), LOCAL)) for day in (first, last + timedelta(days=1)))
+    query = select(_links).where(_links.c.started_at >= since, _links.c.started_at < until, _of(practice))
+    return shares_of(one for row in database.rows(query) if (one := _measured(row)) is not None)
+
+
+def _of(practice: bool) -> ColumnElement[bool]:
+    return _links.c.practice != 0 if practice else (_links.c.practice == 0) | _links.c.practice.is_(None)
 
 
 def link_report(database: Database, villages: Sequence[Village], now: datetime, practice: bool) -> LinkReport:
     """The last 90 days, worst villages first."""
     since = now - PERIOD
-    wanted = _links.c.practice != 0 if practice else (_links.c.practice == 0) | _links.c.practice.is_(None)
     query = (
         select(_links)
-        .where(_links.c.started_at >= format_time(since), wanted)
+        .where(_links.c.started_at >= format_time(since), _of(practice))
         .order_by(_links.c.started_at.desc())
         .limit(MOST_ENTRIES)
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 
 from devices.clock import Clock
 from sync.county.database import Database, Row
@@ -16,7 +16,7 @@ from sync.county.schema import logs, projected, visit_facts
 from sync.county.visit_facts import KeptVisit, VisitFactsStore
 from sync.formats.records import format_time, parse_time
 from sync.proof.coverage import VisitFacts
-from sync.proof.presence import LOCAL, Fix, Stay
+from sync.proof.presence import LOCAL, Fix, Stay, local_day
 from sync.proof.tracks import fixes_of_track
 from sync.proof.visit_conflicts import compared
 from sync.proof.visit_proof import Bracket, VisitProof, merged, proof_of_visit
@@ -93,6 +93,13 @@ class Visits:
         about = (visit_facts.c.origin == record.origin) & (visit_facts.c.visit == record.visit)
         row = self._database.row(select(visit_facts.c.day).where(about))
         return date.fromisoformat(row["day"]) if row else None
+
+    def first_day(self, practice: bool) -> date | None:
+        """The local day on which the first visit was opened; None while there is none."""
+        real = or_(_VISITS.c.practice.is_(None), _VISITS.c.practice == 0)
+        opened = select(func.min(_VISITS.c.opened_at).label("at")).where(_VISITS.c.practice == 1 if practice else real)
+        row = self._database.row(opened)
+        return local_day(parse_time(row["at"])) if row and row["at"] else None
 
     def any_real(self) -> bool:
         """Whether any visit that is not practice was ever delivered."""

@@ -19,11 +19,13 @@ _SAID = {VALID: "valid", INVALID: "invalid", UNREADABLE: "unreadable"}
 
 USAGE = """\
 usage: xunzhen-verify BUNDLE --policy FILE [--json] [--lang zh|en]
+       xunzhen-verify --sealed FILE --policy FILE [--json] [--lang zh|en]
        xunzhen-verify --log FOLDER --policy FILE [--registry FOLDER] [--earlier PATH] [--json] [--lang zh|en]
 
-Verify evidence of visits, or a whole log as C2SP tlog-tiles. Needs no network.
+Verify evidence of visits, the sealed months of a report, or a whole log as C2SP tlog-tiles. Needs no network.
 
   BUNDLE             evidence.zip
+  --sealed FILE      sealed-months.json, from an acceptance report
   --log FOLDER       one log: checkpoint, tile/...
   --policy FILE      trusted keys, in the format of C2SP tlog-policy
   --registry FOLDER  the county's registry as such a folder: names the keys of vehicles
@@ -33,7 +35,7 @@ Verify evidence of visits, or a whole log as C2SP tlog-tiles. Needs no network.
 
 exit status: 0 valid, 1 not valid, 2 unreadable
 """
-_WITH_VALUE = ("--log", "--policy", "--registry", "--earlier", "--lang")
+_WITH_VALUE = ("--log", "--sealed", "--policy", "--registry", "--earlier", "--lang")
 _LARGEST_NOTE_BYTES = 64 * 1024
 
 
@@ -54,7 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     t = Words(asked.get("--lang") or language_of(os.environ))
     try:
         policy = Policy.parse(_content(asked["--policy"], LARGEST_POLICY_BYTES, "policy_unreadable"))
-        return _log(asked, policy, t) if "--log" in asked else _bundle(asked, policy, t)
+        check = next((of for name, of in _CHECKS.items() if name in asked), _bundle)
+        return check(asked, policy, t)
     except (BundleUnreadable, NotProven) as fault:
         from sync.verify.report import fault_json, fault_text
 
@@ -84,8 +87,8 @@ def _asked(given: list[str]) -> dict[str, str]:
             raise Wrong(f"{word!r} is one too many")
         else:
             asked["bundle"] = word
-    if ("bundle" in asked) == ("--log" in asked):
-        raise Wrong("name either a bundle or a log")
+    if sum(name in asked for name in ("bundle", "--log", "--sealed")) != 1:
+        raise Wrong("name either a bundle, sealed months or a log")
     if "--policy" not in asked:
         raise Wrong("--policy is missing: without trusted keys nothing can be verified")
     if asked.get("--lang", "en") not in LANGUAGES:
@@ -118,6 +121,18 @@ def _log(asked: dict[str, str], policy: Policy, t: Words) -> int:
     report = audit_log(_folder(asked["--log"]), policy, keys_from(policy, found), earlier)
     _tell(asked, log_json(report), log_text(report, t))
     return INVALID if report.faults else VALID
+
+
+def _sealed(asked: dict[str, str], policy: Policy, t: Words) -> int:
+    from sync.proof.sealed_file import LARGEST_BYTES
+    from sync.verify.sealed_check import check_sealed, sealed_json, sealed_text
+
+    report = check_sealed(_content(asked["--sealed"], LARGEST_BYTES, "bundle_unreadable"), policy)
+    _tell(asked, sealed_json(report), sealed_text(report, t))
+    return VALID
+
+
+_CHECKS = {"--log": _log, "--sealed": _sealed}
 
 
 def _notes(path: str) -> list[bytes]:

@@ -31,6 +31,7 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "recording_stored": ("sha256", "bytes"),
     "ecg_imported": ("sha256", "format", "held"),
     "stored_ecg_refused": ("device", "code", "reason"),
+    "night_stored": ("device", "sha256", "values"),
     "ecg_not_analysed": ("sha256", "reason"),
     "uplink_lost": ("reason",),
     "uplink_restored": (),

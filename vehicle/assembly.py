@@ -74,6 +74,7 @@ from vehicle.link.no_county import NoCounty
 from vehicle.link.uplink import Uplink
 from vehicle.link.visit_quality import OpenVisit
 from vehicle.live import LiveHub
+from vehicle.nights import Nights
 from vehicle.on_board import OnBoard
 from vehicle.open_record import Record, known_villages, open_record
 from vehicle.pairing import Pairing
@@ -292,6 +293,8 @@ class Vehicle:
         self.ecg.recover()
         self.ecg_import = EcgImport(lambda: self.sticks.found(), self.recordings, self.store, self.clock, self._served)
         self.ecg_import.listen(self.feed, self.commits)
+        self.nights = Nights(self.recordings, self.store, self.live, self._served)
+        self.nights.listen(self.feed, self.commits)
         self.feed.on("ecg", self.ecg.on_samples, "ecg recorder")
         self.ecg_analysis = EcgAnalysis(self.feed, self.live, self.critical_findings.on_live_ecg)
         self.encounters.listeners.append(self.ecg_analysis.somebody_else)
@@ -368,7 +371,15 @@ class Vehicle:
     def _open_session(self, device: DeviceSettings) -> DeviceSession | None:
         radio = self._radio() if device.link == "bluetooth" else None
         last = self.measurements.last_sequence
-        opened = open_sessions([device], self.feed.publish, self.clock, radio, last, stored=self.commits.settle)
+        opened = open_sessions(
+            [device],
+            self.feed.publish,
+            self.clock,
+            radio,
+            last,
+            stored=self.commits.settle,
+            known_recordings=self.nights.known,
+        )
         return opened[0] if opened else None
 
     def _radio(self) -> BluetoothHub | None:

@@ -65,6 +65,8 @@ class Driver:
         self._framer: SizedFramer = viatom.framer(viatom.RING_ANSWERS, self.counters, LONGEST_FRAME)
         self._numbers = SteadyNumber[Numbers](1 / ASK_EACH_S, _oximetry, agreeing_frames=1)
         self._memory = viatom_memory.Memory()
+        self._asked = b""
+        """The question that waits for its answer."""
         self._begin()
 
     def open(self) -> Output:
@@ -104,8 +106,7 @@ class Driver:
         self.identity: Identity | None = None
         self._numbers.begin()
         self._said = DeviceState(Link.CONNECTED)
-        self._asked: bytes = b""
-        """The question that waits for its answer."""
+        self._asked = b""
         self._waited_s: float = 0.0
         self._since_listed_s: float = 0.0
         self._since_numbers_s: float = ASK_EACH_S

@@ -1,4 +1,4 @@
-"""The holding list: values that nobody took, each given to the person being served or put away with a reason."""
+"""The holding list: values and nights that nobody took, given to the person being served or put away with a reason."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ def routes(screen: Screen) -> APIRouter:
         context = {
             "count": len(waiting),
             "rows": [_row(one, titles, t) for one in waiting[first : first + PAGE]],
+            "nights": vehicle.nights.held(),
+            "titles": titles,
             "reasons": REASONS,
             "earlier": first + PAGE if first + PAGE < len(waiting) else None,
         }

@@ -76,6 +76,7 @@ def routes(screen: Screen) -> APIRouter:
         tiles = {tile.type: tile for tile in vehicle.measurements.tiles(language)}
         chosen = in_focus(list(tiles.values()), focus, seen)
         held = vehicle.measurements.holding()
+        nights = vehicle.nights.held()
         critical = [red for red in vehicle.measurements.critical(language) if not red.source]
         prompts = vehicle.screening.prompts(served.encounter, language) if served else []
         lab = laboratory.glance(screen)
@@ -88,7 +89,8 @@ def routes(screen: Screen) -> APIRouter:
             "titles": {row["name"]: row["title"] for row in devices},
             "seen": max((_ms(tile) for tile in tiles.values() if tile.state == "arrived"), default=0),
             "held": [reading for reading in held if reading.type == chosen],
-            "held_count": len(held),
+            "held_count": len(held) + len(nights),
+            "nights": nights,
             "held_types": {reading.type for reading in held},
             "icons": ICONS,
             "grid": tile_grid(len(tiles) - 1 - (chosen != OXIMETER) + narrow, chosen != OXIMETER),

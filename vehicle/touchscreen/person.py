@@ -136,6 +136,7 @@ def routes(screen: Screen) -> APIRouter:
             ],
             "recordings": (recordings := vehicle.ecg.recordings_of(patient)),
             "ecg_findings": vehicle.ecg_findings.of_all([row.sha256 for row in recordings]),
+            "nights": vehicle.nights.of(patient),
             "visits": len(past.encounters),
             "home": homes.of(patient),
             "neighbours": homes.neighbours(patient),

@@ -15,6 +15,7 @@ from devices.events import emit
 from sync.county import exports, month_table, navigation, visit_report, visit_words
 from sync.county.audit import UNKNOWN
 from sync.county.follow_up_report import shown, shown_total
+from sync.county.forecast_view import month_forecast
 from sync.county.map_view import county_map, visit_map
 from sync.county.month_table import MonthTable
 from sync.county.timeline import timeline
@@ -120,9 +121,12 @@ def _own_page(target: str) -> str:
 async def coverage_page(
     request: Request, month: Month = None, practice: Practice = None, township: str | None = None
 ) -> HTMLResponse:
-    table = await month_table_of(request, month, practice, township)
-    names = sorted({village.township for village in _county(request).registry.villages()})
-    return render(request, "coverage.html", {**month_facts(request, table), "townships": names, "township": township})
+    county, table = _county(request), await month_table_of(request, month, practice, township)
+    whole = await month_table_of(request, month, practice) if township else table
+    foretold = await run_in_threadpool(month_forecast, county.database, whole)
+    names = sorted({village.township for village in county.registry.villages()})
+    facts = {**month_facts(request, table), "townships": names, "township": township}
+    return render(request, "coverage.html", {**facts, "foretold": foretold.missing})
 
 
 @router.get("/county/map")

@@ -1,6 +1,7 @@
 """Villages to hurry for: without a visit from day 15, with too few from day 25; which van goes there, whom to call.
 
-Which villages these are says ``MonthTable.hurry``; a van is a village's that visited it last.
+Which villages these are says ``MonthTable.hurry``; a van is a village's that visited it last. From the first day on
+also those that will not have all their visits by the forecast (``visit_forecast.py``).
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from sync.county.month_table import MonthTable, VillageMonth
 from sync.county.office_sheet import office_sheet
 from sync.county.schema import logs, projected
 from sync.county.village_contacts import Contact
+from sync.county.visit_forecast import Forecast
 from sync.formats.records import format_time, parse_time
 from sync.proof.coverage import MonthState
 from sync.proof.presence import local_day
 from sync.web.catalog import Texts
 
-KINDS = ("zero", "tried", "few", "unsynced", "waived")
-"""No visit; visits of which none counted; some are missing; a silent van may have been there; need not be visited."""
+KINDS = ("zero", "tried", "few", "unsynced", "forecast", "waived")
+"""No visit; visits of which none counted; some are missing; a silent van may have been there; some will be missing by
+the forecast, and it is early in the month; need not be visited."""
 LOOKED_BACK = timedelta(days=185)
 """A van that was not there in half a year is not the village's van."""
 _VISITS = projected["visits"]
@@ -38,11 +41,16 @@ class LastVisit:
 
 @dataclass(frozen=True, slots=True)
 class VillageWarning:
-    """:ivar last: None where no van was in half a year; :ivar contact: None where nobody is named"""
+    """:ivar last: None where no van was in half a year; :ivar contact: None where nobody is named
+    :ivar forecast: None where no visit is missing, or the month is not running
+    :ivar early: here because of the forecast alone
+    """
 
     row: VillageMonth
     last: LastVisit | None
     contact: Contact | None
+    forecast: Forecast | None = None
+    early: bool = False
 
     @property
     def kind(self) -> str:
@@ -50,6 +58,8 @@ class VillageWarning:
         state = self.row.verdict.state
         if state is MonthState.WAIVED:
             return "waived"
+        if self.early:
+            return "forecast"
         if self.row.verdict.counted:
             return "few"
         if state is MonthState.NOT_SYNCED:
@@ -78,10 +88,23 @@ class TownshipWarnings:
 
 
 def warnings_of(
-    table: MonthTable, last: Mapping[str, LastVisit], contacts: Mapping[str, Contact]
+    table: MonthTable,
+    last: Mapping[str, LastVisit],
+    contacts: Mapping[str, Contact],
+    forecasts: Mapping[str, Forecast] | None = None,
 ) -> list[VillageWarning]:
-    """The worst first; those that need not be visited at the end."""
-    return [VillageWarning(row, last.get(row.village.code), contacts.get(row.village.code)) for row in table.hurry()]
+    """The worst first, then those that are here by the forecast alone; those that need not be visited at the end."""
+    foretold = forecasts or {}
+    hurry = table.hurry()
+    hurried = {row.village.code for row in hurry}
+    early = [row for row in table.rows if row.village.code in foretold and foretold[row.village.code].misses]
+    early = [row for row in early if row.village.code not in hurried]
+    ordered = sorted([*hurry, *early], key=lambda row: row.verdict.state is MonthState.WAIVED)
+    return [
+        VillageWarning(row, last.get(code), contacts.get(code), foretold.get(code), code not in hurried)
+        for row in ordered
+        for code in [row.village.code]
+    ]
 
 
 def by_township(table: MonthTable, warned: Sequence[VillageWarning]) -> list[TownshipWarnings]:
@@ -110,7 +133,19 @@ def last_visits(database: Database, practice: bool, until: datetime) -> dict[str
 
 def warnings_xlsx(table: MonthTable, warned: Sequence[VillageWarning], county: str, t: Texts) -> bytes:
     """One row a village, to be worked off by telephone."""
-    names = ("township", "village", "code", "counted", "wanted", "why", "last", "vehicle", "contact", "phone")
+    names = (
+        "township",
+        "village",
+        "code",
+        "counted",
+        "wanted",
+        "why",
+        "forecast",
+        "last",
+        "vehicle",
+        "contact",
+        "phone",
+    )
     heads = [t(f"county.warnings.{name}") for name in names]
     mark = f" {t('county.practice_mark')}" if table.practice else ""
     title = t("county.warnings.sheet_title", county=county, year=table.month.year, month=table.month.month) + mark
@@ -127,6 +162,7 @@ def _cells(table: MonthTable, one: VillageWarning, t: Texts) -> list[str | int]:
         verdict.counted,
         table.rules.visits_per_month,
         why(one, t),
+        forecast_words(one.forecast, t) if one.forecast else "",
         one.last.day.isoformat() if one.last else "",
         one.last.vehicle if one.last else "",
         one.contact.name if one.contact else "",
@@ -141,3 +177,13 @@ def why(one: VillageWarning, t: Texts) -> str:
     said = t(f"county.warnings.kind_{one.kind}", missing=one.row.verdict.missing, tried=tried, reason=waiver)
     told = t("county.list_comma").join(t(f"county.reason.{reason}") for reason in one.reasons)
     return f"{said}{t('county.warnings.colon')}{told}" if told and one.kind != "waived" else said
+
+
+def forecast_words(one: Forecast, t: Texts) -> str:
+    """On which days the van can come, or why there is none."""
+    days = t("county.list_comma").join(f"{day:%m-%d}" for day in one.days)
+    planned = t("county.forecast.days", van=one.van, days=days) if days else ""
+    if not one.misses:
+        return planned
+    missed = t("county.forecast.misses", misses=one.misses, why=t(f"county.forecast.why_{one.why}", van=one.van))
+    return f"{planned}{t('county.forecast.then')}{missed}" if planned else missed

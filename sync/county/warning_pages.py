@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from sync.county.exports import XLSX_TYPE
+from sync.county.forecast_view import month_forecast
 from sync.county.month_table import MonthTable
 from sync.county.pages import NOT_KEPT, NUMBER_READERS, Month, Practice, month_facts, month_table_of, render
 from sync.county.vehicle_requests import bounded_body
@@ -18,11 +19,13 @@ from sync.county.village_warnings import (
     KINDS,
     VillageWarning,
     by_township,
+    forecast_words,
     last_visits,
     warnings_of,
     warnings_xlsx,
     why,
 )
+from sync.county.visit_forecast import WEEKS
 from sync.web.access import roles
 from sync.web.catalog import texts
 
@@ -51,7 +54,12 @@ async def warnings_page(
     t = texts(county.pages.language(request))
     facts: dict[str, Any] = {
         **month_facts(request, table),
-        "shown": [(one, why(one, t)) for one in warned if not township or one.row.village.township == township],
+        "shown": [
+            (one, why(one, t), forecast_words(one.forecast, t) if one.forecast else "")
+            for one in warned
+            if not township or one.row.village.township == township
+        ],
+        "weeks": WEEKS,
         "count": {kind: sum(one.kind == kind for one in warned) for kind in KINDS},
         "townships": by_township(table, warned),
         "township": township or "",
@@ -98,7 +106,8 @@ async def keep_contacts(request: Request) -> Response:
 
 def _warned(county: County, table: MonthTable, may_call: bool) -> list[VillageWarning]:
     last = last_visits(county.database, table.practice, table.made_at)
-    return warnings_of(table, last, county.contacts.all() if may_call else {})
+    foretold = month_forecast(county.database, table).villages
+    return warnings_of(table, last, county.contacts.all() if may_call else {}, foretold)
 
 
 def _lines(body: bytes) -> str:

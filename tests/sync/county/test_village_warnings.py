@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 from county_month import Founded, at
 
 from devices.clock import SimulatedClock
+from sync.county.forecast_view import month_forecast
 from sync.county.village_contacts import Contact, ContactsRefused, read_contacts
 from sync.county.village_warnings import TownshipWarnings, VillageWarning, by_township, last_visits, warnings_of
+from sync.county.visit_forecast import Forecast, Habit
 from sync.web.catalog import texts
 
 PAGE = "/county/warnings"
@@ -111,11 +114,60 @@ async def test_the_sheet_has_codes_as_text_and_is_noted(founded: Founded) -> Non
     assert sheet is not None
     rows: list[list[Any]] = [[cell.value for cell in row] for row in sheet.iter_rows()]
     assert rows[1] == [texts("zh")(f"county.warnings.{name}") for name in (
-        "township", "village", "code", "counted", "wanted", "why", "last", "vehicle", "contact", "phone",
+        "township", "village", "code", "counted", "wanted", "why", "forecast", "last", "vehicle", "contact", "phone",
     )]  # fmt: skip
     told = next(row for row in rows if row[2] == CODES[0])
-    assert told == ["白果镇", "云坪村", CODES[0], 1, 2, "还差 1 次", "2026-09-02", "van-07", "罗医生", "0610-5010001"]
+    foretold = "会差 1 次：van-07 本月没有惯常出车日了"
+    last = ("2026-09-02", "van-07", "罗医生", "0610-5010001")
+    assert told == ["白果镇", "云坪村", CODES[0], 1, 2, "还差 1 次", foretold, *last]
     assert any(line.what == "warnings 2026-09" for line in founded.county.audit.latest())
+
+
+@pytest.fixture
+async def wednesdays(tmp_path: Path, database_url: str) -> AsyncIterator[Founded]:
+    """Van-07 in four villages, on the first two Wednesdays and Thursdays; it is Tuesday the 22nd. Eight have no van."""
+    county = Founded(tmp_path, SimulatedClock(at(9, 1, 6)), database_url)
+    van = county.van("van-07")
+    for village, day in enumerate((2, 3, 9, 10)):
+        await van.morning(at(9, day, 7))
+        van.visit(county.villages[village], at(9, day, 8), 250, people=2)
+        await van.deliver()
+    await van.morning(at(9, 22, 9))
+    yield county
+    county.close()
+
+
+async def test_the_forecast_gives_usual_days_to_who_has_waited_longest(wednesdays: Founded) -> None:
+    county = wednesdays.county
+    table = county.coverage.table(at(9, 2, 8).date().replace(day=1), False)
+    found = month_forecast(county.database, table)
+    assert found.habits == {"van-07": Habit(frozenset({2, 3}), 1)}
+    codes = [village.code for village in wednesdays.villages]
+    days = [date(2026, 9, day) for day in (23, 24, 30)]
+    planned = [Forecast(code, "van-07", (day,), 0) for code, day in zip(codes, days, strict=False)]
+    assert [found.villages[code] for code in codes[:3]] == planned
+    assert found.villages[codes[3]] == Forecast(codes[3], "van-07", (), 1, "others_first")
+    assert found.villages[codes[4]] == Forecast(codes[4], "", (), 2, "no_van")
+    assert len(found.missing) == 9
+    past = county.coverage.table(at(8, 2, 8).date().replace(day=1), False)
+    assert month_forecast(county.database, past).villages == {}
+
+
+async def test_the_forecast_stands_on_both_pages_and_leaves_out_who_is_excused(wednesdays: Founded) -> None:
+    codes = [village.code for village in wednesdays.villages]
+    for code in codes[4:]:
+        wednesdays.county.registry.waive(code, "2026-09", "泥石流封路", by="xu.jing")
+    reviewer = await wednesdays.signed_in("qian.xu")
+    coverage = (await reviewer.get("/county/coverage?lang=zh")).text
+    assert "按惯常出车日，1 个村月底到不满" in coverage
+    warned = (await reviewer.get(f"{PAGE}?lang=zh")).text
+    assert "按惯常出车日还有 1 个村会到不满" in warned
+    assert f'data-testid="warning-{codes[3]}" data-kind="forecast"' in warned
+    assert "会差 1 次：van-07 的日子先给了等得更久的村" in warned
+    assert f"warning-{codes[0]}" not in warned
+    await wednesdays.vans["van-07"].morning(at(9, 25, 9))
+    warned = (await reviewer.get(f"{PAGE}?lang=zh")).text
+    assert "van-07 可去 09-30" in warned
 
 
 @pytest.mark.parametrize(

@@ -17,27 +17,34 @@ import contextlib
 import gc
 import os
 import statistics
+import struct
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aiortc import MediaStreamTrack
-from aiortc.mediastreams import MediaStreamError
+from aiortc.rtp import RtpPacket
 from consultation_stage import Stage, consultation_stage, render_test_clip, until
 from media_stage import MjpegCamera
+from simulated_link import feedback_message
 from test_consultation_session import SpecialistPage, Viewer, specialist
 
 from telemedicine import heap
 from telemedicine.consultation import State
+from telemedicine.transport.aiortc_patches import pass_packets
+from telemedicine.transport.feedback import MOST_PACKETS, RTPFB, SEQUENCE_WRAP, TRANSPORT_CC, Unwrapper
 
 CONSULTATION_S = 300.0
 """From the beginning of one to that of the next, at pace 1."""
 TUNNEL_S = 1.5
+FEEDBACK_EVERY_S = 0.05
+STAMPS = 1 << 32
 PICTURES_WITHIN_S = 180.0
 """A computer that is far too busy looks like a narrow link, and pictures wait until it is calm."""
 RISES_MOST = 1.05
@@ -89,13 +96,56 @@ class Left:
 
 
 class Watcher(Viewer):
-    """Counts pictures and keeps none: it may look for minutes."""
+    """Counts pictures by their timestamps and decodes none: it may look for minutes. Tells what arrived and when, as a
+    browser does and aiortc does not, so that the van's rate control, pacer and probes work as they do with a page."""
 
-    async def _consume(self, track: MediaStreamTrack, kept: list[Any]) -> None:
-        with contextlib.suppress(MediaStreamError):
-            while True:
-                await track.recv()
-                kept.append(None)
+    async def take(self, sdp: str) -> None:
+        for transceiver in self.pc.getTransceivers():
+            if transceiver.kind == "video":
+                self.pictures.append([])
+                pass_packets(transceiver.receiver, partial(self._count, self.pictures[-1]))
+        await super().take(sdp)
+        self._tasks.append(asyncio.create_task(self._tell_arrivals()))
+
+    def _track(self, track: MediaStreamTrack) -> None:
+        if track.kind == "audio":
+            super()._track(track)
+
+    @staticmethod
+    def _count(stamps: list[Any], _: int, stamp: int, payload: bytes) -> None:
+        if not stamps or 0 < (stamp - stamps[-1]) % STAMPS < STAMPS // 2:
+            stamps.append(stamp)
+
+    async def _tell_arrivals(self) -> None:
+        transport = next(iter(self.pc.getTransceivers())).sender.transport
+        pass_on, numbers, arrivals_s = transport._handle_rtp_data, Unwrapper(SEQUENCE_WRAP), dict[int, float]()
+
+        async def note(data: bytes, arrival_time_ms: int) -> None:
+            number = RtpPacket.parse(data, transport._rtp_header_extensions_map).extensions.transport_sequence_number
+            if number is not None:
+                arrivals_s[numbers.unwrap(number)] = time.monotonic()
+            await pass_on(data, arrival_time_ms)
+
+        transport._handle_rtp_data = note
+        told, count = 0, 0
+        while True:
+            await asyncio.sleep(FEEDBACK_EVERY_S)
+            newest = max(arrivals_s, default=-1)
+            first = max(told or min(arrivals_s, default=0), newest - MOST_PACKETS + 1)
+            if newest < first:
+                arrivals_s.clear()  # of before what was told
+                continue
+            message = feedback_message(first, [arrivals_s.get(number) for number in range(first, newest + 1)], count)
+            arrivals_s.clear()
+            told, count = newest + 1, (count + 1) % 256
+            with contextlib.suppress(ConnectionError):  # the connection ends before this task does
+                await transport._send_rtp(rtcp_feedback(message))
+
+
+def rtcp_feedback(message: bytes) -> bytes:
+    """``message`` as a packet (draft-holmer-rmcat-transport-wide-cc-extensions-01, 3.1), padded with zeros."""
+    body = bytes(8) + message + bytes(-len(message) % 4)
+    return struct.pack("!BBH", 0x80 | TRANSPORT_CC, RTPFB, len(body) // 4) + body
 
 
 @contextlib.asynccontextmanager

@@ -99,6 +99,12 @@ class Database:
         with self._engine.connect() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
+    def stream(self, query: Executable) -> Iterator[Row]:
+        """Rows one after another, few of them in memory at a time; the caller reads on to the end."""
+        with self._engine.connect() as connection:
+            for row in connection.execution_options(yield_per=500).execute(query).mappings():
+                yield dict(row)
+
     def row(self, query: Executable) -> Row | None:
         with self._engine.connect() as connection:
             found = connection.execute(query).mappings().first()

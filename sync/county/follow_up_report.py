@@ -1,8 +1,9 @@
 """Follow-ups of the villages: members of each programme, what is due and what is overdue. Numbers only, no names.
 
 A follow-up is due on the date of the person's last signed form, without one since the day of joining; "due" is within
-14 days, before the van comes again. Numbers below five are not shown exactly, so that nobody can be told from them.
-What is confidential by law (severe mental illness) is counted for the whole county only, and only from five upwards.
+14 days, before the van comes again. Who is registered on several vans is one member. Numbers below five are not shown
+exactly, so that nobody can be told from them. What is confidential by law (severe mental illness) is counted for the
+whole county only, and only from five upwards.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, and_, case, func, or_, select
+from sqlalchemy import CTE, ColumnElement, ScalarSelect, Select, and_, case, func, or_, select, union_all
 
 from sync.county.database import Database
-from sync.county.schema import projected
+from sync.county.registrations import is_same
+from sync.county.schema import projected, same_people
 from sync.proof.areas import Village
 from sync.proof.presence import local_day
 
@@ -36,6 +38,7 @@ PROGRAMMES = (
 FORMS = {"maternal": ("antenatal_first", "maternal", "postpartum_visit", "postpartum_42")}
 """Forms of a programme where there are several; else programme and form have one name (``vehicle/clinic/forms``)."""
 _DAY_LETTERS = len("2026-01-31")
+_TOLD = ("origin", "patient", "programme", "village", "village_name")
 _members, _forms = projected["programme_memberships"], projected["follow_up_forms"]
 
 
@@ -53,7 +56,8 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class FollowUps:
-    """One programme in one village by one van; ``village`` is empty where the entry names none."""
+    """One programme in one village by one van, the one that spoke of its members last; ``village`` is empty where the
+    entry names none."""
 
     origin: str
     village: str
@@ -113,6 +117,15 @@ def shown_total(parts: Sequence[int]) -> str:
     return f"≥{exact}" if exact else f"<{SMALL}" if len(hidden) == 1 else f"≥{len(hidden)}"
 
 
+def shown_once(parts: Sequence[int], people: int) -> str:
+    """How many ``people`` stand in numbers beside it, each of them in one or more, as it may be shown: as for
+    ``shown_total``, where the sum may be told so may this."""
+    if shown_total(parts).isdecimal():
+        return shown(people)
+    exact = max((part for part in parts if part >= SMALL), default=0)
+    return f"≥{exact}" if exact else shown(people) if people < SMALL else f"≥{SMALL}"
+
+
 def follow_up_report(database: Database, villages: Sequence[Village], now: datetime, practice: bool) -> FollowUpReport:
     """Of all vans; the villages with most overdue first."""
     today = local_day(now)
@@ -169,32 +182,63 @@ def follow_ups_by_village(database: Database, today: date, practice: bool) -> It
 
 
 def members_due(practice: bool) -> CTE:
-    """The members of all programmes with ``due_on``, the day of the next follow-up of each as YYYY-MM-DD.
+    """The members of all programmes with ``due_on``, the day of the next follow-up of each as YYYY-MM-DD. Whom several
+    vans have registered is one member: of the van and the village that spoke of it last, due by the last form that any
+    of them signed.
 
     To be selected from, with ``has_day``.
     """
-    said = (
-        select(_forms.c.next_on)
-        .where(
-            _forms.c.origin == _members.c.origin,
-            _forms.c.patient == _members.c.patient,
-            _of_programme(),
-            _of(_forms, practice),
+    return (
+        union_all(_members_alone(practice), _members_together(practice))
+        .cte("members_due")
+        .prefix_with(
+            "MATERIALIZED"  # looked up once for each member
         )
-        .order_by((_forms.c.n + 0).desc())  # as a sum, so that a planner looks the person up, not the newest entry
-        .limit(1)
-        .scalar_subquery()
     )
+
+
+def _members_alone(practice: bool) -> Select[Any]:
+    """Of people with one registration."""
+    of_patient = and_(_forms.c.origin == _members.c.origin, _forms.c.patient == _members.c.patient)
+    order = (_forms.c.n + 0).desc()  # as a sum, so that a planner looks the person up, not the newest entry
+    said = _next_on(select(_forms.c.next_on).where(of_patient), _members.c.programme, practice, order)
+    columns = [_members.c[name] for name in _TOLD]
     due_on = func.coalesce(func.nullif(said, ""), _members.c.since).label("due_on")
-    columns = [_members.c[name] for name in ("origin", "patient", "programme", "village", "village_name")]
-    members = select(*columns, due_on).where(_members.c.state == "member", _of(_members, practice))
-    return members.cte("members_due").prefix_with("MATERIALIZED")  # looked up once for each member
+    asked = select(*columns, due_on).select_from(_members.outerjoin(same_people, is_same(_members)))
+    return asked.where(_members.c.state == "member", _of(_members, practice), same_people.c.origin.is_(None))
 
 
-def _of_programme() -> ColumnElement[bool]:
-    """A form of the member's programme: the last of them says when the next is due."""
-    several = [and_(_members.c.programme == name, _forms.c.form.in_(forms)) for name, forms in FORMS.items()]
-    return or_(_forms.c.form == _members.c.programme, *several)
+def _members_together(practice: bool) -> Select[Any]:
+    """Of people with several: what was said last of each in a programme counts."""
+    first = [same_people.c.first_origin, same_people.c.first_patient]
+    of_person: dict[str, Any] = {"partition_by": [*first, _members.c.programme]}
+    place = func.row_number().over(**of_person, order_by=(_members.c.at.desc(), _members.c.origin, _members.c.patient))
+    joined = case((_members.c.state == "member", _members.c.since))
+    since = func.min(joined).over(**of_person)
+    told = [_members.c[name] for name in (*_TOLD, "state")]
+    each = (
+        select(*told, *first, place.label("place"), since.label("since"))
+        .select_from(_members.join(same_people, is_same(_members)))
+        .where(_of(_members, practice))
+        .subquery("each")
+    )
+    group = same_people.alias("registered")
+    of_group = and_(_forms.c.origin == group.c.origin, _forms.c.patient == group.c.patient)
+    same = and_(group.c.first_origin == each.c.first_origin, group.c.first_patient == each.c.first_patient)
+    forms = select(_forms.c.next_on).select_from(group.join(_forms, of_group)).where(same)
+    order = (_forms.c.filled_at.desc(), _forms.c.n.desc())
+    said = _next_on(forms, each.c.programme, practice, *order)
+    due_on = func.coalesce(func.nullif(said, ""), each.c.since).label("due_on")
+    return select(*(each.c[name] for name in _TOLD), due_on).where(each.c.place == 1, each.c.state == "member")
+
+
+def _next_on(
+    forms: Select[Any], programme: ColumnElement[str], practice: bool, *order: ColumnElement[Any]
+) -> ScalarSelect[str]:
+    """What the last form of a programme says of the next; of a programme with several forms, the last of them."""
+    several = [and_(programme == name, _forms.c.form.in_(of_it)) for name, of_it in FORMS.items()]
+    wanted = or_(_forms.c.form == programme, *several)
+    return forms.where(wanted, _of(_forms, practice)).order_by(*order).limit(1).scalar_subquery()
 
 
 def has_day(members: CTE) -> ColumnElement[bool]:

@@ -18,10 +18,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from devices.clock import Clock
 from devices.events import emit
+from sync.county.attendances import attend, move
 from sync.county.database import Database, unavailable
 from sync.county.migrations import forget_what_was_read
 from sync.county.mirror import Mirror
-from sync.county.schema import entry_facts, logs, projected, set_aside
+from sync.county.registrations import PEOPLE_LOCK, linked_in, of_person, relink
+from sync.county.schema import attendances, entry_facts, logs, projected, set_aside
 from sync.county.visit_work import COUNTED_FROM, count_work
 from sync.formats.records import Entry, EntryUnreadable, format_time, read_entry
 from sync.proof.registry_entries import ORIGIN_PREFIX
@@ -90,7 +92,7 @@ class Interpreter:
     def rebuild(self) -> int:
         """Drop everything that was read and read it again from the stored entries; returns how many entries."""
         origins = [row["origin"] for row in self._database.rows(select(logs.c.origin))]
-        with self._one_at_a_time, self._database.write(*map(reading_lock, origins)) as connection:
+        with self._one_at_a_time, self._database.write(PEOPLE_LOCK, *map(reading_lock, origins)) as connection:
             forget_what_was_read(connection)
         return self.catch_up_all()
 
@@ -134,16 +136,17 @@ class Interpreter:
 
     def _drop_unmade(self, origin: str) -> None:
         """What later entries tell of something whose own entry was removed after retention."""
-        with self._database.write(reading_lock(origin)) as connection:
+        with self._database.write(reading_lock(origin), PEOPLE_LOCK) as connection:
             for name, table in projected.items():
                 made = TABLES[name].made
                 if made:
                     connection.execute(delete(table).where(table.c.origin == origin, table.c[made].is_(None)))
+            move(connection, relink(connection, of_person(connection, origin)))
 
     def _written(self, reading: _Reading, batch: _Batch) -> bool:
         """False when another worker has read these entries already, or all are to be read again."""
         at = select(logs.c.interpreted).where(logs.c.origin == reading.origin)
-        with self._database.write(reading_lock(reading.origin)) as connection:
+        with self._database.write(reading_lock(reading.origin), PEOPLE_LOCK) as connection:
             if connection.execute(at).scalar_one() != batch[0][0]:
                 return False
             self._write(connection, reading, batch[-1][0] + 1)
@@ -155,11 +158,29 @@ class Interpreter:
         self._database.upsert(connection, set_aside, reading.refused)
         for (name, _), grouped in reading.grouped().items():
             self._database.upsert(connection, projected[name], grouped)
-        count_work(connection, origin, reading.named(COUNTED_FROM))
         changes: dict[str, Any] = {"interpreted": interpreted}
+        was = connection.execute(select(logs.c.practice).where(logs.c.origin == origin)).scalar_one()
         if reading.last is not None:
             changes |= {"last_entry_at": format_time(reading.last.at), "practice": reading.last.practice}
         connection.execute(update(logs).where(logs.c.origin == origin).values(changes))
+        _count(connection, reading, changes.get("practice", was) != was)
+
+
+def _count(connection: Connection, reading: _Reading, turned: bool) -> None:
+    """Who is whom, then what was done for them: kept beside the tables.
+
+    :param turned: the journal is of practice now and was not, or the other way round
+    """
+    origin, written = reading.origin, reading.named({**COUNTED_FROM, "patients": "patient"})
+    touched = {(origin, patient) for patient in (*written.pop("patients"), *reading.linked())}
+    if turned:
+        patients = projected["patients"]
+        all_of_it = select(patients.c.patient).where(patients.c.origin == origin)
+        touched |= {(origin, patient) for patient in connection.execute(all_of_it).scalars()}
+    if touched:
+        move(connection, relink(connection, touched))
+    count_work(connection, origin, written)
+    attend(connection, origin, written)
 
 
 class _Reading:
@@ -213,6 +234,11 @@ class _Reading:
                 found[table].append(row[keys[table]])
         return found
 
+    def linked(self) -> set[str]:
+        """Registrations that somebody on the van has linked or taken apart."""
+        notes = [row for (table, _), row in self._rows.items() if table == "access_log"]
+        return linked_in((row.get("action", ""), row.get("what", "")) for row in notes)
+
     def grouped(self) -> Mapping[tuple[str, tuple[str, ...]], list[dict[str, Any]]]:
         """Rows by table and by which columns they have: each group is one statement. One row stands once, so the
         order of groups does not matter."""
@@ -235,6 +261,8 @@ def _longest(table: Table) -> dict[str, int]:
 
 
 _LONGEST = {"": _longest(entry_facts), **{name: _longest(table) for name, table in projected.items()}}
+for _name in COUNTED_FROM:
+    _LONGEST[_name] |= {key: _longest(attendances)[key] for key in ("visit", "patient")}
 
 
 def _too_long(table: str, row: Mapping[str, Any]) -> Iterator[str]:

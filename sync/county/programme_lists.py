@@ -2,53 +2,51 @@
 values and how soon they were closed.
 
 A person registered twice on one van and linked there, or by one document on two vans, is one person here
-(``same_person.py``). Severe mental illness is on none of these lists (Mental Health Law, art. 4). Village and township
-of somebody are those of the last visit that served them.
+(``registrations.py``). Severe mental illness is on none of these lists (Mental Health Law, art. 4). Village and
+township of somebody are those of the last visit that served them.
+
+The database counts, sorts and picks; lines come one after another, so that a list takes no more memory for a large
+county than for a small one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import (
+    ColumnElement,
+    Label,
+    Select,
+    String,
+    Subquery,
+    Table,
+    and_,
+    func,
+    literal,
+    literal_column,
+    select,
+    union_all,
+)
 
+from sync.county.attendances import BIT
 from sync.county.database import Database, Row
-from sync.county.red_values import closed_red_values
-from sync.county.same_person import Registration, SamePeople
-from sync.county.schema import logs, projected
+from sync.county.diseases import FOUND_BY_RULE, SYMPTOMS
+from sync.county.red_values import closed, closing_of
+from sync.county.registrations import is_same
+from sync.county.schema import attendances, logs, projected, same_people
 from sync.formats.records import parse_time
 from sync.proof.presence import local_day
-from sync.record.person_links import LINKED, UNLINKED, PersonLinks
 
 LISTS = ("chronic", "poverty", "infectious", "critical")
-FOUND_BY_RULE: dict[tuple[str, str], str] = {
-    ("BP-GRADE", "HTN1"): "hypertension",
-    ("BP-GRADE", "HTN2"): "hypertension",
-    ("BP-GRADE", "HTN3"): "hypertension",
-    ("GLU-SCREEN", "DM_RANGE"): "diabetes",
-    ("GLU-SCREEN", "RANDOM_HIGH"): "diabetes",
-    ("COPD-SQ", "HIGH_RISK"): "copd",
-    ("AF-SCREEN", "AF_ECG"): "atrial_fibrillation",
-}
-"""(rule, its code): the disease that a screening result points at; a result is no diagnosis and the list says so."""
-SYMPTOMS: dict[tuple[str, str], str] = {
-    ("TB-SYMPTOM", "SUSPECT"): "tuberculosis",
-    ("TB-SYMPTOM", "DOCTOR_JUDGE"): "tuberculosis",
-    ("ECHINO-CE", "ACTIVE"): "echinococcosis",
-    ("ECHINO-CE", "TRANSITIONAL"): "echinococcosis",
-    ("ECHINO-CE", "INACTIVE"): "echinococcosis",
-    ("ECHINO-CE", "UNDIFFERENTIATED"): "echinococcosis",
-    ("ECHINO-CE", "ALVEOLAR"): "echinococcosis",
-    ("TEMP", "FEVER"): "fever",
-    ("TEMP", "HIGH_FEVER"): "fever",
-}
-"""For the line list. The legal report is made in the national direct-report system, not here."""
-SERIOUS = frozenset({"stroke", "kidney", "cancer", "echinococcosis"})
 IN_TIME_MINUTES = 10
 """A red value counts as closed in time within so many minutes (project choice; hospitals ask for 10 to 30)."""
+_KNOWN, _PROGRAMME, _SCREENING = "known", "programme", "screening"
+_BEST_FIRST = {_KNOWN: 1, _PROGRAMME: 2, _SCREENING: 3}
+_PATIENTS, _VISITS = projected["patients"], projected["visits"]
+_TOLD = ("name", "sex", "born_on", "id_last4", "phone", "address")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +82,15 @@ class Line:
     """Of a red value: until it was closed."""
 
 
-@dataclass(slots=True)
-class _People:
-    """The persons of all vans whose journals are (or are not) practice."""
+@dataclass(frozen=True, slots=True)
+class VillageCount:
+    """How many different people of a village are on a list, by what puts them there; ``village`` may be empty."""
 
-    same: SamePeople
-    rows: dict[Registration, Person] = field(default_factory=dict)
-    served_on: dict[Registration, date] = field(default_factory=dict)
-    """Day of the last encounter."""
-
-    def of(self, row: Row) -> Person | None:
-        """The person of a row with ``origin`` and ``patient``; None for other journals."""
-        return self.rows.get(self.same.first(row["origin"], row["patient"] or ""))
+    village: str
+    village_name: str
+    township: str
+    what: str
+    people: int
 
 
 class ProgrammeLists:
@@ -106,136 +101,191 @@ class ProgrammeLists:
     def __init__(self, database: Database, practice: bool) -> None:
         self._database = database
         wanted = select(logs.c.origin).where(logs.c.practice == practice)
-        self._origins = {row["origin"] for row in database.rows(wanted)}
-        self._people = self._read_people()
-
-    def lines(self, name: str) -> list[Line]:
-        """:param name: of ``LISTS``"""
-        made = {
+        self._origins = [row["origin"] for row in database.rows(wanted)]
+        self._lines = {
             "chronic": self._chronic,
             "poverty": self._poverty,
             "infectious": self._infectious,
             "critical": self._critical,
-        }[name]
-        return sorted(made(), key=lambda line: (line.person.village, line.person.patient, line.what, line.on))
+        }
+
+    def lines(self, name: str) -> Iterator[Line]:
+        """By village and person, read on while they are used.
+
+        :param name: of ``LISTS``
+        """
+        found = self._lines[name]().subquery("found")
+        village = _village_of(found).label("village")
+        people = found.join(_PATIENTS, _is_person(found))
+        query = select(found, village, *(_PATIENTS.c[one] for one in _TOLD)).select_from(people)
+        places = self._places()
+        order = (func.coalesce(village, ""), found.c.patient, found.c.what, found.c.at)
+        for row in self._database.stream(query.order_by(*order)):
+            yield _line(row, places)
+
+    def people(self, name: str) -> int:
+        """How many different people are on a list."""
+        found = self._lines[name]().subquery("found")
+        each = select(found.c.origin, found.c.patient).distinct()
+        return self._number(each.select_from(found.join(_PATIENTS, _is_person(found))))
+
+    def counts(self, name: str) -> list[VillageCount]:
+        """By village and what puts people on the list."""
+        found = self._lines[name]().subquery("found")
+        each = select(found.c.origin, found.c.patient, found.c.what).distinct()
+        each_once = each.select_from(found.join(_PATIENTS, _is_person(found))).subquery("each")
+        of_villages = select(_village_of(each_once).label("village"), each_once.c.what).subquery("of_villages")
+        keys = (of_villages.c.village, of_villages.c.what)
+        places = self._places()
+        counted = []
+        for row in self._database.rows(select(*keys, func.count().label("people")).group_by(*keys)):
+            village = row["village"] or ""
+            counted.append(VillageCount(village, *places.get(village, ("", "")), row["what"], row["people"]))
+        return sorted(counted, key=lambda one: (one.village, one.what))
+
+    def closed_in_time(self) -> tuple[int, int, int]:
+        """Of red values: (how many, closed in time, not closed at all)."""
+        every = in_time = still_open = 0
+        found = self._critical().subquery("found")
+        people = found.join(_PATIENTS, _is_person(found))
+        for row in self._database.stream(select(found.c.at, found.c.closing).select_from(people)):
+            done = closed(row["at"], row["closing"])
+            every += 1
+            in_time += done is not None and done.minutes <= IN_TIME_MINUTES
+            still_open += done is None
+        return every, in_time, still_open
 
     def people_served(self, since: date) -> int:
         """How many different people were served from that day on, whichever van they came to."""
-        return sum(day >= since for day in self._people.served_on.values())
+        served = and_(
+            attendances.c.origin.in_(self._origins),
+            attendances.c.served_at.is_not(None),
+            attendances.c.day >= since.isoformat(),
+        )
+        return self._number(select(attendances.c.person).where(served).distinct())
 
-    def _chronic(self) -> Iterable[Line]:
+    # what is on them --------------------------------------------------------------------------------------------------
+
+    def _chronic(self) -> Select[Any]:
         """Each disease of a person once: known before in a programme, in a programme before found by screening."""
-        found: dict[tuple[str, str, str], Line] = {}
-        for line in (*self._screened(FOUND_BY_RULE), *self._in_programmes(), *self._known()):
-            found[(line.person.origin, line.person.patient, line.what)] = line
-        return found.values()
+        each = union_all(self._known(), self._in_programmes(), *self._screened(FOUND_BY_RULE)).subquery("each")
+        columns = [each.c[name] for name in ("origin", "patient", "what", "at", "source")]
+        best = (each.c.rank, each.c.at.desc())
+        order = func.row_number().over(partition_by=columns[:3], order_by=best).label("place")
+        ordered = select(*columns, order).subquery("ordered")
+        return select(*(ordered.c[column.name] for column in columns)).where(ordered.c.place == 1)
 
-    def _poverty(self) -> Iterable[Line]:
+    def _poverty(self) -> Select[Any]:
         """People with a serious or chronic disease in households that are watched against poverty."""
-        watched = {
-            (row["origin"], row["household"]): row["category"]
-            for row in self._rows("household_monitoring")
-            if row["category"] != "none"
-        }
-        homes: dict[tuple[str, str], str] = {}
-        for row in self._rows("household_members"):
-            person = self._people.of(row)
-            category = watched.get((row["origin"], row["household"] or ""))
-            if person is not None and category:
-                homes[(person.origin, person.patient)] = category
-        for line in self._chronic():
-            category = homes.get((line.person.origin, line.person.patient))
-            if category:
-                yield Line(line.person, line.what, line.source, line.on, category)
+        members, watched = projected["household_members"], projected["household_monitoring"]
+        same_home = and_(watched.c.origin == members.c.origin, watched.c.household == members.c.household)
+        person = _person(members)
+        newest = func.row_number().over(partition_by=person, order_by=members.c.since.desc()).label("place")
+        homes = select(*person, watched.c.category, newest).select_from(members.join(watched, same_home))
+        homes = homes.outerjoin(same_people, is_same(members))
+        at_home = homes.where(members.c.origin.in_(self._origins), watched.c.category != "none").subquery("homes")
+        ill = self._chronic().subquery("ill")
+        of_person = and_(at_home.c.origin == ill.c.origin, at_home.c.patient == ill.c.patient, at_home.c.place == 1)
+        return select(ill, at_home.c.category.label("household")).select_from(ill.join(at_home, of_person))
 
-    def _infectious(self) -> Iterable[Line]:
-        return self._screened(SYMPTOMS)
+    def _infectious(self) -> Select[Any]:
+        """A symptom of a person once a day."""
+        each = union_all(*self._screened(SYMPTOMS)).subquery("each")
+        return select(*(each.c[name] for name in ("origin", "patient", "what", "at", "source"))).distinct()
 
-    def _critical(self) -> Iterable[Line]:
-        """Each red value with the minutes until something was done that closes it: readings, and findings of an ECG or
-        ultrasound."""
-        kinds = {(row["origin"], row["reading"]): row["type"] or "" for row in self._rows("readings")}
-        kinds |= {(row["origin"], row["finding"]): row["what"] or "" for row in self._rows("critical_findings")}
-        closed = closed_red_values(self._database, sorted(self._origins), since="")
-        for row in self._rows("critical_actions", order="n"):
-            person, at = self._people.of(row), parse_time(row["at"])
-            if person is None or row["action"] != "found":
-                continue
-            key = (row["origin"], row["reading"])
-            done = closed.get(key)
-            minutes = max(0, int((parse_time(done.at) - at).total_seconds() // 60)) if done else None
-            yield Line(person, kinds.get(key, ""), done.action if done else "", local_day(at), minutes=minutes)
+    def _critical(self) -> Select[Any]:
+        """Each red value with what closes it: readings, and findings of an ECG or ultrasound."""
+        actions, readings, findings = (
+            projected[name] for name in ("critical_actions", "readings", "critical_findings")
+        )
+        measured = and_(readings.c.origin == actions.c.origin, readings.c.reading == actions.c.reading)
+        seen = and_(findings.c.origin == actions.c.origin, findings.c.finding == actions.c.reading)
+        sources = actions.outerjoin(readings, measured).outerjoin(findings, seen)
+        return (
+            select(
+                *_person(actions),
+                func.coalesce(findings.c.what, readings.c.type, "").label("what"),
+                actions.c.at.label("at"),
+                closing_of(actions).label("closing"),
+            )
+            .select_from(sources.outerjoin(same_people, is_same(actions)))
+            .where(actions.c.origin.in_(self._origins), actions.c.action == "found")
+        )
 
-    # where it stands
+    # where it stands --------------------------------------------------------------------------------------------------
 
-    def _known(self) -> Iterable[Line]:
-        for row in self._rows("conditions"):
-            person = self._people.of(row)
-            if person is not None and row["state"] == "known":
-                yield Line(person, row["condition"], "known", _day(row["since"]))
+    def _known(self) -> Select[Any]:
+        table = projected["conditions"]
+        return self._told(table, table.c.condition, table.c.since, _KNOWN, table.c.state == "known")
 
-    def _in_programmes(self) -> Iterable[Line]:
-        for row in self._rows("programme_memberships"):
-            person = self._people.of(row)
-            if person is not None and row["state"] == "member" and row["programme"] in ("hypertension", "diabetes"):
-                yield Line(person, row["programme"], "programme", _day(row["since"]))
+    def _in_programmes(self) -> Select[Any]:
+        table = projected["programme_memberships"]
+        listed = and_(table.c.state == "member", table.c.programme.in_(("hypertension", "diabetes")))
+        return self._told(table, table.c.programme, table.c.since, _PROGRAMME, listed)
 
-    def _screened(self, codes: Mapping[tuple[str, str], str]) -> Iterable[Line]:
-        """The newest result of a person and day that points at something, one line for each."""
-        found: dict[tuple[str, str, str, date], Line] = {}
-        for row in self._rows("screening_results", order="at"):
-            what = codes.get((row["rule"], row["code"]))
-            person = self._people.of(row)
-            if what is not None and person is not None:
-                line = Line(person, what, "screening", _day(row["at"]))
-                found[(person.origin, person.patient, what, line.on)] = line
-        return found.values()
+    def _screened(self, codes: Mapping[tuple[str, str], str]) -> Iterable[Select[Any]]:
+        """Somebody's days with a result that points at a disease."""
+        something = attendances.c.found > literal_column("0")  # as the index of those rows says it
+        for disease in dict.fromkeys(codes.values()):
+            this = attendances.c.found.bitwise_and(literal_column(str(BIT[disease]))) != 0
+            what: ColumnElement[str] = literal(disease, String)
+            yield self._told(attendances, what, attendances.c.day, _SCREENING, and_(something, this))
 
-    def _rows(self, name: str, order: str = "") -> Iterable[Row]:
-        table = projected[name]
-        asked = select(table) if not order else select(table).order_by(table.c[order])
-        return (row for row in self._database.rows(asked) if row["origin"] in self._origins)
+    def _told(
+        self, table: Table, what: ColumnElement[Any], at: ColumnElement[Any], source: str, wanted: ColumnElement[bool]
+    ) -> Select[Any]:
+        """:param at: a moment, or a day"""
+        rank: Label[int] = literal_column(str(_BEST_FIRST[source])).label("rank")
+        said = (what.label("what"), at.label("at"), literal(source, String).label("source"), rank)
+        both = table.outerjoin(same_people, is_same(table))
+        return select(*_person(table), *said).select_from(both).where(table.c.origin.in_(self._origins), wanted)
 
-    def _read_people(self) -> _People:
-        notes: dict[str, list[tuple[str, str]]] = {}
-        log = projected["access_log"]
-        linked = select(log.c.origin, log.c.action, log.c.what).where(log.c.action.in_((LINKED, UNLINKED)))
-        for row in self._database.rows(linked.order_by(log.c.origin, log.c.n)):
-            notes.setdefault(row["origin"], []).append((row["action"], row["what"]))
-        links = {origin: PersonLinks(told) for origin, told in notes.items()}
-        registered = list(self._rows("patients"))
-        people = _People(SamePeople(registered, links))
-        places = self._places(people)
-        for row in registered:
-            key = (row["origin"], row["patient"])
-            told = {name: str(row[name] or "") for name in ("name", "sex", "born_on", "id_last4", "phone", "address")}
-            people.rows[key] = Person(row["origin"], row["patient"], **told, **places.get(key, {}))
-        return people
+    def _places(self) -> dict[str, tuple[str, str]]:
+        """Village -> its name and township, as visits say them."""
+        said = (func.max(_VISITS.c.village_name).label("name"), func.max(_VISITS.c.township).label("township"))
+        of_vans = select(_VISITS.c.village, *said).where(_VISITS.c.origin.in_(self._origins))
+        rows = self._database.rows(of_vans.group_by(_VISITS.c.village))
+        return {row["village"]: (row["name"] or "", row["township"] or "") for row in rows if row["village"]}
 
-    def _places(self, people: _People) -> dict[Registration, dict[str, str]]:
-        """Oldest registration -> village of the last visit that served the person."""
-        visits = {(row["origin"], row["visit"]): row for row in self._rows("visits")}
-        places: dict[Registration, dict[str, str]] = {}
-        for row in self._rows("encounters", order="opened_at"):
-            if not row["patient"] or not row["opened_at"]:
-                continue
-            person = people.same.first(row["origin"], row["patient"])
-            people.served_on[person] = local_day(parse_time(row["opened_at"]))
-            visit = visits.get((row["origin"], row["visit"] or ""))
-            if visit is None:
-                continue
-            places[person] = {name: visit[name] or "" for name in ("village", "village_name", "township")}
-        return places
+    def _number(self, each: Select[Any]) -> int:
+        row = self._database.row(select(func.count().label("number")).select_from(each.subquery("counted")))
+        return int(row["number"]) if row else 0
 
 
-def closed_in_time(lines: Iterable[Line]) -> tuple[int, int, int]:
-    """Of red values: (how many, closed in time, not closed at all)."""
-    told = list(lines)
-    in_time = sum(line.minutes is not None and line.minutes <= IN_TIME_MINUTES for line in told)
-    return len(told), in_time, sum(line.minutes is None for line in told)
+def _person(table: Table) -> tuple[ColumnElement[str], ColumnElement[str]]:
+    """The oldest registration of a row's person, where ``same_people`` is joined."""
+    origin = func.coalesce(same_people.c.first_origin, table.c.origin).label("origin")
+    return origin, func.coalesce(same_people.c.first_patient, table.c.patient).label("patient")
 
 
-def _day(at: Any) -> date:
+def _is_person(found: Subquery) -> ColumnElement[bool]:
+    return and_(_PATIENTS.c.origin == found.c.origin, _PATIENTS.c.patient == found.c.patient)
+
+
+def _village_of(found: Subquery) -> ColumnElement[str]:
+    """The village of the last visit that served a person."""
+    visit = and_(_VISITS.c.origin == attendances.c.origin, _VISITS.c.visit == attendances.c.visit)
+    person = found.c.origin.concat(" ").concat(found.c.patient)
+    served = and_(attendances.c.person == person, attendances.c.served_at.is_not(None))
+    last = select(_VISITS.c.village).select_from(attendances.join(_VISITS, visit)).where(served)
+    return last.order_by(attendances.c.day.desc(), attendances.c.served_at.desc()).limit(1).scalar_subquery()
+
+
+def _line(row: Row, places: Mapping[str, tuple[str, str]]) -> Line:
+    told = {name: str(row[name] or "") for name in _TOLD}
+    village = row["village"] or ""
+    name, township = places.get(village, ("", ""))
+    where = {"village": village, "village_name": name, "township": township}
+    person = Person(row["origin"], row["patient"], **told, **where)
+    on = _day(row["at"])
+    if "closing" not in row:
+        return Line(person, row["what"], row["source"], on, row.get("household", ""))
+    done = closed(row["at"], row["closing"])
+    return (
+        Line(person, row["what"], done.action, on, minutes=done.minutes) if done else Line(person, row["what"], "", on)
+    )
+
+
+def _day(at: str) -> date:
     """Of a moment or of a day as the tables have it."""
-    text = str(at)
-    return date.fromisoformat(text) if len(text) == 10 else local_day(parse_time(text))
+    return date.fromisoformat(at) if len(at) == 10 else local_day(parse_time(at))

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from sync.county.pages import MOST_FORM_BYTES, NOT_KEPT, NUMBER_READERS, Practice, form_of, practice_of, render
-from sync.county.programme_lists import IN_TIME_MINUTES, LISTS, ProgrammeLists, closed_in_time
+from sync.county.programme_lists import IN_TIME_MINUTES, LISTS, ProgrammeLists
 from sync.county.programme_sheets import SMALL, counted_xlsx, named_xlsx, shown
 from sync.county.protected_file import good_password, protected_xlsx
 from sync.county.vehicle_requests import bounded_body
@@ -37,13 +37,8 @@ async def lists_page(request: Request, practice: Practice = None) -> Response:
     def made() -> dict[str, Any]:
         wanted, both = practice_of(county, practice)
         lists = ProgrammeLists(county.database, wanted)
-        lines = {name: lists.lines(name) for name in LISTS}
-        people = {
-            name: shown(len({(line.person.origin, line.person.patient) for line in found}))
-            for name, found in lines.items()
-        }
-        every, in_time, still_open = closed_in_time(lines["critical"])
-        closed = {"all": shown(every), "in_time": shown(in_time), "open": shown(still_open)}
+        people = {name: shown(lists.people(name)) for name in LISTS}
+        closed = dict(zip(("all", "in_time", "open"), map(shown, lists.closed_in_time()), strict=True))
         year = local_day(county.clock.now()).replace(month=1, day=1)
         served = {"year": year.year, "people": shown(lists.people_served(year))}
         return {"practice_shown": wanted, "both": both, "lists": people, "critical": closed, "served": served}
@@ -63,8 +58,10 @@ async def counted(request: Request, list: str, practice: Practice = None) -> Res
 
     def made() -> bytes:
         wanted, _ = practice_of(county, practice)
-        lines = ProgrammeLists(county.database, wanted).lines(list)
-        return counted_xlsx(list, lines, county.settings.name, local_day(county.clock.now()), wanted, texts("zh"))
+        lists = ProgrammeLists(county.database, wanted)
+        closed = lists.closed_in_time() if list == "critical" else (0, 0, 0)
+        name, day = county.settings.name, local_day(county.clock.now())
+        return counted_xlsx(list, lists.counts(list), closed, name, day, wanted, texts("zh"))
 
     content = await run_in_threadpool(made)
     await run_in_threadpool(county.audit.note, request.state.caller.id, "export", f"list {list} counts")
@@ -96,8 +93,8 @@ async def named(request: Request, list: str) -> Response:
         wanted, _ = practice_of(county, practice)
         lines = ProgrammeLists(county.database, wanted).lines(list)
         day, name = local_day(county.clock.now()), account.name if account else by
-        sheet = named_xlsx(list, lines, county.settings.name, day, wanted, name, reason, texts("zh"))
-        return protected_xlsx(sheet, password), len(lines)
+        sheet, count = named_xlsx(list, lines, county.settings.name, day, wanted, name, reason, texts("zh"))
+        return protected_xlsx(sheet, password), count
 
     content, count = await run_in_threadpool(made)
     await run_in_threadpool(county.audit.note, by, "export", f"list {list} named, {count} lines: {reason}")

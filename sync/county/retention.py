@@ -22,6 +22,7 @@ from sync.county.blobs import Blobs
 from sync.county.database import Database
 from sync.county.interpretation import Interpreter, reading_lock
 from sync.county.migrations import forget_what_was_read
+from sync.county.registrations import PEOPLE_LOCK
 from sync.county.schema import entries, entry_facts, projected, uploads
 from sync.formats.record_kinds import KINDS
 from sync.formats.records import Entry, format_time, read_entry
@@ -145,7 +146,7 @@ class CountyRetention:
 
     def _empty(self, origin: str, places: Sequence[int]) -> None:
         """Bodies and the rows made from them, in one transaction; what is left is read again afterwards."""
-        with self._database.write(f"log {origin}", reading_lock(origin)) as connection:
+        with self._database.write(f"log {origin}", reading_lock(origin), PEOPLE_LOCK) as connection:
             self._database.overwrite_deleted(connection)
             for start in range(0, len(places), _TOGETHER):
                 at = (entries.c.origin == origin) & entries.c.n.in_(places[start : start + _TOGETHER])

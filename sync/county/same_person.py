@@ -34,7 +34,7 @@ class SamePeople:
         for row in rows:
             on_van = self._on_van((row["origin"], row["patient"]))
             since[on_van] = min(filter(None, (since.get(on_van), row["registered_at"] or "")), default="")
-            for document in _documents(row):
+            for document in documents_of(row):
                 documents.setdefault(document, set()).add(on_van)
         groups: dict[Registration, frozenset[Registration]] = {}
         for found in documents.values():
@@ -59,7 +59,9 @@ class SamePeople:
         return len(set(origins)) < len(origins)
 
 
-def _documents(row: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
+def documents_of(row: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
+    """What a registration shares with others of the same person: ("hash", hash of the number), and (kind of document,
+    name, sex, born_on, id_last4)."""
     kind = str(row["id_kind"] or "")
     told = tuple(str(row[name] or "") for name in ("name", "sex", "born_on", "id_last4"))
     if row["id_hash"]:

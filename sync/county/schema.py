@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    text,
 )
 
 from sync.formats.records import format_time, parse_time
@@ -287,6 +288,49 @@ visit_work = Table(
 )
 """How many people a visit served, and of each disease how many were screened and found (``visit_work.py``)."""
 
+same_people = Table(
+    "same_people",
+    metadata,
+    Column("origin", String(100), primary_key=True),
+    Column("patient", String(100), primary_key=True),
+    Column("first_origin", String(100), nullable=False),
+    Column("first_patient", String(100), nullable=False),
+    Index("same_people_by_first", "first_origin", "first_patient"),
+    info={MADE_FROM_ENTRIES: True},
+)
+"""Registrations of people who have several, with the oldest of them (``registrations.py``)."""
+
+attendances = Table(
+    "attendances",
+    metadata,
+    Column("origin", String(100), primary_key=True),
+    Column("visit", String(100), primary_key=True),
+    Column("patient", String(100), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("person", String(210), nullable=False),
+    Column("month", String(7), nullable=False),
+    Column("served_at", String(24)),
+    Column("screened", Integer, nullable=False),
+    Column("found", Integer, nullable=False),
+    Column("new_screened", Integer, nullable=False),
+    Column("new_found", Integer, nullable=False),
+    Index("attendances_by_person", "person", "day"),
+    Index(
+        "attendances_found",
+        "origin",
+        "patient",
+        "found",
+        "day",
+        sqlite_where=text("found > 0"),
+        postgresql_where=text("found > 0"),
+    ),
+    Index("attendances_by_month", "month", "new_screened", "new_found", "origin"),
+    info={MADE_FROM_ENTRIES: True},
+)
+"""What was done for somebody on a day of a visit, empty where it belongs to none (``attendances.py``). ``person``: the
+oldest registration, of whichever van; ``screened``, ``found``: diseases as bits; ``new_*``: those of them that no
+earlier row of this person and month has."""
+
 
 def _projected(name: str, shape: tables.Table) -> Table:
     types = {"text": Text, "integer": BigInteger}
@@ -302,3 +346,7 @@ def _projected(name: str, shape: tables.Table) -> Table:
 
 
 projected: dict[str, Table] = {name: _projected(name, shape) for name, shape in tables.TABLES.items()}
+
+Index("patients_by_hash", projected["patients"].c.id_hash)
+Index("patients_by_number", projected["patients"].c.id_last4, projected["patients"].c.born_on)
+Index("access_log_by_action", projected["access_log"].c.origin, projected["access_log"].c.action)

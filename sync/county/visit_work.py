@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Connection, Integer, String, case, delete, distinct, func, insert, literal, select
 
-from sync.county.programme_lists import FOUND_BY_RULE, SYMPTOMS
+from sync.county.diseases import FOUND_BY_RULE, SYMPTOMS
 from sync.county.schema import projected, visit_work
 from sync.screening.evaluator import INSUFFICIENT, INVALID, NOT_APPLICABLE
 
@@ -23,7 +23,7 @@ DISEASES = tuple(dict.fromkeys(RULES.values()))
 _ENCOUNTERS, _RESULTS = projected["encounters"], projected["screening_results"]
 COUNTED_FROM: Mapping[str, str] = {_ENCOUNTERS.name: "encounter", _RESULTS.name: "result"}
 """Tables that the numbers are counted from, with the column that names a row within its journal."""
-_NOT_SCREENED = (INSUFFICIENT, INVALID, NOT_APPLICABLE)
+NOT_SCREENED = (INSUFFICIENT, INVALID, NOT_APPLICABLE)
 _AT_ONCE = 300
 """Names in one query; SQLite takes a limited number of parameters."""
 
@@ -74,7 +74,7 @@ def _count(connection: Connection, origin: str, visits: list[str]) -> None:
             _RESULTS.c.origin == origin,
             _RESULTS.c.visit.in_(visits),
             _RESULTS.c.rule.in_(list(RULES)),
-            _RESULTS.c.code.not_in(_NOT_SCREENED),
+            _RESULTS.c.code.not_in(NOT_SCREENED),
         )
         .group_by(_RESULTS.c.origin, _RESULTS.c.visit, disease)
     )

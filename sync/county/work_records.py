@@ -15,10 +15,10 @@ from sqlalchemy import ColumnElement, FromClause, Table, and_, func, or_, select
 
 from sync.county.database import Database, Row
 from sync.county.follow_up_report import CONFIDENTIAL, has_day, members_due
-from sync.county.red_values import Closed, closed_red_values
+from sync.county.red_values import closed, closing_of
 from sync.county.schema import logs, projected
 from sync.county.visit_work import DISEASES, FOUND
-from sync.county.work_report import By, local_midnight, minutes_between, period
+from sync.county.work_report import By, local_midnight, period
 from sync.formats.records import parse_time
 from sync.proof.areas import Village
 from sync.proof.coverage import month_of
@@ -104,15 +104,14 @@ class _Reading:
 
     def _critical(self) -> list[Record]:
         actions, readings = projected["critical_actions"], projected["readings"]
-        closed = closed_red_values(self._database, self._origins, self._since)
         same = and_(readings.c.origin == actions.c.origin, readings.c.reading == actions.c.reading)
         findings = projected["critical_findings"]
         kind = func.coalesce(readings.c.type, findings.c.what).label("type")
-        facts = [actions.c.reading, kind, actions.c.at.label("found_at")]
+        facts = [actions.c.reading, kind, actions.c.at.label("found_at"), closing_of(actions).label("closing")]
         finding = and_(findings.c.origin == actions.c.origin, findings.c.finding == actions.c.reading)
         source = actions.outerjoin(readings, same).outerjoin(findings, finding)
         found = self._rows(actions, actions.c.at, facts, actions.c.action == "found", source=source)
-        return [self._record(row, _answered(row, closed)) for row in found]
+        return [self._record(row, _answered(row)) for row in found]
 
     def _found(self, disease: str) -> list[Record]:
         """One for each person and visit; the newest result."""
@@ -224,10 +223,10 @@ def masked(name: str) -> str:
     return f"{name[:1]}*" if name else ""
 
 
-def _answered(row: Row, closed: Mapping[tuple[str, str], Closed]) -> dict[str, Any]:
-    done = closed.get((row["origin"], row["reading"]))
-    minutes = minutes_between(row["found_at"], done.at) if done else None
-    return {"type": row["type"] or "", "minutes": minutes, "action": done.action if done else ""}
+def _answered(row: Row) -> dict[str, Any]:
+    done = closed(row["found_at"], row["closing"])
+    minutes, action = (done.minutes, done.action) if done else (None, "")
+    return {"type": row["type"] or "", "minutes": minutes, "action": action}
 
 
 def _has_patient(table: Table) -> bool:

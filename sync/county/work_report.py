@@ -1,27 +1,30 @@
 """The work of a month, or of twelve: screening by disease, red values, referrals, opinions, ECGs; by township, van or
 month, as numbers.
 
-Everything is added up by the database out of tables with an index on when it happened; ``visit_work`` has what would
-be too much to be counted each time. Follow-ups are those of today. Severe mental illness is in none of these numbers
+Everything is added up by the database out of tables with an index on when it happened; ``visit_work`` and
+``attendances`` have what would be too much to be counted each time. Who is screened twice in a month, by whichever
+vans, is one person in its row. Follow-ups are those of today. Severe mental illness is in none of these numbers
 (Mental Health Law, art. 4).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, Table, and_, case, func, select
+from sqlalchemy import ColumnElement, Select, Table, and_, case, func, literal_column, select
 
+from sync.county.attendances import BIT
 from sync.county.database import Database, Row
 from sync.county.follow_up_report import Count, follow_ups_by_village
 from sync.county.programme_lists import IN_TIME_MINUTES
-from sync.county.red_values import Closed, closed_red_values
-from sync.county.schema import logs, projected, visit_work
+from sync.county.red_values import closed, closing_of
+from sync.county.schema import attendances, logs, projected, visit_work
 from sync.county.visit_work import SERVED
-from sync.formats.records import format_time, parse_time
+from sync.formats.records import format_time
 from sync.proof.areas import Village
 from sync.proof.coverage import end_of_month, other_month
 from sync.proof.presence import LOCAL, local_day
@@ -35,7 +38,8 @@ _VISITS = projected["visits"]
 class Tally:
     """The numbers of one township, van or month.
 
-    :ivar screened: by disease, how often somebody was screened; ``found``: how often the result points at it
+    :ivar served: people in each visit, added up: who comes twice counts twice
+    :ivar screened: by disease, how many people were screened; ``found``: of how many the result points at it
     :ivar answered_minutes: of each red value that was closed, from its confirmation on
     :ivar result: referrals of which the treatment is known; ``arrived`` has them too
     """
@@ -57,6 +61,14 @@ class Tally:
     unsigned_ecgs: int = 0
     follow_ups: Count = field(default_factory=Count)
 
+    def screen(self, screened: int, found: int, people: int) -> None:
+        """``people`` of whom each has these bits of diseases (``attendances.BIT``)."""
+        for disease, bit in BIT.items():
+            if screened & bit:
+                self.screened[disease] = self.screened.get(disease, 0) + people
+            if found & bit:
+                self.found[disease] = self.found.get(disease, 0) + people
+
     @property
     def in_time(self) -> int:
         return sum(minutes <= IN_TIME_MINUTES for minutes in self.answered_minutes)
@@ -69,11 +81,13 @@ class Tally:
 @dataclass(frozen=True, slots=True)
 class WorkReport:
     """:ivar rows: by the name of the township or van, or by the month as YYYY-MM; in the order of the page
+    :ivar screening: how many people were screened in all rows together, each counted once; None over twelve months
     :ivar first: first day; ``last``: last day
     """
 
     by: By
     rows: Mapping[str, Tally]
+    screening: Tally | None
     first: date
     last: date
     practice: bool
@@ -102,69 +116,90 @@ def work_report(
     """:param month: its first day; by month, the last of the twelve"""
     first, last = period(month, by)
     journals = database.rows(select(logs.c.origin).where(logs.c.practice == practice))
-    origins = [row["origin"] for row in journals]
     townships = {village.code: village.township for village in villages}
-    closed = closed_red_values(database, origins, local_midnight(first))
+    counting = _Counting(database, [row["origin"] for row in journals], townships, month, by)
     today = local_day(now)
-    rows: dict[str, Tally] = {}
-    for number in range(MONTHS if by == "month" else 1):
-        counting = _Counting(database, origins, townships, other_month(month, -number), by)
-        counting.visits()
-        counting.critical(closed)
-        counting.referrals(today)
-        counting.consultations()
-        counting.ecgs()
-        if by != "month":
-            counting.follow_ups(today, practice)
-        rows |= counting.ordered()
-    return WorkReport(by, rows, first, last, practice)
+    counting.visits()
+    every = counting.screening()
+    counting.critical()
+    counting.referrals(today)
+    counting.consultations()
+    counting.ecgs()
+    if by != "month":
+        counting.follow_ups(today, practice)
+    return WorkReport(by, counting.ordered(), every, first, last, practice)
 
 
 class _Counting:
-    """One month. By month it has one row, which is there also when nothing was done."""
+    """One month, or twelve. By month each has a row, which is there also when nothing was done."""
 
     def __init__(
         self, database: Database, origins: Sequence[str], townships: Mapping[str, str], month: date, by: By
     ) -> None:
-        self._database, self._by, self._month = database, by, f"{month:%Y-%m}"
-        self._since, self._until = local_midnight(month), local_midnight(other_month(month, 1))
+        self._database, self._by = database, by
+        self._months = [other_month(month, -back) for back in range(MONTHS if by == "month" else 1)]
+        self._since, self._until = local_midnight(self._months[-1]), local_midnight(other_month(month, 1))
         self._township, self._origins = townships, list(origins)
-        self._tallies: dict[str, Tally] = {self._month: Tally()} if by == "month" else {}
+        self._tallies: dict[str, Tally] = {f"{one:%Y-%m}": Tally() for one in self._months} if by == "month" else {}
 
     def ordered(self) -> dict[str, Tally]:
-        """By name; what is of no township at the end."""
+        """By name, months the newest first; what is of no township at the end."""
+        if self._by == "month":
+            return self._tallies
         return {name: self._tallies[name] for name in sorted(self._tallies, key=lambda name: (name == "", name))}
 
     def visits(self) -> None:
-        for row in self._rows(_VISITS, _VISITS.c.opened_at, {"visits": func.count()}):
-            self._tally(row).visits += row["visits"]
+        """With how many people each has served."""
+        same = and_(visit_work.c.origin == _VISITS.c.origin, visit_work.c.visit == _VISITS.c.visit)
+        both = _VISITS.outerjoin(visit_work, and_(same, visit_work.c.what == SERVED))
+        numbers = (func.count().label("visits"), func.sum(visit_work.c.people).label("served"))
+        keys = self._keys(_VISITS, _VISITS.c.opened_at)
         within = self._within(_VISITS.c.origin, _VISITS.c.opened_at)
-        columns = [_VISITS.c[name] for name in ("origin", "visit", "village", "township")]
-        visits = select(*columns).where(within).cte("month_visits").prefix_with("MATERIALIZED")
-        same = and_(visit_work.c.origin == visits.c.origin, visit_work.c.visit == visits.c.visit)
-        numbers = [func.sum(visit_work.c[name]).label(name) for name in ("people", "found")]
-        keys = [visits.c[key.name] for key in self._keys(_VISITS)]
-        asked = select(*keys, visit_work.c.what, *numbers).select_from(visits.join(visit_work, same))
-        for row in self._database.rows(asked.group_by(*keys, visit_work.c.what)):
-            tally, what = self._tally(row), row["what"]
-            if what == SERVED:
-                tally.served += int(row["people"])
-            else:
-                tally.screened[what] = tally.screened.get(what, 0) + int(row["people"])
-                tally.found[what] = tally.found.get(what, 0) + int(row["found"])
+        query = select(*keys, *numbers).select_from(both).where(within)
+        for row in self._database.rows(query.group_by(*keys)):
+            self._add(row, ("visits", "served"))
 
-    def critical(self, closed: Mapping[tuple[str, str], Closed]) -> None:
+    def screening(self) -> Tally | None:
+        """Of the people who were screened each is counted once in a row, and once in the sum of all rows, which is
+        returned; there is none over twelve months."""
+        within = and_(attendances.c.origin.in_(self._origins), attendances.c.screened > 0)
+        if self._by == "month":
+            self._screening_by_month(within)
+            return None
+        same = and_(_VISITS.c.origin == attendances.c.origin, _VISITS.c.visit == attendances.c.visit)
+        told = [attendances.c[name] for name in ("origin", "person", "screened", "found")]
+        rows = select(*told, _VISITS.c.village, _VISITS.c.township).select_from(attendances.outerjoin(_VISITS, same))
+        seen: dict[tuple[str | None, str], tuple[int, int]] = {}
+        for row in self._database.rows(rows.where(within, attendances.c.month == f"{self._months[0]:%Y-%m}")):
+            for group in (self._name(row), None):
+                screened, found = seen.get((group, row["person"]), (0, 0))
+                seen[group, row["person"]] = (screened | row["screened"], found | row["found"])
+        every = Tally()
+        for (group, screened, found), people in Counter((key[0], *bits) for key, bits in seen.items()).items():
+            tally = every if group is None else self._tallies.setdefault(group, Tally())
+            tally.screen(screened, found, people)
+        return every
+
+    def _screening_by_month(self, within: ColumnElement[bool]) -> None:
+        """What is new in a row was not yet counted in its month."""
+        keys = [attendances.c[name] for name in ("month", "new_screened", "new_found")]
+        months = attendances.c.month.between(f"{self._months[-1]:%Y-%m}", f"{self._months[0]:%Y-%m}")
+        asked = select(*keys, func.count().label("people")).where(within, months).group_by(*keys)
+        for row in self._database.rows(asked):
+            self._tallies[row["month"]].screen(row["new_screened"], row["new_found"], row["people"])
+
+    def critical(self) -> None:
         actions = projected["critical_actions"]
-        each = select(actions.c.origin, actions.c.reading, actions.c.at.label("found_at"), *self._keys(actions))
-        query = self._beside_visits(each, actions).where(
-            self._within(actions.c.origin, actions.c.at), actions.c.action == "found"
-        )
-        for row in self._database.rows(query):
+        found = (actions.c.at.label("found_at"), closing_of(actions).label("closing"))
+        each = self._beside_visits(select(*self._keys(actions, actions.c.at), *found), actions)
+        for row in self._database.rows(
+            each.where(self._within(actions.c.origin, actions.c.at), actions.c.action == "found")
+        ):
             tally = self._tally(row)
             tally.critical += 1
-            done = closed.get((row["origin"], row["reading"]))
+            done = closed(row["found_at"], row["closing"])
             if done is not None:
-                tally.answered_minutes.append(minutes_between(row["found_at"], done.at))
+                tally.answered_minutes.append(done.minutes)
 
     def referrals(self, today: date) -> None:
         table = projected["referrals"]
@@ -177,22 +212,19 @@ class _Counting:
             "lost": _count(outcome.in_(("not_gone", "not_reached"))),
             "overdue": _count(late),
         }
-        for row in self._rows(table, table.c.at, numbers):
-            self._add(row, numbers)
+        self._count_rows(table, table.c.at, numbers)
 
     def consultations(self) -> None:
         """A consultation that was cancelled or declined waits for no opinion."""
         table = projected["consultations"]
         due = and_(table.c.opinion_at.is_(None), table.c.state.not_in(("cancelled", "declined", "closed")))
         numbers = {"consultations": func.count(), "unsigned_opinions": _count(due)}
-        for row in self._rows(table, table.c.requested_at, numbers):
-            self._add(row, numbers)
+        self._count_rows(table, table.c.requested_at, numbers)
 
     def ecgs(self) -> None:
         table = projected["ecg_analyses"]
         numbers = {"ecgs": func.count(), "unsigned_ecgs": _count(table.c.reviewed_at.is_(None))}
-        for row in self._rows(table, table.c.analysed_at, numbers):
-            self._add(row, numbers)
+        self._count_rows(table, table.c.analysed_at, numbers)
 
     def follow_ups(self, today: date, practice: bool) -> None:
         for of in follow_ups_by_village(self._database, today, practice):
@@ -202,21 +234,30 @@ class _Counting:
 
     # how it is added up ---------------------------------------------------------------------------------------------
 
-    def _rows(self, table: Table, at: ColumnElement[Any], numbers: Mapping[str, ColumnElement[Any]]) -> list[Row]:
-        """Numbers of the rows of the month, by township or van as far as they are asked for."""
-        keys = self._keys(table)
+    def _count_rows(self, table: Table, at: ColumnElement[Any], numbers: Mapping[str, ColumnElement[Any]]) -> None:
+        """Numbers of the rows of the period, by what is asked for."""
+        keys = self._keys(table, at)
         asked = select(*keys, *(column.label(name) for name, column in numbers.items()))
         query = self._beside_visits(asked, table).where(self._within(table.c.origin, at))
-        return self._database.rows(query.group_by(*keys))
+        for row in self._database.rows(query.group_by(*keys)):
+            self._add(row, numbers)
 
-    def _keys(self, table: Table) -> list[ColumnElement[Any]]:
+    def _keys(self, table: Table, at: ColumnElement[Any]) -> list[ColumnElement[Any]]:
         if self._by == "township":
             return [_VISITS.c.village, _VISITS.c.township]
-        return [table.c.origin] if self._by == "van" else []
+        return [table.c.origin] if self._by == "van" else [self._month_of(at)]
+
+    def _month_of(self, at: ColumnElement[Any]) -> ColumnElement[str]:
+        """The local month of a moment of the period, the newest asked first."""
+        midnights = [(local_midnight(month), f"{month:%Y-%m}") for month in self._months]
+        since: list[tuple[Any, ColumnElement[str]]] = [
+            (at >= literal_column(f"'{midnight}'"), literal_column(f"'{name}'")) for midnight, name in midnights
+        ]
+        return case(*since).label("month")
 
     def _beside_visits(self, asked: Select[Any], table: Table) -> Select[Any]:
         """A row's township is that of its visit's village."""
-        if table is _VISITS or self._by != "township":
+        if self._by != "township":
             return asked.select_from(table)
         same = and_(_VISITS.c.origin == table.c.origin, _VISITS.c.visit == table.c.visit)
         return asked.select_from(table.outerjoin(_VISITS, same))
@@ -224,24 +265,21 @@ class _Counting:
     def _within(self, origin: ColumnElement[Any], at: ColumnElement[Any]) -> ColumnElement[bool]:
         return and_(origin.in_(self._origins), at >= self._since, at < self._until)
 
-    def _tally(self, row: Row) -> Tally:
+    def _name(self, row: Row) -> str:
+        """Of the row of the table that a row of the database belongs to."""
         if self._by == "month":
-            name = self._month
-        elif self._by == "van":
-            name = row["origin"].partition(".")[0]
-        else:
-            name = self._township.get(row["village"] or "") or row["township"] or ""
-        return self._tallies.setdefault(name, Tally())
+            return str(row["month"])
+        if self._by == "van":
+            return str(row["origin"]).partition(".")[0]
+        return self._township.get(row["village"] or "") or row["township"] or ""
 
-    def _add(self, row: Row, numbers: Mapping[str, Any]) -> None:
+    def _tally(self, row: Row) -> Tally:
+        return self._tallies.setdefault(self._name(row), Tally())
+
+    def _add(self, row: Row, numbers: Iterable[str]) -> None:
         tally = self._tally(row)
         for name in numbers:
             setattr(tally, name, getattr(tally, name) + int(row[name] or 0))
-
-
-def minutes_between(since: str, until: str) -> int:
-    """Whole minutes between two moments as the tables have them; never negative."""
-    return max(0, int((parse_time(until) - parse_time(since)).total_seconds() // 60))
 
 
 def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:

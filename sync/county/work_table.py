@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sync.county.follow_up_report import SMALL, shown, shown_total
+from sync.county.follow_up_report import SMALL, shown, shown_once, shown_total
 from sync.county.office_sheet import office_sheet
 from sync.county.programme_lists import IN_TIME_MINUTES
 from sync.county.programme_sheets import word
@@ -20,12 +20,14 @@ class Column:
     """:ivar name: of its words ``county.workload.<name>``
     :ivar records: which records stand behind the number (``work_records.KINDS``); empty for none
     :ivar people: whether a small number may tell somebody
+    :ivar once: of people who are counted once in each row, so that rows do not add up
     """
 
     name: str
     number: Callable[[Tally], int]
     records: str = ""
     people: bool = True
+    once: bool = False
 
 
 SERVED = (
@@ -53,11 +55,11 @@ FOLLOW_UPS = (
 
 
 def screened(disease: str) -> Column:
-    return Column("screened", lambda tally: tally.screened.get(disease, 0))
+    return Column("screened", lambda tally: tally.screened.get(disease, 0), once=True)
 
 
 def found(disease: str) -> Column:
-    return Column("found", lambda tally: tally.found.get(disease, 0), disease)
+    return Column("found", lambda tally: tally.found.get(disease, 0), disease, once=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,14 @@ class Showing:
         return str(number) if self.exact or not column.people else shown(number)
 
     def total(self, column: Column) -> str:
+        """Of all rows; "—" for people over twelve months, who would be counted once in each."""
         parts = self.report.parts(column.number)
+        if column.once:
+            every = self.report.screening
+            if every is None:
+                return "—" if any(parts) else "0"
+            number = column.number(every)
+            return str(number) if self.exact else shown_once(parts, number)
         return str(sum(parts)) if self.exact or not column.people else shown_total(parts)
 
     def minutes(self, answered: Sequence[int], what: Callable[[Sequence[int]], int]) -> str:

@@ -17,7 +17,7 @@ from openpyxl.utils.exceptions import InvalidFileException
 from sqlalchemy import select
 
 from devices.clock import SimulatedClock
-from sync.county.programme_lists import ProgrammeLists, closed_in_time
+from sync.county.programme_lists import Line, ProgrammeLists
 from sync.county.programme_sheets import shown, total, word
 from sync.county.same_person import SamePeople
 from sync.county.schema import audit
@@ -70,6 +70,10 @@ async def deliver(founded: Founded) -> ProgrammeLists:
     return ProgrammeLists(founded.county.database, practice=False)
 
 
+async def delivered(founded: Founded, name: str) -> list[Line]:
+    return list((await deliver(founded)).lines(name))
+
+
 async def test_a_disease_is_listed_once_by_its_best_source(founded: Founded) -> None:
     patrol = Patrol(founded.vans["van-07"], MORNING)
     known = patrol.person("杨桂芳", (("BP-GRADE", "HTN2", "orange"), ("GLU-SCREEN", "DM_RANGE", "orange")))
@@ -78,7 +82,7 @@ async def test_a_disease_is_listed_once_by_its_best_source(founded: Founded) -> 
     gone = patrol.person("罗秀珍")
     patrol.knows(gone, "diabetes")
     patrol.knows(gone, "diabetes", "withdrawn")
-    lines = (await deliver(founded)).lines("chronic")
+    lines = await delivered(founded, "chronic")
     assert [(line.person.name, line.what, line.source) for line in lines] == [
         ("杨桂芳", "diabetes", "screening"),
         ("杨桂芳", "hypertension", "known"),
@@ -91,10 +95,10 @@ async def test_linked_registrations_are_one_person(founded: Founded) -> None:
     patrol = Patrol(founded.vans["van-07"], MORNING)
     one, two = (patrol.person("杨桂芳", (("BP-GRADE", "HTN1", "orange"),)) for _ in range(2))
     patrol.tell("access/1", {"action": LINKED, "what": f"{two} {one}"})
-    [line] = (await deliver(founded)).lines("chronic")
+    [line] = await delivered(founded, "chronic")
     assert line.person.patient == one
     patrol.tell("access/1", {"action": UNLINKED, "what": f"{two} {one}"})
-    assert len((await deliver(founded)).lines("chronic")) == 2
+    assert len(await delivered(founded, "chronic")) == 2
 
 
 async def test_the_poverty_list_holds_the_ill_of_households_that_are_watched_now(founded: Founded) -> None:
@@ -112,7 +116,7 @@ async def test_the_poverty_list_holds_the_ill_of_households_that_are_watched_now
     patrol.knows(moved, "stroke")
     patrol.tell("household_member/1", {"household": "house-1", "patient": moved, "relation": "son"})
     patrol.tell("household_member/1", {"household": "", "patient": moved, "relation": "left"})
-    lines = (await deliver(founded)).lines("poverty")
+    lines = await delivered(founded, "poverty")
     assert [(line.person.name, line.household) for line in lines] == [("病人0", "marginal"), ("病人2", "sudden")]
 
 
@@ -122,7 +126,7 @@ async def test_the_line_list_has_symptoms_and_no_normal_results(founded: Founded
     patrol.person(
         "乙", (("TB-SYMPTOM", "NEGATIVE", "green"), ("TEMP", "LOW", "red"), ("ECHINO-CE", "ACTIVE", "orange"))
     )
-    lines = (await deliver(founded)).lines("infectious")
+    lines = await delivered(founded, "infectious")
     assert [(line.person.name, line.what) for line in lines] == [
         ("甲", "fever"),
         ("甲", "tuberculosis"),
@@ -141,14 +145,14 @@ async def test_red_values_are_closed_in_time_late_or_not_at_all(founded: Founded
             moment = MORNING + timedelta(minutes=minutes, seconds=30)
             patrol.tell("critical_action/1", {**told, "action": "referred"}, at=moment)
             patrol.tell("critical_action/1", {**told, "action": "consulted"}, at=moment + timedelta(hours=1))
-    lines = (await deliver(founded)).lines("critical")
+    lines = await delivered(founded, "critical")
     assert [(line.minutes, line.source) for line in lines] == [
         (4, "referred"),
         (10, "referred"),
         (25, "referred"),
         (None, ""),
     ]
-    assert closed_in_time(lines) == (4, 2, 1)
+    assert ProgrammeLists(founded.county.database, practice=False).closed_in_time() == (4, 2, 1)
 
 
 async def test_findings_are_red_values_and_a_repeat_ends_one_too(founded: Founded) -> None:
@@ -177,7 +181,7 @@ async def test_findings_are_red_values_and_a_repeat_ends_one_too(founded: Founde
         patrol.tell("critical_finding/1", found, "encounter-1", MORNING)
         act(name, "found", 0)
         act(name, action, minutes)
-    lines = (await deliver(founded)).lines("critical")
+    lines = await delivered(founded, "critical")
     assert [(line.what, line.source, line.minutes) for line in lines] == [
         ("blood_pressure", "measured_again", 4),
         ("ecg_asystole", "withdrawn", 1),

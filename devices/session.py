@@ -156,6 +156,8 @@ class DeviceSession:
         self._said = DeviceState(Link.ABSENT)
         self._state: DeviceState | None = None
         self._state_told_s = -math.inf
+        self._shown: tuple[DeviceState, Link, str | None] | None = None
+        """What the state was last made of: looked at ten times a second, and nearly always the same."""
         self._link_state = Link.ABSENT
         self._fault: str | None = None
         self._attached = False
@@ -239,18 +241,26 @@ class DeviceSession:
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._until_next_write()):
-                    channel, chunk = await self._link.receive()
-                    liveness.heard(self._clock.monotonic_s())
-                    self._take(self._driver.feed(chunk, channel))
+                    await self._listen(liveness, ticked_s + TICK_S)
             now_s = self._clock.monotonic_s()
-            if not self._attached and liveness.alive:
-                self._attach()
             if now_s - ticked_s >= TICK_S:
                 self._take(self._driver.tick(now_s - ticked_s))
                 ticked_s = now_s
                 liveness.check(now_s)
+                if not self._attached and liveness.alive:
+                    self._attach()
                 self._tell(Link.CONNECTED if self._attached else Link.CONNECTING)
             await self._send_due()
+
+    async def _listen(self, liveness: _Liveness, until_s: float) -> None:
+        """What comes until it is time for a tick, or the driver has something to say: one timer for many chunks."""
+        while True:
+            channel, chunk = await self._link.receive()
+            now_s = self._clock.monotonic_s()
+            liveness.heard(now_s)
+            self._take(self._driver.feed(chunk, channel))
+            if now_s >= until_s or self._writes:
+                return
 
     def _attach(self) -> None:
         self._attached = True
@@ -324,13 +334,17 @@ class DeviceSession:
     def _tell(self, link: Link) -> None:
         """Publish the state if it changed, or if it was not told for HEARTBEAT_S."""
         self._link_state = link
-        state = replace(self._said, link=link, fault=self._fault or self._said.fault, counters={})
         now_s = self._clock.monotonic_s()
-        known = None if self._state is None else replace(self._state, counters={})
-        if state != known or now_s - self._state_told_s >= HEARTBEAT_S:
-            self._state = replace(state, counters=self._driver.counters.as_dict())
-            self._state_told_s = now_s
-            self._stamp(self._state)
+        shown, rested = (self._said, link, self._fault), now_s - self._state_told_s < HEARTBEAT_S
+        if rested and shown == self._shown:
+            return
+        self._shown = shown
+        state = replace(self._said, link=link, fault=self._fault or self._said.fault, counters={})
+        if rested and self._state is not None and state == replace(self._state, counters={}):
+            return
+        self._state = replace(state, counters=self._driver.counters.as_dict())
+        self._state_told_s = now_s
+        self._stamp(self._state)
 
     def _stamp(self, event: Event) -> None:
         self._publish(

@@ -21,10 +21,13 @@ from devices.events import emit
 
 MAX_BUFFERED_BYTES = 256 * 1024
 """About 17 s of the fastest device. Beyond it the oldest bytes are dropped and counted: the driver sees a gap."""
+READ_BYTES = 4095
+"""What the kernel gives of a terminal at once."""
 READ_TIMEOUT_S = 0.1
 WRITE_TIMEOUT_S = 1.0
-GATHER_S = 0.01
-"""After the first byte: a fast device sends a packet every few milliseconds, one wake-up for several is enough."""
+GATHER_S = 0.02
+"""After the first byte: a fast device sends a packet every few milliseconds, one wake-up for several is enough; drivers
+make chunks of 50 ms of them."""
 
 
 class PortAbsent(LinkLost):
@@ -153,12 +156,22 @@ class _OpenPort:
                 chunk = self._port.read(1)
                 if chunk:
                     time.sleep(GATHER_S)
-                    self._store(chunk + self._port.read(self._port.in_waiting))
+                    self._store(chunk + self._waiting())
         except (serial.SerialException, OSError, TypeError, AttributeError) as fault:
             reason = str(fault)
         with self._lock:
             self._ended = reason
         self._wake()
+
+    def _waiting(self) -> bytes:
+        """What the kernel holds: pyserial opens ports so that reading never waits."""
+        waiting = b""
+        with contextlib.suppress(BlockingIOError):
+            while len(waiting) < MAX_BUFFERED_BYTES and (more := os.read(self._port.fileno(), READ_BYTES)):
+                waiting += more
+                if len(more) < READ_BYTES:
+                    break
+        return waiting
 
     def _store(self, chunk: bytes) -> None:
         with self._lock:

@@ -114,7 +114,7 @@ async def test_only_allowed_writes_are_sent_and_the_stream_is_stopped(plug: Any)
     allowed = catalog.driver("contec_cms50_v7")().allowed_writes
     commands = [plugged.asked[at : at + 9] for at in range(0, len(plugged.asked), 9)]
     assert commands
-    assert all(command in allowed for command in commands)
+    assert all(command.startswith(allowed) for command in commands)
 
 
 async def test_a_port_that_is_not_ours_is_not_even_opened() -> None:

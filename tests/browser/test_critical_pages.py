@@ -86,7 +86,7 @@ def test_it_rings_on_the_ecg_page_and_is_answered_on_its_own(van: Van, page: Any
     page.get_by_test_id("red-go").click()
     page.get_by_test_id("critical-told").check()
     page.get_by_test_id("critical-referred").check()
-    page.get_by_test_id("critical-receiver").fill("县医院急诊科")
+    page.get_by_test_id("receiver-hospital").click()
     page.get_by_test_id("critical-read-back").check()
     page.get_by_test_id("critical-leave").click()
     page.locator('[data-testid="finding"][data-closed="yes"]').wait_for()

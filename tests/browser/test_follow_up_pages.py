@@ -78,7 +78,7 @@ def test_a_whole_form_by_taps_then_the_profile_and_the_due_list(
     expect(page.get_by_test_id("part-symptoms")).not_to_contain_text("缺")
     page.get_by_test_id("next-part").click()
     expect(page.get_by_test_id("systolic_mmhg")).to_have_value("148")
-    expect(page.locator('[data-field="systolic_mmhg"] .from')).to_contain_text("cuff-1")
+    expect(page.locator('[data-field="systolic_mmhg"] .from')).to_contain_text("蓝牙血压计")
     page.get_by_test_id("weight_kg").click()
     for key in "61":
         page.locator(f'.form-fields .pad [data-key="{key}"]').click()
@@ -117,7 +117,7 @@ def test_a_whole_form_by_taps_then_the_profile_and_the_due_list(
     page.get_by_test_id("sign-now").click()
     page.wait_for_url(re.compile(r"/follow-up/signed/\d+$"))
     expect(page.get_by_test_id("said-systolic_mmhg")).to_contain_text("148 mmHg")
-    expect(page.get_by_test_id("said-systolic_mmhg")).to_contain_text("cuff-1")
+    expect(page.get_by_test_id("said-systolic_mmhg")).to_contain_text("蓝牙血压计")
     expect(page.get_by_test_id("signed-next")).to_have_text(in_two_weeks)
     signed = page.url
     sheet = page.request.get(f"{signed}/sheet.pdf")

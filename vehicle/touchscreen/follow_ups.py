@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Annotated, Any
 
@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from devices.errors import AskPerson
 from sync.web.access import roles
+from sync.web.catalog import Texts
 from sync.web.pages import HEADERS
 from vehicle.clinic.follow_up_views import CORRECTION_REASONS, FormAnswerRefused, FormDraft, FormIncomplete
 from vehicle.clinic.forms.filling import FORM, LAST, MEASURED, RULE, Answer, span_later
@@ -147,11 +148,12 @@ def routes(screen: Screen) -> APIRouter:
         found = vehicle.follow_ups.signed(_place(signed), me(request))
         await vehicle.people.open(found.patient.patient, request.state.caller.id)
         t = screen.texts(request)
+        came_from = _origins(t)
         parts = [
             (
                 section,
                 [
-                    (one, shown_answer(one, found.answers[one.name], t.language), _came_from(t, found.source(one.name)))
+                    (one, shown_answer(one, found.answers[one.name], t.language), came_from(found.source(one.name)))
                     for one in section.fields
                     if one.name in found.answers
                 ],
@@ -203,7 +205,7 @@ def routes(screen: Screen) -> APIRouter:
             "marks": [mark for mark in MARKS if any(one.verification == mark for one in seen.form.fields.values())],
             "numbers": any(one.type == "number" for one in seen.form.sections[here["place"]].fields),
             "day_taps": lambda one: _day_taps(one, seen.filled.answers.get(one.name), today),
-            "came_from": lambda answer: _came_from(screen.texts(request), answer),
+            "came_from": _origins(screen.texts(request)),
             "doctors": _doctors(),
             "correction_reasons": CORRECTION_REASONS,
             "signing": request.state.caller.id,
@@ -215,6 +217,10 @@ def routes(screen: Screen) -> APIRouter:
             "shown_answer": lambda one: shown_answer(one, seen.filled.value(one.name), screen.texts(request).language),
         }
         return screen.page(request, "follow_up.html", "people", context, 422 if refused else 200)
+
+    def _origins(t: Texts) -> Callable[[Answer | None], str]:
+        titles = {row["name"]: row["title"] for row in vehicle.health.status(t.language)["devices"]}
+        return lambda answer: _came_from(t, answer, titles)
 
     def _doctors() -> list[Person]:
         return [one for one in vehicle.staff.all() if one.role in DOCTORS]
@@ -266,13 +272,16 @@ def _day_taps(one: Field, answer: Answer | None, today: date) -> list[tuple[str,
     return taps
 
 
-def _came_from(t: Any, answer: Answer | None) -> str:
-    """In words, where an answer came from; empty for the doctor's own."""
+def _came_from(t: Texts, answer: Answer | None, titles: Mapping[str, str]) -> str:
+    """In words, where an answer came from; empty for the doctor's own.
+
+    :param titles: of the devices of this van, by their names; one that has left it keeps its name
+    """
     if answer is None or answer.source == "doctor":
         return ""
     facts = {"day": answer.on.isoformat() if answer.on else "", "of": answer.of}
     if answer.source in MEASURED:
-        device = t("touch.measure.by_hand") if answer.device == "person" else answer.device
+        device = t("touch.measure.by_hand") if answer.device == "person" else titles.get(answer.device, answer.device)
         return str(t(f"touch.follow_up.from_{answer.source}", device=device, **facts))
     if answer.source == FORM:
         kind = shipped_forms().get(answer.of)

@@ -46,9 +46,9 @@ for (const kind of ['change', 'input']) {
 document.addEventListener('click', ({ target }) => {
   const chip = target instanceof Element ? target.closest('[data-chip]') : null;
   const form = chip?.closest('form');
-  const reason = form?.querySelector('[name="reason"]');
-  if (!(chip instanceof HTMLElement) || !(form instanceof HTMLFormElement) || !(reason instanceof HTMLInputElement)) return;
-  reason.value = chip.dataset.chip ?? '';
+  const words = chip?.closest('.part-of')?.querySelector('input.input');
+  if (!(chip instanceof HTMLElement) || !(form instanceof HTMLFormElement) || !(words instanceof HTMLInputElement)) return;
+  words.value = chip.dataset.chip ?? '';
   judge(form);
 });
 

@@ -40,6 +40,7 @@ function judge() {
   const typed = field.value.replace(/\s/g, '').toUpperCase(), what = kind();
   label.textContent = say[`number_${what}`];
   field.disabled = what === 'temporary';
+  born.placeholder = what === 'temporary' ? say.birth_about : '1958-03-21';
   field.inputMode = what === 'passport' ? 'text' : 'numeric';
   if (what === 'temporary' || !typed) { said.textContent = say[`hint_${what}`]; return; }
   if (what === 'passport') { said.textContent = /^[A-Z0-9]{5,15}$/.test(typed) ? say.passport_right : say.passport_wrong; return; }
@@ -62,7 +63,17 @@ function askGuardian() {
   if (child) guardian.scrollIntoView({ block: 'nearest' });
 }
 
+/** Who knows only an age or a year of birth counts from the first of January; eight digits are a day without hyphens. */
+function completeBirth() {
+  const typed = born.value.trim(), year = new Date(Date.now() + 8 * 3600_000).getUTCFullYear();
+  if (/^\d{8}$/.test(typed)) born.value = `${typed.slice(0, 4)}-${typed.slice(4, 6)}-${typed.slice(6)}`;
+  else if (/^\d{4}$/.test(typed)) born.value = `${typed}-01-01`;
+  else if (/^\d{1,3}$/.test(typed) && Number(typed) <= 120) born.value = `${year - Number(typed)}-01-01`;
+  askGuardian();
+}
+
 field.addEventListener('input', judge);
+born.addEventListener('focusout', completeBirth);
 born.addEventListener('input', askGuardian);
 form.addEventListener('change', ({ target }) => { if (target instanceof HTMLInputElement && target.name === 'id_kind') judge(); });
 judge();

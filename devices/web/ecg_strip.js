@@ -33,6 +33,7 @@ import { pxPerMm } from './scale.js';
 const AHEAD_MM = 5;                    // cleared in front of the pen
 const LATE_S = .12;                    // the pen runs this far behind the newest sample: chunks come every 50 ms
 const EDGE_MM = 4, PULSE_MM = 8, PULSE_S = .2;
+const HEAD_MM = 30, HEAD_PART = .3;    // the most room, in mm and of the sheet, that tall waves of the top row are given
 
 /** @param {string} name */
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -59,6 +60,7 @@ export class EcgStrip {
     this.left = 0;                     // where second 0 stands
     this.seconds = 10;
     this.rowPx = 0;
+    this.headMm = 0;                   // the highest wave of the top row so far, above its baseline
     this.colour = '';
     this.durationS = 0;
     /** @type {([number, number][] | null)[] | null} */
@@ -219,6 +221,7 @@ export class EcgStrip {
     this.left = (this.options.calibration ? EDGE_MM + PULSE_MM - 1 + PULSE_S * this.mmPerS : 0) * this.mm;
     this.seconds = Math.max(1, Math.min(this.options.maxSeconds, (width - this.left - (this.options.calibration ? this.mm : 0)) / (this.mmPerS * this.mm)));
     this.colour = css('--trace');
+    this.headMm = 0;
     this.#lay();
   }
 
@@ -236,6 +239,7 @@ export class EcgStrip {
   #fit(ring) {
     if (ring.channels.join() === this.channels?.join()) return;
     this.channels = [...ring.channels];
+    this.headMm = 0;
     if (this.width) this.#lay();
   }
 
@@ -244,9 +248,11 @@ export class EcgStrip {
     const { columns, rhythm, asLaidOut } = sheetOf(layout, this.channels, this.options.lead);
     const rows = Math.max(...columns.map((column) => column.length)) + rhythm.length;
     const foot = this.host.querySelector('.ecg-said'), footPx = foot instanceof HTMLElement ? foot.offsetHeight : 0;
-    const high = (this.height - footPx) / rows, span = this.seconds / columns.length;
-    const y = (/** @type {number} */ row) => Math.round((high * (row + (rows === 1 ? .66 : .62))) / this.mm) * this.mm;
-    this.rowPx = high;
+    const free = this.height - footPx, span = this.seconds / columns.length, under = rows === 1 ? .34 : .38;
+    const head = Math.min((this.headMm + 1) * this.mm, HEAD_MM * this.mm, HEAD_PART * free);
+    const first = Math.max((1 - under) * free / rows, head), last = free * (1 - under / rows);
+    this.rowPx = rows === 1 ? free : (last - first) / (rows - 1);
+    const y = (/** @type {number} */ row) => Math.round((first + row * this.rowPx) / this.mm) * this.mm;
     const begins = (/** @type {number} */ column) => (layout === 'beat' ? 0 : column * span);   // every lead of one beat begins with it
     this.cells = columns.flatMap((leads, c) => leads.map((lead, row) => this.#cell(lead, row, c, begins(c), span, y(row))));
     rhythm.forEach((lead, k) => this.cells.push(this.#cell(lead, rows - rhythm.length + k, 0, 0, this.seconds, y(rows - rhythm.length + k))));
@@ -288,7 +294,7 @@ export class EcgStrip {
    * @param {Cell} cell
    */
   #drawCellFrame(ctx, cell) {
-    const { mm } = this, top = this.rowPx * cell.row;
+    const { mm } = this, top = cell.yPx - .62 * this.rowPx;
     if (this.options.labels) {
       const sizePx = Math.max(.9 * parseFloat(getComputedStyle(document.documentElement).fontSize), Math.min(4.6 * mm, 26));
       ctx.fillStyle = css('--paper-ink');
@@ -344,8 +350,9 @@ export class EcgStrip {
     this.exact = Math.min(ring.nextIndex, this.exact + dtS * ring.rateHz + behind * Math.min(1, dtS * 2));
     const until = Math.floor(this.exact);
     if (until <= this.pen) return;
-    this.#draw(this.pen, until);
-    this.pen = until;
+    const from = this.pen;
+    this.pen = until;                  // first: drawing may find that the sheet has to be drawn anew
+    this.#draw(from, until);
     this.#clearAhead();
   }
 
@@ -424,11 +431,13 @@ export class EcgStrip {
     ctx.lineJoin = 'round';
     const pxPerCount = ((ring.resolution / 1000) * this.mmPerMv) * this.mm;
     const pxPerS = this.mmPerS * this.mm;
+    let highest = 0;
     ctx.beginPath();
     this.cells.forEach((cell, k) => {
       const parts = this.parts?.[k];
       if (!parts) return;
       let down = false, before = -1;
+      const top = cell.row === 0;
       for (let i = Math.max(ring.firstIndex, from - 1); i < until; i += 1) {
         const s = this.#sheetS(i);
         const count = s >= cell.fromS && s < cell.untilS ? leadCount(parts, (channel) => countOf(i, channel)) : NaN;
@@ -436,10 +445,30 @@ export class EcgStrip {
         before = s;
         if (Number.isNaN(count)) continue;
         const x = cell.xPx + (s - cell.fromS) * pxPerS, y = cell.yPx - count * pxPerCount;
+        if (top) highest = Math.max(highest, count * pxPerCount);
         if (down) ctx.lineTo(x, y); else ctx.moveTo(x, y);
         down = true;
       }
     });
     ctx.stroke();
+    this.#makeRoom(highest / this.mm);
+  }
+
+  /**
+   * A wave that the upper edge cut off moves the rows down, once for each higher one, as far as the sheet allows.
+   * @param {number} highestMm above the baseline of the top row
+   */
+  #makeRoom(highestMm) {
+    const top = this.cells[0];
+    if (!top || highestMm <= this.headMm) return;
+    const cut = highestMm * this.mm > top.yPx;
+    this.headMm = highestMm;
+    if (!cut) return;
+    const before = top.yPx;
+    this.#layCells();
+    if (this.cells[0].yPx === before) return;
+    this.#drawPaper();
+    this.#drawOff();
+    this.#redraw();
   }
 }

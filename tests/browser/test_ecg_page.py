@@ -19,7 +19,6 @@ from vehicle.clinic.ecg.findings import VERSION
 
 pytestmark = pytest.mark.browser
 
-SIZE = {"width": 1280, "height": 800}
 WITHIN_MS = 30_000
 FOUND = {
     "duration_ms": 10_000,
@@ -84,6 +83,26 @@ FILTERED = """(async ({ name, hz }) => {
   return { size: (most - least) / 2000, middle: (most + least) / 2, gap, begins: seen.count(0, 0), raw };
 })"""
 
+TALL = """(async ({ layout, mv }) => {
+  const { EcgStrip } = await import('/shared/ecg_strip.js');
+  const host = document.createElement('figure');
+  host.style.cssText = 'position:fixed;inset:0 auto auto 0;width:1100px;height:440px;margin:0';
+  document.body.append(host);
+  const channels = ['I', 'II', 'V1', 'V2', 'V3', 'V4', 'V5', 'V6'];
+  const uv = (name, k) => (name === 'V4' && k % 400 < 10 ? mv * 1000 : 0);
+  const counts = Array.from({ length: 5000 }, (_, k) => channels.map((name) => uv(name, k)));
+  const strip = new EcgStrip(host, { layout, pxPerMm: 4 });
+  strip.stored({ channels, sample_rate_hz: 500, resolution: 1, counts });
+  const { width, height } = strip.trace, ink = strip.trace.getContext('2d').getImageData(0, 0, width, height).data;
+  const rows = [...new Set(strip.cells.map((cell) => cell.yPx))];
+  let cut = false;
+  for (let x = 0; x < width; x += 1) cut ||= ink[4 * x + 3] > 0;
+  strip.stop();
+  host.remove();
+  return { cut, room: rows[0] / 4, last: rows.at(-1) / 4 };
+})"""
+"""A sheet of 275 by 110 mm with V4 waves of so many millivolts: is ink at its upper edge, where are its baselines."""
+
 
 @pytest.fixture
 def van(tmp_path: Path) -> Iterator[Van]:
@@ -91,18 +110,6 @@ def van(tmp_path: Path) -> Iterator[Van]:
         running.do(lambda bench: bench.all_connected())
         running.do(lambda bench: bench.stand_at((30.60, 104.00)))
         yield running
-
-
-@pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    context = browser.new_context(viewport=SIZE)
-    opened = context.new_page()
-    opened.set_default_timeout(WITHIN_MS)
-    faults: list[str] = []
-    opened.on("pageerror", lambda fault: faults.append(str(fault)))
-    yield opened
-    context.close()
-    assert faults == []
 
 
 def serve(van: Van, page: Any) -> None:
@@ -177,6 +184,15 @@ def test_twelve_rows_begin_at_five_and_leave_as_they_found_it(van: Van, page: An
     assert page.locator("#gain-said").inner_text() == "10 mm/mV"
     pressed = page.locator('button[data-layout][aria-pressed="true"]')
     assert pressed.evaluate_all("all => all.map((one) => one.dataset.layout)") == ["6x2"]
+
+
+def test_tall_waves_of_the_top_row_are_given_room_and_the_other_rows_stay_on_the_sheet(van: Van, page: Any) -> None:
+    page.goto(f"{van.address}/sign-in")
+    usual, tall, absurd = (page.evaluate(f"({TALL})({{ layout: '3x4+1', mv: {mv} }})") for mv in (1, 2.4, 12))
+    assert (usual["cut"], usual["room"]) == (False, 17)
+    assert (tall["cut"], tall["room"]) == (False, 25)
+    assert absurd["room"] == 30
+    assert {row["last"] for row in (usual, tall, absurd)} == {usual["last"]}
 
 
 def test_filters_pass_the_heart_and_stop_the_mains_and_leave_the_counts_alone(van: Van, page: Any) -> None:

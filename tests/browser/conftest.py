@@ -39,7 +39,7 @@ def page(browser: Any) -> Iterator[Any]:
     """A page of the smallest panel, in a context of its own; a script of it that raises fails the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     opened = context.new_page()
-    opened.set_default_timeout(20_000)
+    opened.set_default_timeout(30_000)
     faults: list[str] = []
     opened.on("pageerror", lambda fault: faults.append(str(fault)))
     yield opened

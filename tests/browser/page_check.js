@@ -1,11 +1,12 @@
 // Runs inside a page and returns a list of complaints; empty means clean. Looks for content outside the window, cut-off
-// text, text below the size floor (18 px under a finger, 12.5 px under a mouse), contrast below 7:1, small targets
-// (60 px under a finger, 24 px under a mouse), fields without a label. What scrolls by design (overflow auto or scroll)
+// text, text below the size floor (18 px under a finger, 14.4 px on a panel of 1024x768, 12.5 px under a mouse), contrast below 7:1, small targets
+// (60 px under a finger, 48 px at 1024x768, 24 px under a mouse), fields without a label. What scrolls by design (overflow auto or scroll)
 // may hold more than it shows. It does not judge text inside SVG and canvas, nor text over video.
 () => {
   const touch = document.documentElement.classList.contains('touch');
-  const floorPx = touch ? 18 : 12.5;
-  const targetPx = touch ? 60 : 24;
+  const rootPx = parseFloat(getComputedStyle(document.documentElement).fontSize);
+  const floorPx = touch ? Math.min(18, .9 * rootPx) : 12.5;
+  const targetPx = touch ? Math.min(60, 3 * rootPx) : 24;
   const complaints = new Set();
   const name = (el) => `${el.tagName.toLowerCase()}.${el.getAttribute('class') ?? ''} "${(el.getAttribute('aria-label') ?? el.textContent ?? '').trim().slice(0, 20)}"`;
   const rgb = (text) => {

@@ -24,7 +24,6 @@ from vehicle.settings import VehicleSettings
 
 pytestmark = pytest.mark.browser
 
-SIZE = {"width": 1280, "height": 800}
 WITHIN_MS = 30_000
 STEP_S = 0.05
 DEVICES = [
@@ -68,18 +67,6 @@ def van(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Van]:
         running.streaming = running.do(lambda bench: asyncio.create_task(stream(bench, driver_id, running.twin)))
         yield running
         running.do(lambda bench: running.streaming.cancel())
-
-
-@pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    context = browser.new_context(viewport=SIZE)
-    opened = context.new_page()
-    opened.set_default_timeout(WITHIN_MS)
-    faults: list[str] = []
-    opened.on("pageerror", lambda fault: faults.append(str(fault)))
-    yield opened
-    context.close()
-    assert faults == []
 
 
 def until(page: Any, done: Callable[[], bool]) -> None:

@@ -17,7 +17,6 @@ from devices.readings import BloodPressure, Position
 
 pytestmark = pytest.mark.browser
 
-WITHIN_MS = 20_000
 COUNT_TONES = """
   window.tones = 0;
   const start = OscillatorNode.prototype.start;
@@ -33,16 +32,9 @@ def van(tmp_path: Path) -> Iterator[Van]:
 
 
 @pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.add_init_script(COUNT_TONES)
-    opened = context.new_page()
-    opened.set_default_timeout(WITHIN_MS)
-    faults: list[str] = []
-    opened.on("pageerror", lambda fault: faults.append(str(fault)))
-    yield opened
-    context.close()
-    assert faults == []
+def page(page: Any) -> Any:
+    page.context.add_init_script(COUNT_TONES)
+    return page
 
 
 def serve(van: Van, page: Any) -> None:

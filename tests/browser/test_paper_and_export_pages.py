@@ -24,22 +24,9 @@ from vehicle.mounts import Stick
 
 pytestmark = pytest.mark.browser
 
-SIZE = {"width": 1280, "height": 800}
 LOOKS = [("zh", "day"), ("zh", "night"), ("en", "day"), ("en", "night")]
 SHOTS = os.environ.get("XUNZHEN_SHOTS", "")
 Complaints = Callable[[Any], list[str]]
-
-
-@pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    context = browser.new_context(viewport=SIZE, accept_downloads=True)
-    opened = context.new_page()
-    opened.set_default_timeout(30_000)
-    faults: list[str] = []
-    opened.on("pageerror", lambda fault: faults.append(str(fault)))
-    yield opened
-    context.close()
-    assert faults == []
 
 
 def looked_at(page: Any, address: str, complaints: Complaints, name: str) -> None:
@@ -82,7 +69,7 @@ def test_the_button_prints_the_layout_that_is_shown(tmp_path: Path, page: Any, c
         looked_at(page, f"{van.address}/people/{patient}/export", complaints, "person-export")
         page.goto(f"{van.address}/ecg/recordings/{sha256}")
         button = page.get_by_test_id("print-ecg").bounding_box()
-        assert button["x"] + button["width"] <= SIZE["width"]
+        assert button["x"] + button["width"] <= page.viewport_size["width"]
         assert button["height"] < 90, "the words wrap"
         page.locator('button[data-layout="12x1"]').click()
         with page.expect_download() as begun:

@@ -25,12 +25,11 @@ from telemedicine.opinion import SignedOpinion, canonical_text
 
 pytestmark = pytest.mark.browser
 
-SIZE = {"width": 1280, "height": 800}
 IN_THE_VILLAGE = (30.60, 104.00)
 LONG_NAME = dataclasses.replace(
     CARD, name="欧阳罗秀珍", id_number="510199195507210649", born_on=date(1955, 7, 21), address="白果镇老鹰岩子村5组"
 )
-LOOKS = [("zh", "day"), ("zh", "night"), ("en", "day"), ("en", "night")]
+LOOKS = [("zh", "day", 1280), ("zh", "night", 1024), ("en", "day", 1024), ("en", "night", 1280)]
 WITHIN_MS = 20_000
 
 
@@ -243,7 +242,7 @@ def test_an_oximeter_that_was_unplugged_draws_no_wave(van: Van, page: Any) -> No
 
 
 @pytest.mark.parametrize("focus", ["blood_pressure", "glucose", "pulse_oximetry", "temperature", "weight"])
-@pytest.mark.parametrize("size", [SIZE, {"width": 1920, "height": 1080}])
+@pytest.mark.parametrize("size", [{"width": 1280, "height": 800}, {"width": 1920, "height": 1080}])
 def test_the_tiles_fill_their_grid_whatever_is_in_focus(van: Van, page: Any, focus: str, size: dict[str, int]) -> None:
     serve(van, page)
     page.set_viewport_size(size)
@@ -418,10 +417,11 @@ def test_a_driver_sees_two_places_and_the_emergency_and_hears_nothing_about_peop
     assert not any(word in frame for frame in heard for word in ("杨桂芳", "systolic", "encounter"))
 
 
-@pytest.mark.parametrize(("language", "theme"), LOOKS)
-def test_every_page_is_clean_in_both_languages_by_day_and_by_night(
-    van: Van, page: Any, complaints: Callable[[Any], list[str]], language: str, theme: str
+@pytest.mark.parametrize(("language", "theme", "width"), LOOKS)
+def test_every_page_is_clean_in_both_languages_by_day_and_by_night_and_on_a_panel_of_1024(
+    van: Van, page: Any, complaints: Callable[[Any], list[str]], language: str, theme: str, width: int
 ) -> None:
+    page.set_viewport_size({"width": width, "height": {1280: 800, 1024: 768}[width]})
     look = f"lang={language}&theme={theme}"
     found: dict[str, list[str]] = {}
 

@@ -16,15 +16,13 @@ from sqlalchemy import ColumnElement, String, Table, and_, distinct, func, liter
 
 from sync.county.acceptance_period import Period
 from sync.county.database import Database
-from sync.county.same_person import Registration, SamePeople
-from sync.county.schema import projected, visit_work
+from sync.county.schema import attendances, projected, visit_work
 from sync.county.visit_work import DISEASES, SERVED
 from sync.county.work_report import local_midnight
-from sync.record.person_links import LINKED, UNLINKED, PersonLinks
 
 GROUPS = ("measured", "laboratory", "ecg", "ultrasound", "screened", "follow_up", "opinion", "referral")
 """In the order of the columns; each kind is of one of them."""
-_VISITS, _PATIENTS, _ENCOUNTERS = (projected[name] for name in ("visits", "patients", "encounters"))
+_VISITS = projected["visits"]
 _READINGS, _RECORDINGS = projected["readings"], projected["recordings"]
 
 
@@ -150,14 +148,11 @@ class _Counting:
 
     def people(self) -> int:
         """Somebody whom two vans have registered is one, as far as the registrations say so."""
-        same = and_(_VISITS.c.origin == _ENCOUNTERS.c.origin, _VISITS.c.visit == _ENCOUNTERS.c.visit)
-        asked = (
-            select(_ENCOUNTERS.c.origin, _ENCOUNTERS.c.patient).distinct().select_from(_VISITS.join(_ENCOUNTERS, same))
-        )
-        served = self._database.rows(asked.where(self._within, _ENCOUNTERS.c.opened_at.is_not(None)))
-        known = _same_people(self._database)
-        persons: set[Registration] = {known.first(row["origin"], row["patient"]) for row in served if row["patient"]}
-        return len(persons)
+        same = and_(_VISITS.c.origin == attendances.c.origin, _VISITS.c.visit == attendances.c.visit)
+        persons = select(func.count(distinct(attendances.c.person)).label("persons"))
+        served = persons.select_from(_VISITS.join(attendances, same)).where(attendances.c.served_at.is_not(None))
+        row = self._database.row(served.where(self._within))
+        return int(row["persons"]) if row else 0
 
     def _counted(
         self,
@@ -198,15 +193,3 @@ def _used() -> Any:
     nothing: tuple[ColumnElement[Any], ...] = (null().label("driver"), null().label("serial"))
     recordings = select(kept.origin, kept.visit, kept.device, *nothing)
     return union_all(readings, recordings.where(kept.device != "", kept.media_type.is_not(None))).subquery("used")
-
-
-def _same_people(database: Database) -> SamePeople:
-    """Who is one person across vans."""
-    log = projected["access_log"]
-    linked = select(log.c.origin, log.c.action, log.c.what).where(log.c.action.in_((LINKED, UNLINKED)))
-    notes: dict[str, list[tuple[str, str]]] = {}
-    for row in database.rows(linked.order_by(log.c.origin, log.c.n)):
-        notes.setdefault(row["origin"], []).append((row["action"], row["what"]))
-    told = ("origin", "patient", "name", "sex", "born_on", "id_kind", "id_last4", "id_hash", "registered_at")
-    rows = database.rows(select(*(_PATIENTS.c[name] for name in told)))
-    return SamePeople(rows, {origin: PersonLinks(said) for origin, said in notes.items()})

@@ -101,6 +101,7 @@ class _Making:
         diseases = report.services.diseases
         stay = min((rules.dwell_s // 60 for rules in report.rules.values()), default=0)
         served = self._w("target_of", done=duty.on_time, of=duty.due, percent=_percent(duty.percent))
+        so_far = self._w("target_so_far", served=duty.served, required=duty.required) if duty.required else ""
         named = self._t("county.list_comma").join(word("", one, self._t) for one in diseases)
         shortest, median = report.shortest_minutes, report.median_minutes
         stood = self._w("target_stay_found", median=hours(median), shortest=hours(shortest or 0)) if median else ""
@@ -108,8 +109,8 @@ class _Making:
             (
                 self._w("target_visits"),
                 self._w("target_visits_wanted", visits=self._visits_wanted()),
-                served if duty.due else "",
-                _met(duty.percent == 100, duty.due > 0),
+                served if duty.due else so_far,
+                _met(duty.percent == 100, duty.due > 0) if duty.due or not duty.required else "ahead",
             ),
             (
                 self._w("target_stay"),

@@ -12,6 +12,7 @@ from argon2 import PasswordHasher
 from fastapi import FastAPI
 
 from devices.clock import Clock, SystemClock
+from sync.county.acceptance_pages import router as acceptance_router
 from sync.county.accounts import Accounts
 from sync.county.audit import Audit
 from sync.county.blobs import Blobs, BlobStore, FolderStore
@@ -201,6 +202,7 @@ def create_county(
     app.include_router(screening_router)
     app.include_router(person_export_router)
     app.include_router(warning_router)
+    app.include_router(acceptance_router)
     app.include_router(work_router)
     county.pages.mount(app, HERE / "static")
     app.add_middleware(BodyLimits)

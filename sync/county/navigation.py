@@ -32,7 +32,12 @@ _NAMES = ("administrator", "auditor")
 GROUPS = (
     Group(
         "coverage",
-        (Entry("coverage", "/county/coverage"), Entry("map", "/county/map"), Entry("warnings", "/county/warnings")),
+        (
+            Entry("coverage", "/county/coverage"),
+            Entry("map", "/county/map"),
+            Entry("warnings", "/county/warnings"),
+            Entry("acceptance", "/county/acceptance"),
+        ),
     ),
     Group("review", (Entry("review", "/county/review", _NAMES),)),
     Group(

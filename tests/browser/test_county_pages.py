@@ -85,6 +85,7 @@ def test_every_page_is_clean(
         pages = ["/county/coverage?month=2026-09", "/county/coverage?month=2026-10", "/county/map", "/county/fleet"]
         pages += ["/county/review", "/county/link", "/county/warnings?month=2026-09", "/county/activity?month=2026-09"]
         pages += ["/county/activity?month=2026-09&by=month", "/county/warnings?month=2026-08"]
+        pages += ["/county/acceptance?period=2026-Q3", "/county/acceptance?period=2026"]
         for url in (*(address + path for path in pages), *states.values(), states["open"] + "/entries"):
             page.goto(url)
             found[url] = complaints(page)
@@ -206,6 +207,21 @@ def test_a_reviewers_pages_are_clean_and_lead_to_no_record(browser: Any, complai
             page.goto(f"{working}/county/{page_of}?month=2026-09&lang=en")
             assert complaints(page) == []
             assert page.locator('main a[href*="/county/visits/"], main a[href*="/county/activity/"]').count() == 0
+
+
+def test_a_report_of_chosen_months_is_shown_and_printed(browser: Any, complaints: Complaints, address: str) -> None:
+    with signed_in(browser, address, "qian.xu", viewport={"width": 1280, "height": 800}) as page:
+        page.get_by_test_id("nav-acceptance").click()
+        page.get_by_test_id("choose").locator("summary").click()
+        assert complaints(page) == []
+        page.get_by_test_id("first").fill("2026-08")
+        page.get_by_test_id("last").fill("2026-10")
+        page.get_by_test_id("show").click()
+        page.wait_for_url("**/county/acceptance?period=2026-08..2026-10**")
+        assert page.get_by_test_id("table-villages").locator("tbody tr").count() == 13
+        with page.expect_download() as waiting:
+            page.get_by_test_id("sealed-file").click()
+        assert waiting.value.suggested_filename == "sealed-months-2026-08-to-2026-10-practice.json"
 
 
 def test_the_workbook_downloads(browser: Any, address: str) -> None:

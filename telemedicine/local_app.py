@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Protocol
 
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import HTTPConnection
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
+from devices.errors import AskPerson
 from sync.web.access import Caller, guarded_app, roles
+from telemedicine.camera_preview import CameraPreview
 from telemedicine.peer import OfferRefused
 from telemedicine.ultrasound import local_routes
 from telemedicine.ultrasound.bridge import UltrasoundBridge
@@ -37,6 +39,8 @@ class Consultation(Protocol):
 
     @property
     def ultrasound(self) -> UltrasoundBridge | None: ...
+
+    preview: CameraPreview
 
 
 def create_local_app(van: Consultation, session_secret: str) -> FastAPI:
@@ -68,6 +72,16 @@ def create_local_app(van: Consultation, session_secret: str) -> FastAPI:
         except VehicleAway as away:
             raise HTTPException(503, f"the vehicle process does not answer: {away}") from None
         return JSONResponse({"ended": True})
+
+    @app.get("/camera/still")
+    @roles(LOCAL)
+    async def camera_still(camera: Annotated[str, Query(max_length=300)]) -> Response:
+        """What a camera shows now, as JPEG."""
+        try:
+            still = await van.preview.still(camera)
+        except AskPerson as refusal:
+            raise HTTPException(409, {"code": refusal.code, "reason": str(refusal)}) from None
+        return Response(still, media_type="image/jpeg")
 
     app.include_router(local_routes.routes(van))
     return app

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from devices.clock import Clock
+from telemedicine.camera_preview import same_place
 from telemedicine.feeds import ladder_of, status_of, stream_of
 from telemedicine.media import face
 from telemedicine.media.audio import AudioBridge
@@ -87,6 +88,11 @@ class MediaEngine:
         """Somebody looks, or a picture's source is still open."""
         sources = (ladder.source.state for ladder in self.ladders.values())
         return bool(self.viewers) or any(state != SourceState.CLOSED for state in sources)
+
+    def pictures_from(self, address: str) -> Pictures | None:
+        """Those of the feed whose source is at ``address``; None: no feed comes from there."""
+        names = (feed.name for feed in self._feeds if same_place(feed.source, address))
+        return next((self.ladders[name].source for name in names if name in self.ladders), None)
 
     def told(self) -> dict[str, Any]:
         """For the status."""

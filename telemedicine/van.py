@@ -19,6 +19,7 @@ from devices.events import emit
 from sync.keys.vehicle_key import PurposeSigner
 from telemedicine import heap
 from telemedicine.background import Background
+from telemedicine.camera_preview import CameraPreview
 from telemedicine.consultation import LIVE, OPEN, Event, State, WrongMoment, next_state
 from telemedicine.invitation import case_of
 from telemedicine.legs import KIOSK, Legs, account_of, who
@@ -97,6 +98,7 @@ class Van:
             lambda: round(self._engine.uplink.target_bit_s),
         )
         self._engine = MediaEngine(settings, h264, clock, self._ultrasound.prepared, self._live_data.spare)
+        self.preview = CameraPreview(clock, self._engine.pictures_from, lambda: self._engine.in_use)
         self._relay = RelayChoice(clock)
         self._marks = Marks(clock)
         self._people = Participants(self._tell_access)
@@ -139,6 +141,7 @@ class Van:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(GOODBYE_WITHIN_S):
                     await asyncio.gather(self._legs.close_all(), *(hospital.close() for hospital in self._hospitals))
+            self.preview.close()
             await self._engine.close()
             await self._vehicle.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -73,3 +74,34 @@ async def test_on_the_page_a_camera_is_named_and_one_that_is_away_is_told(bench:
     async with httpx.AsyncClient(transport=transport, base_url="http://van") as caller:
         await caller.post("/sign-in", data={"person": "zhou.min", "pin": PIN["zhou.min"]})
         assert "超声采集卡没有插上" in (await caller.get(PAGE)).text
+
+
+async def test_the_page_shows_what_a_camera_shows_or_why_it_shows_nothing(bench: Bench) -> None:
+    plugged(bench, WEBCAM)
+    answers = [b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: 4\r\n\r\nJPEG"]
+    refused = json.dumps({"detail": {"code": "camera_in_consultation", "reason": "busy"}}).encode()
+    head = f"HTTP/1.1 409 Conflict\r\nContent-Type: application/json\r\nContent-Length: {len(refused)}\r\n\r\n"
+    answers.append(head.encode() + refused)
+    asked: list[bytes] = []
+
+    async def consultation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readuntil(b"\r\n\r\n")).split()[1])
+        writer.write(answers.pop(0))
+        await writer.drain()
+        writer.close()
+
+    transport = httpx.ASGITransport(create_touchscreen(bench.vehicle))
+    async with httpx.AsyncClient(transport=transport, base_url="http://van") as caller:
+        await caller.post("/sign-in", data={"person": "zhou.min", "pin": PIN["zhou.min"]})
+        assert f'data-still="{WEBCAM.path}"' in (await caller.get(PAGE)).text
+        away = await caller.get(f"{PAGE}/still", params={"camera": WEBCAM.path})
+        assert (away.status_code, away.json()["code"]) == (409, "consultation_down")
+        async with await asyncio.start_unix_server(consultation, bench.settings.consultation.socket):
+            still = await caller.get(f"{PAGE}/still", params={"camera": WEBCAM.path})
+            assert (still.headers["content-type"], still.content) == ("image/jpeg", b"JPEG")
+            busy = await caller.get(f"{PAGE}/still", params={"camera": WEBCAM.path})
+            assert (busy.status_code, busy.json()["code"]) == (409, "camera_in_consultation")
+            gone = await caller.get(f"{PAGE}/still", params={"camera": "/etc/passwd"})
+            assert gone.json()["code"] == "camera_gone"
+    assert len(asked) == 2
+    assert asked[0].startswith(b"/camera/still?camera=%2Fdev%2Fv4l")

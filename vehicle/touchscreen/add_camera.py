@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Form
+import httpx
+from fastapi import APIRouter, Form, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
+from devices.errors import AskPerson
 from sync.web.access import roles
+from sync.web.pages import HEADERS
 from vehicle.camera_choice import PICTURES, CameraChoice, CameraGone, Picture
 from vehicle.touchscreen.devices import say_refusal
 from vehicle.touchscreen.frame import Screen, back
 from vehicle.touchscreen.sessions import CLINICAL
+from vehicle.touchscreen.ultrasound import MediaProcessDown
 
 PAGE = "/status/devices/add/camera"
+STILL_TIMEOUT_S = 8.0
+"""A camera takes its time to wake up."""
 
 
 def routes(screen: Screen) -> APIRouter:
     router = APIRouter()
     choice: CameraChoice = screen.vehicle.camera_choice
+    socket = screen.vehicle.settings.consultation.socket
 
     @router.get(PAGE)
     @roles(*CLINICAL)
@@ -31,6 +39,17 @@ def routes(screen: Screen) -> APIRouter:
         away = [name for name, path in chosen.items() if path not in [camera.path for camera in cameras]]
         context = {"cameras": cameras, "shows": shows, "away": away, "pictures": PICTURES}
         return screen.page(request, "add_camera.html", "status", context)
+
+    @router.get(f"{PAGE}/still")
+    @roles(*CLINICAL)
+    async def still(request: Request, camera: Annotated[str, Query(max_length=300)]) -> Response:
+        """What a camera shows now, as the consultation process sees it; else why not, in words."""
+        try:
+            if camera not in [one.path for one in await run_in_threadpool(choice.found)]:
+                raise CameraGone(f"no camera at {camera}", camera=camera)
+            return Response(await _still(socket, camera), media_type="image/jpeg", headers=HEADERS)
+        except AskPerson as refusal:
+            return JSONResponse(screen.explain(request, refusal), status_code=409, headers=HEADERS)
 
     @router.post(PAGE)
     @roles(*CLINICAL)
@@ -53,3 +72,23 @@ def routes(screen: Screen) -> APIRouter:
         return back(PAGE)
 
     return router
+
+
+async def _still(socket: Path, camera: str) -> bytes:
+    """
+    :raises AskPerson: there is none; the code is the one that the consultation process gave
+    """
+    transport = httpx.AsyncHTTPTransport(uds=str(socket))
+    try:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://consultation", timeout=STILL_TIMEOUT_S
+        ) as one:
+            answer = await one.get("/camera/still", params={"camera": camera})
+            if answer.is_success:
+                return answer.content
+            said = answer.json().get("detail")
+    except (httpx.HTTPError, ValueError, AttributeError) as fault:
+        raise MediaProcessDown(f"no still of {camera}: {fault}") from fault
+    refusal = MediaProcessDown(f"no still of {camera}: {said}")
+    refusal.code = said.get("code", MediaProcessDown.code) if isinstance(said, dict) else MediaProcessDown.code
+    raise refusal

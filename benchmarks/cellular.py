@@ -117,30 +117,48 @@ def longest_freeze_s(
 
 
 STEP_S = 0.1
-LEAST_BIT_S, MOST_BIT_S, DOWN_FACTOR = 0.15e6, 20e6, 3.0
-HANDOVER_EVERY_S, HANDOVER_S = 25.0, (0.05, 0.3)
-DEAD_EVERY_S, DEAD_S = 75.0, (1.0, 6.0)
+Spread = tuple[float, float]
 
 
-def drive(seed: int, seconds: float) -> tuple[DeliveryTrace, DeliveryTrace]:
-    """Made up: up and down of a van on country roads. The capacity wanders between 0.15 and 20 Mbit/s; every 25 s the
-    cell changes, so that nothing goes for up to 0.3 s and the capacity is another one, perhaps a quarter or four times
-    as much; every 75 s nothing goes for 1 to 6 s."""
+@dataclass(frozen=True, slots=True)
+class Roads:
+    """What a journey meets. Capacities of the way up in bit/s; every so many seconds, for so long (least, most)."""
+
+    capacity_bit_s: Spread
+    down_factor: float
+    changes_every_s: float
+    changes_s: Spread
+    dead_every_s: float
+    dead_s: Spread
+    back_later_s: Spread | None = None
+    """So much longer the way down stays dead."""
+
+
+COUNTRY = Roads((0.15e6, 20e6), 3.0, 25.0, (0.05, 0.3), 75.0, (1.0, 6.0))
+THIRD_GENERATION = Roads((0.1e6, 2e6), 2.0, 8.0, (0.1, 0.6), 30.0, (2.0, 18.0), (0.0, 2.0))
+"""At the edge of its cells: long silences, and the way back comes back later."""
+
+
+def drive(seed: int, seconds: float, roads: Roads = COUNTRY) -> tuple[DeliveryTrace, DeliveryTrace]:
+    """Made up: up and down of a van on ``roads``. The capacity wanders; now and then the cell changes, so that nothing
+    goes for a moment and the capacity is another one, perhaps a quarter or four times as much; and at times nothing
+    goes for seconds."""
     chance = random.Random(seed)
-    changes = _gaps(chance, seconds, HANDOVER_EVERY_S, HANDOVER_S)
-    gaps = [*changes, *_gaps(chance, seconds, DEAD_EVERY_S, DEAD_S)]
+    changes = _gaps(chance, seconds, roads.changes_every_s, roads.changes_s)
+    dead = _gaps(chance, seconds, roads.dead_every_s, roads.dead_s)
     at_changes = {int(begins_s / STEP_S) for begins_s, _ in changes}
-    rates, level = [], 0.6
+    (least_bit_s, most_bit_s), rates, level = roads.capacity_bit_s, [], 0.6
     for step in range(int(seconds / STEP_S)):
         level += chance.uniform(-0.3, 0.3) if step in at_changes else chance.gauss(0, 0.04)
         level = min(1.0, max(0.0, level))
-        rates.append(LEAST_BIT_S * (MOST_BIT_S / LEAST_BIT_S) ** level)
-    return _deliveries(chance, rates, gaps, 1.0), _deliveries(chance, rates, gaps, DOWN_FACTOR)
+        rates.append(least_bit_s * (most_bit_s / least_bit_s) ** level)
+    up = _deliveries(chance, rates, [*changes, *dead], 1.0)
+    if roads.back_later_s is not None:
+        dead = [(begins_s, ends_s + chance.uniform(*roads.back_later_s)) for begins_s, ends_s in dead]
+    return up, _deliveries(chance, rates, [*changes, *dead], roads.down_factor)
 
 
-def _gaps(
-    chance: random.Random, seconds: float, every_s: float, lasts_s: tuple[float, float]
-) -> list[tuple[float, float]]:
+def _gaps(chance: random.Random, seconds: float, every_s: float, lasts_s: Spread) -> list[tuple[float, float]]:
     gaps, at_s = [], chance.expovariate(1 / every_s)
     while at_s < seconds:
         gaps.append((at_s, at_s + chance.uniform(*lasts_s)))

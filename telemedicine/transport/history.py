@@ -59,6 +59,12 @@ class SendHistory:
             self._drop(next(iter(self._outstanding)))
         return number % SEQUENCE_WRAP
 
+    @property
+    def oldest_s(self) -> float | None:
+        """When the oldest packet was sent that is not known to have arrived or to be lost."""
+        oldest = next(iter(self._outstanding.values()), None)
+        return None if oldest is None else oldest.sent_s
+
     def acknowledge(self, feedback: Feedback) -> list[Outcome]:
         """The outcomes that ``feedback`` tells, in order of departure; each packet has one outcome only.
 

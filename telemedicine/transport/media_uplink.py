@@ -21,8 +21,9 @@ from devices.events import emit
 from telemedicine.transport import aiortc_patches
 from telemedicine.transport.aiortc_patches import SendRtp
 from telemedicine.transport.feedback import FeedbackUnreadable, messages, parse_feedback
+from telemedicine.transport.path import PathState
 from telemedicine.transport.retransmission import RetransmissionLimit
-from telemedicine.transport.uplink import MOST_BIT_S, PathState, Stream, Uplink
+from telemedicine.transport.uplink import MOST_BIT_S, Stream, Uplink
 
 WIRE_OVERHEAD_BYTES = 28 + 16
 """UDP and IPv4 headers, SRTP's authentication."""
@@ -186,8 +187,7 @@ class MediaUplink:
                 emit("viewer_silent", viewer=name)
                 if self._uplink.state(name) == PathState.BLIND:
                     self._resumed(self._legs[name])
-            for name in self._uplink.lagging(now_s):
-                self._legs[name].on_lost_picture()
+            self._renew_pictures(now_s)
             for leg in tuple(self._legs.values()):
                 self._look_after(leg, now_s)
             if (probed := self._uplink.probe(now_s)) is not None:
@@ -238,7 +238,7 @@ class MediaUplink:
             for leg in tuple(self._legs.values()):
                 with contextlib.suppress(OSError):
                     if await aiortc_patches.leave_address(leg.transport, now) and leg.name in self._legs:
-                        self._uplink.path_changed(leg.name)
+                        self._uplink.path_changed(leg.name, self._clock.monotonic_s())
                         self._look_after(leg, self._clock.monotonic_s())
 
     # packets
@@ -253,7 +253,8 @@ class MediaUplink:
         stream, _, again = known
         now_s, size = self._clock.monotonic_s(), len(packet) + WIRE_OVERHEAD_BYTES
         if stream == SOUND:
-            return aiortc_patches.stamp(packet, self._uplink.urgent(leg.name, size, now_s), extension_id)
+            number = self._uplink.urgent(leg.name, size, now_s)
+            return None if number is None else aiortc_patches.stamp(packet, number, extension_id)
         if not again:
             leg.limits[stream].sent(sequence_number, size, now_s)
             self._double(leg, stream, sequence_number, ends=bool(packet[1] & MARKER))
@@ -302,9 +303,13 @@ class MediaUplink:
 
     def _resumed(self, leg: _Leg) -> None:
         emit("viewer_heard_again", viewer=leg.name)
-        leg.on_lost_picture()
+        self._renew_pictures(self._clock.monotonic_s())
         self._hurry_data(leg)
         self._changed()
+
+    def _renew_pictures(self, now_s: float) -> None:
+        for name in self._uplink.due_key_frames(now_s):
+            self._legs[name].on_lost_picture()
 
     @staticmethod
     def _hurry_data(leg: _Leg) -> None:
@@ -322,5 +327,5 @@ class MediaUplink:
         now_s = self._clock.monotonic_s()
         for stream in self._open:
             beside = any(stream in streams for streams in self._beside.values())
-            heard = self._uplink.watched(stream, now_s)
+            heard = self._uplink.watched(stream)
             self._open[stream] = self._uplink.may_encode(stream, now_s) if heard or not beside else True

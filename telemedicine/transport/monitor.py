@@ -26,6 +26,8 @@ class Signals:
     """One connection (or all of them together) after a feedback message."""
 
     now_s: float
+    as_of_s: float
+    """When the newest packet arrived, on our clock: the way back may have held up the news of it."""
     queue_s: float
     jitter_s: float
     usage: Usage
@@ -116,6 +118,7 @@ class PathMonitor:
         self.queue_s = min(self._delay.judge(), rtt_s - self.least_rtt_s)
         return Signals(
             now_s=now_s,
+            as_of_s=min(now_s, now_s - (rtt_s - self.least_rtt_s - self.queue_s)),
             queue_s=self.queue_s,
             jitter_s=self._delay.jitter_s,
             usage=self._trend.usage,
@@ -137,7 +140,12 @@ class PathMonitor:
         """For how long packets have been on their way of which nothing was heard."""
         if self._awaiting_since_s is None or self._last_feedback_s is None:
             return 0.0
-        return now_s - self._awaiting_since_s
+        return max(0.0, now_s - self._awaiting_since_s)
+
+    def under_way_s(self, now_s: float) -> float:
+        """For how long the oldest packet has been on its way of which nothing is known; 0 before any feedback."""
+        oldest_s = self.history.oldest_s
+        return 0.0 if oldest_s is None or self._last_feedback_s is None else now_s - oldest_s
 
     @property
     def overdue_s(self) -> float:
@@ -152,7 +160,11 @@ class PathMonitor:
         held_up_s = now_s - self._looked_s
         self._looked_s = now_s
         self.history.forget_old(now_s)
-        if self._awaiting_since_s is None or self._last_feedback_s is None:
+        if self._last_feedback_s is None:
+            return False
+        if self._awaiting_since_s is None and self.history.in_flight_bytes > 0:
+            self._awaiting_since_s = self._last_feedback_s + self.interval_s  # of what was sent before it
+        if self._awaiting_since_s is None:
             return False
         if held_up_s > HELD_UP_S:
             self._awaiting_since_s = min(now_s, self._awaiting_since_s + held_up_s)

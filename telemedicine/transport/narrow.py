@@ -14,6 +14,9 @@ from __future__ import annotations
 FULL_QUEUE_S, FULL_FOR_S, EMPTY_QUEUE_S = 0.25, 1.0, 0.25
 PLAINLY_NARROW_BIT_S, PLAIN_FOR_S = 130_000.0, 0.25
 """When so little comes through there is less to wait for."""
+DIP_S, FAILS_WITHIN_S = 3.0, 2.0
+"""Where plainly little came and the queue is gone so soon, it may have been a dip: pictures are tried at once, unless
+they were tried just before. A link that is narrow lets them fail within the second time."""
 FIRST_TRIAL_S, LAST_TRIAL_S = 10.0, 120.0
 TRIAL_HOLDS_S = 10.0
 """So long after a trial began without the queue: the link is wide again."""
@@ -36,6 +39,7 @@ class NarrowLink:
         self._empty_since_s: float | None = None
         self._tried_s = float("-inf")
         self._wait_s = FIRST_TRIAL_S
+        self._dip_until_s = float("-inf")
         self._probed_s = float("-inf")
         self._probe_wait_s = FIRST_PROBE_WAIT_S
         self._carries_bit_s = 0.0
@@ -68,6 +72,8 @@ class NarrowLink:
             return False
         failed = now_s - self._tried_s < TRIAL_HOLDS_S
         self._wait_s = min(LAST_TRIAL_S, 2 * self._wait_s) if failed else FIRST_TRIAL_S
+        dip = delivered_bit_s <= PLAINLY_NARROW_BIT_S and now_s - self._tried_s > FAILS_WITHIN_S
+        self._dip_until_s = now_s + DIP_S if dip else float("-inf")
         self.narrow, self.carried_bit_s, self._empty_since_s = True, delivered_bit_s, None
         self._carries_bit_s = delivered_bit_s
         self._probed_s, self._probe_wait_s = now_s, FIRST_PROBE_WAIT_S
@@ -86,9 +92,11 @@ class NarrowLink:
         """A probe leaves."""
         self._probed_s, self._probe_wait_s = now_s, min(MOST_PROBE_WAIT_S, 2 * self._probe_wait_s)
 
-    def link_was_gone(self) -> None:
-        """For long, and is back: perhaps it is another one."""
+    def link_was_gone(self, now_s: float) -> None:
+        """For long, and is back without a queue: perhaps it is another one, and pictures show it soonest."""
         self._probe_wait_s = FIRST_PROBE_WAIT_S
+        if self.narrow:
+            self._open(now_s)
 
     def _consider_room(self, now_s: float, queue_s: float, recent_bit_s: float, capacity_bit_s: float) -> bool:
         if capacity_bit_s:
@@ -97,6 +105,8 @@ class NarrowLink:
             return self._open(now_s)
         if queue_s > EMPTY_QUEUE_S:
             self._empty_since_s = None
+        elif now_s < self._dip_until_s:
+            return self._open(now_s)
         elif self._empty_since_s is None:
             self._empty_since_s = now_s
         elif now_s - self._empty_since_s >= self._wait_s:

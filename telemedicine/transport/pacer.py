@@ -80,9 +80,10 @@ class Pacer(Generic[P]):
             self._queues[rank] = kept
         return dropped
 
-    def backlog_bytes(self, upto_rank: int) -> int:
-        """What leaves before a new packet of ``upto_rank`` would."""
-        return sum(item.size_bytes for queue in self._queues[: upto_rank + 1] for item in queue)
+    def backlog_bytes(self, upto_rank: int, path: str | None = None) -> int:
+        """What leaves before a new packet of ``upto_rank`` would; of it what is for ``path``."""
+        queues = self._queues[: upto_rank + 1]
+        return sum(item.size_bytes for queue in queues for item in queue if path in (None, item.path))
 
     def oldest_s(self, path: str) -> float | None:
         """When the oldest packet that waits for ``path`` was queued."""

@@ -8,8 +8,7 @@ of its own; the others do not slow down for it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from telemedicine.transport.budget import Demand, divide
@@ -18,15 +17,14 @@ from telemedicine.transport.feedback import Feedback
 from telemedicine.transport.monitor import PathMonitor, Signals
 from telemedicine.transport.narrow import NarrowLink
 from telemedicine.transport.pacer import Pacer, Queued
-from telemedicine.transport.rate_control import HIGH_QUEUE_S, LOW_QUEUE_S, STEP_SHARE, RateControl
+from telemedicine.transport.path import RESUMING_S, SOUND_USEFUL_S, Path, PathState
+from telemedicine.transport.rate_control import HIGH_QUEUE_S, STEP_SHARE, RateControl
 
 FIRST_BIT_S, LEAST_BIT_S, MOST_BIT_S = 2_000_000.0, 220_000.0, 12_000_000.0
 RETRANSMISSION_RANK = 0
 RANKS = 4
 """Retransmissions, then the streams by their own rank + 1."""
 PACING, PACING_FASTER, PACING_BEYOND, PACING_MOST, PACING_DRAINING = 2.5, 1.6, 1.25, 5.0, 1.1
-WINDOW_QUEUE_S = 0.020
-LEAST_WINDOW_BYTES = 9_000
 SKIP_BACKLOG_S = 0.060
 LAGGING_S = 0.5
 SIGNALS_AGE_S = 0.5
@@ -36,13 +34,14 @@ NARROW_MOST_BIT_S = 110_000.0
 """Of a link without pictures no more is claimed: what it carried was measured in a full queue."""
 HALF_RATE_BELOW_BIT_S = 450_000.0
 AFTER_OUTAGE_BIT_S = 2_500_000.0
-LONG_GONE_S = 1.0
+LONG_GONE_S, OLD_NEWS_S = 1.0, 0.5
 STANDING_QUEUE_S = 0.3
 """A link from which packets come that have waited so long was not gone, it is slow: what is on its way is not lost."""
-TRICKLE_BIT_S, TRICKLE_SHARE, TRICKLE_FOR_S, TRICKLE_QUEUE_S = 100_000.0, 0.08, 2.0, 0.15
-"""Of a viewer that has just fallen silent: perhaps only the way back is held up, and a picture now and then arrives."""
-RESUMING_S, PACING_RESUMING, WINDOW_RESUMING_S = 0.3, 4.0, 0.1
-"""A link that has come back first carries a key frame, a quarter second of its rate."""
+SILENT_BIT_S = 200_000.0
+"""While nobody is heard pictures are made for so much: few may be sent, and the first one is a key frame."""
+KEPT_BYTES = 4_000
+"""Of a connection that falls silent so much is still sent: less than the key frame that throwing it away would cost."""
+PACING_RESUMING = 4.0
 PICTURE_SHARE = 0.94
 """Of a stream's bits on the wire, what the encoder may fill: the rest is RTP, SRTP, UDP and IP."""
 PROBE_BYTES, NARROW_PROBE_BYTES, PROBE_BIT_S = 4_500, 3_600, 4_000_000.0
@@ -59,14 +58,6 @@ RESUME_MARGIN = 1.25
 P = TypeVar("P")
 
 
-class PathState(StrEnum):
-    LIVE = "live"
-    SILENT = "silent"
-    """Nothing comes back: the link is down, or the way back is."""
-    BLIND = "blind"
-    """Our checks are answered, feedback still goes elsewhere: the other side has not followed our new address yet."""
-
-
 @dataclass(frozen=True, slots=True)
 class Stream:
     """One encoding. Rank 0 goes before rank 1; rates on the wire."""
@@ -78,25 +69,6 @@ class Stream:
     most_bit_s: float
 
 
-@dataclass
-class _Path:
-    monitor: PathMonitor
-    streams: frozenset[str]
-    state: PathState = PathState.LIVE
-    trickled_bytes: float = 0.0
-    """Since it fell silent."""
-    resumed_s: float = float("-inf")
-    answered_s: float = float("-inf")
-    """When the last check was sent that was answered."""
-    signals: Signals | None = None
-    own_limit: RateControl | None = None
-    share: float = 1.0
-    """Of what the others get, because of a bottleneck of its own."""
-    urgent_bit_s: float = 0.0
-    urgent: tuple[float, float] = field(default=(0.0, 0.0))
-    """(since when, bytes) of what left past the pacer"""
-
-
 class Uplink(Generic[P]):
     """All times in seconds on the caller's monotonic clock. ``P`` is whatever the caller sends."""
 
@@ -106,7 +78,7 @@ class Uplink(Generic[P]):
         self._most_bit_s = most_bit_s
         self._pacer: Pacer[P] = Pacer(RANKS, now_s)
         self._streams: dict[str, Stream] = {}
-        self._paths: dict[str, _Path] = {}
+        self._paths: dict[str, Path] = {}
         self._rates: dict[str, float] = {}
         self._capacity_bit_s: float | None = None
         self._stretched = False
@@ -121,7 +93,7 @@ class Uplink(Generic[P]):
 
     def add_path(self, name: str, streams: Iterable[str], now_s: float) -> None:
         """A connection that is shown ``streams``."""
-        self._paths[name] = _Path(PathMonitor(now_s), frozenset(streams))
+        self._paths[name] = Path(PathMonitor(now_s), frozenset(streams))
         self._divide()
 
     def remove_path(self, name: str) -> None:
@@ -144,7 +116,7 @@ class Uplink(Generic[P]):
         """What the link is good for, with voice and data; on a narrow link less than any picture needs."""
         if not self._narrow.narrow:
             return self.control.target_bit_s
-        live = sum(path.state == PathState.LIVE for path in self._paths.values())
+        live = sum(path.live for path in self._paths.values())
         return min(NARROW_MOST_BIT_S, self._narrow.carried_bit_s + live * DATA_RESERVE_BIT_S)
 
     # what the encoders may do
@@ -161,22 +133,18 @@ class Uplink(Generic[P]):
         """So little may be sent that every second picture, twice as good, is better."""
         return 0 < self._rates.get(stream, 0.0) < HALF_RATE_BELOW_BIT_S
 
-    def watched(self, stream: str, now_s: float) -> bool:
+    def watched(self, stream: str) -> bool:
         """Whether anybody is there whom a picture would reach, or might."""
-        heard = any(stream in path.streams and path.state != PathState.SILENT for path in self._paths.values())
-        return heard or bool(self._trickling(stream, now_s))
+        heard = any(stream in path.streams and not path.silent for path in self._paths.values())
+        return heard or bool(self._trickling(stream))
 
     def may_encode(self, stream: str, now_s: float) -> bool:
         """Whether a picture captured now would leave soon; if not, the next one will be newer."""
         if self._rates.get(stream, 0.0) <= 0:
             return False
-        paths = [path for path in self._paths.values() if stream in path.streams and path.state != PathState.SILENT]
+        paths = [path for path in self._paths.values() if stream in path.streams and not path.silent]
         if not paths:
-            trickle_bit_s = max(TRICKLE_BIT_S, TRICKLE_SHARE * self.control.target_bit_s)
-            return any(
-                path.trickled_bytes * 8 <= trickle_bit_s * path.monitor.unheard_s(now_s)
-                for path in self._trickling(stream, now_s)
-            )
+            return any(path.may_trickle(stream, now_s) for path in self._trickling(stream))
         if all(self._window_full(path, now_s) for path in paths):
             return False
         backlog_s = self._pacer.backlog_bytes(self._streams[stream].rank + 1) * 8 / self.control.target_bit_s
@@ -200,10 +168,11 @@ class Uplink(Generic[P]):
         :param padding: sent only to feel the link, see ``probe``
         """
         its = self._paths[path]
-        if its.state == PathState.SILENT:
-            if again or its not in self._trickling(stream, now_s):
+        if its.silent:
+            if again or its not in self._trickling(stream):
+                its.broken |= not again
                 return False
-            its.trickled_bytes += size_bytes
+            its.trickle(stream, size_bytes, now_s)
         rank = RETRANSMISSION_RANK if again else self._streams[stream].rank + 1
         self._pacer.put(Queued(path, stream, rank, size_bytes, now_s, packet, padding))
         return True
@@ -225,7 +194,7 @@ class Uplink(Generic[P]):
         Only where pictures are too small to be trains themselves, the link is idle and there is use for more; so few
         packets that a link that has nothing more to give is held up for a moment only, and then longer not asked.
         """
-        live = [name for name, path in self._paths.items() if path.state == PathState.LIVE and path.signals is not None]
+        live = [name for name, path in self._paths.items() if path.live and path.signals is not None]
         narrow = self._narrow.narrow
         wanted = self._narrow.wants_probe(now_s, self.probe_bytes) if narrow else self.control.wants_probe(now_s)
         if not live or len(self._pacer) or not wanted:
@@ -234,15 +203,16 @@ class Uplink(Generic[P]):
         self.control.probed(now_s)
         return live[0]
 
-    def urgent(self, path: str, size_bytes: int, now_s: float) -> int:
-        """The transport-wide number for a packet of sound that leaves at once."""
+    def urgent(self, path: str, size_bytes: int, now_s: float) -> int | None:
+        """The transport-wide number for a packet of sound that leaves at once; None: it would come too late.
+
+        Then what was sent before is still on its way, and this would wait behind it.
+        """
         its = self._paths[path]
-        since_s, count = its.urgent
-        if now_s - since_s > 1.0:
-            its.urgent_bit_s = count * 8 / (now_s - since_s) if since_s else its.urgent_bit_s
-            its.urgent = (now_s, 0.0)
+        if its.monitor.under_way_s(now_s) > SOUND_USEFUL_S:
+            return None
+        if its.spend_urgent(size_bytes, now_s):
             self._divide()
-        its.urgent = (its.urgent[0], its.urgent[1] + size_bytes)
         self._pacer.spend(size_bytes)
         return its.monitor.sent(now_s, size_bytes)
 
@@ -261,12 +231,15 @@ class Uplink(Generic[P]):
     # what comes back
 
     def on_feedback(self, path: str, feedback: Feedback, now_s: float) -> bool:
-        """True when the connection has come back from silence: its picture has to begin anew with a key frame."""
+        """True when the connection has come back from silence."""
         its = self._paths[path]
-        resumed = its.state == PathState.SILENT
+        resumed = its.silent
         signals = its.monitor.on_feedback(feedback, now_s)
+        if resumed and self._narrow.narrow and signals is not None and now_s - signals.as_of_s > OLD_NEWS_S:
+            its.trickled_bytes = 0  # it has left the queue; whether there is room now is not known
+            return False
         stands = resumed and signals is not None and signals.queue_s > STANDING_QUEUE_S
-        if its.state != PathState.LIVE and not stands:
+        if not its.live and not stands:
             self._come_back(its, now_s, resumed)
             return resumed
         its.state = PathState.LIVE
@@ -278,8 +251,8 @@ class Uplink(Generic[P]):
         self.control.update(together)
         least_rate = self.control.target_bit_s <= LEAST_BIT_S
         rates = (together.delivered_bit_s, together.recent_bit_s, together.capacity_bit_s)
-        if self._narrow.update(now_s, together.queue_s, least_rate, *(rate or 0.0 for rate in rates)):
-            self._pacer.drop(path=path)
+        if self._narrow.update(together.as_of_s, together.queue_s, least_rate, *(rate or 0.0 for rate in rates)):
+            self._throw_away(path)
         self._consider_doubling(together)
         self._limit_alone(its, together)
         self._divide()
@@ -288,13 +261,13 @@ class Uplink(Generic[P]):
     def overdue(self, path: str, now_s: float) -> bool:
         """Feedback is late: time to check the connection, before anything is decided."""
         its = self._paths[path]
-        return its.state != PathState.LIVE or its.monitor.unheard_s(now_s) > its.monitor.overdue_s
+        return not its.live or its.monitor.unheard_s(now_s) > its.monitor.overdue_s
 
     def on_check(self, path: str, asked_s: float, now_s: float) -> bool:
         """A connectivity check of ``asked_s`` was answered. True: as for ``on_feedback``."""
         its = self._paths[path]
         its.answered_s = asked_s
-        if its.state != PathState.SILENT:
+        if not its.silent:
             return False
         self._go_blind(its, now_s)
         return True
@@ -304,12 +277,12 @@ class Uplink(Generic[P]):
         its = self._paths[path]
         if its.state == PathState.BLIND:
             its.state = PathState.SILENT
-            self._pacer.drop(path=path)
+            self._throw_away(path)
 
-    def path_changed(self, path: str) -> None:
+    def path_changed(self, path: str, now_s: float) -> None:
         """Our end has another address: until the other side is known to have heard of it, nothing is sent."""
-        if self._paths[path].state == PathState.LIVE:
-            self._fall_silent(path)
+        if self._paths[path].live:
+            self._fall_silent(path, now_s, 0)
 
     def look(self, now_s: float) -> list[str]:
         """Every 20 to 50 ms: the connections that have just fallen silent."""
@@ -317,23 +290,29 @@ class Uplink(Generic[P]):
         for name, path in self._paths.items():
             if path.state == PathState.BLIND:
                 path.monitor.history.give_up()
-            elif path.state == PathState.LIVE and path.monitor.silent(now_s):
+            elif path.live and path.monitor.silent(now_s):
                 unheard_since_s = now_s - path.monitor.unheard_s(now_s)
-                self._fall_silent(name)
+                self._fall_silent(name, now_s, KEPT_BYTES)
                 if path.answered_s > unheard_since_s:
                     self._go_blind(path, now_s)
                 fell.append(name)
         return fell
 
-    def lagging(self, now_s: float) -> list[str]:
-        """Connections whose packets have waited for half a second: their queue is thrown away, a key frame is due."""
-        late = []
-        for name in self._paths:
+    def due_key_frames(self, now_s: float) -> list[str]:
+        """After anything else was told or asked: connections whose picture has to begin anew, each told once.
+
+        Among them those whose packets have waited for half a second: their queue is thrown away.
+        """
+        due = []
+        for name, path in self._paths.items():
             oldest_s = self._pacer.oldest_s(name)
             if oldest_s is not None and now_s - oldest_s > LAGGING_S:
-                self._pacer.drop(path=name)
-                late.append(name)
-        return late
+                self._throw_away(name)
+            reached = not path.silent or any(path in self._trickling(stream) for stream in path.streams)
+            if path.broken and reached:
+                path.broken = False
+                due.append(name)
+        return due
 
     def facts(self) -> dict[str, float]:
         """What is known of the link now; the worst of all connections."""
@@ -350,31 +329,29 @@ class Uplink(Generic[P]):
 
     # inside
 
-    def _trickling(self, stream: str, now_s: float) -> list[_Path]:
+    def _trickling(self, stream: str) -> list[Path]:
         """Who looks at ``stream``, when they all have just fallen silent; else nobody."""
         looking = [path for path in self._paths.values() if stream in path.streams]
-        fresh = all(
-            path.state == PathState.SILENT
-            and path.monitor.unheard_s(now_s) < TRICKLE_FOR_S
-            and path.monitor.queue_s < TRICKLE_QUEUE_S
-            for path in looking
-        )
-        return looking if fresh else []
+        return looking if all(path.trickles for path in looking) else []
 
-    def _fall_silent(self, name: str) -> None:
-        path = self._paths[name]
-        path.state, path.own_limit, path.trickled_bytes = PathState.SILENT, None, 0.0
-        self._pacer.drop(path=name)
+    def _throw_away(self, name: str) -> None:
+        self._paths[name].broken |= self._pacer.drop(path=name) > 0
 
-    def _go_blind(self, path: _Path, now_s: float) -> None:
+    def _fall_silent(self, name: str, now_s: float, kept_bytes: int) -> None:
+        self._paths[name].fall_silent(now_s)
+        if self._pacer.backlog_bytes(RANKS - 1, name) > kept_bytes:
+            self._throw_away(name)
+        self._divide()
+
+    def _go_blind(self, path: Path, now_s: float) -> None:
         self._come_back(path, now_s, True)
         path.state = PathState.BLIND
 
-    def _come_back(self, path: _Path, now_s: float, resumed: bool) -> None:
-        alone = not any(other.state == PathState.LIVE for other in self._paths.values())
-        if path.monitor.unheard_s(now_s) > LONG_GONE_S:
-            self._narrow.link_was_gone()
-        path.state = PathState.LIVE
+    def _come_back(self, path: Path, now_s: float, resumed: bool) -> None:
+        alone = not any(other.live for other in self._paths.values())
+        if resumed and now_s - path.silent_since_s > LONG_GONE_S:
+            self._narrow.link_was_gone(now_s)
+        path.state, path.broken = PathState.LIVE, True
         path.monitor.restart()
         path.signals = None
         if resumed:
@@ -388,7 +365,7 @@ class Uplink(Generic[P]):
         seen = [
             path.signals
             for path in self._paths.values()
-            if path.signals is not None and path.state == PathState.LIVE and now_s - path.signals.now_s < SIGNALS_AGE_S
+            if path.signals is not None and path.live and now_s - path.signals.now_s < SIGNALS_AGE_S
         ]
         least = min(seen, key=lambda signals: signals.queue_s)
         return replace(
@@ -412,7 +389,7 @@ class Uplink(Generic[P]):
         elif full or (together.lost < DOUBLED_UNTIL_BELOW and together.now_s - self._doubled_s > DOUBLED_FOR_S):
             self._doubled_s = None
 
-    def _limit_alone(self, path: _Path, together: Signals) -> None:
+    def _limit_alone(self, path: Path, together: Signals) -> None:
         signals = path.signals
         if signals is None or len(self._paths) < 2:
             path.own_limit = None
@@ -431,12 +408,13 @@ class Uplink(Generic[P]):
             if path.own_limit.target_bit_s > OWN_LIMIT_SLACK * self._wanted_bit_s(path):
                 path.own_limit = None
 
-    def _wanted_bit_s(self, path: _Path) -> float:
+    def _wanted_bit_s(self, path: Path) -> float:
         pictures = sum(self._rates.get(name, 0.0) for name in path.streams) * (2 if self.doubled else 1)
         return pictures + path.urgent_bit_s + DATA_RESERVE_BIT_S
 
     def _divide(self) -> None:
-        live = [path for path in self._paths.values() if path.state != PathState.SILENT] or [*self._paths.values()]
+        heard = [path for path in self._paths.values() if not path.silent]
+        live = heard or [*self._paths.values()]
         copies = {name: sum(name in path.streams for path in live) for name in self._streams}
         lost = min((path.signals.lost for path in live if path.signals is not None), default=0.0)
         reserve = sum(path.urgent_bit_s + DATA_RESERVE_BIT_S for path in live)
@@ -449,6 +427,10 @@ class Uplink(Generic[P]):
         if any(copies.values()):
             self.control.limit(min(self._most_bit_s, SPARE * useful / (1 - min(lost, 0.5))))
         budget = (self.control.target_bit_s * (1 - lost) - reserve) / copies_sent
+        if heard and self._narrow.narrow:
+            budget = 0.0
+        elif not heard:
+            budget = min(budget, SILENT_BIT_S)
         demands = [
             Demand(
                 stream.name,
@@ -460,7 +442,7 @@ class Uplink(Generic[P]):
             )
             for stream in self._streams.values()
         ]
-        rates = divide(0.0 if self._narrow.narrow else budget, demands)
+        rates = divide(budget, demands)
         self._rates = rates
         for path in live:
             path.share = 1.0
@@ -484,25 +466,12 @@ class Uplink(Generic[P]):
         # not much faster than the link, or every picture would be a queue; fast enough to see when there is more
         return max(PACING_DRAINING * target, min(PACING_BEYOND * self._capacity_bit_s, PACING_MOST * target))
 
-    def _window_full(self, path: _Path, now_s: float) -> bool:
-        """More is on its way than the path delivers in its round trip, a feedback interval and a little queue."""
-        monitor = path.monitor
-        if path.state != PathState.LIVE or not monitor.heard:
+    def _window_full(self, path: Path, now_s: float) -> bool:
+        if not path.live or not path.monitor.heard:
             return False
-        total = sum(self._wanted_bit_s(each) for each in self._paths.values() if each.state == PathState.LIVE)
+        total = sum(self._wanted_bit_s(each) for each in self._paths.values() if each.live)
         share = self._wanted_bit_s(path) / total if total > 0 else 1.0
-        rate = self.control.target_bit_s * min(1.0, share)
-        if path.own_limit is not None:
-            rate = min(rate, path.own_limit.target_bit_s)
-        allowed_s = WINDOW_QUEUE_S
-        if path.signals is not None:
-            allowed_s += 2 * path.signals.jitter_s
-            if path.signals.queue_s > LOW_QUEUE_S + path.signals.jitter_s and path.signals.train_bit_s is not None:
-                rate = min(rate, path.signals.train_bit_s)
-        if now_s - path.resumed_s < RESUMING_S:
-            allowed_s += WINDOW_RESUMING_S
-        window = rate / 8 * (monitor.least_rtt_s + monitor.interval_s + allowed_s)
-        return monitor.history.in_flight_bytes >= max(LEAST_WINDOW_BYTES, window)
+        return path.window_full(self.control.target_bit_s * min(1.0, share), now_s)
 
 
 def _sum(rates: Iterable[float | None]) -> float | None:

@@ -17,8 +17,11 @@ from dataclasses import dataclass, field
 from benchmarks.cellular import DeliveryTrace, Place
 from telemedicine.live_data import QUEUED_RTT_S
 from telemedicine.media_engine import SPARES_BELOW_BIT_S, SPARES_UNTIL_BIT_S
+from telemedicine.transport.aiortc_patches import BLIND_WINDOW_BYTES, CHECK_TIMEOUT_S, SCTP_RTO_MIN_S
 from telemedicine.transport.feedback import DELTA_STEP_S, parse_feedback
-from telemedicine.transport.uplink import PathState, Stream, Uplink
+from telemedicine.transport.media_uplink import CHECK_EVERY_S, CHECKS_AT_ONCE
+from telemedicine.transport.path import PathState
+from telemedicine.transport.uplink import Stream, Uplink
 
 FRAME_S = 1 / 30
 PACKET_BYTES = 1_200
@@ -27,6 +30,8 @@ SOUND, SOUND_SPARING = (0.02, 64 + HEADER_BYTES), (0.06, 124 + HEADER_BYTES)
 """(seconds apart, bytes on the wire): what ``test_voice`` measures of speech, at most."""
 ECG, ECG_SPARING = (0.05, 217 + 93), (0.2, 683 + 93)
 """The largest messages of a real record (``test_packed_samples``) with SCTP, DTLS, UDP and IPv4."""
+SACK_BYTES, CHECK_BYTES = 110, 130
+"""With UDP and IPv4: SCTP's acknowledgement in DTLS, a connectivity check and its answer."""
 FEEDBACK_S = 0.050
 LOOK_S = 0.025
 BEGAN_S = 100.0
@@ -109,6 +114,8 @@ class Packet:
     key: bool = False
     again: bool = False
     number: int = 0
+    before: int | None = None
+    """The picture it was made from, None for a key frame."""
 
 
 @dataclass
@@ -128,6 +135,10 @@ class Viewer:
     """(when, how old the first sample of the chunk was)"""
     sound: list[tuple[float, float]] = field(default_factory=list)
     got: list[tuple[float, int]] = field(default_factory=list)
+    data_bytes: int = 0
+    """Of the ECG, on their way as SCTP sees it."""
+    checked_s: float = float("-inf")
+    checks: int = 0
 
 
 class Encoder:
@@ -140,6 +151,7 @@ class Encoder:
         self._rate = 0.0
         self.key = True
         self.frames = 0
+        self.newest: int | None = None
 
     def picture_bytes(self, wanted_bit_s: float, now_s: float) -> int:
         opened_anew = self.key or not self._rate
@@ -174,7 +186,10 @@ class Simulation:
         self.log: list[tuple[float, float, float, float]] = []
         """(when, target, queue in the radio in s, picture rate of the first stream)"""
         self._pacing = self._spares = False
-        self._sent: dict[tuple[str, str, int, int], float] = {}
+        self._left: dict[tuple[str, str, int], set[int]] = {}
+        """Viewer, stream, picture -> its packets that were sent."""
+        self._whole: set[tuple[str, str, int]] = set()
+        """Pictures that were sent wholly, like all that they are made from."""
         self.began_s = self.now_s
         for stream in streams:
             self.uplink.add_stream(stream)
@@ -245,26 +260,33 @@ class Simulation:
             return
         wanted = self.uplink.picture_bit_s(stream) * (2 if self.uplink.half_rate(stream) else 1)
         size = encoder.picture_bytes(wanted, self.now_s)
-        captured_s, frame, key = self.now_s, encoder.frames, encoder.key
-        encoder.key = False
-        self._at(self.now_s + 0.012, lambda: self._packets(stream, frame, captured_s, size, key))
+        captured_s, frame, before = self.now_s, encoder.frames, None if encoder.key else encoder.newest
+        encoder.key, encoder.newest = False, frame
+        self._at(self.now_s + 0.012, lambda: self._packets(stream, frame, captured_s, size, before))
 
-    def _packets(self, stream: str, frame: int, captured_s: float, size: int, key: bool) -> None:
+    def _packets(self, stream: str, frame: int, captured_s: float, size: int, before: int | None) -> None:
         count = max(1, -(-size // PACKET_BYTES))
         for name in self.viewers:
             for number in itertools.chain(*[range(count)] * (2 if self.uplink.doubled else 1)):
-                packet = Packet(frame, captured_s, number == count - 1, count, key, number=number)
+                packet = Packet(frame, captured_s, number == count - 1, count, number=number, before=before)
                 self.uplink.put(name, stream, size // count + HEADER_BYTES, packet, self.now_s)
         self._pace()
 
     def _pace(self) -> None:
         while (departure := self.uplink.depart(self.now_s)) is not None:
             item, number = departure
+            self._note_left(item.path, item.stream, item.packet)
             self._transmit(item.path, number, item.size_bytes, lambda at, item=item: self._received(item, at))
         wait_s = self.uplink.wait_s()
         if wait_s is not None and not self._pacing:
             self._pacing = True
             self._at(self.now_s + max(0.001, wait_s), self._pace_again)
+
+    def _note_left(self, viewer: str, stream: str, packet: Packet) -> None:
+        left = self._left.setdefault((viewer, stream, packet.frame), set())
+        left.add(packet.number)
+        if len(left) == packet.of and (packet.before is None or (viewer, stream, packet.before) in self._whole):
+            self._whole.add((viewer, stream, packet.frame))
 
     def _pace_again(self) -> None:
         self._pacing = False
@@ -275,16 +297,30 @@ class Simulation:
         self._at(self.now_s + every_s, lambda: self._sound(viewer))
         number, sent_s = self.uplink.urgent(viewer, size, self.now_s), self.now_s
         heard = self.viewers[viewer].sound
-        self._transmit(viewer, number, size, lambda at: heard.append((at, at - sent_s)))
+        if number is not None:
+            self._transmit(viewer, number, size, lambda at: heard.append((at, at - sent_s)))
 
     def _ecg(self, viewer: str) -> None:
         every_s, size = ECG_SPARING if self._sparing() else ECG
         self._at(self.now_s + every_s, lambda: self._ecg(viewer))
-        if self._sparing() and self.uplink.facts()["rtt_s"] > QUEUED_RTT_S:
+        page, oldest_s = self.viewers[viewer], self.now_s - every_s
+        held = self._sparing() and self.uplink.facts()["rtt_s"] > QUEUED_RTT_S
+        if held or page.data_bytes + size > BLIND_WINDOW_BYTES:
             return
-        if (through := self._through(viewer, size)) is not None:
-            oldest_s = self.now_s - every_s
-            self._at(through, lambda: self.viewers[viewer].ecg.append((self.now_s, self.now_s - oldest_s)))
+        page.data_bytes += size
+
+        def acknowledged() -> None:
+            page.data_bytes -= size
+
+        def arrive() -> None:
+            page.ecg.append((self.now_s, self.now_s - oldest_s))
+            self._back_through(SACK_BYTES, acknowledged)
+
+        through = self._through(viewer, size)
+        if through is None:
+            self._at(self.now_s + SCTP_RTO_MIN_S, acknowledged)  # given up: it is never sent twice
+        else:
+            self._at(through, arrive)
 
     def _sparing(self) -> bool:
         """As ``telemedicine.van`` has it."""
@@ -297,8 +333,9 @@ class Simulation:
         self._at(self.now_s + LOOK_S, self._look)
         first = next(iter(self.encoders))
         self.uplink.look(self.now_s)
-        for _ in self.uplink.lagging(self.now_s):
-            self._want_key()
+        self._renew_pictures()
+        for name in self.viewers:
+            self._look_after(name)
         probe_bytes = self.uplink.probe_bytes
         if (probed := self.uplink.probe(self.now_s)) is not None:
             packet = Packet(-1, self.now_s, False, 1_000)
@@ -310,8 +347,35 @@ class Simulation:
         self.log.append((self.now_s, self.uplink.target_bit_s, queue_s, self.uplink.picture_bit_s(first)))
         self._pace()
 
-    def _want_key(self) -> None:
-        for encoder in self.encoders.values():
+    def _look_after(self, name: str) -> None:
+        """As ``MediaUplink`` checks a connection whose feedback is late."""
+        page, asked_s = self.viewers[name], self.now_s
+        due = self.now_s - page.checked_s >= CHECK_EVERY_S and page.checks < CHECKS_AT_ONCE
+        if not due or not self.uplink.overdue(name, self.now_s):
+            return
+        page.checked_s, page.checks = self.now_s, page.checks + 1
+        open_checks = [True]
+
+        def answered() -> None:
+            if open_checks.pop() if open_checks else False:
+                page.checks -= 1
+                if self.uplink.on_check(name, asked_s, self.now_s):
+                    self._renew_pictures()
+                    self._pace()
+
+        def failed() -> None:
+            if open_checks:
+                open_checks.clear()
+                page.checks -= 1
+                self.uplink.check_failed(name)
+
+        through = self._through(name, CHECK_BYTES)
+        if through is not None:
+            self._at(through, lambda: self._back_through(CHECK_BYTES, answered))
+        self._at(self.now_s + CHECK_TIMEOUT_S, failed)
+
+    def _renew_pictures(self) -> None:
+        for encoder in self.encoders.values() if self.uplink.due_key_frames(self.now_s) else ():
             encoder.key = True
 
     # the network
@@ -345,7 +409,8 @@ class Simulation:
         packet, viewer, stream = item.packet, self.viewers[item.path], item.stream  # type: ignore[attr-defined]
         parts = viewer.parts.setdefault((stream, packet.frame), set())
         parts.add(packet.number)
-        if len(parts) == packet.of and packet.frame > viewer.newest.get(stream, -1):
+        whole = len(parts) == packet.of and (item.path, stream, packet.frame) in self._whole  # type: ignore[attr-defined]
+        if whole and packet.frame > viewer.newest.get(stream, -1):
             viewer.newest[stream] = packet.frame
             viewer.shown.setdefault(stream, []).append((at_s, at_s - packet.captured_s))
 
@@ -361,14 +426,19 @@ class Simulation:
             first, [None if at is None else at + REMOTE_CLOCK_S for at in known.values()], viewer.feedback_count
         )
         viewer.feedback_count = (viewer.feedback_count + 1) % 256
-        if self._back is not None and (passed := self._back.enter(len(message) + HEADER_BYTES, self.now_s)):
-            self._at(passed[1], lambda: self._heard(name, message))
-        elif self._back is None and not self.radio.gone(self.now_s):
-            self._at(self.now_s + self.radio.delay_s, lambda: self._heard(name, message))
+        self._back_through(len(message) + HEADER_BYTES, lambda: self._heard(name, message))
+
+    def _back_through(self, size_bytes: int, arrives: Callable[[], None]) -> None:
+        if self._back is not None:
+            passed = self._back.enter(size_bytes, self.now_s)
+            if passed is not None and passed[1] != float("inf"):
+                self._at(passed[1], arrives)
+        elif not self.radio.gone(self.now_s):
+            self._at(self.now_s + self.radio.delay_s, arrives)
 
     def _heard(self, name: str, message: bytes) -> None:
-        if self.uplink.on_feedback(name, parse_feedback(message), self.now_s):
-            self._want_key()
+        self.uplink.on_feedback(name, parse_feedback(message), self.now_s)
+        self._renew_pictures()
         self._pace()
 
 

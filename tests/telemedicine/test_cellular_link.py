@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulated_link import Simulation, TracedRadio
 
-from benchmarks.cellular import OPPORTUNITY_BYTES, DeliveryTrace, Place, TraceUnreadable, drive, longest_freeze_s
+from benchmarks.cellular import (
+    COUNTRY,
+    OPPORTUNITY_BYTES,
+    THIRD_GENERATION,
+    DeliveryTrace,
+    Place,
+    Roads,
+    TraceUnreadable,
+    drive,
+    longest_freeze_s,
+)
 
 USABLE_BIT_S = 300_000.0
 MOST_BIT_S = 6e6
@@ -83,8 +93,8 @@ def test_the_same_seed_is_the_same_journey() -> None:
 
 
 @cache
-def journey(seed: int, seconds: float) -> tuple[Simulation, DeliveryTrace]:
-    up, down = drive(seed, seconds)
+def journey(seed: int, seconds: float, roads: Roads = COUNTRY) -> tuple[Simulation, DeliveryTrace]:
+    up, down = drive(seed, seconds, roads)
     simulation = Simulation(TracedRadio(up), back=TracedRadio(down))
     simulation.run(seconds)
     return simulation, up
@@ -109,3 +119,27 @@ def test_a_journey_freezes_no_picture_where_there_is_room(
         if up.around_bit_s(at_s - age_s - simulation.began_s) > USABLE_BIT_S
     ]
     assert sorted(room)[int(0.95 * len(room))] < p95_s
+
+
+@pytest.mark.parametrize("seed", [3, 4, 6, 7])
+def test_silences_of_many_seconds_freeze_no_picture_once_there_is_room(seed: int) -> None:
+    """What went into the silence stands in front of what is new, and news of it come late."""
+    simulation, up = journey(seed, 90, THIRD_GENERATION)
+    shown = [at_s - simulation.began_s for at_s, _ in simulation.viewers["v0"].shown["room"]]
+    assert longest_freeze_s(shown, up, USABLE_BIT_S, 1, 90) < 1.0
+    usable = sum(min(MOST_BIT_S, up.capacity_bit_s(second, second + 1)) for second in range(90)) / 90
+    assert simulation.received_bit_s(0, 90) > 0.33 * usable
+
+
+def test_little_is_sent_into_a_silence_and_the_voice_is_new_at_once() -> None:
+    back_s = 28.0
+    up = DeliveryTrace.of([*range(20, 10_000, 20), *range(28_000, 40_000, 20)])  # 0.6 Mbit/s
+    simulation = Simulation(TracedRadio(up), back=TracedRadio(up))
+    simulation.run(back_s - 0.1)
+    waiting = sum(size for leaves_s, size in simulation.radio.waiting if leaves_s > simulation.now_s)
+    assert 0 < waiting < 100_000
+    simulation.run(36)
+    assert simulation.longest_gap_s(back_s, 36) < 2.0
+    late = [age_s for at_s, age_s in simulation.viewers["v0"].sound if at_s - simulation.began_s > back_s + 2.0]
+    assert len(late) > 200
+    assert max(late) < 0.5

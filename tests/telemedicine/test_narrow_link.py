@@ -14,7 +14,7 @@ from simulated_link import BEGAN_S, ECG_SPARING, SOUND_SPARING, Radio, Simulatio
 
 from telemedicine.degradation import LADDER, Rung, unmet
 from telemedicine.link_sample import LinkSample
-from telemedicine.transport.narrow import FIRST_TRIAL_S, FULL_FOR_S, PLAINLY_NARROW_BIT_S, NarrowLink
+from telemedicine.transport.narrow import DIP_S, FIRST_TRIAL_S, FULL_FOR_S, PLAINLY_NARROW_BIT_S, NarrowLink
 
 SETTLED_S = 25.0
 
@@ -89,35 +89,54 @@ def test_each_trial_that_fails_makes_the_next_wait_twice_as_long() -> None:
     assert waits == pytest.approx([FIRST_TRIAL_S, 2 * FIRST_TRIAL_S, 4 * FIRST_TRIAL_S], abs=0.2)
 
 
+SURE_S = 1.2 * FULL_FOR_S + DIP_S
+
+
 def found_narrow(delivered_bit_s: float) -> NarrowLink:
-    """At 1.2 s, with a queue."""
+    """With a queue until ``SURE_S``."""
     link = NarrowLink()
-    fed(link, 0.0, 1.2 * FULL_FOR_S, 0.6, delivered_bit_s)
+    assert len(fed(link, 0.0, SURE_S, 0.6, delivered_bit_s)) == 1
     assert link.narrow
     return link
 
 
+def test_a_queue_that_is_soon_gone_was_a_dip_once() -> None:
+    link = NarrowLink()
+    (found_s,) = fed(link, 0.0, 1.2 * FULL_FOR_S, 0.6, 60e3)
+    assert fed(link, 2.0, 1.0, 0.6, 60e3) == []
+    assert fed(link, 3.0, 1.0, 0.05, 60e3) == [3.0]
+    (again_s,) = fed(link, 4.0, 1.0, 0.6, 60e3)
+    assert fed(link, 5.0, 5.0, 0.05, 60e3) == [], "the pictures failed at once: it is narrow"
+    assert found_s < 3.0 < again_s
+
+
+def test_a_link_that_was_gone_for_long_is_tried_anew() -> None:
+    link = found_narrow(60e3)
+    link.link_was_gone(SURE_S + 5)
+    assert not link.narrow
+
+
 def test_room_is_seen_while_the_queue_empties() -> None:
     link = found_narrow(60e3)
-    assert not link.update(2.0, 0.5, True, 60e3, recent_bit_s=70e3)
-    assert link.update(2.05, 0.4, True, 200e3, recent_bit_s=400e3)
+    assert not link.update(SURE_S, 0.5, True, 60e3, recent_bit_s=70e3)
+    assert link.update(SURE_S + 0.05, 0.4, True, 200e3, recent_bit_s=400e3)
     assert not link.narrow
 
 
 def test_a_probe_that_finds_room_ends_it_at_once() -> None:
     link = found_narrow(100e3)
-    assert not link.update(2.0, 0.01, True, 40e3, capacity_bit_s=120e3)
-    assert link.update(2.5, 0.01, True, 40e3, capacity_bit_s=500e3)
+    assert not link.update(SURE_S, 0.01, True, 40e3, capacity_bit_s=120e3)
+    assert link.update(SURE_S + 0.5, 0.01, True, 40e3, capacity_bit_s=500e3)
 
 
 def probes(carries_bit_s: float, seconds: float) -> list[float]:
     link, asked = found_narrow(carries_bit_s), []
     for step in range(round(seconds / 0.05)):
-        now_s = 2.0 + step * 0.05
+        now_s = SURE_S + step * 0.05
         link.update(now_s, 0.01, True, 40e3, capacity_bit_s=carries_bit_s if asked else 0.0)
         if link.wants_probe(now_s, 3_600):
             link.probed(now_s)
-            asked.append(now_s - 2.0)
+            asked.append(now_s - SURE_S)
     return asked
 
 

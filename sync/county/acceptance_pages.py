@@ -16,9 +16,9 @@ from sync.county.acceptance_period import Period
 from sync.county.acceptance_report import AcceptanceReport, acceptance_report
 from sync.county.acceptance_seals import sealed_file
 from sync.county.acceptance_tables import ReportTable, hours, period_name, report_tables
-from sync.county.exports import XLSX_TYPE
 from sync.county.follow_up_report import shown
 from sync.county.pages import NOT_KEPT, NUMBER_READERS, Practice, practice_of, render
+from sync.interop.spreadsheet import XLSX_TYPE
 from sync.proof.presence import local_day
 from sync.web.access import roles
 from sync.web.catalog import Texts, texts

@@ -15,7 +15,8 @@ from sync.county.fleet_view import fleet_view
 from sync.county.freezing import UnfreezingRefused, frozen, unfreeze
 from sync.county.pages import MOST_FORM_BYTES, NOT_KEPT, READERS, form_of, render
 from sync.county.vehicle_requests import bounded_body
-from sync.interop.asset_list import CSV_TYPE, XLSX_TYPE, csv_bytes, xlsx_bytes
+from sync.interop.asset_list import csv_bytes, xlsx_bytes
+from sync.interop.spreadsheet import CSV_TYPE, XLSX_TYPE
 from sync.web.access import roles
 from sync.web.catalog import texts
 

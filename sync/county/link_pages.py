@@ -10,9 +10,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from sync.county import link_report
 from sync.county.drawing import Plane, Point
-from sync.county.exports import XLSX_TYPE
 from sync.county.link_report import LinkReport, VillageLink
 from sync.county.pages import NOT_KEPT, NUMBER_READERS, render
+from sync.interop.spreadsheet import XLSX_TYPE
 from sync.proof.presence import local_day
 from sync.web.access import roles
 from sync.web.catalog import texts

@@ -6,7 +6,6 @@ entries counts, so that one bad hour does not condemn a village; the least is th
 
 from __future__ import annotations
 
-import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,13 +14,11 @@ from datetime import date, datetime, time, timedelta
 from statistics import median_low
 from typing import Any
 
-from openpyxl import Workbook
-from openpyxl.styles import Font
-from openpyxl.worksheet.worksheet import Worksheet
 from sqlalchemy import ColumnElement, select
 
 from sync.county.database import Database
 from sync.county.drawing import Plane, Point, corners, plane_of
+from sync.county.office_sheet import office_sheet
 from sync.county.schema import projected
 from sync.formats.link_figures import FIGURES, RATES, Verdict, shortfalls, verdict
 from sync.formats.records import format_time, parse_time
@@ -239,24 +236,11 @@ def as_json(report: LinkReport, county: str) -> dict[str, Any]:
 
 def xlsx_bytes(report: LinkReport, county: str, t: Texts) -> bytes:
     """One sheet: a row for each village with its figures and the verdict in words."""
-    book = Workbook()
-    sheet = book.active
-    assert isinstance(sheet, Worksheet)
     mark = f" {t('county.practice_mark')}" if report.practice else ""
-    sheet.title = t("county.link.title") + mark
-    sheet.append([t("county.link.sheet_title", county=county, since=report.since.date().isoformat()) + mark])
+    title = t("county.link.sheet_title", county=county, since=report.since.date().isoformat()) + mark
     names = ("township", "village", "code", "verdict", "technology", "up", "down", "rtt", "loss", "signal", "visits")
-    sheet.append([t(f"county.link.{name}") for name in (*names, "last")])
-    for row in report.rows:
-        sheet.append(_cells(row, t))
-    for cell in (*sheet[1], *sheet[2]):
-        cell.font = Font(bold=True)
-    for column, size in zip("ABCDEFGHIJKL", (12, 14, 15, 14, 14, 12, 12, 12, 10, 10, 8, 12), strict=True):
-        sheet.column_dimensions[column].width = size
-    sheet.freeze_panes = "A3"
-    out = io.BytesIO()
-    book.save(out)
-    return out.getvalue()
+    heads = [t(f"county.link.{name}") for name in (*names, "last")]
+    return office_sheet(title, t("county.link.title") + mark, heads, [_cells(row, t) for row in report.rows])
 
 
 def _cells(row: VillageLink, t: Texts) -> list[str | float | None]:

@@ -7,14 +7,11 @@ from collections.abc import Iterable, Sequence
 
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
-from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
-from openpyxl.utils import get_column_letter
-from openpyxl.worksheet.worksheet import Worksheet
+from openpyxl.styles import Alignment, Font
 
-from sync.county.exports import plain
+from sync.interop import workbook
+from sync.interop.spreadsheet import plain
 
-_THIN = Side(style="thin", color="999999")
-_GRID = Border(left=_THIN, right=_THIN, top=_THIN, bottom=_THIN)
 _NARROWEST, _WIDEST = 6, 36
 
 
@@ -33,13 +30,10 @@ def long_sheet(
     """
     book = Workbook(write_only=True)
     sheet = book.create_sheet(name)
-    for number, width in enumerate(widths, start=1):
-        sheet.column_dimensions[get_column_letter(number)].width = min(max(width, _NARROWEST), _WIDEST)
+    workbook.widths(sheet, [min(max(width, _NARROWEST), _WIDEST) for width in widths])
     sheet.freeze_panes = "A3"
     sheet.print_title_rows = "1:2"
-    sheet.page_setup.orientation, sheet.page_setup.paperSize = "landscape", Worksheet.PAPERSIZE_A4
-    sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 0
-    sheet.sheet_properties.pageSetUpPr.fitToPage = True
+    workbook.a4_landscape(sheet)
     sheet.append([_cell(sheet, title, Font(bold=True, size=14))])
     sheet.append([_cell(sheet, head, Font(bold=True), shaded=True) for head in heads])
     texts, numbers = ([_cell(sheet, kind) for _ in heads] for kind in ("", 0))
@@ -48,7 +42,7 @@ def long_sheet(
         line = []
         for place, value in enumerate(row):
             cell = (texts if isinstance(value, str) else numbers)[place]
-            cell.value = plain(value) if isinstance(value, str) else value
+            cell.value = plain(value)
             line.append(cell)
         sheet.append(line)
         count += 1
@@ -63,11 +57,11 @@ def _cell(sheet: object, value: str | int, font: Font | None = None, shaded: boo
     cell = WriteOnlyCell(sheet, value)
     cell.alignment = Alignment(vertical="center", wrap_text=True)
     if font is None or shaded:
-        cell.border = _GRID
+        cell.border = workbook.GRID
     if font is not None:
         cell.font = font
     if shaded:
-        cell.fill = PatternFill("solid", fgColor="E7ECEF")
+        cell.fill = workbook.SHADE
     if isinstance(value, str):
-        cell.number_format = "@"
+        cell.number_format = workbook.TEXT
     return cell

@@ -21,6 +21,7 @@ from sync.county.month_table import MonthTable
 from sync.county.timeline import timeline
 from sync.county.vehicle_requests import bounded_body
 from sync.county.visit_report import VisitReport, VisitReports
+from sync.interop.spreadsheet import CSV_TYPE, XLSX_TYPE
 from sync.proof.coverage import month_of, other_month
 from sync.proof.presence import LOCAL, local_day
 from sync.web.access import PUBLIC, roles
@@ -175,7 +176,7 @@ async def coverage_xlsx(request: Request, month: Month = None, practice: Practic
     county, table = _county(request), await month_table_of(request, month, practice)
     t = texts(county.pages.language(request))
     body = await run_in_threadpool(exports.xlsx_bytes, table, county.settings.name, t)
-    return await _download(request, table, body, exports.XLSX_TYPE, "xlsx")
+    return await _download(request, table, body, XLSX_TYPE, "xlsx")
 
 
 @router.get("/county/coverage.csv")
@@ -183,7 +184,7 @@ async def coverage_xlsx(request: Request, month: Month = None, practice: Practic
 async def coverage_csv(request: Request, month: Month = None, practice: Practice = None) -> Response:
     table = await month_table_of(request, month, practice)
     body = exports.csv_bytes(table, texts(_county(request).pages.language(request)))
-    return await _download(request, table, body, exports.CSV_TYPE, "csv")
+    return await _download(request, table, body, CSV_TYPE, "csv")
 
 
 @router.get("/api/coverage")

@@ -14,7 +14,7 @@ from sync.county.programme_lists import IN_TIME_MINUTES, LISTS, ProgrammeLists
 from sync.county.programme_sheets import SMALL, counted_xlsx, named_xlsx, shown
 from sync.county.protected_file import good_password, protected_xlsx
 from sync.county.vehicle_requests import bounded_body
-from sync.interop.asset_list import XLSX_TYPE
+from sync.interop.spreadsheet import XLSX_TYPE
 from sync.proof.presence import local_day
 from sync.web.access import roles
 from sync.web.catalog import texts

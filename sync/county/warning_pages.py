@@ -9,7 +9,6 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
-from sync.county.exports import XLSX_TYPE
 from sync.county.forecast_view import month_forecast
 from sync.county.month_table import MonthTable
 from sync.county.pages import NOT_KEPT, NUMBER_READERS, Month, Practice, month_facts, month_table_of, render
@@ -26,6 +25,7 @@ from sync.county.village_warnings import (
     why,
 )
 from sync.county.visit_forecast import WEEKS
+from sync.interop.spreadsheet import XLSX_TYPE
 from sync.web.access import roles
 from sync.web.catalog import texts
 

@@ -11,7 +11,6 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from sync.county import work_table
-from sync.county.exports import XLSX_TYPE
 from sync.county.follow_up_report import SMALL
 from sync.county.pages import NOT_KEPT, NUMBER_READERS, READERS, Month, Practice, first_of, practice_of, render
 from sync.county.programme_lists import IN_TIME_MINUTES
@@ -20,6 +19,7 @@ from sync.county.visit_work import DISEASES
 from sync.county.work_records import KINDS, MOST_SHOWN, Asked, Record, work_records
 from sync.county.work_report import WorkReport, work_report
 from sync.county.work_table import Showing, work_xlsx
+from sync.interop.spreadsheet import XLSX_TYPE
 from sync.proof.coverage import other_month
 from sync.proof.presence import local_day
 from sync.web.access import roles

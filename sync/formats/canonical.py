@@ -7,7 +7,8 @@ written as scaled integers (degrees x 1e7, mmol/L x 100), so that two programs n
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import json.encoder
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NoReturn, TypeAlias
 
@@ -18,6 +19,22 @@ LARGEST_INTEGER = 2**53 - 1
 DEEPEST = 32
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False)
 """Only for what was checked: ``DEEPEST`` finds circles."""
+
+
+def _written_in_c() -> Callable[[object], Sequence[str]]:
+    """What ``_ENCODER`` makes for each value anew, made once: parts of the text, which begins at depth 0.
+
+    Where this Python has it not (``json.encoder`` is free to), ``_ENCODER`` itself.
+    """
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return lambda value: (_ENCODER.encode(value),)
+    text = json.encoder.encode_basestring
+    write = make(None, _ENCODER.default, text, None, ":", ",", True, False, False)
+    return lambda value: write(value, 0)
+
+
+_parts = _written_in_c()
 
 
 class NotCanonical(ValueError):
@@ -36,14 +53,14 @@ def dumps(value: Json) -> bytes:
 
 def check(value: object) -> None:
     """:raises NotCanonical: as ``dumps``, lone surrogates apart."""
-    if not _good(value, 0):
+    if not good(value, 0):
         _check(value, "$", 0)
 
 
 def encode(value: object) -> bytes:
     """``dumps`` for a value that was checked before."""
     try:
-        return _ENCODER.encode(value).encode("utf-8")
+        return "".join(_parts(value)).encode("utf-8")
     except UnicodeEncodeError as fault:
         raise NotCanonical(f"text with a lone surrogate: {fault}") from None
 
@@ -95,8 +112,11 @@ def _check(value: object, place: str, depth: int) -> None:
             raise NotCanonical(f"{place}: {type(value).__name__} has no canonical form")
 
 
-def _good(value: object, depth: int) -> bool:
-    """Whether ``value`` is seen to be good at once: ``_check`` without saying where and why not."""
+def good(value: object, depth: int) -> bool:
+    """Whether ``value`` is seen to be good at once: ``check`` without saying where and why not. False may be wrong.
+
+    :param depth: in how many objects and lists it stands
+    """
     items: Any
     kind = type(value)
     if kind is str or kind is bool:
@@ -125,6 +145,6 @@ def _good(value: object, depth: int) -> bool:
         if kind is int:
             if not -LARGEST_INTEGER <= item <= LARGEST_INTEGER:
                 return False
-        elif depth >= DEEPEST or not _good(item, depth + 1):
+        elif depth >= DEEPEST or not good(item, depth + 1):
             return False
     return True

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from sync.formats.canonical import Json, NotCanonical, check, encode, loads
+from sync.formats.canonical import Json, NotCanonical, check, encode, good, loads
 from sync.formats.field_types import TIME_FORM
 from sync.formats.merkle import leaf_hash
 from sync.formats.record_kinds import KINDS, Kind, kind_of
@@ -55,6 +55,8 @@ class Draft:
         kind = KINDS.get(self.kind)
         if kind is None:
             raise DraftRefused(f"kind {self.kind!r} is not in the table of sync/formats/record_kinds.py")
+        if (self.at is None or self.at.tzinfo is not None) and _good_at_once(kind, self.fields):
+            return kind
         faults = _faults(kind, self.fields)
         if self.at is not None and self.at.tzinfo is None:
             faults.append("at has no time zone")
@@ -90,8 +92,7 @@ class Entry:
         return leaf_hash(self.body)
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """What the journal adds to a draft."""
 
     n: int
@@ -233,7 +234,27 @@ def parse_time(text: str) -> datetime:
 def to_the_millisecond(at: datetime) -> datetime:
     """UTC, cut to what an entry says of a time."""
     over = at.microsecond % 1000
+    if not over and at.tzinfo is UTC:
+        return at
     return (at.replace(microsecond=at.microsecond - over) if over else at).astimezone(UTC)
+
+
+def _good_at_once(kind: Kind, said: Mapping[str, object]) -> bool:
+    """Whether a draft is seen to be good in one look; else it is looked at closely, to say where and why not."""
+    here = 0
+    for name, exact, optional, fits in kind.checks:
+        value = said.get(name, _ABSENT)
+        if value is _ABSENT:
+            if not optional:
+                return False
+            continue
+        here += 1
+        if type(value) is exact:
+            if exact is not str and exact is not bool and not good(value, 1):
+                return False
+        elif not fits(value) or not good(value, 1):
+            return False
+    return here == len(said)
 
 
 def _faults(kind: Kind, said: Mapping[str, object], closed: bool = True) -> list[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from sqlite_utils import Database
 
@@ -44,8 +44,7 @@ REBUILT_TOGETHER = 1000
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """Drafts that are committed together or not at all, with the moment they were handed over."""
 
     drafts: Sequence[Draft]
@@ -73,7 +72,7 @@ class Journal:
         :raises DiskFull, DiskFault: the journal is good and the disk is not.
         """
         self._db, self._path, self._writing, self._reserve = db, path, writing, reserve
-        self._statements: dict[tuple[str, tuple[str, ...]], str] = {}
+        self._statements: dict[tuple[str, ...], str] = {}
         self.at_source = "rtc"
         try:
             migrations.apply(db)
@@ -122,8 +121,7 @@ class Journal:
             written += entries
             upserts += changes
         if written:
-            self._frontier = self.transact(lambda _: self._insert(written, upserts))
-            self._total_bytes += sum(len(entry.body) for entry in written)
+            self._frontier, self._total_bytes = self.transact(lambda _: self._insert(written, upserts))
         return results
 
     def transact(self, work: Callable[[Database], T]) -> T:
@@ -140,9 +138,16 @@ class Journal:
             return self._transact(work)
 
     def _transact(self, work: Callable[[Database], T]) -> T:
+        connection = self._db.conn
         try:
-            with self._db.atomic():
-                return work(self._db)
+            connection.execute("BEGIN")
+            try:
+                result = work(self._db)
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.rollback()  # nothing where SQLite itself has done it
+                raise
+            return result
         except sqlite3.Error as fault:
             with suppress(sqlite3.Error):  # a COMMIT that failed late may have been written all the same
                 self._frontier = self._read_frontier()
@@ -160,16 +165,15 @@ class Journal:
         """
         entries = self._write(group, self.size)
 
-        def work(db: Database) -> Frontier:
-            frontier = self._insert(entries, [])
+        def work(db: Database) -> tuple[Frontier, int]:
+            behind = self._insert(entries, [])
             db.conn.executemany("UPDATE entries SET body = NULL WHERE n = ?", ((n,) for n in places))
             self._rebuild()
             db.execute("DELETE FROM recordings_delivered WHERE sha256 NOT IN (SELECT sha256 FROM recordings)")
-            return frontier
+            return behind
 
         self._db.execute("PRAGMA secure_delete=ON")
-        self._frontier = self.transact(work)
-        self._total_bytes += sum(len(entry.body) for entry in entries)
+        self._frontier, self._total_bytes = self.transact(work)
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return entries
 
@@ -204,8 +208,8 @@ class Journal:
             entries.append(write_entry(draft, stamp))
         return entries
 
-    def _insert(self, entries: Sequence[Entry], upserts: Sequence[Upsert]) -> Frontier:
-        """Write ``entries`` with their hashes and rows; the right edge of the tree behind them."""
+    def _insert(self, entries: Sequence[Entry], upserts: Sequence[Upsert]) -> tuple[Frontier, int]:
+        """Write ``entries`` with their hashes and rows; the right edge of the tree and the bytes of all bodies then."""
         frontier, total_bytes = self._frontier.copy(), self._total_bytes
         lines = []
         for entry in entries:
@@ -220,16 +224,16 @@ class Journal:
             lines,
         )
         self._upsert(upserts)
-        return frontier
+        return frontier, total_bytes
 
     def _upsert(self, upserts: Iterable[Upsert]) -> None:
         """Those of one shape that follow each other go to SQLite together."""
-        for (table, names), alike in groupby(upserts, key=_shape):
-            known = self._statements.get((table, names))
+        for shape, alike in groupby(upserts, key=_shape):
             together = list(alike)
-            if known is None:
-                known = self._statements[table, names] = _upsert_statement(together[0])
-            self._db.conn.executemany(known, [(*one.key.values(), *one.columns.values()) for one in together])
+            statement = self._statements.get(shape)
+            if statement is None:
+                statement = self._statements[shape] = _upsert_statement(together[0])
+            self._db.conn.executemany(statement, [(*key.values(), *columns.values()) for _, key, columns in together])
 
     def _check_origin(self) -> None:
         origin = self._meta("origin")
@@ -289,8 +293,8 @@ def read_subtree(connection: sqlite3.Connection, level: int, index: int) -> byte
     return found[0] if found and isinstance(found[0], bytes) and len(found[0]) == HASH_BYTES else None
 
 
-def _shape(upsert: Upsert) -> tuple[str, tuple[str, ...]]:
-    return upsert.table, (*upsert.key, *upsert.columns)
+def _shape(upsert: Upsert) -> tuple[str, ...]:
+    return upsert.table, *upsert.key, *upsert.columns
 
 
 def _upsert_statement(upsert: Upsert) -> str:

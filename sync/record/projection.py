@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from sync.formats.canonical import encode
 from sync.formats.records import Entry, format_time
@@ -17,8 +17,7 @@ Value: TypeAlias = "str | int"
 _PYTHON_TYPES: dict[ColumnType, type[str] | type[int]] = {"text": str, "integer": int}
 
 
-@dataclass(frozen=True, slots=True)
-class Upsert:
+class Upsert(NamedTuple):
     """Write ``columns`` into the row ``key`` of ``table``: inserted when absent, other columns left as they are."""
 
     table: str
@@ -328,8 +327,10 @@ def _values(columns: list[_Column], said: Said) -> dict[str, Value]:
     values: dict[str, Value] = {}
     for name, source, read, wanted in columns:
         value = said.get(source) if read is None else read(said)
-        if isinstance(value, wanted):
-            values[name] = value if type(value) is wanted else wanted(value)  # a boolean as 0 or 1
+        if type(value) is wanted:
+            values[name] = value
+        elif isinstance(value, wanted):
+            values[name] = wanted(value)  # a boolean as 0 or 1
     return values
 
 

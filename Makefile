@@ -80,6 +80,7 @@ bench-devices: $(VENV)/.test
 bench-ecg: $(VENV)/.test
 	$(BIN)/python -m benchmarks.bench_ecg $(ECG_SIZE)
 	$(BIN)/python -m benchmarks.bench_ecg_af $(ECG_SIZE)
+	$(BIN)/python -m benchmarks.bench_ecg_shockable $(if $(VFDB),--vfdb "$(VFDB)")
 
 # Eight hours of consultations with joins, leaves and outages, and what must stay flat. The same day in an hour: make
 # soak PACE=8; half an hour of it: make soak HOURS=0.5.

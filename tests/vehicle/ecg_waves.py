@@ -53,6 +53,17 @@ def trace(
     return mv
 
 
+def ventricular_fibrillation(seconds: float, fs_hz: float, mv: float = 0.6, seed: int = 1) -> Floats:
+    """float64[n] in mV: one wave of 4 to 6 a second whose rate and height wander, ``mv`` from peak to peak at most, and
+    a little noise. Made: no heart was asked."""
+    t = np.arange(round(seconds * fs_hz)) / fs_hz
+    rng = np.random.default_rng(seed)
+    a, b, c = rng.uniform(0, 2 * np.pi, 3)
+    turns = 5.0 * t + 0.9 * np.sin(0.9 * t + a) + 0.3 * np.sin(2.3 * t + b)
+    height = 0.5 * mv * (0.75 + 0.25 * np.sin(1.7 * t + c))
+    return height * np.sin(2 * np.pi * turns) + rng.normal(0, 0.01, len(t))
+
+
 TWELVE = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 _SHARES = {"I": 0.75, "II": 1.0, "V1": -0.5, "V2": 0.4, "V3": 0.8, "V4": 1.2, "V5": 1.1, "V6": 0.8}
 

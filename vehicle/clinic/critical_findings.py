@@ -28,12 +28,12 @@ from vehicle.clinic.critical_record import (
     findings_since,
     found_draft,
 )
-from vehicle.clinic.ecg.critical import RATE_HIGH, RATE_LOW, WIDE_RUN, in_findings
+from vehicle.clinic.ecg.critical import RATE_HIGH, RATE_LOW, SHOCKABLE, WIDE_RUN, in_findings
 from vehicle.clinic.encounters import Encounters
 from vehicle.clinic.ports import Ids, Journal, Live, Soon
 
 ANSWERED_ONCE = frozenset({RATE_HIGH, RATE_LOW})
-JUDGED_BY_ANALYSIS = frozenset({"ecg_asystole", "ecg_pause", RATE_HIGH, RATE_LOW, WIDE_RUN})
+JUDGED_BY_ANALYSIS = frozenset({"ecg_asystole", "ecg_pause", RATE_HIGH, RATE_LOW, WIDE_RUN, SHOCKABLE})
 """Whether they are gone a later recording says by itself; of the others a doctor."""
 SHOWN_FOR = timedelta(hours=48)
 LONGEST_WORDS = 200

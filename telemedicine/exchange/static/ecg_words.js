@@ -26,6 +26,7 @@ export function withdrawAnalysis() {
 
 /** @param {any} message */
 function mostUrgent(message) {
+  if (message.shockable && !message.off.length) return t('ecg_shockable');
   if (message.asystole && !message.off.length) return t('ecg_asystole');
   if (message.off.length) return t('ecg_leads_off', { leads: message.off.join(' ') });
   if (message.pause_s) return t('ecg_pause', { seconds: message.pause_s.toFixed(1) });

@@ -23,6 +23,7 @@ from vehicle.clinic.ecg.qrs_judge import Judge
 from vehicle.clinic.ecg.quality import HOP_S, Quality
 from vehicle.clinic.ecg.rhythm_watch import RhythmWatch
 from vehicle.clinic.ecg.shapes import BeatShapes
+from vehicle.clinic.ecg.shockable import ShockableWatch
 from vehicle.clinic.ecg.signals import Signals
 from vehicle.clinic.ecg.watch import BeatWatch
 
@@ -52,6 +53,7 @@ class EcgChain:
         self._signals.weights = self._quality.weights()
         self._shapes = BeatShapes(self._signals)
         self._arms = ArmElectrodes(leads, self._signals)
+        self._shockable = ShockableWatch(self.leads, self.fs_hz, self._signals)
         self._delay = self._signals.columns(SECOND_LOOK_S) + self._signals.held_back + 2
         self._watch = BeatWatch(self.fs_hz, self._delay * self._signals.step)
         self._rhythm = RhythmWatch(self.leads, self.fs_hz) if screen_af else None
@@ -84,7 +86,7 @@ class EcgChain:
         told = self._finish()
         if self._rhythm:
             told += self._rhythm.gap(self.window)
-        told += self._watch.stop(self.samples)
+        told += self._watch.stop(self.samples) + self._shockable.stop(self.samples)
         self.samples += samples_missing
         self._base = self.samples
         self._signals = Signals(len(self.leads), self.fs_hz)
@@ -94,6 +96,7 @@ class EcgChain:
         self._quality.begin_anew(self._signals)
         self._shapes.restart(self._signals)
         self._arms.begin_anew(self._signals)
+        self._shockable.begin_anew(self._signals)
         self._watch.skip(self.samples)
         return told
 
@@ -152,6 +155,7 @@ class EcgChain:
             told.append(change)
             if self._rhythm:
                 told += self._rhythm.event(change, self.window)
+        told += self._shockable.close_hop(self.samples, self._quality.verdicts)
         told += self._follow_quality()
         self._arms.collect()
         if not self._swap_said and (hint := self._arms.swap(self.samples)) is not None:

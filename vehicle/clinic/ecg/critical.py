@@ -5,8 +5,10 @@
 - five wide beats in a row at more than 100 a minute: ventricular tachycardia may be behind it (a monitor's usual
   limits, not verified). Bundle branch block and aberrant beats look the same, so it is a suspicion.
 
-The chain knows beats. **Ventricular fibrillation has none, and nothing here tells it**: it may show as no beat at all,
-as noise, or as a high rate. Infarction and third-degree block are for the doctor to sign.
+- a signal like ventricular fibrillation or rapid ventricular tachycardia (``shockable.py``): a suspicion, which misses
+  fine fibrillation and may be movement.
+
+Infarction and third-degree block are for the doctor to sign.
 """
 
 from __future__ import annotations
@@ -16,11 +18,11 @@ from itertools import pairwise
 from typing import Any
 
 from sync.formats.canonical import Json
-from vehicle.clinic.ecg.events import Asystole, Beat, Event, HeartRate, Pause, Shape
+from vehicle.clinic.ecg.events import Asystole, Beat, Event, HeartRate, Pause, Shape, ShockableRhythm
 from vehicle.clinic.ecg.findings import heard_by_rules
 
-ASYSTOLE, PAUSE, RATE_HIGH, RATE_LOW, WIDE_RUN = (
-    "ecg_asystole", "ecg_pause", "ecg_rate_high", "ecg_rate_low", "ecg_wide_run",
+ASYSTOLE, PAUSE, RATE_HIGH, RATE_LOW, WIDE_RUN, SHOCKABLE = (
+    "ecg_asystole", "ecg_pause", "ecg_rate_high", "ecg_rate_low", "ecg_wide_run", "ecg_shockable",
 )  # fmt: skip
 PAUSE_MS = 3000
 HIGH_BPM, LOW_BPM = 150, 45
@@ -48,6 +50,8 @@ class CriticalWatch:
             match event:
                 case Asystole(ended=False):
                     found.append((ASYSTOLE, {"flat": event.flat}))
+                case ShockableRhythm(ended=False):
+                    found.append((SHOCKABLE, {}))
                 case Pause(ended=True) if event.seconds * 1000 > PAUSE_MS:
                     found.append((PAUSE, {"pause_ms": round(event.seconds * 1000)}))
                 case HeartRate():
@@ -91,6 +95,7 @@ def in_findings(found: Mapping[str, Any]) -> list[Found]:
     A heart rate counts as the rules hear it: from enough trusted beats.
     """
     critical: list[Found] = [(ASYSTOLE, {"began_ms": stop["began_ms"]}) for stop in found.get("asystole", ())[:1]]
+    shockable: list[Found] = [(SHOCKABLE, {"began_ms": one["began_ms"]}) for one in found.get("shockable", ())[:1]]
     pauses = [pause for pause in found.get("pauses", ()) if pause["ms"] > PAUSE_MS]
     if pauses and not critical:
         longest = max(pauses, key=lambda pause: int(pause["ms"]))
@@ -100,7 +105,7 @@ def in_findings(found: Mapping[str, Any]) -> list[Found]:
         critical.append((RATE_HIGH, {"heart_rate_bpm": rate}))
     if isinstance(rate, int) and rate <= LOW_BPM:
         critical.append((RATE_LOW, {"heart_rate_bpm": rate}))
-    return critical + _wide_run(found.get("beat_ms", ()), str(found.get("beat_shapes", "")))
+    return shockable + critical + _wide_run(found.get("beat_ms", ()), str(found.get("beat_shapes", "")))
 
 
 def _wide_run(beat_ms: Sequence[int], shapes: str) -> list[Found]:

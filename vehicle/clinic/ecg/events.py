@@ -121,6 +121,17 @@ class Tachycardia:
     ended: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ShockableRhythm:
+    """The signal looks like ventricular fibrillation, flutter or rapid ventricular tachycardia (``shockable.py``), or
+    does no longer (``ended``)."""
+
+    sample: int
+    began: int
+    """About where it began: the first sample of what was looked at when it was said first."""
+    ended: bool
+
+
 class AfLevel(StrEnum):
     """The three steps of an AF screening answer, and none at all."""
 
@@ -155,4 +166,7 @@ class SwapHint:
     """What speaks for it: "I inverted", "aVR upright" ..."""
 
 
-Event = Beat | LeadQuality | HeartRate | Pause | Asystole | Bradycardia | Tachycardia | RhythmAssessment | SwapHint
+Event = (
+    Beat | LeadQuality | HeartRate | Pause | Asystole | Bradycardia | Tachycardia | ShockableRhythm | RhythmAssessment
+    | SwapHint
+)  # fmt: skip

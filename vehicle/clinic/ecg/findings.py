@@ -28,13 +28,14 @@ from vehicle.clinic.ecg.events import (
     Pause,
     RhythmAssessment,
     Shape,
+    ShockableRhythm,
     SwapHint,
     Tachycardia,
 )
 from vehicle.clinic.ecg.rhythm import STRIP_LONGEST_S
 from vehicle.clinic.ecg.rhythm_summary import summarise
 
-VERSION = "xunzhen-ecg/2"
+VERSION = "xunzhen-ecg/3"
 """Of chain and findings together: an entry says by what it was made. Raised whenever results may differ."""
 PUSHED_SAMPLES = 5000
 """At once; results do not depend on it."""
@@ -101,6 +102,7 @@ def findings(
         "asystole": [
             {"began_ms": ms(event.began)} for event in told if isinstance(event, Asystole) and not event.ended
         ],
+        "shockable": _shockable(told, n_samples, ms),
         "slow": any(isinstance(event, Bradycardia) for event in told),
         "fast": any(isinstance(event, Tachycardia) for event in told),
         **_rhythm(told, ms, fs_hz),
@@ -212,6 +214,15 @@ def _pauses(told: Sequence[Event], ms: Any) -> list[Json]:
         if isinstance(event, Pause):
             longest[event.began] = max(longest.get(event.began, 0.0), event.seconds)
     return [{"began_ms": ms(began), "ms": round(seconds * 1000)} for began, seconds in sorted(longest.items())]
+
+
+def _shockable(told: Sequence[Event], n_samples: int, ms: Any) -> list[Json]:
+    """Each stretch like fibrillation or rapid ventricular tachycardia; one that did not end goes to the last sample."""
+    ended: dict[int, int] = {}
+    for event in told:
+        if isinstance(event, ShockableRhythm):
+            ended[event.began] = event.sample if event.ended else n_samples
+    return [{"began_ms": ms(began), "ended_ms": ms(end)} for began, end in ended.items()]
 
 
 def _rhythm(told: Sequence[Event], ms: Any, fs_hz: float) -> dict[str, Json]:

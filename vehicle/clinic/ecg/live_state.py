@@ -24,6 +24,7 @@ from vehicle.clinic.ecg.events import (
     Reason,
     RhythmAssessment,
     Shape,
+    ShockableRhythm,
     SwapHint,
     Tachycardia,
 )
@@ -90,6 +91,7 @@ class LiveState:
         self._rhythm: RhythmAssessment | None = None
         self._pause: Pause | None = None
         self._asystole: Asystole | None = None
+        self._shockable = False
         self._rate = "usual"
         self._swap: SwapHint | None = None
         self._leads: dict[str, LeadQuality | None] = dict.fromkeys(leads)
@@ -121,6 +123,9 @@ class LiveState:
             case Asystole():
                 self._asystole = None if event.ended else event
                 return True
+            case ShockableRhythm():
+                self._shockable = not event.ended
+                return True
             case Bradycardia():
                 self._rate = "usual" if event.ended else "slow"
             case Tachycardia():
@@ -141,6 +146,7 @@ class LiveState:
             "rhythm": str(rhythm.level) if rhythm is not None else str(AfLevel.UNDECIDED),
             "rhythm_beats": rhythm.beats if rhythm is not None else 0,
             "pause_s": None if pause is None else round(pause.seconds, 1),
+            "shockable": self._shockable,
             "asystole": asystole is not None,
             "flat": asystole is not None and asystole.flat,
             "ectopic_per_minute": len(self._ectopic),

@@ -41,6 +41,10 @@ SEARCH_BACK_SCORE = -1.5
 no beats (measured on CPSC2021 and CPSC2019, which nothing was fitted to)."""
 FALSE_BEFORE_S, FALSE_RATIO = 0.3, 1.4
 """A mark followed so soon by one so much larger was a P wave: it is learnt as a wave that is no QRS."""
+REPEATED, REPEATED_RATIO, REPEATED_AFTER_S = 0.95, 1.5, 0.24
+"""A peak that is the last beat once more is one (no T wave is), whatever its place says: wide beats at a new rate of
+twice the usual look like T waves by their place alone. Likeness of the shape; ratio of height and of size either way;
+250 a minute. On the 24 development records it adds true beats only (measured, see README)."""
 SMALLEST = 0.06
 """Peaks below this part of the level are not looked at."""
 RR_AT_FIRST_S, LONGEST_RR_S = 0.8, 2.5
@@ -198,12 +202,23 @@ class QrsDetector:
             self._waiting.appendleft((column, height))
             return marks
         peak = replace(peak, score=score)
-        if score > 0:
+        if score > 0 or self._repeats_last(peak):
             self._accept(peak)
             marks.append(Mark(peak.fiducial, self._r_peak(peak), now, False, score))
         else:
             self._refuse(peak, level)
         return marks
+
+    def _repeats_last(self, peak: Peak) -> bool:
+        last = self.last
+        if last is None or peak.shape is None or last.shape is None or len(peak.shape) != len(last.shape):
+            return False
+        ratios = (peak.height / last.height, peak.size_mv / max(last.size_mv, 1e-6))
+        return (
+            peak.column - last.column >= self._columns(REPEATED_AFTER_S)
+            and all(1 / REPEATED_RATIO < ratio < REPEATED_RATIO for ratio in ratios)
+            and float(np.dot(peak.shape, last.shape)) > REPEATED
+        )
 
     def judged(self, measures: Floats, column: int) -> float:
         """Log odds that the peak at ``column``, so measured, is a QRS."""

@@ -86,6 +86,11 @@ class Signals:
         return max(0, self.received - self._envelope_delay)
 
     @property
+    def known_clean(self) -> int:
+        """Up to here the clean signal is known."""
+        return max(0, self.received - self._clean_delay)
+
+    @property
     def known_magnitude(self) -> int:
         """Up to here clean, band, magnitude and slope are known."""
         return max(0, self.received - self._band_delay)

@@ -60,6 +60,7 @@ export class LiveFindings {
     const { say, now, link, sensor } = this;
     if (link !== 'connected' && link !== 'degraded') return [say.no_device, say.no_device_hint, false, false];
     const off = this.off.length ? this.off : now?.off ?? [];
+    if (now?.shockable && !off.length) return [say.shockable, say.shockable_hint, false, true];
     if (now?.asystole && !off.length) return [say.asystole, now.flat ? say.flat_hint : say.asystole_hint, false, true];
     if (off.length) return [say.off.replace('{leads}', off.join(' ')), say.off_hint, false, false];
     if (now?.pause_s) return [say.pause.replace('{s}', now.pause_s.toFixed(1)), say.pause_hint, false, true];

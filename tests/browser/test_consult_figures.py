@@ -15,6 +15,7 @@ from touch_van import Van
 
 pytest.importorskip("playwright.sync_api", reason="skipped: playwright is not installed")
 
+from playwright.sync_api import expect
 from test_ultrasound_pages import serve
 
 from telemedicine.consultation import Event
@@ -108,13 +109,27 @@ def test_pictures_link_and_sfu_are_said_with_their_figures(
     serve(van, page)
     consent = Consent(PNG + bytes(40), read_aloud=True, signed_by="patient")
 
-    async def begin(bench: Any) -> None:
-        asked = await bench.vehicle.consultations.request(
+    asked: list[str] = []
+
+    async def ask(bench: Any) -> None:
+        made = await bench.vehicle.consultations.request(
             dict.fromkeys(FIELDS, "头晕三天"), "routine", consent, "zhou.min"
         )
-        for event in (Event.INVITED, Event.ACCEPTED, Event.CONNECTED):
-            await bench.vehicle.consultations.change(asked.consultation, event, "沈若川, 主任医师 (shen.ruochuan)")
+        asked.append(made.consultation)
 
+    async def begin(bench: Any) -> None:
+        for event in (Event.INVITED, Event.ACCEPTED, Event.CONNECTED):
+            await bench.vehicle.consultations.change(asked[0], event, "沈若川, 主任医师 (shen.ruochuan)")
+
+    van.wait(ask)
+    page.goto(f"{van.address}/consult")
+    waits = page.get_by_test_id("waiting-told")
+    expect(waits).to_have_text("专家接受后这一页自己变", timeout=90_000)
+    status["exchange"] = "lost"
+    expect(waits).to_contain_text("连不上县里的会诊服务", timeout=90_000)
+    assert complaints(page) == []
+    status["exchange"] = "joined"
+    expect(waits).to_have_text("专家接受后这一页自己变", timeout=90_000)
     van.wait(begin)
     page.goto(f"{van.address}/consult")
     figures(page, ["超声 30 帧/秒", "车内 25 帧/秒", "上行 3.2 Mbit/s，往返 52 ms", "县医院已接通"])

@@ -105,7 +105,7 @@ export class LinkQuality {
       now.received > 0 && 'link_carries_voice', now.ecg && 'link_carries_ecg',
       moving && ultrasound.fps > 0 && 'link_carries_ultrasound', moving && room.fps > 0 && 'link_carries_room',
     ].filter(Boolean).map((key) => t(String(key)));
-    const rest = grade === 'good' ? '' : carried.length ? t('link_carries', { what: carried.join(t('list_comma')) }) : t('link_carries_none');
+    const rest = grade === 'good' ? '' : carried.length ? t('link_carries', { what: carried.join(t('list_items')) }) : t('link_carries_none');
     const reasons = [...why, ...(now.microphone ? [] : ['no_microphone'])].map((key) => t(`link_why_${key}`));
     const title = t(`link_${grade}`) + (reasons.length ? t('link_colon') + reasons.join(t('list_comma')) : '');
     const silent = this.rung === 'asynchronous' && carried.length > 0;    // what is heard speaks against it

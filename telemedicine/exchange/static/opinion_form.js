@@ -18,6 +18,7 @@ export class OpinionForm {
     this.socket = socket;
     this.current = current;
     this.template = '';
+    this.sent = false;                          // signed and handed over, not yet answered
     this.form = /** @type {HTMLFormElement} */ (byId('opinion'));
     this.signing = /** @type {HTMLFormElement} */ (byId('sign'));
     this.key = draftKey(consultation);
@@ -33,6 +34,7 @@ export class OpinionForm {
   update(c) {
     const button = this.#button(), state = byId('opinion-state');
     const done = c.opinion !== null;
+    if (done) this.sent = false;
     state.textContent = (done ? (c.opinion?.in_journal ? button.dataset.stored : button.dataset.waiting) : button.dataset.draft) ?? '';
     state.dataset.kind = done ? 'accent' : 'open';
     if (c.opinion) { this.#show(c.opinion.content); if (c.opinion.in_journal) localStorage.removeItem(this.key); }
@@ -42,7 +44,7 @@ export class OpinionForm {
   }
 
   /** @param {string} reason */
-  refused(reason) { this.#say(t('sign_failed') + reason); this.#button().disabled = false; }
+  refused(reason) { this.sent = false; this.#say(t('sign_failed') + reason); this.#button().disabled = false; }
 
   content() {
     const form = new FormData(this.form);
@@ -69,6 +71,7 @@ export class OpinionForm {
     try {
       const signed = await sign(me.id, password.value, text);
       if (!this.socket.send({ type: 'opinion', signed: { consultation: this.consultation, ...signed } })) throw new Error(byId('line-lost').textContent?.trim());
+      this.sent = true;
       this.#say('');
     } catch (fault) {
       button.disabled = false;

@@ -96,7 +96,11 @@ cases.socket
     quality.refused(whyRefused(refusal));
     media.refused(refusal.session);
   })
-  .on('error', (fault) => { opinion?.refused(whyRefused(fault)); quality.refused(whyRefused(fault)); media.refused(media.session); });
+  .on('error', (fault) => {                     // about the last that was sent
+    if (opinion?.sent) { opinion.refused(whyRefused(fault)); return; }
+    quality.refused(whyRefused(fault));
+    media.refused(media.session);
+  });
 
 // live data ---------------------------------------------------------------------------------------------------------
 
@@ -184,11 +188,15 @@ function look(view) {
   freeze(false);
 }
 
-/** @param {boolean} on */
+/**
+ * What is looked at stands still; the rhythm below goes on unless it is the ECG that is looked at.
+ * @param {boolean} on
+ */
 function freeze(on) {
   byId('freeze').setAttribute('aria-pressed', String(on));
-  rhythm.freeze(on);
-  sheet?.freeze(on);
+  const ecg = on && byId('stage').dataset.view === 'ecg';
+  if (rhythm.frozen !== ecg) rhythm.freeze(ecg);
+  if (sheet && sheet.frozen !== ecg) sheet.freeze(ecg);
   for (const slot of document.querySelectorAll('[data-slot]')) {
     const video = slot.querySelector('video'), still = slot.querySelector('canvas.still');
     if (!video || !(still instanceof HTMLCanvasElement)) continue;

@@ -8,7 +8,7 @@ import { StillView, listMeasurements, thinned } from '/shared/still_view.js';
 import { byId, t, whyRefused } from './frame.js';
 
 const HEAD_BYTES = 36;
-const TOOLS = ['line', 'distance', 'ellipse'];
+const TOOLS = ['line', 'distance', 'ellipse'], TOLD_FOR_MS = 8000;
 
 /** @typedef {import('/shared/still_view.js').Still & { bytes: number, who: string, depth: string, at: string }} Still */
 
@@ -56,7 +56,12 @@ export class Stills {
     this.layer.append(this.figure, this.bar, this.words, this.list);
     this.film = element('div', 'still-film');
     this.film.dataset.testid = 'still-film';
-    byId('stage').append(this.layer, this.film);
+    /** Beside the live picture, while there is no still to say it on. */
+    this.note = element('p', 'still-note');
+    this.note.setAttribute('role', 'status');
+    this.note.dataset.testid = 'still-note';
+    this.hush = 0;
+    byId('stage').append(this.layer, this.film, this.note);
     this.view = new StillView(this.figure, { say, keep: (tool, points) => this.#send({ type: 'measure', sha256: this.shown, tool, points: points.map(([x, y]) => [Math.round(x * 10) / 10, Math.round(y * 10) / 10]) }) });
     this.view.changed = () => this.#describe();
     for (const tool of TOOLS) {
@@ -94,14 +99,14 @@ export class Stills {
 
   /** @param {any} message */
   #take(message) {
-    if (message.type === 'refused') { this.words.textContent = whyRefused(message); this.asked = false; return; }
+    if (message.type === 'refused') { this.#tell(whyRefused(message)); this.asked = false; return; }
     if (message.type !== 'stills') return;
     const before = new Set(this.known.keys());
     this.known = new Map(message.stills.map((/** @type {Still} */ still) => [still.sha256, still]));
     const fresh = message.stills.filter((/** @type {Still} */ still) => !before.has(still.sha256)).at(-1);
     if (fresh && this.asked) this.#keepMarks(fresh);
     if (fresh && (this.told || this.asked)) this.show(fresh.sha256);
-    else if (this.shown) this.#draw();
+    else if (this.shown) this.show(this.shown);       // also again, when the link broke while it came
     this.told = true;
     this.asked = false;
     this.#list();
@@ -145,19 +150,31 @@ export class Stills {
     const offset = new DataView(data.buffer, data.byteOffset).getUint32(32), piece = data.subarray(HEAD_BYTES);
     if (offset + piece.length > whole.length) { this.arriving.delete(sha256); return; }
     whole.set(piece, offset);
-    if (sha256 === this.shown) this.words.textContent = t('still_arriving', { percent: Math.round((offset + piece.length) / whole.length * 100) });
+    if (sha256 === this.shown) this.#tell(t('still_arriving', { percent: Math.round((offset + piece.length) / whole.length * 100) }));
     if (offset + piece.length < whole.length) return;
     this.arriving.delete(sha256);
     const found = hex(new Uint8Array(await crypto.subtle.digest('SHA-256', whole)));
-    if (found !== sha256) { this.words.textContent = t('still_damaged'); return; }
+    if (found !== sha256) { this.#tell(t('still_damaged')); return; }
     this.addresses.set(sha256, URL.createObjectURL(new Blob([whole], { type: 'image/png' })));
     if (sha256 === this.shown) this.#draw();
+  }
+
+  /**
+   * On the still that is shown, else over the live picture for a while.
+   * @param {string} words
+   */
+  #tell(words) {
+    this.words.textContent = words;
+    this.note.textContent = this.layer.hidden ? words : '';
+    clearTimeout(this.hush);
+    this.hush = window.setTimeout(() => { this.note.textContent = ''; }, TOLD_FOR_MS);
   }
 
   #draw() {
     const still = this.known.get(this.shown), address = this.addresses.get(this.shown);
     this.layer.hidden = !still || !address;
     if (!still || !address) return;
+    this.note.textContent = '';
     this.layer.dataset.sha256 = still.sha256;
     this.view.show(still, address);
     for (const name of ['distance', 'ellipse', 'keep']) this.buttons[name].hidden = !still.pixel_mm;

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from county_month import Founded, Van, at
 
 from devices.clock import Clock, SimulatedClock
 from sync.formats.canonical import Json
@@ -48,6 +49,19 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'county.db'}"
     server: postgresql.PostgresqlServer = request.getfixturevalue("postgresql_server")
     return server.fresh_database()
+
+
+@pytest.fixture
+async def founded(tmp_path: Path, database_url: str) -> AsyncIterator[Founded]:
+    """A county on the morning of 1 September, on each kind of database."""
+    county = Founded(tmp_path, SimulatedClock(at(9, 1, 8)), database_url)
+    yield county
+    county.close()
+
+
+@pytest.fixture
+def van(founded: Founded) -> Van:
+    return founded.van("van-07")
 
 
 @pytest.fixture

@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import AsyncIterator
 from datetime import date
-from pathlib import Path
 
 import openpyxl
-import pytest
-from county_month import Founded, Van, at
+from county_month import Founded, Van
 
-from devices.clock import SimulatedClock
 from sync.formats.canonical import Json
 from sync.formats.records import Draft
-from sync.interop.asset_list import COLUMNS, Asset, csv_bytes, plain, xlsx_bytes
+from sync.interop.asset_list import COLUMNS, Asset, csv_bytes, xlsx_bytes
+from sync.interop.spreadsheet import plain
 from sync.web.catalog import texts
-
-
-@pytest.fixture
-async def founded(tmp_path: Path, database_url: str) -> AsyncIterator[Founded]:
-    county = Founded(tmp_path, SimulatedClock(at(9, 1, 8)), database_url)
-    yield county
-    county.close()
-
-
-@pytest.fixture
-def van(founded: Founded) -> Van:
-    return founded.van("van-07")
 
 
 def added(device: str, driver: str = "contec_cms50_v7", **other: Json) -> Draft:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from county_month import Founded, Van, at
+from county_month import Founded, Van
 from hypothesis import given
 from hypothesis import strategies as st
+from signed_posts import Post, asking, fill, stored, upload
 from sqlalchemy import select
-from test_county_intake import Post, asking, fill, stored, upload
 
-from devices.clock import SimulatedClock
 from sync.county.__main__ import main
 from sync.county.fleet_view import fleet_view
 from sync.county.freezing import (
@@ -32,23 +30,6 @@ from sync.formats.notes import Checkpoint, SeedSigner
 from sync.formats.records import Draft
 from sync.record.store import Store
 from tests.sync.formats.test_merkle import reader
-
-
-@pytest.fixture
-async def founded(tmp_path: Path, database_url: str) -> AsyncIterator[Founded]:
-    county = Founded(tmp_path, SimulatedClock(at(9, 1, 8)), database_url)
-    yield county
-    county.close()
-
-
-@pytest.fixture
-def van(founded: Founded) -> Van:
-    return founded.van("van-07")
-
-
-@pytest.fixture
-def post(founded: Founded, van: Van) -> Post:
-    return Post(founded, van.signer)
 
 
 def rewritten(founded: Founded, van: Van, size: int) -> Store:

@@ -4,87 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from county_month import Founded, Van, at
-from sqlalchemy import func, select
+from county_month import Founded, Van
+from signed_posts import Post, asking, deliver_by_hand, fill, stored, upload
 
-from devices.clock import SimulatedClock
-from sync.county.schema import checkpoints, entries, refused_checkpoints, set_aside
+from sync.county.schema import checkpoints, refused_checkpoints, set_aside
 from sync.formats import content_coding, wire
-from sync.formats.merkle import leaf_hash, root_of
+from sync.formats.merkle import root_of
 from sync.formats.notes import Checkpoint, Note, SeedSigner, Signature
-from sync.formats.records import Draft
 from sync.formats.request_signature import signature_headers
-
-
-@pytest.fixture
-async def founded(tmp_path: Path, database_url: str) -> AsyncIterator[Founded]:
-    county = Founded(tmp_path, SimulatedClock(at(9, 1, 8)), database_url)
-    yield county
-    county.close()
-
-
-@pytest.fixture
-def van(founded: Founded) -> Van:
-    return founded.van("van-07")
-
-
-class Post:
-    """Signed requests of a vehicle, as bytes of our own making."""
-
-    def __init__(self, founded: Founded, signer: SeedSigner) -> None:
-        self.founded, self.signer, self.origin = founded, signer, signer.name
-
-    async def send(self, method: str, path: str, body: bytes = b"", **headers: str) -> httpx.Response:
-        signed = signature_headers(self.signer, method, path, body, self.founded.clock.now())
-        async with self.founded.client() as client:
-            return await client.request(method, path, content=body, headers={**signed, **headers})
-
-    async def checkpoint(self, asked: wire.AddCheckpoint) -> httpx.Response:
-        return await self.send("POST", wire.log_path(self.origin, "add-checkpoint"), bytes(asked))
-
-    async def entries(self, body: bytes, **headers: str) -> httpx.Response:
-        return await self.send("POST", wire.log_path(self.origin, "add-entries"), body, **headers)
-
-
-@pytest.fixture
-def post(founded: Founded, van: Van) -> Post:
-    return Post(founded, van.signer)
-
-
-def fill(van: Van, count: int) -> None:
-    van.store.commit_now(*(Draft("clock/1", {"seconds_ms": number, "source": "gnss"}) for number in range(count)))
-
-
-def upload(van: Van, start: int = 0, end: int | None = None, packages: slice = slice(None)) -> bytes:
-    """An add-entries body of the van's own journal."""
-    size = van.store.size() if end is None else end
-    made = [
-        wire.build_package(first, last, size, van.store.read_subtree, lambda n, k: van.store.entries(n, k))
-        for first, last in wire.package_ranges(start, size)
-    ]
-    return wire.add_entries_body(wire.AddEntriesHead(van.store.origin, start, size), made[packages])
-
-
-def asking(van: Van, old: int = 0) -> wire.AddCheckpoint:
-    size = van.store.size()
-    return wire.AddCheckpoint(old, tuple(van.store.consistency_proof(old, size)), van.store.checkpoint_at(size))
-
-
-def stored(founded: Founded, table: Any = entries) -> int:
-    """Rows of vehicles; the county's own registry is a log in the same tables."""
-    of_vehicles = table.c.origin != founded.county.registry.origin
-    row = founded.county.database.row(select(func.count().label("n")).where(of_vehicles))
-    assert row is not None
-    return int(row["n"])
 
 
 async def test_a_delivery_is_countersigned_after_it_is_stored(founded: Founded, van: Van, post: Post) -> None:
@@ -170,20 +104,6 @@ async def test_what_cannot_be_read_is_set_aside_and_blocks_nothing(founded: Foun
     assert founded.county.interpreter.catch_up(van.store.origin) == 0
     assert founded.county.interpreter.rebuild() == 4
     assert stored(founded, set_aside) == 4
-
-
-async def deliver_by_hand(signer: SeedSigner, post: Post, bodies: list[bytes]) -> None:
-    """A log of arbitrary entries, rightly signed and proven."""
-    leaves = [leaf_hash(body) for body in bodies]
-    note = Checkpoint(signer.name, len(bodies), root_of(leaves)).signed(signer)
-    assert (await post.checkpoint(wire.AddCheckpoint(0, (), note))).status_code == 200
-
-    def read(level: int, place: int) -> bytes:
-        return root_of(leaves[place << level : (place + 1) << level])
-
-    package = wire.build_package(0, len(bodies), len(bodies), read, lambda first, count: bodies[first : first + count])
-    head = wire.AddEntriesHead(signer.name, 0, len(bodies))
-    assert (await post.entries(wire.add_entries_body(head, [package]))).status_code == 200
 
 
 # attacks: each is refused with its status, and nothing stands that was not there before ------------------------------

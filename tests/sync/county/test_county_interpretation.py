@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 from county_month import Founded, Van, at
+from signed_posts import Post, deliver_by_hand, fill
 from sqlalchemy import select
-from test_county_intake import Post, deliver_by_hand, fill
 
-from devices.clock import SimulatedClock
 from sync.county.interpretation import Interpreter
 from sync.county.schema import entry_facts, logs, metadata, projected, set_aside
 from sync.formats.canonical import Json, dumps
 from sync.formats.records import Draft, Stamp, write_entry
-
-
-@pytest.fixture
-async def founded(tmp_path: Path, database_url: str) -> AsyncIterator[Founded]:
-    county = Founded(tmp_path, SimulatedClock(at(9, 1, 8)), database_url)
-    yield county
-    county.close()
-
-
-@pytest.fixture
-def van(founded: Founded) -> Van:
-    return founded.van("van-07")
-
-
-@pytest.fixture
-def post(founded: Founded, van: Van) -> Post:
-    return Post(founded, van.signer)
 
 
 def entry(n: int, kind: str, boot: int = 1, visit: str | None = None, **fields: Json) -> bytes:

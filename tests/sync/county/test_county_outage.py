@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from county_month import Founded, Van, at
-from test_county_intake import Post, asking, fill, stored, upload
+from signed_posts import Post, asking, fill, stored, upload
 
 from devices.clock import SimulatedClock
 from sync.county.database import Database, DatabaseRefused

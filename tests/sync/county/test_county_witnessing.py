@@ -91,11 +91,6 @@ def pusher(founded: Founded, province: Province) -> Witnessing:
     return province.pusher(founded)
 
 
-@pytest.fixture
-def van(founded: Founded) -> Van:
-    return founded.van("van-07")
-
-
 def newest(founded: Founded, origin: str) -> Note:
     return Note.parse(founded.county.mirror.checkpoint(origin) or b"")
 

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
-from county_month import Founded, Van, at
+from county_month import Founded, Van
 
-from devices.clock import SimulatedClock
 from sync.county.follow_up_report import Count, follow_up_report, shown, shown_total
 from sync.formats.records import Draft
 
 DAY = "2026-09-01"
-
-
-@pytest.fixture
-async def founded(tmp_path: Path, database_url: str) -> AsyncIterator[Founded]:
-    county = Founded(tmp_path, SimulatedClock(at(9, 1, 8)), database_url)
-    yield county
-    county.close()
 
 
 def member(founded: Founded, village: int, patient: str, programme: str, since: str, state: str = "member") -> Draft:

@@ -51,9 +51,12 @@ class Van:
         self.folder, self.clock = folder, clock or SimulatedClock(MORNING)
         self.archive = Archive()
         self.live = False
-        key = VehicleKey.load_or_create(folder / "keys" / "journal.key", "van-07.qingxi.example")
-        self.store = Store.open(folder, "van-07.qingxi.example", key, self.clock, vehicle="van-07")
+        self.store = self.open_store()
         self.recordings = Recordings(folder / "recordings")
+
+    def open_store(self, practice: bool = False) -> Store:
+        key = VehicleKey.load_or_create(self.folder / "keys" / "journal.key", "van-07.qingxi.example")
+        return Store.open(self.folder, "van-07.qingxi.example", key, self.clock, vehicle="van-07", practice=practice)
 
     def queue(
         self,
@@ -77,10 +80,7 @@ class Van:
     async def serve(self, encounter: str = "encounter-1", practice: bool = False) -> None:
         if practice:
             self.store.close()
-            key = VehicleKey.load_or_create(self.folder / "keys" / "journal.key", "van-07.qingxi.example")
-            self.store = Store.open(
-                self.folder, "van-07.qingxi.example", key, self.clock, vehicle="van-07", practice=True
-            )
+            self.store = self.open_store(practice=True)
         crew = [{"person": "zhou.min", "role": "village_doctor", "name": "周敏"}]
         at = format_time(self.clock.now())
         visit = {
@@ -108,27 +108,44 @@ class Van:
             Draft("encounter/1", met, "zhou.min", "visit-1", encounter),
         )
 
-    async def freeze(self, number: int = 0, encounter: str | None = "encounter-1") -> str:
-        sha256, size = self.recordings.store(png(number), "image/png")
+    async def keep(
+        self, content: bytes, media_type: str, what: str, facts: dict[str, Any], encounter: str | None = "encounter-1"
+    ) -> str:
+        """A recording and its entry; the SHA-256."""
+        sha256, size = self.recordings.store(content, media_type)
         said = {
             "sha256": sha256,
             "bytes": size,
-            "media_type": "image/png",
-            "what": "ultrasound_still",
+            "media_type": media_type,
+            "what": what,
             "patient": "patient-1",
-            "device": "ultrasound-1",
+            "device": "ecg-1" if what == "ecg" else "ultrasound-1",
             "started_at": format_time(self.clock.now()),
-            "duration_ms": 0,
-            "facts": {
-                "width": 320,
-                "height": 240,
-                "pixel_width_nm": 200_000,
-                "pixel_height_nm": 250_000,
-                "serial": "U7",
-            },
+            "duration_ms": 10_000 if what == "ecg" else 0,
+            "facts": facts,
         }
         await self.store.commit(Draft("recording/1", said, "zhou.min", "visit-1", encounter))
         return sha256
+
+    async def freeze(self, number: int = 0, encounter: str | None = "encounter-1") -> str:
+        size_px = {"width": 320, "height": 240}
+        pixel = {"pixel_width_nm": 200_000, "pixel_height_nm": 250_000}
+        facts = {**size_px, **pixel, "serial": "U7"}
+        return await self.keep(png(number), "image/png", "ultrasound_still", facts, encounter)
+
+    async def record_ecg(self, facts: dict[str, Any] | None = None) -> str:
+        return await self.keep(stored(), ecg_file.MEDIA_TYPE, "ecg", facts or {})
+
+    async def analyse(self, sha256: str) -> None:
+        analysis = {"sha256": sha256, "version": "7", "findings": {"heart_rate_bpm": 61, "rhythm": "likely"}}
+        await self.store.commit(Draft("ecg_analysis/1", analysis, None, "visit-1", "encounter-1"))
+
+    async def sign(self, sha256: str, words: str) -> None:
+        review = {"sha256": sha256, "version": "7", "agrees": True, "af": "yes", "words": words, "by_name": "周敏"}
+        await self.store.commit(Draft("ecg_review/1", review, "zhou.min", "visit-1", "encounter-1"))
+
+    def written(self) -> int:
+        return int(self.store.read("SELECT count(*) AS n FROM entries WHERE kind = 'dicom_delivery/1'")[0]["n"])
 
     def entries(self) -> list[dict[str, Any]]:
         return self.store.read("SELECT * FROM dicom_deliveries ORDER BY at, sha256")
@@ -171,19 +188,7 @@ async def test_images_go_in_their_order_and_are_numbered_in_their_encounter(van:
 async def test_an_ecg_goes_the_same_way_and_says_that_nobody_has_reviewed_it(van: Van) -> None:
     await van.serve()
     still = await van.freeze()
-    sha256, size = van.recordings.store(stored(), ecg_file.MEDIA_TYPE)
-    said = {
-        "sha256": sha256,
-        "bytes": size,
-        "media_type": ecg_file.MEDIA_TYPE,
-        "what": "ecg",
-        "patient": "patient-1",
-        "device": "ecg-1",
-        "started_at": format_time(van.clock.now()),
-        "duration_ms": 10_000,
-        "facts": {"imported": {"device_said_at": "2026-03-02T08:59:30"}},
-    }
-    await van.store.commit(Draft("recording/1", said, "zhou.min", "visit-1", "encounter-1"))
+    sha256 = await van.record_ecg({"imported": {"device_said_at": "2026-03-02T08:59:30"}})
     queue = van.queue()
     await queue.attempt()
     assert await queue.attempt() > 0, "its findings are waited for"
@@ -198,25 +203,9 @@ async def test_an_ecg_goes_the_same_way_and_says_that_nobody_has_reviewed_it(van
 
 async def test_an_ecg_with_findings_goes_at_once_with_rate_signature_and_usual_beat(van: Van) -> None:
     await van.serve()
-    sha256, size = van.recordings.store(stored(), ecg_file.MEDIA_TYPE)
-    said = {
-        "sha256": sha256,
-        "bytes": size,
-        "media_type": ecg_file.MEDIA_TYPE,
-        "what": "ecg",
-        "patient": "patient-1",
-        "device": "ecg-1",
-        "started_at": format_time(van.clock.now()),
-        "duration_ms": 10_000,
-        "facts": {},
-    }
-    analysis = {"sha256": sha256, "version": "7", "findings": {"heart_rate_bpm": 61, "rhythm": "likely"}}
-    review = {"sha256": sha256, "version": "7", "agrees": True, "af": "yes", "words": "房颤", "by_name": "周敏"}
-    await van.store.commit(
-        Draft("recording/1", said, "zhou.min", "visit-1", "encounter-1"),
-        Draft("ecg_analysis/1", analysis, None, "visit-1", "encounter-1"),
-        Draft("ecg_review/1", review, "zhou.min", "visit-1", "encounter-1"),
-    )
+    sha256 = await van.record_ecg()
+    await van.analyse(sha256)
+    await van.sign(sha256, "房颤")
     beat = tuple((count,) * len(EIGHT) for count in range(600))
     queue = van.queue(median_beat=lambda of: beat if of == sha256 else None)
     assert await queue.attempt() == 0.0
@@ -229,63 +218,34 @@ async def test_an_ecg_with_findings_goes_at_once_with_rate_signature_and_usual_b
     assert made.WaveformSequence[1].NumberOfWaveformSamples == 600
 
 
-async def ecg_of(van: Van) -> str:
-    """A recorded ECG with automatic findings, signed by nobody."""
-    sha256, size = van.recordings.store(stored(), ecg_file.MEDIA_TYPE)
-    said = {
-        "sha256": sha256,
-        "bytes": size,
-        "media_type": ecg_file.MEDIA_TYPE,
-        "what": "ecg",
-        "patient": "patient-1",
-        "device": "ecg-1",
-        "started_at": format_time(van.clock.now()),
-        "duration_ms": 10_000,
-        "facts": {},
-    }
-    analysis = {"sha256": sha256, "version": "7", "findings": {"heart_rate_bpm": 61, "rhythm": "likely"}}
-    await van.store.commit(
-        Draft("recording/1", said, "zhou.min", "visit-1", "encounter-1"),
-        Draft("ecg_analysis/1", analysis, None, "visit-1", "encounter-1"),
-    )
-    return sha256
-
-
-async def sign(van: Van, sha256: str, words: str) -> None:
-    review = {"sha256": sha256, "version": "7", "agrees": True, "af": "yes", "words": words, "by_name": "周敏"}
-    await van.store.commit(Draft("ecg_review/1", review, "zhou.min", "visit-1", "encounter-1"))
-
-
-def written(van: Van) -> int:
-    return int(van.store.read("SELECT count(*) AS n FROM entries WHERE kind = 'dicom_delivery/1'")[0]["n"])
-
-
 async def test_what_a_doctor_signs_after_it_was_stored_goes_as_another_instance_of_the_study(van: Van) -> None:
     await van.serve()
-    sha256 = await ecg_of(van)
+    sha256 = await van.record_ecg()
+    await van.analyse(sha256)
     queue = van.queue()
     assert await queue.attempt() == 0.0
     assert (await queue.attempt(), queue.status().waiting) == (30.0, 0)
     for words in ("房颤", "房颤，心室率快"):
         van.clock.advance(60)
-        await sign(van, sha256, words)
+        await van.sign(sha256, words)
         assert queue.status().waiting == 1
         assert await queue.attempt() == 0.0
         assert (van.archive.jobs[-1].said[1], queue.status().waiting) == (words, 0)
     sent = [data_set(job) for job in van.archive.jobs]
     assert len({one.SOPInstanceUID for one in sent}) == 3
     assert len({(one.StudyInstanceUID, one.SeriesInstanceUID) for one in sent}) == 1
-    assert written(van) == 3
+    assert van.written() == 3
 
 
 async def test_a_signature_given_while_the_ecg_is_being_sent_is_not_lost(van: Van) -> None:
     await van.serve()
-    sha256 = await ecg_of(van)
+    sha256 = await van.record_ecg()
+    await van.analyse(sha256)
 
     async def slowly(job: Job) -> Answer:
         van.archive.jobs.append(job)
         if not job.signed_at:
-            await sign(van, sha256, "房颤")
+            await van.sign(sha256, "房颤")
         return STORED
 
     queue = van.queue(slowly)
@@ -418,15 +378,16 @@ async def test_through_the_real_process_to_a_real_archive_that_was_away(tmp_path
     with orthanc(tmp_path / "orthanc", DicomPort=port) as server:
         assert await queue.attempt() == 0.0
         assert server.get("/patients?expand")[0]["MainDicomTags"]["PatientName"] == "Y^GF=杨^桂芳"
-        sha256 = await ecg_of(van)
+        sha256 = await van.record_ecg()
+        await van.analyse(sha256)
         await queue.attempt()
-        await sign(van, sha256, "房颤")
+        await van.sign(sha256, "房颤")
         await queue.attempt()
         [study] = server.get("/studies?expand")
         assert len(study["Series"]) == 2
         [signed] = [one for one in server.get("/series?expand") if one["MainDicomTags"]["Modality"] == "ECG"]
         assert len(signed["Instances"]) == 2, "the archive has the ECG as it was sent and as it was signed"
-    assert written(van) == 3
+    assert van.written() == 3
     van.store.close()
 
 

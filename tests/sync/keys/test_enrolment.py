@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 
 import httpx
 import pytest
-from county_month import PASSWORD, Founded, at
-from sqlalchemy import insert
+from asking import CODE, ORIGIN, OTHER, VAN, ask_of, post, signed
+from county_month import PASSWORD, Founded
 
-from devices.clock import SimulatedClock
 from sync.county.enrolment import (
     MOST_OF_ADDRESS,
     MOST_WRONG_CODES,
@@ -23,11 +20,9 @@ from sync.county.enrolment import (
     Enrolments,
     TooManyAsk,
 )
-from sync.county.fleet import EnrolmentRefused, KeyNotValid
-from sync.county.schema import vehicles
+from sync.county.fleet import EnrolmentRefused
 from sync.county.settings import ServeSettings
 from sync.formats.notes import ED25519_COSIGNATURE, SeedSigner
-from sync.formats.records import Draft
 from sync.formats.request_signature import signature_headers
 from sync.keys.key_statements import (
     SALT_BYTES,
@@ -37,43 +32,6 @@ from sync.keys.key_statements import (
     fingerprint,
     parse_enrolment_answer,
 )
-
-ORIGIN = "van-07.qingyu.example"
-VAN = SeedSigner(ORIGIN, b"v" * 32)
-OTHER = SeedSigner("van-09.qingyu.example", b"9" * 32)
-CODE = "02319962"
-
-
-def ask_of(
-    signer: SeedSigner = VAN, code: str = CODE, valid_s: int = 1800, salt: bytes = b"s" * SALT_BYTES, **more: str
-) -> EnrolmentAsk:
-    key = signer.verifier_key()
-    vehicle = signer.name.partition(".")[0]
-    return EnrolmentAsk(key, vehicle, "川A·演07", salt, code_hash(code, salt, key), valid_s, **more)
-
-
-@pytest.fixture
-async def founded(tmp_path: Path, database_url: str) -> AsyncIterator[Founded]:
-    county = Founded(tmp_path, SimulatedClock(at(9, 1, 8)), database_url)
-    yield county
-    county.close()
-
-
-@pytest.fixture
-def enrolments(founded: Founded) -> Enrolments:
-    return founded.county.enrolments
-
-
-def signed(
-    founded: Founded, ask: EnrolmentAsk, signer: SeedSigner = VAN, when: datetime | None = None
-) -> dict[str, str]:
-    return signature_headers(signer, "POST", "/enrol", bytes(ask), when or founded.clock.now())
-
-
-async def post(founded: Founded, ask: EnrolmentAsk, headers: dict[str, str] | None = None) -> httpx.Response:
-    by = VAN if ask.key == VAN.verifier_key() else OTHER
-    async with founded.client() as client:
-        return await client.post("/enrol", content=bytes(ask), headers=headers or signed(founded, ask, by))
 
 
 def state(answer: httpx.Response) -> str:
@@ -349,110 +307,6 @@ def test_an_address_may_ask_so_often_and_no_more(founded: Founded) -> None:
     for number in range(2 * AskingRate.MOST_ADDRESSES):
         rate.take(f"address {number}")
     assert len(rate._full) == AskingRate.MOST_ADDRESSES
-
-
-# after enrolment ------------------------------------------------------------------------------------------------------
-
-
-def test_revoked_at_a_size(founded: Founded) -> None:
-    fleet = founded.county.fleet
-    fleet.enrol(ORIGIN, str(VAN.verifier_key()))
-    for reason, size, said in ((" ", None, "say why"), ("gestohlen", 1, "0 to 0"), ("x" * 201, None, "200 letters")):
-        with pytest.raises(EnrolmentRefused, match=said):
-            fleet.revoke(ORIGIN, reason, size)
-    with pytest.raises(EnrolmentRefused, match="not enrolled"):
-        fleet.revoke("van-99.qingyu.example", "stolen")
-    assert fleet.key_at(ORIGIN, 50) == VAN.verifier_key()
-    revoked = fleet.revoke(ORIGIN, "stolen").revoked
-    assert revoked is not None
-    assert (revoked.size, revoked.reason) == (0, "stolen")
-    assert (fleet.verifier(ORIGIN), fleet.request_key(ORIGIN)) == (None, None)
-    assert fleet.key_at(ORIGIN, 0) == VAN.verifier_key()
-    with pytest.raises(KeyNotValid, match="revoked"):
-        fleet.key_at(ORIGIN, 1)
-    with pytest.raises(EnrolmentRefused, match="revoked already"):
-        fleet.revoke(ORIGIN, "again")
-
-
-async def test_what_came_before_a_revocation_stays_and_may_still_be_completed(founded: Founded) -> None:
-    van = founded.van("van-07")
-    van.store.commit_now(*(Draft("clock/1", {"seconds_ms": n, "source": "gnss"}) for n in range(9)))
-    assert (await van.deliver()).complete
-    fleet, origin = founded.county.fleet, van.store.origin
-    fleet.revoke(origin, "sold", 6)
-    assert fleet.key_at(origin, 6) == van.signer.verifier_key()
-    with pytest.raises(KeyNotValid):
-        fleet.key_at(origin, 7)
-    with pytest.raises(EnrolmentRefused, match="0 to 6"):
-        fleet.revoke(origin, "sold", 7)
-    assert fleet.revoke(origin, "sold earlier", 3).revoked is not None
-    van.store.commit_now(Draft("clock/1", {"seconds_ms": 1, "source": "gnss"}))
-    assert not (await van.deliver()).complete
-    assert founded.county.mirror.log(origin).mirror_size == 10
-
-
-async def test_a_journal_goes_on_under_a_new_origin(founded: Founded, enrolments: Enrolments) -> None:
-    fleet = founded.county.fleet
-    fleet.enrol(ORIGIN, str(VAN.verifier_key()), "van-07", "川A·演07")
-    second = SeedSigner("van-07-2.qingyu.example", b"2" * 32)
-    asked = EnrolmentAsk(
-        second.verifier_key(),
-        "van-07",
-        "川A·演07",
-        b"s" * SALT_BYTES,
-        code_hash(CODE, b"s" * SALT_BYTES, second.verifier_key()),
-        1800,
-        ORIGIN,
-    )
-    assert (await post(founded, asked, signed(founded, asked, second))).status_code == 202
-    (waiting,) = enrolments.waiting()
-    assert waiting.succeeds == ORIGIN
-    enrolments.confirm(waiting.id, CODE, True, "xu.jing")
-    before, after = fleet.get(ORIGIN), fleet.get(second.name)
-    assert before is not None
-    assert after is not None
-    assert before.revoked is not None
-    assert (after.succeeds, after.vehicle) == (ORIGIN, before.vehicle)
-    third = SeedSigner("van-07-3.qingyu.example", b"3" * 32)
-    with pytest.raises(EnrolmentRefused, match="already"):
-        fleet.enrol(third.name, str(third.verifier_key()), succeeds=ORIGIN)
-    fleet.enrol(third.name, str(third.verifier_key()), succeeds=second.name)
-    for origin in (ORIGIN, second.name, third.name):
-        assert fleet.lineage(origin) == (ORIGIN, second.name, third.name)
-    with pytest.raises(EnrolmentRefused, match="never enrolled"):
-        fleet.enrol(OTHER.name, str(OTHER.verifier_key()), succeeds="van-99.qingyu.example")
-
-
-def test_one_key_has_one_role(founded: Founded) -> None:
-    fleet = founded.county.fleet
-    fleet.enrol(ORIGIN, str(VAN.verifier_key()))
-    same = SeedSigner("van-08.qingyu.example", b"v" * 32)
-    with pytest.raises(EnrolmentRefused, match="known as one of van-07"):
-        fleet.enrol(same.name, str(same.verifier_key()))
-    for role, key in (("the county", founded.county.verifier_key), ("registry", founded.county.registry.verifier_key)):
-        clone = type(key)("van-08.qingyu.example", 1, key.public_key)
-        with pytest.raises(EnrolmentRefused, match=role):
-            fleet.enrol(clone.name, str(clone))
-    registry = SeedSigner("registry.county.qingyu.example", b"r" * 32)
-    with pytest.raises(EnrolmentRefused, match="host name"):
-        fleet.enrol(registry.name, str(registry.verifier_key()))
-
-
-def test_vehicles_of_before_are_carried_into_the_registry(founded: Founded) -> None:
-    now = founded.clock.now()
-    row = {"vkey": str(VAN.verifier_key()), "vehicle": "van-07", "plate": "川A", "enrolled_at": now, "revoked_at": None}
-    other = {**row, "origin": OTHER.name, "vkey": str(OTHER.verifier_key()), "revoked_at": now}
-    with founded.county.database.write() as connection:
-        connection.execute(insert(vehicles), [{**row, "origin": ORIGIN}, other])
-    fleet = founded.county.fleet
-    assert fleet.get(ORIGIN) is None
-    assert fleet.carry_over() == 3
-    assert fleet.carry_over() == 0
-    assert fleet.verifier(ORIGIN) == VAN.verifier_key()
-    assert fleet.verifier(OTHER.name) is None
-    known = fleet.get(ORIGIN)
-    assert known is not None
-    assert known.enrolled_at == now
 
 
 # the page -------------------------------------------------------------------------------------------------------------

@@ -9,16 +9,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted(
-    [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("hardware/**/*.md")]
-    + [ROOT / package / "README.md" for package in ("devices", "sync", "telemedicine", "vehicle", "xunzhen")]
-)
+LISTED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+PAGES = [ROOT / name for name in LISTED if name.endswith(".md")]
 CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)#\s]+)\)")
 PATH = re.compile(
     r"^(?:devices|sync|telemedicine|vehicle|xunzhen|systemd|hardware|tests|docs|benchmarks|scripts|requirements|\.ci)/(?!\d+$)\S*$"
 )
 """A path; `vehicle/1` is a kind of record."""
+MODULE = re.compile(r"^[\w/-]+\.(?:py|js|css|html)$")
 
 
 def page_id(page: Path) -> str:
@@ -34,6 +33,12 @@ def test_every_page_is_there_and_names_only_files_that_exist(page: Path) -> None
         if PATH.match(path) and "<" not in path and not any(ROOT.glob(path.rstrip("/")))
     ]
     assert missing == [], f"{page_id(page)} names files that do not exist"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_every_module_that_a_page_names_is_in_the_tree(page: Path) -> None:
+    named = {code for code in CODE.findall(page.read_text(encoding="utf-8")) if MODULE.match(code)}
+    assert [name for name in sorted(named) if not any(f"/{path}".endswith(f"/{name}") for path in LISTED)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
@@ -73,10 +78,9 @@ def test_pins_carry_hashes_and_no_addresses() -> None:
 
 def test_no_file_of_ours_is_crowded() -> None:
     """About 500 lines is where two purposes begin to live in one room."""
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     crowded = {
         name: lines
-        for name in listed
+        for name in LISTED
         if Path(name).suffix in (".py", ".js", ".css") and (lines := (ROOT / name).read_bytes().count(b"\n")) > 520
     }
     assert crowded == {}
@@ -84,6 +88,5 @@ def test_no_file_of_ours_is_crowded() -> None:
 
 def test_words_of_chance_are_not_in_the_code() -> None:
     """No rooms without a purpose: such names gather what nobody wanted to place."""
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     banned = {"utils", "helpers", "common", "manager", "base"}
-    assert [name for name in listed if Path(name).suffix == ".py" and Path(name).stem in banned] == []
+    assert [name for name in LISTED if Path(name).suffix == ".py" and Path(name).stem in banned] == []

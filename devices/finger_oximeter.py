@@ -15,11 +15,10 @@ import numpy as np
 
 from devices.driver import About, Counters, Metric, Output
 from devices.framing import Frame, MarkedFramer, Spoiled
+from devices.nomenclature import metrics
 from devices.readings import INVALID_COUNT, DeviceState, Event, Link, PulseOximetry, Samples, Sensor
 
-SPO2 = Metric("spo2_percent", mdc=150456, loinc="59408-5", ucum="%")
-PULSE = Metric("pulse_bpm", mdc=149530, loinc="8889-8", ucum="/min")
-PERFUSION = Metric("perfusion_index_percent", mdc=150488, loinc="61006-3", ucum="%")
+SPO2, PULSE, PERFUSION = metrics("pulse_oximetry", "spo2_percent", "pulse_bpm", "perfusion_index_percent")
 
 AGREEING_S = 0.1
 """Frames of that long say the same before it is believed; also what one chunk of pleth holds."""

@@ -85,68 +85,6 @@ class MarkedFramer:
         return Spoiled(len(piece) + excess)
 
 
-class XorFramer:
-    """``preamble | length u16 BE | body | xor``: the length counts body and xor, the xor runs over length and body.
-
-    After a bad checksum the search goes on right behind the preamble, so a good frame inside a bad one is found.
-    """
-
-    def __init__(self, preamble: bytes, max_length: int, counters: Counters) -> None:
-        self._preamble = preamble
-        self._max_length = max_length
-        self._counters = counters
-        self._held = bytearray()
-
-    def reset(self) -> None:
-        """Drop the half frame: the link is given up, or opened anew, or the answer stayed out."""
-        self._counters.dropped_bytes += len(self._held)
-        self._held.clear()
-
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Bodies of good frames."""
-        self._held += chunk
-        while self._to_preamble():
-            head = len(self._preamble)
-            if len(self._held) < head + 2:
-                return
-            length = int.from_bytes(self._held[head : head + 2], "big")
-            if not 1 <= length <= self._max_length:
-                self._skip_preamble()
-                continue
-            if len(self._held) < head + 2 + length:
-                return
-            checked = bytes(self._held[head : head + 2 + length])
-            if xor8(checked):
-                self._counters.bad_checksums += 1
-                self._skip_preamble()
-                continue
-            del self._held[: head + 2 + length]
-            self._counters.frames += 1
-            yield checked[2:-1]
-
-    def _to_preamble(self) -> bool:
-        """Drop what lies before the next preamble; False when only a part of one, or nothing, is left."""
-        at = self._held.find(self._preamble)
-        if at < 0:
-            keep = next(
-                (n for n in range(min(len(self._preamble) - 1, len(self._held)), 0, -1) if self._ends_with(n)), 0
-            )
-            self._counters.dropped_bytes += len(self._held) - keep
-            del self._held[: len(self._held) - keep]
-            return False
-        self._counters.dropped_bytes += at
-        del self._held[:at]
-        return True
-
-    def _ends_with(self, n_bytes: int) -> bool:
-        return self._held.endswith(self._preamble[:n_bytes])
-
-    def _skip_preamble(self) -> None:
-        self._counters.resyncs += 1
-        self._counters.dropped_bytes += 1
-        del self._held[:1]
-
-
 class LineFramer:
     """Text lines ended by LF, starting at ``start``; longer ones than ``max_length`` and control bytes are dropped."""
 

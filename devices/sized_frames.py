@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from devices.driver import Counters
-from devices.framing import Frame, Spoiled
+from devices.framing import Frame, Spoiled, xor8
 
 SizeOf = Callable[[bytes], int | None]
 """The bytes from a head on (a few at least) -> length of the whole frame; None: too few to tell; 0: no frame."""
@@ -93,3 +93,30 @@ class SizedFramer:
         self._counters.dropped_bytes += n_bytes
         self._dropped += n_bytes
         del self._held[:n_bytes]
+
+
+class XorFramer:
+    """``preamble | length u16 BE | body | xor``: the length counts body and xor, the xor runs over length and body."""
+
+    def __init__(self, preamble: bytes, max_length: int, counters: Counters) -> None:
+        """:param max_length: of body and xor"""
+        self._head = head = len(preamble) + 2
+
+        def size_of(held: bytes) -> int | None:
+            length = int.from_bytes(held[head - 2 : head], "big")
+            return None if len(held) < head else head + length if 1 <= length <= max_length else 0
+
+        def is_good(frame: bytes) -> bool:
+            return not xor8(frame[head - 2 :])
+
+        self._frames = SizedFramer(preamble, size_of, is_good, head + max_length, counters, look_ahead=head)
+
+    def reset(self) -> None:
+        """Drop the half frame: the link is given up, or opened anew, or the answer stayed out."""
+        self._frames.reset()
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Bodies of good frames."""
+        for piece in self._frames.feed(chunk):
+            if isinstance(piece, Frame):
+                yield piece.payload[self._head : -1]

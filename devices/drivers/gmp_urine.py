@@ -20,19 +20,21 @@ tried on hardware by us.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
 from devices.analytes import analytes
 from devices.driver import About, Counters, Metric, Output, SerialLine, Write
+from devices.framing import Frame
 from devices.readings import DeviceState, LaboratoryResult, LaboratoryValue, Link, Sensor
+from devices.sized_frames import SizedFramer
 
 SYNC = b"\x93\x8e"
 MACHINE = 0x08
 CONFIRM, NEWEST = 0x01, 0x04
 MIN_LENGTH, MAX_LENGTH = 4, 64
+TOKEN_AT = 5
 RECORD_BYTES = 10
 POLL_S = 3.0
 
@@ -56,6 +58,18 @@ def frame(token: int, content: bytes = b"") -> bytes:
     body = bytes((MACHINE, token)) + content
     counted = (len(body) + 2).to_bytes(2, "little") + body
     return SYNC + counted + bytes((sum(counted) % 256,))
+
+
+def _size_of(held: bytes) -> int | None:
+    """Sync and sum are not counted by the length."""
+    if len(held) < 4:
+        return None
+    length = int.from_bytes(held[2:4], "little")
+    return length + 3 if MIN_LENGTH <= length <= MAX_LENGTH else 0
+
+
+def _is_good(whole: bytes) -> bool:
+    return sum(whole[2:-1]) % 256 == whole[-1]
 
 
 ASK_CONFIRM, ASK_NEWEST = frame(CONFIRM, b"CONT"), frame(NEWEST)
@@ -130,30 +144,31 @@ class Driver:
 
     def __init__(self) -> None:
         self.counters = Counters()
-        self._held = bytearray()
+        self._framer = SizedFramer(SYNC, _size_of, _is_good, MAX_LENGTH + 3, self.counters)
         self._since_asked_s = 0.0
         self._told: Strip | None = None
         self._state_told = False
 
     def open(self) -> Output:
-        self._drop()
+        self._framer.reset()
         self._since_asked_s = 0.0
         self._state_told = False
         return Output(writes=[Write(ASK_CONFIRM), Write(ASK_NEWEST, after_s=0.2)])
 
     def close(self) -> Output:
-        self._drop()
+        self._framer.reset()
         return Output()
 
     def feed(self, chunk: bytes, channel: str = "") -> Output:
         output = Output()
-        self._held += chunk
-        for token, content in self._frames():
+        for piece in self._framer.feed(chunk):
+            if not isinstance(piece, Frame):
+                continue
             if not self._state_told:
                 self._state_told = True
                 output.events.append(DeviceState(Link.CONNECTED, Sensor.OK))
-            if token == NEWEST:
-                self._record(content, output)
+            if piece.payload[TOKEN_AT] == NEWEST:
+                self._record(piece.payload[TOKEN_AT + 1 : -1], output)
         return output
 
     def tick(self, elapsed_s: float) -> Output:
@@ -161,42 +176,8 @@ class Driver:
         if self._since_asked_s < POLL_S:
             return Output()
         self._since_asked_s = 0.0
-        self._drop()
+        self._framer.give_up()
         return Output(writes=[Write(ASK_NEWEST)])
-
-    def _frames(self) -> Iterator[tuple[int, bytes]]:
-        """(token, content) of good frames; the search goes on right behind the sync of a bad one."""
-        while self._to_sync() and len(self._held) >= 4:
-            length = int.from_bytes(self._held[2:4], "little")
-            if not MIN_LENGTH <= length <= MAX_LENGTH:
-                self._skip()
-                continue
-            if len(self._held) < length + 3:
-                return
-            counted = bytes(self._held[2 : 2 + length])
-            if sum(counted) % 256 != self._held[2 + length]:
-                self.counters.bad_checksums += 1
-                self._skip()
-                continue
-            del self._held[: length + 3]
-            self.counters.frames += 1
-            yield counted[3], counted[4:]
-
-    def _to_sync(self) -> bool:
-        at = self._held.find(SYNC)
-        keep = len(self._held) - at if at >= 0 else int(self._held.endswith(SYNC[:1]))
-        self.counters.dropped_bytes += len(self._held) - keep
-        del self._held[: len(self._held) - keep]
-        return at >= 0
-
-    def _skip(self) -> None:
-        self.counters.resyncs += 1
-        self.counters.dropped_bytes += 1
-        del self._held[:1]
-
-    def _drop(self) -> None:
-        self.counters.dropped_bytes += len(self._held)
-        self._held.clear()
 
     def _record(self, content: bytes, output: Output) -> None:
         try:

@@ -29,8 +29,9 @@ from datetime import date
 from typing import ClassVar
 
 from devices.driver import About, Counters, Metric, Output, SerialLine, Write
-from devices.framing import XorFramer, xor8
+from devices.framing import xor8
 from devices.readings import CardRemoved, DeviceState, IdentityCard, Link, Sensor
+from devices.sized_frames import XorFramer
 
 PREAMBLE = b"\xaa\xaa\xaa\x96\x69"
 LONGEST_REPLY = 2400

@@ -7,7 +7,8 @@ from datetime import date
 
 from devices.driver import Counters
 from devices.drivers import sam_id_card as wire
-from devices.framing import XorFramer, xor8
+from devices.framing import xor8
+from devices.sized_frames import XorFramer
 
 SEX_CODES = {word: code for code, word in wire.SEXES.items()}
 PHOTO_BYTES = 1024

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.driver import Counters
-from devices.framing import Frame, LineFramer, MarkedFramer, Spoiled, XorFramer, xor8
+from devices.framing import Frame, LineFramer, MarkedFramer, Spoiled, xor8
+from devices.sized_frames import XorFramer
 
 PREAMBLE = b"\xaa\xaa\xaa\x96\x69"
 

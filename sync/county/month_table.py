@@ -54,7 +54,8 @@ class VillageMonth:
 
     @property
     def encounters(self) -> int:
-        return sum(len(visit.case.served) for visit in self.visits)
+        """People served; those of a merged visit stand in the one that carries it."""
+        return sum(len(visit.case.served) for visit in self.visits if visit.verdict.state is not VisitState.MERGED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,6 +212,7 @@ async def test_two_visits_of_one_day_add_up_when_the_second_arrives(founded: Fou
     assert [visit["state"] for visit in village["visits"]] == ["counted", "merged"]
     assert village["counted"] == 1
     assert village["dwell_minutes"] >= 260
+    assert village["encounters"] == 5
 
 
 async def test_the_longer_of_two_vehicles_counts(founded: Founded) -> None:

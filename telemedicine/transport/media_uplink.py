@@ -183,10 +183,13 @@ class MediaUplink:
         while True:
             await self._clock.sleep(LOOK_EVERY_S)
             now_s = self._clock.monotonic_s()
-            for name in self._uplink.look(now_s):
+            fallen = self._uplink.look(now_s)
+            for name in fallen:
                 emit("viewer_silent", viewer=name)
                 if self._uplink.state(name) == PathState.BLIND:
                     self._resumed(self._legs[name])
+            if fallen:
+                self._changed()  # smaller pictures from now on
             self._renew_pictures(now_s)
             for leg in tuple(self._legs.values()):
                 self._look_after(leg, now_s)

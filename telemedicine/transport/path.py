@@ -84,6 +84,12 @@ class Path:
         self.trickled_bytes += size_bytes
         self.trickled_s[stream] = now_s
 
+    def sound_useful(self, now_s: float) -> bool:
+        """Whether sound that leaves now could still be answered: else what was sent before is still on its way, and
+        this would stand behind it. Checks that are answered, and a link that has just come back, prove the contrary."""
+        proved = self.state == PathState.BLIND or now_s - self.resumed_s < SOUND_USEFUL_S
+        return proved or self.monitor.under_way_s(now_s) < SOUND_USEFUL_S
+
     def spend_urgent(self, size_bytes: int, now_s: float) -> bool:
         """Count what leaves past the pacer; True: ``urgent_bit_s`` is another one."""
         since_s, count = self.urgent

@@ -17,7 +17,7 @@ from telemedicine.transport.feedback import Feedback
 from telemedicine.transport.monitor import PathMonitor, Signals
 from telemedicine.transport.narrow import NarrowLink
 from telemedicine.transport.pacer import Pacer, Queued
-from telemedicine.transport.path import RESUMING_S, SOUND_USEFUL_S, Path, PathState
+from telemedicine.transport.path import RESUMING_S, Path, PathState
 from telemedicine.transport.rate_control import HIGH_QUEUE_S, STEP_SHARE, RateControl
 
 FIRST_BIT_S, LEAST_BIT_S, MOST_BIT_S = 2_000_000.0, 220_000.0, 12_000_000.0
@@ -37,7 +37,7 @@ AFTER_OUTAGE_BIT_S = 2_500_000.0
 LONG_GONE_S, OLD_NEWS_S = 1.0, 0.5
 STANDING_QUEUE_S = 0.3
 """A link from which packets come that have waited so long was not gone, it is slow: what is on its way is not lost."""
-SILENT_BIT_S = 200_000.0
+SILENT_BIT_S = 280_000.0
 """While nobody is heard pictures are made for so much: few may be sent, and the first one is a key frame."""
 KEPT_BYTES = 4_000
 """Of a connection that falls silent so much is still sent: less than the key frame that throwing it away would cost."""
@@ -204,12 +204,9 @@ class Uplink(Generic[P]):
         return live[0]
 
     def urgent(self, path: str, size_bytes: int, now_s: float) -> int | None:
-        """The transport-wide number for a packet of sound that leaves at once; None: it would come too late.
-
-        Then what was sent before is still on its way, and this would wait behind it.
-        """
+        """The transport-wide number for a packet of sound that leaves at once; None: it would come too late."""
         its = self._paths[path]
-        if its.monitor.under_way_s(now_s) > SOUND_USEFUL_S:
+        if not its.sound_useful(now_s):
             return None
         if its.spend_urgent(size_bytes, now_s):
             self._divide()

@@ -90,7 +90,7 @@ class Van:
         await self.bench.vehicle.stop()
 
     async def _send(self) -> None:
-        """ECG and pulse wave as the devices send them, 20 chunks a second."""
+        """ECG and pulse wave as the devices send them, 20 chunks a second; a value and where the van is each second."""
         index = 0
         self.sending = True
         while True:
@@ -99,6 +99,7 @@ class Van:
                 self.bench.send_pleth(index)
                 if index % 60 == 0:
                     self.bench.publish("oximeter-1", PulseOximetry(96, 74))
+                    self.bench.send_position()
             index += 3
             await asyncio.sleep(0.05)
 

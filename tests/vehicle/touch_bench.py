@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -96,8 +97,11 @@ class Bench:
         self.settings = settings or settings_in(folder, practice=practice, language=language)
         self.vehicle: Vehicle = assemble(self.settings, clock, sessions=False)
         self.sent: list[list[int]] = []
+        self.position: Position | None = None
 
     def publish(self, device: str, event: Event) -> None:
+        if isinstance(event, Position):
+            self.position = event
         driver = next(row.driver for row in self.vehicle.settings.devices if row.name == device)
         self.vehicle.feed.publish(Stamped(device, driver, self.clock.now(), self.clock.monotonic_s(), event))
 
@@ -107,6 +111,11 @@ class Bench:
 
     def stand_at(self, place: tuple[float, float]) -> None:
         self.publish("gnss-1", Position(place[0], place[1], 3.0, 12, 0.0, self.clock.now()))
+
+    def send_position(self) -> None:
+        """The last fix once more, as a receiver sends it: a fix of 15 s ago is none."""
+        if self.position is not None:
+            self.publish("gnss-1", replace(self.position, gnss_at=self.clock.now()))
 
     def send_ecg(self, n: int = 25) -> None:
         """One chunk of a wave that is different in every lead, kept in ``sent``."""

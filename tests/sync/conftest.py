@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from county_month import Founded, Van, at
 
 from devices.clock import Clock, SimulatedClock
 from sync.formats.canonical import Json
@@ -17,6 +16,7 @@ from sync.formats.notes import ED25519_COSIGNATURE, SeedSigner
 from sync.formats.records import Draft
 from sync.record.store import Store
 from tests.sync import postgresql
+from tests.sync.county_month import Founded, Van, at
 from tests.sync.evidence_county import EvidenceCounty, working_month
 from tests.sync.object_store_server import ObjectStoreServer
 

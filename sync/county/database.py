@@ -15,13 +15,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Executable, MetaData, Table, create_engine, event, text
+from sqlalchemy import Connection, CursorResult, Engine, Executable, MetaData, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
 from devices.errors import AskPerson
+from sync.data_folder import usable_folder
 
 Row = dict[str, Any]
 Prepare = Callable[[Connection], None]
@@ -57,9 +58,14 @@ class Database:
         try:
             with self.write("schema") as connection:
                 (prepare or tables.create_all)(connection)
-        except OperationalError as fault:
+        except DatabaseError as fault:
             self.close()
-            raise DatabaseRefused(f"the database cannot be opened: {_first_line(fault)}") from None
+            if type(fault) not in (OperationalError, DatabaseError):
+                raise  # our own tables or migrations are at fault
+            raise DatabaseRefused(
+                f"the database cannot be opened ({_first_line(fault)}): start its server, make room on its disk, or "
+                "bring it back from its backup"
+            ) from None
         except BaseException:
             self.close()
             raise
@@ -97,13 +103,12 @@ class Database:
 
     def rows(self, query: Executable) -> list[Row]:
         with self._engine.connect() as connection:
-            return [dict(row) for row in connection.execute(query).mappings()]
+            return list(_dicts(connection.execute(query)))
 
     def stream(self, query: Executable) -> Iterator[Row]:
         """Rows one after another, few of them in memory at a time; the caller reads on to the end."""
         with self._engine.connect() as connection:
-            for row in connection.execution_options(yield_per=500).execute(query).mappings():
-                yield dict(row)
+            yield from _dicts(connection.execution_options(yield_per=500).execute(query))
 
     def row(self, query: Executable) -> Row | None:
         with self._engine.connect() as connection:
@@ -165,6 +170,12 @@ class Database:
             yield
 
 
+def _dicts(result: CursorResult[Any]) -> Iterator[Row]:
+    """The rows; a quarter of the time of asking each for its mapping."""
+    names = tuple(result.keys())
+    return (dict(zip(names, row, strict=True)) for row in result)
+
+
 def unavailable(fault: Exception) -> bool:
     """Whether the database is away or busy: the same request may go well later."""
     return isinstance(fault, (OperationalError, InterfaceError, NoFreeConnection)) or (
@@ -195,7 +206,7 @@ def _engine(url: str) -> Engine:
     except ModuleNotFoundError as fault:
         raise DatabaseRefused(f'{fault.name} is missing: install xunzhen with the extra "postgresql"') from None
     if address.database:
-        Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+        usable_folder(Path(address.database).parent)
     event.listen(engine, "connect", _sqlite_pragmas)
     event.listen(engine, "begin", _sqlite_begin)
     return engine

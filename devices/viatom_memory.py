@@ -6,7 +6,8 @@ Asked (``AA | command | ~command | block u16 LE | length | data | CRC``), one qu
 ====  =============================  =================================================================================
 ask   with                           answer
 ====  =============================  =================================================================================
-14                                   JSON text; ``FileList``: names, a comma after each; the name is the start time
+14                                   JSON text; ``FileList``: names, a comma after each, a name is the start time;
+                                     ``CurTIME``: what the ring's clock shows
 03    the name and a zero            length of the file, u32
 04    block 0, 1, 2 ...              the next part of it, as long as the ring likes
 05                                   nothing: the file is closed
@@ -33,11 +34,10 @@ khromov/wellue-o2ring-web-ui; MackeyStingray/o2r. Layouts and constants as facts
 
 from __future__ import annotations
 
-import json
 import re
 import struct
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from devices import viatom
@@ -153,13 +153,9 @@ class Memory:
         self._file.clear()
 
 
-def files_of(said: bytes) -> list[str]:
-    """Names in the JSON text of answer 14, oldest first as the ring lists them; empty where it is none."""
-    try:
-        told = json.loads(said.rstrip(b"\0 \r\n"))
-    except (ValueError, RecursionError):
-        return []
-    listed = told.get("FileList") if isinstance(told, dict) else None
+def files_of(told: Mapping[str, object]) -> list[str]:
+    """Names in the answer to 14, oldest first as the ring lists them."""
+    listed = told.get("FileList")
     return _NAME.findall(listed) if isinstance(listed, str) else []
 
 

@@ -22,14 +22,15 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import ClassVar
+from datetime import datetime
+from typing import Any, ClassVar
 
 from devices import viatom, viatom_memory
 from devices.driver import About, Counters, Output, Write
 from devices.framing import Frame
 from devices.identity import Identity
 from devices.nomenclature import metrics
-from devices.readings import DeviceState, Event, Link, PulseOximetry, Sensor
+from devices.readings import DeviceClock, DeviceState, Event, Link, PulseOximetry, Sensor
 from devices.sized_frames import SizedFramer
 from devices.steady import SteadyNumber
 
@@ -133,8 +134,11 @@ class Driver:
             self._ask_next(output)
         elif well and data.startswith(b"{"):
             self._asked = b""
-            self.identity = identity_of(data)
-            self._memory.listed(viatom_memory.files_of(data))
+            told = told_in(data)
+            if self.identity is None and (clock := clock_of(told)) is not None:
+                output.events.append(clock)
+            self.identity = identity_of(told)
+            self._memory.listed(viatom_memory.files_of(told))
             self._ask_next(output)
         elif well and len(data) in (PARAMETERS.size, PARAMETERS.size + 1):
             self._asked = b""
@@ -169,13 +173,27 @@ def _oximetry(numbers: Numbers | None) -> PulseOximetry:
     return PulseOximetry(None, None) if numbers is None else PulseOximetry(*numbers)
 
 
-def identity_of(data: bytes) -> Identity | None:
-    """Model, serial number and firmware out of the JSON text; None where it is none."""
+def told_in(data: bytes) -> dict[str, Any]:
+    """The answer to 14 as it was told; empty where it is no JSON object."""
     try:
         said = json.loads(data.rstrip(b"\0 \r\n"))
     except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def identity_of(told: dict[str, Any]) -> Identity | None:
+    """Model, serial number and firmware, as far as they were told; None: none of them was."""
+    if not told.keys() & {"Model", "SN", "SoftwareVer"}:
         return None
-    if not isinstance(said, dict):
-        return None
-    model, serial, firmware = (str(said.get(key, "")) for key in ("Model", "SN", "SoftwareVer"))
+    model, serial, firmware = (str(told.get(key, "")) for key in ("Model", "SN", "SoftwareVer"))
     return Identity("Viatom", model, serial, firmware)
+
+
+def clock_of(told: dict[str, Any]) -> DeviceClock | None:
+    """``CurTIME``, "2026-11-22,20:11:05"; None where there is none."""
+    try:
+        shown = datetime.strptime(str(told.get("CurTIME")), "%Y-%m-%d,%H:%M:%S")  # noqa: DTZ007  as the ring says it
+    except ValueError:
+        return None
+    return DeviceClock(shown.isoformat())

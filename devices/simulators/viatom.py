@@ -195,6 +195,8 @@ class O2RingTwin(_Asked):
         super().__init__(viatom.RING_ASKS)
         self.worn: Worn | None = None
         self.battery_percent = 71
+        self.shows: datetime | None = None
+        """Its clock; None: it says none."""
         self.files: dict[str, bytes] = {}
         self.lost: set[str] = set()
         """Listed, but gone: the ring then gives the file that was open before."""
@@ -220,7 +222,8 @@ class O2RingTwin(_Asked):
         if command == ring.INFO:
             said = {"Region": "CE", "Model": "1652", "SN": "2125000099", "SoftwareVer": "1.6.0", "CurBAT": "71%"}
             names = "".join(f"{name}," for name in self.files)
-            return answered(json.dumps(said | {"FileList": names}).encode().ljust(256, b"\0"))
+            clock = {} if self.shows is None else {"CurTIME": f"{self.shows:%Y-%m-%d,%H:%M:%S}"}
+            return answered(json.dumps(said | clock | {"FileList": names}).encode().ljust(256, b"\0"))
         if command == viatom_memory.OPEN:
             name = data.rstrip(b"\0").decode("ascii", "replace")
             self._open = self.files.get(name, self._open) if name not in self.lost else self._open

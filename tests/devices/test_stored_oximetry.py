@@ -11,7 +11,7 @@ from test_a5_drivers import Talk, of_type
 
 from devices import cms50_memory, viatom_memory
 from devices.drivers import contec_cms50_v7, viatom_o2ring
-from devices.readings import DeviceState, PulseOximetry, StoredOximetry
+from devices.readings import DeviceClock, DeviceState, PulseOximetry, StoredOximetry
 from devices.simulators.contec_cms50 import Cms50Twin, Finger, Recorded, packed
 from devices.simulators.viatom import O2RingTwin, Worn, ring_file
 
@@ -234,4 +234,13 @@ def test_ring_file_is_read_or_refused(file: bytes, told: tuple[float, tuple[int 
     ids=["nothing", "half", "list", "number", "no-names", "deep"],
 )
 def test_ring_list_that_is_none_has_no_files(said: bytes) -> None:
-    assert viatom_memory.files_of(said) == []
+    assert viatom_memory.files_of(viatom_o2ring.told_in(said)) == []
+
+
+def test_ring_tells_what_its_clock_shows_once_a_connection() -> None:
+    twin = O2RingTwin()
+    twin.shows = STARTED
+    talk = Talk(viatom_o2ring.Driver(), twin)
+    talk.run(2.5 * viatom_o2ring.LIST_EACH_S)
+    assert of_type(talk.events, DeviceClock) == [DeviceClock(SAID)]
+    assert viatom_o2ring.clock_of({"CurTIME": "2026-13-01,00:00:00"}) is None

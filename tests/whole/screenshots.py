@@ -170,7 +170,8 @@ def at_the_county(demo: Demo, county: Page, album: Album) -> None:
     sign_in_at_county(county, demo.county, ADMINISTRATOR.id, ADMINISTRATOR.secret)
     album.both(county, f"{demo.county}county/coverage", "county-coverage")
     album.both(county, f"{demo.county}county/map", "county-map")
-    album.both(county, f"{demo.county}county/link", "county-link")
+    for page in ("warnings", "acceptance", "activity", "lists", "slips", "link"):
+        album.both(county, f"{demo.county}county/{page}", f"county-{page}")
     visit = demo.county_tables(
         "select visit from visits where closed_at is not null order by dwell_s desc, opened_at desc limit 1"
     )[0][0]

@@ -262,7 +262,8 @@ async def test_a_decision_that_comes_late_makes_another_verdict(founded: Founded
 
 def report_visit(founded: Founded, code: str) -> str:
     rows = founded.county.coverage.table(SEPTEMBER, practice=False).rows
-    return next(row for row in rows if row.village.code == code).visits[0].case.facts.visit
+    visit: str = next(row for row in rows if row.village.code == code).visits[0].case.facts.visit
+    return visit
 
 
 async def test_what_was_changed_or_left_out_is_found(founded: Founded) -> None:

@@ -65,3 +65,6 @@ async def test_the_same_case_is_answered_later(stage: Stage, browser: Browser) -
         await page.get_by_test_id("sign-password").fill(PASSWORD)
         await page.get_by_test_id("sign-opinion").click()
         await until(lambda: len(stage.vehicle.opinions) == 1)
+        await becomes(page, "document.body.dataset.state === 'opinion_signed'")
+        assert await page.evaluate("document.body.dataset.media ?? 'idle'") == "idle", "what was ended stays ended"
+        assert await page.locator("#stage").get_attribute("data-over") is not None

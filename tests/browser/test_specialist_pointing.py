@@ -58,7 +58,8 @@ WORDIEST = """() => {
   for (const caption of document.querySelectorAll('.stage .caption')) caption.textContent = all('feed_').join(' ');
 }"""
 IN_ONE_ROW = """() => {
-  const boxes = [...document.querySelectorAll('.bar-tools button')].map((button) => button.getBoundingClientRect());
+  const shown = [...document.querySelectorAll('.bar-tools button:not([hidden])')];
+  const boxes = shown.map((button) => button.getBoundingClientRect());
   return Math.max(...boxes.map((box) => box.top)) < Math.min(...boxes.map((box) => box.bottom));
 }"""
 IN_OTHER_SIZES = """async () => {

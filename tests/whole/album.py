@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page
 
-LOOKS = {"zh": "中文", "en": "English", "night": "by night", "1920x1080": "at 1920x1080"}
+LOOKS = {"zh": "中文", "en": "English", "night": "by night", "1920x1080": "at 1920x1080", "1024x768": "at 1024x768"}
 COLOURS = 256
 """Of a kept picture: pages are flat, so that a palette takes a third of the room and nobody sees it."""
 
@@ -24,9 +24,10 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "People": {
         "people": "Names are masked until somebody says why they are needed.",
+        "people-keys": "Letters and digits come when the field is tapped: a panel has no keyboard.",
         "search-initials": "Found by the first letters of the pinyin.",
         "register": "By card, or by hand with the check digit looked at while typing.",
-        "register-no-papers": "Without papers: a temporary number, to be linked later.",
+        "register-no-papers": "Without papers: an age will do, a temporary number is given, to be linked later.",
         "register-newborn": "A newborn under the mother's number, with a guardian.",
         "person": "One person: numbers, history, family, file.",
         "household": "The family at one address, and what kind of household it is for the prevention of poverty.",
@@ -37,8 +38,11 @@ SECTIONS: dict[str, dict[str, str]] = {
         "measure": "The value that has just arrived waits for one tap; the others live, confirmed, waiting or missing.",
         "by-hand": "Typed in twice, and marked so for ever.",
         "critical": "A red value: told, measured again, then one way out; the page cannot be left without.",
+        "critical-call": "Whom the doctor called, in one tap, and that the number was read back.",
         "ecg": "Twelve leads, live, to true scale on a calibrated panel.",
         "ecg-stored": "A kept ECG with what was found, not reviewed until a doctor signs.",
+        "ecg-sign": "The doctor agrees or not, marks what is critical, signs with the PIN.",
+        "ecg-import": "ECG files from a stick.",
         "ultrasound": "The picture of the ultrasound machine.",
         "ultrasound-still": "A frozen picture, measured in millimetres.",
         "laboratory": "Specimens by number; what nobody wrote down waits to be claimed.",
@@ -59,6 +63,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "follow-up": "A national form, filled in from today's readings; each answer says where it came from.",
         "print": "The slip as it will come out, the date of the next visit, sheets and letters as PDF.",
         "printed": "A slip that came out, with the number that proves it genuine.",
+        "person-export": "One person's records as FHIR, onto a stick.",
         "voice": "Spoken prompts under the finger, with volume and language.",
     },
     "Emergency and driving": {
@@ -78,6 +83,8 @@ SECTIONS: dict[str, dict[str, str]] = {
         "status-link": "The mobile network: cells, rates, delay.",
         "device": "One device: state, last value, due dates, strips.",
         "add-device": "A new device is found when it is plugged in.",
+        "add-analyser": "The van's address and port, as an analyser has to be told.",
+        "add-camera": "Which camera shows the room and which the ultrasound.",
         "screen-scale": "A bank card calibrates the panel, so that a millimetre is a millimetre.",
         "stick": "Records to and from the county on a USB stick.",
         "enrol": "A new van shows the code that the county types in.",
@@ -85,6 +92,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "The remote specialist": {
         "specialist-invitations": "Who asks, how urgent, in five fields.",
         "specialist-session": "Summary and trends, pictures, the opinion as it is written.",
+        "specialist-measuring": "A still measured in millimetres; ICD-10 found by the first letters of its name.",
         "specialist-to-sign": "Opinions that still wait for a signature.",
     },
     "The county": {

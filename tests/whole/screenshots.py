@@ -17,6 +17,7 @@ from tests.whole.people import YANG, VillageDoctor, context, launch, sign_in_at_
 from tests.whole.stage import WFDB_RECORD, Demo, start_demo, stop_demo, wait_until
 from xunzhen.demo.home import ADMINISTRATOR, SPECIALIST
 
+OTHER_LOOKS = (("1920x1080", 1920, 1080, "day"), ("1024x768", 1024, 768, "day"), ("night", 1280, 800, "night"))
 CONSULTATION = {
     "chief_complaint": "右上腹隐痛 2 个月",
     "history": "牧区长大，家里养犬；未手术",
@@ -48,8 +49,8 @@ def morning(demo: Demo, album: Album) -> None:
 
 
 def in_other_looks(demo: Demo, chromium: Browser, album: Album) -> None:
-    """By night, and on the largest panel."""
-    for look, width, height, theme in (("1920x1080", 1920, 1080, "day"), ("night", 1280, 800, "night")):
+    """By night, on the largest panel and on the smallest."""
+    for look, width, height, theme in OTHER_LOOKS:
         pages = context(chromium, width, height)
         doctor = VillageDoctor(pages.new_page(), demo.touchscreen)
         doctor.sign_in()
@@ -89,6 +90,7 @@ def at_the_van(demo: Demo, doctor: VillageDoctor, album: Album) -> None:
     page.get_by_test_id("record-ecg").click()
     expect(page.get_by_test_id("unreviewed")).to_be_visible(timeout=40_000)
     album.both(page, page.url.partition("?")[0], "ecg-stored", 1500)
+    clinic_pages.opened(page, album, page.url.partition("?")[0], "review", "ecg-sign")
     patient = demo.van("select patient from patients where name = ?", YANG["name"])[0][0]
     clinic_pages.people(demo, doctor, album, patient)
     clinic_pages.forms(demo, doctor, album, patient)
@@ -101,8 +103,11 @@ def at_the_van(demo: Demo, doctor: VillageDoctor, album: Album) -> None:
     album.both(page, f"{url}status/link", "status-link")
     album.both(page, f"{url}status/devices/cuff-1", "device")
     album.both(page, f"{url}status/devices/add", "add-device", 2000)
+    album.both(page, f"{url}status/devices/add/analyser", "add-analyser")
+    album.both(page, f"{url}status/devices/add/camera", "add-camera")
     album.both(page, f"{url}status/screen", "screen-scale")
     with stick_put_in():
+        album.both(page, f"{url}ecg/import", "ecg-import")
         album.both(page, f"{url}status/stick", "stick")
     album.both(page, f"{url}consult", "consult-request")
 
@@ -142,11 +147,15 @@ def consult(demo: Demo, doctor: VillageDoctor, specialist: Page, album: Album) -
     album.both(doctor.page, f"{demo.touchscreen}consult", "consult-session", 5000)
     specialist.goto(f"{session}?lang=en")
     album.keep(specialist, "specialist-session", "en", 8000)
+    specialist.get_by_test_id("theme").click()
+    album.keep(specialist, "specialist-session", "night", 1500)
+    specialist.get_by_test_id("theme").click()
     specialist.goto(f"{session}?lang=zh")
     specialist.get_by_test_id("opinion-findings").fill("肝右叶囊性占位约 46×39 mm，壁厚、双层，囊内多个子囊。")
     specialist.get_by_test_id("opinion-diagnosis").fill("肝细粒棘球蚴病")
     specialist.locator('input[name="action"][value="refer"]').check(force=True)
     specialist.get_by_test_id("opinion-advice").fill("建议 2 周内到县医院外科门诊，带今天的图像。")
+    measuring(specialist, session, album)
     album.both(specialist, f"{demo.specialist}/to-sign", "specialist-to-sign")
     specialist.goto(session)
     specialist.get_by_test_id("opinion-findings").fill("肝右叶囊性占位约 46×39 mm，壁厚、双层，囊内多个子囊。")
@@ -163,6 +172,29 @@ def consult(demo: Demo, doctor: VillageDoctor, specialist: Page, album: Album) -
         album.keep(doctor.page, "consult-decision", language)
     doctor.page.keyboard.press("Escape")
     doctor.decide("同意，今天开转诊单，两天后电话回访。")
+
+
+def measuring(specialist: Page, session: str, album: Album) -> None:
+    """A distance on a still, and a diagnosis by its letters."""
+    for language, letters in (("en", "ech"), ("zh", "xljq")):
+        specialist.goto(f"{session}?lang={language}")
+        specialist.wait_for_selector("body[data-media=connected]")
+        specialist.get_by_test_id("measure").click()
+        specialist.get_by_test_id("still").wait_for()
+        box = specialist.locator(".still-view image").bounding_box()
+        assert box is not None
+        across = [box["x"] + box["width"] * part for part in (0.435, 0.615)]
+        specialist.mouse.move(across[0], box["y"] + box["height"] * 0.51)
+        specialist.mouse.down()
+        specialist.mouse.move(across[1], box["y"] + box["height"] * 0.51, steps=6)
+        specialist.mouse.up()
+        specialist.get_by_test_id("opinion-diagnosis").fill("")
+        specialist.get_by_test_id("opinion-diagnosis").press_sequentially(letters)
+        specialist.get_by_role("option").first.wait_for()
+        specialist.keyboard.press("ArrowDown")
+        album.keep(specialist, "specialist-measuring", language)
+        specialist.keyboard.press("Enter")
+        specialist.get_by_test_id("still-close").click()
 
 
 def at_the_county(demo: Demo, county: Page, album: Album) -> None:

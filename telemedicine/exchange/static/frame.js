@@ -48,7 +48,7 @@ export class Cases {
     this.all = new Map();
     this.changed = changed;
     this.socket = new ExchangeSocket()
-      .on('welcome', ({ cases }) => { this.all = new Map(cases.map((/** @type {any} */ c) => [c.consultation, c])); forgetDrafts(this.all); this.#tell(); })
+      .on('welcome', ({ cases }) => { this.all = new Map(cases.map((/** @type {any} */ c) => [c.consultation, c])); forgetOld(this.all); this.#tell(); })
       .on('case', ({ case: c }) => { this.all.set(c.consultation, c); this.#tell(); })
       .on('gone', ({ consultation }) => { this.all.delete(consultation); this.#tell(); })
       .on('line', ({ online }) => { byId('line-lost').hidden = online; });
@@ -99,11 +99,19 @@ function count(name, n) {
 export const draftKey = (consultation) => `xunzhen-draft-${me.id}-${consultation}`;
 
 /**
- * What was written for a case that is over or another's by now is nobody's any more.
+ * Where is kept that the live session of a case is over, also while its opinion is signed afterwards.
+ * @param {string} consultation
+ */
+export const endedKey = (consultation) => `xunzhen-ended-${me.id}-${consultation}`;
+
+/**
+ * What is kept for a case that is over or another's by now is nobody's any more.
  * @param {Map<string, unknown>} known
  */
-function forgetDrafts(known) {
-  for (const key of Object.keys(localStorage)) if (key.startsWith(draftKey('')) && !known.has(key.slice(draftKey('').length))) localStorage.removeItem(key);
+function forgetOld(known) {
+  for (const start of [draftKey(''), endedKey('')]) {
+    for (const key of Object.keys(localStorage)) if (key.startsWith(start) && !known.has(key.slice(start.length))) localStorage.removeItem(key);
+  }
 }
 
 /** Day and night change in place: a session must not be left for it. */

@@ -3,7 +3,7 @@
 //
 //   new IcdSearch(diagnosis, code, changed);      two <input>; `changed` is called after a choice
 
-const LIST = '/specialist/static/icd10.txt', MOST_SHOWN = 8;
+const LIST = '/specialist/static/icd10.txt', MOST_SHOWN = 6;
 
 /** @typedef {{ code: string, zh: string, initials: string, en: string }} Disease */
 
@@ -97,7 +97,8 @@ export class IcdSearch {
 }
 
 /**
- * What fits `asked`, the best first: a code or the beginning of a name before what stands within it.
+ * What fits `asked`, the best first: a code or the beginning of a name before what stands within it, the plain before
+ * the special.
  * @param {Disease[]} diseases @param {string} asked @returns {Disease[]}
  */
 export function searched(diseases, asked) {
@@ -111,7 +112,7 @@ export function searched(diseases, asked) {
     if (zh.includes(words) || ` ${en}`.includes(` ${words}`)) return 2;
     return words.length > 1 && one.initials.includes(words) ? 3 : -1;
   };
-  return diseases.map((one) => ({ one, is: rank(one) })).filter(({ is }) => is >= 0).sort((a, b) => a.is - b.is).map(({ one }) => one);
+  return diseases.map((one) => ({ one, is: rank(one) })).filter(({ is }) => is >= 0).sort((a, b) => a.is - b.is || a.one.zh.length - b.one.zh.length).map(({ one }) => one);
 }
 
 /** @returns {Promise<Disease[]>} none while the list cannot be had: then everything is typed */

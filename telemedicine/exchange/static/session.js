@@ -3,7 +3,7 @@
 import { EcgStrip } from '/shared/ecg_strip.js';
 import { SampleStore, exposeSamples } from '/shared/live_feed.js';
 import { PlethStrip } from '/shared/pleth_strip.js';
-import { Cases, byId, sessionPath, t, whyRefused } from './frame.js';
+import { Cases, byId, endedKey, sessionPath, t, whyRefused } from './frame.js';
 import { showAnalysis, withdrawAnalysis } from './ecg_words.js';
 import { LinkQuality } from './link_quality.js';
 import { MediaSession } from './media_session.js';
@@ -39,7 +39,10 @@ if (role !== 'lead') quality.over = 'link_left';
 /** @param {import('./exchange_socket.js').Case} c */
 function update(c) {
   seen = true;
-  live = LIVE.has(c.state) && !hungUp;
+  if (c.state === 'ended') localStorage.setItem(endedKey(consultation), '1');
+  const over = c.state === 'opinion_signed' && localStorage.getItem(endedKey(consultation)) !== null;     // signed afterwards
+  live = LIVE.has(c.state) && !hungUp && !over;
+  showOver();
   byId('state').textContent = t(`state_${c.state}`);
   document.body.dataset.state = c.state;
   showSummary(c);
@@ -56,9 +59,16 @@ function update(c) {
   quality.show();
 }
 
+/** No picture is to come any more: said where it would be, and no tool lies about. */
+function showOver() {
+  byId('stage').toggleAttribute('data-over', !live);
+  if (!live) for (const caption of document.querySelectorAll('.stage .caption')) caption.textContent = t('feed_over');
+}
+
 /** The case is not ours any more: taken back in the van, or the county has put it away. */
 function withdrawn() {
   live = seen = media.wanted = false;
+  showOver();
   quality.ended = true;
   quality.over = 'link_gone';
   byId('state').textContent = t('gone');

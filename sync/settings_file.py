@@ -27,13 +27,17 @@ S = TypeVar("S", bound=Settings)
 def read_settings(path: Path, model: type[S]) -> S:
     """Read and check ``path``.
 
-    :raises SettingsRefused: file missing, not TOML, unknown key, wrong type or value out of bounds; the message names
-        file, key and remedy.
+    :raises SettingsRefused: file missing or not readable, not TOML, unknown key, wrong type or value out of bounds;
+        the message names file, key and remedy.
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsRefused(f"{path}: no such settings file; copy the example beside the unit and edit it") from None
+    except OSError as fault:
+        raise SettingsRefused(
+            f"{path}: cannot be read ({fault.strerror}); name a file that the user of this service may read"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
         raise SettingsRefused(f"{path}: not readable as TOML: {fault}") from fault
     try:

@@ -19,10 +19,12 @@ import uvicorn
 from devices.clock import Clock, SystemClock
 from devices.errors import AskPerson
 from devices.events import emit
+from sync.data_folder import usable_folder
 from sync.keys.tpm import Tpm
 from sync.keys.vehicle_key import FollowedKey
 from sync.record.secret_file import KeyMissing
 from sync.service import READY, beat, log_to_stderr, notify, stop_on_signals
+from sync.settings_file import SettingsRefused
 from telemedicine.chosen_cameras import chosen_in, until_others_are_chosen, with_cameras
 from telemedicine.feeds import NO_H264_ENCODER
 from telemedicine.legs import KIOSK
@@ -135,11 +137,18 @@ async def _vehicle_key(identity: IdentitySettings, clock: Clock) -> FollowedKey:
 
 
 def listen(path: Path) -> socket.socket:
-    """A listening Unix socket at ``path``, in place of one that a killed process left behind."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A listening Unix socket at ``path``, in place of one that a killed process left behind.
+
+    :raises FolderRefused, SettingsRefused: there can be none
+    """
+    usable_folder(path.parent)
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(path))
+    try:
+        listener.bind(str(path))
+    except OSError as fault:
+        listener.close()
+        raise SettingsRefused(f"{path} cannot be listened at ({fault}): set another, shorter socket") from None
     path.chmod(SOCKET_MODE)
     listener.listen(64)
     return listener

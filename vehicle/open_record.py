@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devices.clock import Clock
+from sync.data_folder import usable_folder
 from sync.keys.journal_keys import JournalKeys
 from sync.keys.sealing import Sealer
 from sync.proof.areas import Village, VillagesRefused, read_villages
@@ -29,7 +30,7 @@ class Record:
 
 
 def open_record(settings: VehicleSettings, clock: Clock, random_bytes: Callable[[int], bytes]) -> Record:
-    identity, keys = settings.vehicle, settings.data / "keys"
+    identity, keys = settings.vehicle, usable_folder(settings.data) / "keys"
     key = JournalKeys.load_or_create(keys, identity.origin, random_bytes, identity.protection)
     sealer = Sealer.load_or_create(keys / "field.key", random_bytes)
     store = Store.open(

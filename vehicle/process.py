@@ -21,7 +21,9 @@ from fastapi import FastAPI
 from devices.clock import SystemClock
 from devices.errors import AskPerson
 from devices.events import emit
+from sync.data_folder import usable_folder
 from sync.service import READY, beat, log_to_stderr, notify, stop_on_signals
+from sync.settings_file import SettingsRefused
 from vehicle import record_commands, stick_command
 from vehicle.assembly import Vehicle, assemble
 from vehicle.key_commands import COMMANDS, run
@@ -30,6 +32,8 @@ from vehicle.touchscreen.app import create_touchscreen
 
 GOODBYE_WITHIN_S = 3
 """How long open pages may take to hang up before they are cut off."""
+LONGEST_SOCKET_PATH_BYTES = 107
+"""unix(7): 108 with the zero at the end."""
 
 
 class _Server(uvicorn.Server):
@@ -170,7 +174,9 @@ def _listening(settings: VehicleSettings) -> Iterator[list[socket.socket]]:
 
 def _bind_local(local: socket.socket, path: Path) -> None:
     """Bind to ``path`` with mode 0660, in place of what a crash left there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    usable_folder(path.parent)
+    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH_BYTES:
+        raise SettingsRefused(f"{path}: longer than a socket's path may be, set a shorter [touchscreen] socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         if probe.connect_ex(str(path)) == 0:
             raise PortTaken(f"{path} is in use: end the other vehicle process, or set another [touchscreen] socket")

@@ -57,6 +57,7 @@ from sync.county.visits import Visits
 from sync.county.warning_pages import router as warning_router
 from sync.county.witnessing import Witnessing
 from sync.county.work_pages import router as work_router
+from sync.data_folder import usable_folder
 from sync.formats.notes import ED25519_COSIGNATURE, VerifierKey
 from sync.keys.key_roles import refuse_shared_keys
 from sync.keys.vehicle_key import VehicleKey
@@ -122,7 +123,7 @@ def open_county(
 ) -> County:
     """The county without its routes: for the command line and for tests. Makes folder, tables and keys when missing."""
     clock = clock or SystemClock()
-    settings.data.mkdir(parents=True, exist_ok=True)
+    usable_folder(settings.data)
     database = Database(settings.database_url, metadata, prepare)
     cosigner = VehicleKey.load_or_create(settings.key_file, settings.origin, random_bytes, ED25519_COSIGNATURE)
     registry_key = VehicleKey.load_or_create(settings.registry_key_file, registry_origin(settings.origin), random_bytes)

@@ -11,6 +11,7 @@ from pathlib import Path
 from devices.clock import SystemClock
 from devices.errors import AskPerson
 from devices.events import emit
+from sync.data_folder import usable_folder
 from sync.formats.notes import ED25519_COSIGNATURE
 from sync.formats.records import format_time
 from sync.keys.vehicle_key import VehicleKey
@@ -58,8 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def open_ledger(settings: WitnessSettings) -> Ledger:
     """Makes folder and key when missing.
 
-    :raises AskPerson: the key cannot be read, or is in two roles
+    :raises AskPerson: the folder cannot be used, the key or the ledger cannot be read, a key is in two roles
     """
+    usable_folder(settings.database_file.parent)
     key = VehicleKey.load_or_create(settings.key_file, settings.origin, algorithm=ED25519_COSIGNATURE)
     return Ledger(settings.database_file, settings.county, key, SystemClock())
 

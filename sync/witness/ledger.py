@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from devices.clock import Clock
-from devices.errors import XunzhenError
+from devices.errors import AskPerson, XunzhenError
 from sync.formats.merkle import EMPTY_ROOT, verify_consistency
 from sync.formats.notes import ED25519, Checkpoint, Note, NoteRefused, Signature, Signer, VerifierKey, cosign
 from sync.formats.records import format_time, parse_time
@@ -62,6 +62,10 @@ class Refused(XunzhenError):
         self.status, self.reason, self.size = status, reason, size
 
 
+class LedgerUnreadable(AskPerson):
+    code = "ledger_unreadable"
+
+
 @dataclass(frozen=True, slots=True)
 class WitnessedLog:
     origin: str
@@ -73,6 +77,7 @@ class WitnessedLog:
 class Ledger:
     """:param signer: the witness's key, of type 0x04
     :raises KeyInTwoRoles: the witness's key, a county's or a registry's is the same as another
+    :raises LedgerUnreadable: the file is damaged, or its disk full
     """
 
     def __init__(self, file: Path, counties: Sequence[WitnessedCounty], signer: Signer, clock: Clock) -> None:
@@ -87,9 +92,16 @@ class Ledger:
         self._one_at_a_time = threading.Lock()
         file.parent.mkdir(parents=True, exist_ok=True)
         self._connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000"):
-            self._connection.execute(f"PRAGMA {pragma}")
-        self._connection.executescript(_TABLES)
+        try:
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000"):
+                self._connection.execute(f"PRAGMA {pragma}")
+            self._connection.executescript(_TABLES)
+        except sqlite3.DatabaseError as fault:
+            self._connection.close()
+            raise LedgerUnreadable(
+                f"{file}: the ledger cannot be opened ({fault}): make room on its disk, or bring the file back from "
+                "the newest backup; a witness that forgot what it signed would sign a rewritten log"
+            ) from None
 
     @property
     def verifier_key(self) -> VerifierKey:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from devices.errors import AskPerson
+from sync.data_folder import FolderRefused
 from xunzhen.demo.home import Home
 
 
@@ -20,10 +21,6 @@ class DemoRunsAlready(AskPerson):
 
 class PortIsTaken(AskPerson):
     code = "port_taken"
-
-
-class FolderRefused(AskPerson):
-    code = "folder_refused"
 
 
 @contextlib.contextmanager

@@ -30,6 +30,7 @@ from vehicle.clinic.critical_record import (
 )
 from vehicle.clinic.ecg.critical import RATE_HIGH, RATE_LOW, SHOCKABLE, WIDE_RUN, in_findings
 from vehicle.clinic.encounters import Encounters
+from vehicle.clinic.occasions import adults_rate
 from vehicle.clinic.ports import Ids, Journal, Live, Soon
 
 ANSWERED_ONCE = frozenset({RATE_HIGH, RATE_LOW})
@@ -73,6 +74,8 @@ class CriticalFindings:
         """The running ECG of the person being served shows something critical; with nobody served it is nobody's."""
         served = self._encounters.current()
         if served is None or not self._is_new(served.encounter, what):
+            return
+        if what in ANSWERED_ONCE and not adults_rate(facts.get("heart_rate_bpm"), served.patient.age):
             return
         drafts, name = self._drafts(
             LIVE_ECG, what, facts, served.patient.patient, None, served.visit, served.encounter, device=device

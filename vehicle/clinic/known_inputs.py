@@ -16,7 +16,7 @@ from devices.errors import AskPerson
 from sync.formats.canonical import Json
 from vehicle.clinic.ecg.findings import heard_by_rules, with_ecg
 from vehicle.clinic.identity import age_years
-from vehicle.clinic.occasions import CARRIED, NOT_PREGNANT_FROM_AGE
+from vehicle.clinic.occasions import CARRIED, NOT_PREGNANT_FROM_AGE, adults_rate
 from vehicle.clinic.paths import PathSet, Question
 from vehicle.clinic.ports import Journal
 from vehicle.clinic.screening import Field, RuleSet
@@ -187,6 +187,8 @@ class KnownInputs:
         )
 
     def _complete(self, known: dict[str, object]) -> dict[str, object]:
+        if not adults_rate(known.get("hr"), known.get("age")):
+            known = {name: given for name, given in known.items() if name != "hr"}
         return self._paths.derive(_with_meal(known))
 
 

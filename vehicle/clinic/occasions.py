@@ -21,8 +21,26 @@ class Occasion:
     unless: tuple[str, bool] | None = None
     quiet: bool = False
     """Shown only when a case above green matched: silence says nothing, and asks nothing."""
+    from_age: int = 0
+    """Nobody known to be younger is asked: the rule's limits are those of adults."""
     asks_if: tuple[str, bool] | None = None
     """Of a quiet rule: speaks up about missing inputs too when this fact holds."""
+
+
+ADULT = 18
+"""WS/T 428-2013 grades body mass index and waist of adults; a child's go by tables of age."""
+CHILD_BELOW = 12
+CHILD_SLOW_BPM, CHILD_FAST_BPM, INFANT_FAST_BPM = 60, 180, 220
+"""A child's heart rate between slow and fast is left to the doctor: limits of adults (over 100, from 150) are ordinary
+for a newborn. Outside it counts: AHA Pediatric Advanced Life Support 2020 (under 60 with poor perfusion;
+supraventricular tachycardia from 180, under one year from 220)."""
+
+
+def adults_rate(bpm: object, age: object) -> bool:
+    """Whether the rules, which know adults, may hear a heart rate of somebody so old (None: nobody knows)."""
+    if not isinstance(age, int) or age >= CHILD_BELOW or not isinstance(bpm, int | float):
+        return True
+    return not CHILD_SLOW_BPM <= bpm < (CHILD_FAST_BPM if age >= 1 else INFANT_FAST_BPM)
 
 
 _RAISED = (("BP-GRADE", "HTN1"), ("BP-GRADE", "HTN2"), ("BP-GRADE", "HTN3"))
@@ -58,8 +76,8 @@ OCCASIONS: dict[str, Occasion] = {
         Occasion("GLU-CDRS", ("waist",), unless=("known_dm", True)),
         Occasion("GDM-OGTT", ("ogtt1h", "ogtt2h"), only_if=_PREGNANT),
         # body, circulation, breathing
-        Occasion("BMI-CN", ("bmi",)),
-        Occasion("WAIST-CN", ("waist",)),
+        Occasion("BMI-CN", ("bmi",), from_age=ADULT),
+        Occasion("WAIST-CN", ("waist",), from_age=ADULT),
         Occasion("CRIT-A", ("sbp", "dbp", "hr", "fpg", "rpg", "hb", "plt", "wbc"), quiet=True),
         Occasion("HR-ADULT", ("hr",)),
         Occasion("TEMP", ("temp",)),

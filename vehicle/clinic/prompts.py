@@ -246,6 +246,8 @@ class Prompts:
             occasion = OCCASIONS.get(rule, Occasion(rule, self.rules.rule(rule).required))
             if not (outright or any(known.get(name) is not None for name in occasion.lead)):
                 continue
+            if isinstance(age := known.get("age"), int) and age < occasion.from_age:
+                continue
             if occasion.unless is not None and known.get(occasion.unless[0]) is occasion.unless[1]:
                 continue
             if (occasion.only_if or occasion.after) and not (

@@ -94,6 +94,10 @@ UNITS = {
 }
 """The unit the tile shows."""
 
+HEARD_DIGITS = {"glu": 1, "temp": 1}
+"""Decimals of a rules' input, as the tile shows it: limits are given so (7.0 mmol/L, 37.3 degrees), and what was
+measured in mg/dL or Fahrenheit falls a hair beside them: 126 mg/dL is 6.99 mmol/L, and by every guideline 7.0."""
+
 _BY_STORED = {quantity.stored: quantity for row in QUANTITIES.values() for quantity in row}
 _FLAGS = ("irregular_pulse", "body_movement", "cuff_too_loose")
 
@@ -184,6 +188,7 @@ def rule_inputs(type_: str, stored: Mapping[str, object]) -> dict[str, object]:
         for quantity in QUANTITIES.get(type_, ())
         if quantity.rule_input and shown.get(quantity.name) is not None
     }
+    inputs |= {name: round(float(str(inputs[name])), HEARD_DIGITS[name]) for name in HEARD_DIGITS if name in inputs}
     if type_ == "glucose" and "glu" in inputs:
         meal = shown.get("meal")
         if meal == "fasting":

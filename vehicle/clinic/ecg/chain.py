@@ -86,7 +86,8 @@ class EcgChain:
         told = self._finish()
         if self._rhythm:
             told += self._rhythm.gap(self.window)
-        told += self._watch.stop(self.samples) + self._shockable.stop(self.samples)
+        told += self._watch.stop(self.samples)
+        told += self._shockable.stop(self.samples)
         self.samples += samples_missing
         self._base = self.samples
         self._signals = Signals(len(self.leads), self.fs_hz)

@@ -13,6 +13,7 @@ Infarction and third-degree block are for the doctor to sign.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -26,6 +27,8 @@ ASYSTOLE, PAUSE, RATE_HIGH, RATE_LOW, WIDE_RUN, SHOCKABLE = (
 )  # fmt: skip
 PAUSE_MS = 3000
 HIGH_BPM, LOW_BPM = 150, 45
+HIGHER_BPM = (180, 220)
+"""Told again from here on: for a child the first limit is none (``vehicle.clinic.occasions.adults_rate``)."""
 HELD_FOR, BACK_BY_BPM = 3, 5
 """Rates said in a row, one a second; how far a rate must be back before it can be found again."""
 RUN_BEATS, RUN_BPM = 5, 100
@@ -39,8 +42,9 @@ class CriticalWatch:
 
     def __init__(self, fs_hz: float) -> None:
         self._fs_hz = fs_hz
-        self._high = self._low = 0
-        self._is_high = self._is_low = False
+        self._steps: deque[int] = deque(maxlen=HELD_FOR)
+        self._told = self._low = 0
+        self._is_low = False
         self._run: list[int] = []
         self._run_told = False
 
@@ -62,15 +66,16 @@ class CriticalWatch:
 
     def _rate(self, bpm: float | None) -> list[Found]:
         if bpm is None:
-            self._high = self._low = 0
+            self._steps.clear()
+            self._low = 0
             return []
         shown = round(bpm)
-        self._high = self._high + 1 if shown >= HIGH_BPM else 0
+        self._steps.append(sum(shown >= limit for limit in (HIGH_BPM, *HIGHER_BPM)))
         self._low = self._low + 1 if shown <= LOW_BPM else 0
-        self._is_high = self._is_high and shown >= HIGH_BPM - BACK_BY_BPM
+        self._told = self._told if shown >= HIGH_BPM - BACK_BY_BPM else 0
         self._is_low = self._is_low and shown <= LOW_BPM + BACK_BY_BPM
-        if self._high >= HELD_FOR and not self._is_high:
-            self._is_high = True
+        if len(self._steps) == HELD_FOR and min(self._steps) > self._told:
+            self._told = min(self._steps)
             return [(RATE_HIGH, {"heart_rate_bpm": shown})]
         if self._low >= HELD_FOR and not self._is_low:
             self._is_low = True

@@ -61,7 +61,8 @@ def resting(x: Floats) -> Floats:
 def half_periods(x: Floats) -> npt.NDArray[np.int_]:
     """float64[leads, n] -> half the mean period of each lead, in samples."""
     size, steps = np.abs(x).sum(axis=1), np.abs(np.diff(x, axis=1)).sum(axis=1)
-    return np.clip(np.floor(np.pi * size / np.maximum(steps, 1e-9) + 0.5), 1, x.shape[1] // 2).astype(int)
+    halves = np.floor(np.pi * size / np.maximum(steps, 1e-9) + 0.5)
+    return np.asarray(np.clip(halves, 1, x.shape[1] // 2), np.int_)
 
 
 def leakage(x: Floats, halves: npt.NDArray[np.int_]) -> Floats:

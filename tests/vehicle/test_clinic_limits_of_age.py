@@ -1,0 +1,97 @@
+"""Limits of adults are not asked of children, and a number is judged as it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from devices.clock import SimulatedClock
+from tests.vehicle.clinic_world import World, card
+from tests.vehicle.conftest import MORNING
+from vehicle.clinic.ecg.critical import CriticalWatch
+from vehicle.clinic.ecg.events import HeartRate
+from vehicle.clinic.occasions import adults_rate
+from vehicle.clinic.units import rule_inputs
+
+NEWBORN, CHILD, ADULT = date(2026, 2, 20), date(2020, 5, 1), date(1958, 4, 17)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    opened = World(tmp_path, SimulatedClock(MORNING))
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    ("age", "bpm", "heard"),
+    [
+        (0, 140, False), (0, 160, False), (0, 219, False), (0, 220, True), (0, 59, True), (0, 60, False),
+        (5, 120, False), (5, 179, False), (5, 180, True), (11, 110, False), (12, 110, True), (None, 110, True),
+        (70, 110, True), (0, None, True),
+    ],
+)  # fmt: skip
+def test_the_rules_hear_a_childs_heart_rate_only_where_it_is_a_danger_at_that_age(
+    age: int | None, bpm: int | None, heard: bool
+) -> None:
+    assert adults_rate(bpm, age) is heard
+
+
+@pytest.mark.parametrize(
+    ("born_on", "bpm", "rules"),
+    [
+        (NEWBORN, 152, []),
+        (NEWBORN, 225, ["CRIT-A", "HR-ADULT"]),
+        (CHILD, 120, []),
+        (ADULT, 152, ["CRIT-A", "HR-ADULT"]),
+    ],
+)
+async def test_a_newborns_pulse_of_150_is_not_red(world: World, born_on: date, bpm: int, rules: list[str]) -> None:
+    await world.serve(card(born_on=born_on))
+    served = world.encounters.current()
+    assert served is not None
+    known = world.prompts.inputs_with(served.encounter, "heart_rate", {"heart_rate_bpm": bpm})
+    found = [result.rule for result in world.prompts.results_of(["CRIT-A", "HR-ADULT"], known) if result.level == 3]
+    assert sorted(found) == rules
+    grade = world.prompts.grade(served.encounter, "heart_rate", {"heart_rate_bpm": bpm})
+    assert (grade.grade == "red") is bool(rules)
+
+
+async def test_body_mass_index_is_graded_from_18_years(world: World) -> None:
+    weight = {"weight_kg_e2": 2000, "height_cm_e2": 11000}
+    for born_on, graded in ((CHILD, False), (ADULT, True)):
+        await world.serve(card(born_on=born_on))
+        served = world.encounters.current()
+        assert served is not None
+        assert bool(world.prompts.grade(served.encounter, "weight", weight).rule) is graded
+        await world.encounters.close("zhou.min")
+
+
+async def test_a_running_ecg_of_a_child_is_red_at_the_childs_limit(world: World) -> None:
+    await world.serve(card(born_on=CHILD))
+    world.critical_findings.on_live_ecg("ecg-1", "ecg_rate_high", {"heart_rate_bpm": 155})
+    assert world.measurements.critical() == []
+    world.critical_findings.on_live_ecg("ecg-1", "ecg_rate_high", {"heart_rate_bpm": 190})
+    assert [red.type for red in world.measurements.critical()] == ["ecg_rate_high"]
+
+
+def test_a_rate_that_goes_on_rising_is_said_at_each_limit() -> None:
+    watch = CriticalWatch(500)
+    rates = [155] * 4 + [185] * 4 + [225] * 4 + [190] * 4 + [140] + [230] * 4
+    found = watch.take([HeartRate(index, bpm) for index, bpm in enumerate(rates)])
+    assert [facts["heart_rate_bpm"] for _, facts in found] == [155, 185, 225, 230]
+
+
+@pytest.mark.parametrize(
+    ("mg_per_dl", "stored", "heard"), [(126, 699, 7.0), (140, 777, 7.8), (200, 1110, 11.1), (70, 389, 3.9)]
+)
+def test_glucose_is_judged_as_it_is_shown(mg_per_dl: int, stored: int, heard: float) -> None:
+    inputs = rule_inputs("glucose", {"glucose_mmol_l_e2": stored, "meal": "fasting"})
+    assert (inputs["glu"], inputs["fpg"]) == (heard, heard)
+
+
+def test_temperature_is_judged_as_it_is_shown() -> None:
+    assert rule_inputs("temperature", {"temperature_c_e2": 3728})["temp"] == 37.3  # 99.1 degrees Fahrenheit

@@ -34,6 +34,8 @@ pytestmark = pytest.mark.browser
 SIZE = {"width": 1280, "height": 800}
 LOOKS = [("zh", "day"), ("zh", "night"), ("en", "day"), ("en", "night")]
 WITHIN_MS = 30_000
+LABEL = "contec_cms50_v7"
+"""Of the socket: one driver is asked. Behind the label of a kind each driver of that kind has its four seconds."""
 
 
 def settings(folder: Path, **other: Any) -> VehicleSettings:
@@ -58,7 +60,7 @@ class PluggedVan(Van):
         twin.put_finger(Finger())
         ports = self._folder / "ports"
         gnss = PtyPort(ports / "gnss", GnssTwin(clock, 30.60, 104.00), clock)
-        oximeter = PtyPort(ports / "oximeter", twin, clock)
+        oximeter = PtyPort(ports / LABEL, twin, clock)
         gnss.attach()
         self.bench: Any = SimpleNamespace(vehicle=vehicle, oximeter=oximeter, gnss=gnss, twin=twin, clock=clock)
         self._server = uvicorn.Server(

@@ -16,6 +16,7 @@ CONFIGURATION = """Listen 127.0.0.1:{port}
 Browsing Off
 WebInterface No
 DefaultAuthType None
+JobRetryInterval 1
 <Location />
   Order allow,deny
   Allow all
@@ -67,8 +68,21 @@ def cups(folder: Path, printer_port: int) -> Iterator[str]:
     )
     try:
         _wait(port, running)
-        device = f"socket://127.0.0.1:{printer_port}/?waiteof=false&contimeout=0"
-        asked = ["lpadmin", "-h", f"127.0.0.1:{port}", "-p", "a4", "-E", "-v", device, "-m", "raw"]
+        device = f"socket://127.0.0.1:{printer_port}/?waiteof=false&contimeout=1"  # not ever longer pauses of its own
+        asked = [
+            "lpadmin",
+            "-h",
+            f"127.0.0.1:{port}",
+            "-p",
+            "a4",
+            "-E",
+            "-v",
+            device,
+            "-m",
+            "raw",
+            "-o",
+            "printer-error-policy=retry-job",
+        ]
         subprocess.run(asked, check=True, capture_output=True, timeout=STARTS_WITHIN_S)
         yield f"ipp://127.0.0.1:{port}/printers/a4"
     finally:

@@ -106,7 +106,7 @@ async def bench(folder: Path, **other: Any) -> AsyncIterator[Bench]:
 async def test_what_is_plugged_in_appears_and_is_known_by_its_own_frames(tmp_path: Path) -> None:
     async with bench(tmp_path) as table:
         await table.until(lambda found: not found)
-        port = table.plug("oximeter")
+        port = table.plug("contec_cms50_v7")
         (found,) = await table.until(lambda found: bool(found) and found[0].candidate.confidence.name == "IDENTIFIED")
         assert found.candidate.drivers == ("contec_cms50_v7",)
         assert table.finder.candidate(found.candidate.key) == found.candidate

@@ -11,7 +11,7 @@ county than for a small one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -102,11 +102,17 @@ class ProgrammeLists:
         self._database = database
         wanted = select(logs.c.origin).where(logs.c.practice == practice)
         self._origins = [row["origin"] for row in database.rows(wanted)]
-        self._lines = {
-            "chronic": self._chronic,
-            "poverty": self._poverty,
+        self._told_by: dict[str, Callable[[], Select[Any]]] = {
+            "chronic": self._ill,
+            "poverty": lambda: self._watched(self._ill()),
             "infectious": self._infectious,
             "critical": self._critical,
+        }
+        """Each with what puts people on the list, from all sources."""
+        self._lines: dict[str, Callable[[], Select[Any]]] = {
+            **self._told_by,
+            "chronic": self._chronic,
+            "poverty": lambda: self._watched(self._chronic()),
         }
 
     def lines(self, name: str) -> Iterator[Line]:
@@ -125,13 +131,13 @@ class ProgrammeLists:
 
     def people(self, name: str) -> int:
         """How many different people are on a list."""
-        found = self._lines[name]().subquery("found")
+        found = self._told_by[name]().subquery("found")
         each = select(found.c.origin, found.c.patient).distinct()
         return self._number(each.select_from(found.join(_PATIENTS, _is_person(found))))
 
     def counts(self, name: str) -> list[VillageCount]:
         """By village and what puts people on the list."""
-        found = self._lines[name]().subquery("found")
+        found = self._told_by[name]().subquery("found")
         each = select(found.c.origin, found.c.patient, found.c.what).distinct()
         each_once = each.select_from(found.join(_PATIENTS, _is_person(found))).subquery("each")
         of_villages = select(_village_of(each_once).label("village"), each_once.c.what).subquery("of_villages")
@@ -168,15 +174,20 @@ class ProgrammeLists:
 
     def _chronic(self) -> Select[Any]:
         """Each disease of a person once: known before in a programme, in a programme before found by screening."""
-        each = union_all(self._known(), self._in_programmes(), *self._screened(FOUND_BY_RULE)).subquery("each")
+        each = self._ill().subquery("each")
         columns = [each.c[name] for name in ("origin", "patient", "what", "at", "source")]
         best = (each.c.rank, each.c.at.desc())
         order = func.row_number().over(partition_by=columns[:3], order_by=best).label("place")
         ordered = select(*columns, order).subquery("ordered")
         return select(*(ordered.c[column.name] for column in columns)).where(ordered.c.place == 1)
 
-    def _poverty(self) -> Select[Any]:
-        """People with a serious or chronic disease in households that are watched against poverty."""
+    def _ill(self) -> Select[Any]:
+        """The diseases of people, once for each source that knows of them."""
+        each = union_all(self._known(), self._in_programmes(), *self._screened(FOUND_BY_RULE)).subquery("ill")
+        return select(each)
+
+    def _watched(self, diseases: Select[Any]) -> Select[Any]:
+        """Those of people with a serious or chronic disease in households that are watched against poverty."""
         members, watched = projected["household_members"], projected["household_monitoring"]
         same_home = and_(watched.c.origin == members.c.origin, watched.c.household == members.c.household)
         person = _person(members)
@@ -184,7 +195,7 @@ class ProgrammeLists:
         homes = select(*person, watched.c.category, newest).select_from(members.join(watched, same_home))
         homes = homes.outerjoin(same_people, is_same(members))
         at_home = homes.where(members.c.origin.in_(self._origins), watched.c.category != "none").subquery("homes")
-        ill = self._chronic().subquery("ill")
+        ill = diseases.subquery("diseases")
         of_person = and_(at_home.c.origin == ill.c.origin, at_home.c.patient == ill.c.patient, at_home.c.place == 1)
         return select(ill, at_home.c.category.label("household")).select_from(ill.join(at_home, of_person))
 

@@ -162,10 +162,10 @@ class _Counting:
     def screening(self) -> Tally | None:
         """Of the people who were screened each is counted once in a row, and once in the sum of all rows, which is
         returned; there is none over twelve months."""
-        within = and_(attendances.c.origin.in_(self._origins), attendances.c.screened > 0)
         if self._by == "month":
-            self._screening_by_month(within)
+            self._screening_by_month()
             return None
+        within = and_(attendances.c.origin.in_(self._origins), attendances.c.screened > 0)
         same = and_(_VISITS.c.origin == attendances.c.origin, _VISITS.c.visit == attendances.c.visit)
         told = [attendances.c[name] for name in ("origin", "person", "screened", "found")]
         rows = select(*told, _VISITS.c.village, _VISITS.c.township).select_from(attendances.outerjoin(_VISITS, same))
@@ -180,11 +180,12 @@ class _Counting:
             tally.screen(screened, found, people)
         return every
 
-    def _screening_by_month(self, within: ColumnElement[bool]) -> None:
-        """What is new in a row was not yet counted in its month."""
+    def _screening_by_month(self) -> None:
+        """What is new in a row was not yet counted in its month. Read from an index alone."""
         keys = [attendances.c[name] for name in ("month", "new_screened", "new_found")]
         months = attendances.c.month.between(f"{self._months[-1]:%Y-%m}", f"{self._months[0]:%Y-%m}")
-        asked = select(*keys, func.count().label("people")).where(within, months).group_by(*keys)
+        of_vans = attendances.c.origin.in_(self._origins)
+        asked = select(*keys, func.count().label("people")).where(of_vans, months).group_by(*keys)
         for row in self._database.rows(asked):
             self._tallies[row["month"]].screen(row["new_screened"], row["new_found"], row["people"])
 

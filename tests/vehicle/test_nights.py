@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 from touch_bench import PIN, Bench
 
-from devices.clock import SimulatedClock
+from devices import cms50_memory
+from devices.clock import SimulatedClock, SystemClock
+from devices.drivers import contec_cms50_v7
 from devices.readings import StoredOximetry
+from devices.session import DeviceSettings, open_sessions
+from devices.simulators.contec_cms50 import Cms50Twin, Recorded
+from devices.simulators.pty_port import PtyPort
 from sync.formats import oximetry_file
 from vehicle.clinic.night_oximetry import summary
 from vehicle.clinic.people import PatientForm, PatientView
@@ -22,6 +28,7 @@ from vehicle.touchscreen.app import create_touchscreen
 YANG = PatientForm("杨桂芳", "female", date(1959, 3, 12))
 VILLAGE = "510199201201"
 SAID = "2026-03-01T22:41:07"
+WITHIN_S = 60.0
 
 
 def night(hours: float = 5.0) -> StoredOximetry:
@@ -120,3 +127,43 @@ async def test_a_short_night_says_that_it_is_one_and_a_lost_file_leaves_its_numb
         page = (await screen.get(f"/nights/{held.sha256}")).text
         assert "night-gone" in page
         assert 'data-testid="odi-3"' in page
+
+
+class Reread(Cms50Twin):
+    """Counts how often its memory was read, and tells when it begins to stream."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+        self.streams = asyncio.Event()
+
+    def receive(self, chunk: bytes) -> bytes:
+        self.reads += chunk.count(cms50_memory.command(cms50_memory.VALUES, 0, 0))
+        answer = super().receive(chunk)
+        if chunk.endswith(contec_cms50_v7.START):
+            self.streams.set()
+        return answer
+
+
+async def test_an_oximeter_plugged_in_again_has_its_night_read_once(bench: Bench, tmp_path: Path) -> None:
+    short, twin, clock = night(0.05), Reread(), SystemClock()
+    twin.memory = [Recorded(datetime.fromisoformat(SAID), list(short.spo2_percent), list(short.pulse_bpm))]
+    port = PtyPort(tmp_path / "oximeter", twin, clock)
+    settings = DeviceSettings(name="oximeter-1", driver="contec_cms50_v7", link="serial", port=str(port.path))
+    vehicle = bench.vehicle
+    (session,) = open_sessions([settings], vehicle.feed.publish, clock, None, known_recordings=vehicle.nights.known)
+    running = asyncio.create_task(session.run())
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            for _ in range(2):
+                twin.streams.clear()
+                port.attach()
+                await twin.streams.wait()
+                await vehicle.commits.settle()
+                port.detach()
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    (held,) = vehicle.nights.held()
+    assert vehicle.nights.read(held.sha256) == short
+    assert twin.reads == 2, "twice alike, at the first plug only"

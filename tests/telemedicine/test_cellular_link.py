@@ -140,6 +140,6 @@ def test_little_is_sent_into_a_silence_and_the_voice_is_new_at_once() -> None:
     assert 0 < waiting < 100_000
     simulation.run(36)
     assert simulation.longest_gap_s(back_s, 36) < 2.0
-    late = [age_s for at_s, age_s in simulation.viewers["v0"].sound if at_s - simulation.began_s > back_s + 2.0]
-    assert len(late) > 200
+    late = [age_s for at_s, age_s in simulation.viewers["v0"].sound if at_s - simulation.began_s > back_s + 3.0]
+    assert len(late) > 150
     assert max(late) < 0.5

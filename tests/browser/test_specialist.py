@@ -67,7 +67,8 @@ READ_COUNTER = """([feed, left, top, square, bits]) => {
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return render_clips(tmp_path_factory.mktemp("clips"))
+    """Drawn by the first module of a process that needs them."""
+    return render_clips(tmp_path_factory.getbasetemp() / "clips")
 
 
 @pytest.fixture

@@ -167,7 +167,8 @@ def test_the_file_holds_exactly_what_the_verifier_imports(folder: Path) -> None:
         inside = {name.removesuffix(".py") for name in archive.namelist() if name.endswith(".py")}
     ours = {path.relative_to(standalone.ROOT).with_suffix("").as_posix() for path in standalone.modules().values()}
     assert inside == ours | {"__main__", "dataclasses"}
-    script = "import sys; from sync.verify import __main__, bundle_check, log_audit, report; print(*sys.modules)"
+    modules = "__main__, bundle_check, log_audit, report, sealed_check"
+    script = f"import sys; from sync.verify import {modules}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True, timeout=60)
     used = {name for name in loaded.stdout.split() if name.partition(".")[0] in standalone.OUR_PACKAGES}
     assert used == set(standalone.modules())

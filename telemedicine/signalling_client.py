@@ -54,6 +54,8 @@ class SignallingClient:
         self._on_message = on_message
         self._connection: ClientConnection | None = None
         self.joined = False
+        self.refused = False
+        """The exchange answers, but does not take this van for what it says it is."""
 
     async def run(self) -> None:
         retry_s, told_lost = FIRST_RETRY_S, False
@@ -100,6 +102,7 @@ class SignallingClient:
         signature = base64.b64encode(self._key.sign_for(CHALLENGE, challenge_bytes(challenge.nonce, origin))).decode()
         await connection.send(Hello(origin=origin, signature=signature).text())
         answer = parse_from_exchange(await _text(connection))
+        self.refused = isinstance(answer, Fault)
         if isinstance(answer, Fault):
             raise MessageRefused(answer.message)
         if not isinstance(answer, Welcome):

@@ -123,6 +123,8 @@ class Van:
         self._news_sent: dict[str, StateChanged] = {}
         self._case: Case | None = None
         self._case_sent: Case | None = None
+        self._case_refused = False
+        """The exchange did not take the last message about a case: specialists may not see it."""
         self._specialist: Specialist | None = None
         self._none_told = False
 
@@ -171,7 +173,7 @@ class Van:
     def status(self) -> dict[str, Any]:
         case, connected = self._case, self._legs.connected()
         return {
-            "exchange": "joined" if self._signalling.joined else "lost",
+            "exchange": self._exchange_told(),
             "consultation": case.invitation.consultation if case is not None else None,
             "state": str(case.state) if case is not None else None,
             "specialist": self._specialist.model_dump() if self._specialist is not None else None,
@@ -182,6 +184,11 @@ class Van:
             "sfu": [line for hospital in self._hospitals for line in hospital.told()],
             **self._engine.told(),
         }
+
+    def _exchange_told(self) -> str:
+        if self._signalling.refused or (self._signalling.joined and self._case_refused):
+            return "refused"
+        return "joined" if self._signalling.joined else "lost"
 
     # what the vehicle says
 
@@ -224,6 +231,7 @@ class Van:
     async def _look(self) -> None:
         view = await self._vehicle.consultation()
         if view is None or State(view["state"]) not in OPEN:
+            self._case_refused = False
             await self._nothing_open()
             return
         if self._case is None or self._case.invitation.consultation != view["consultation"]:
@@ -238,6 +246,7 @@ class Van:
         if not self._signalling.joined:
             return
         if case != self._case_sent and await self._signalling.send(case):
+            self._case_refused = False
             await self._signalling.send(Cases(consultations=[case.invitation.consultation]))
             self._case_sent, self._none_told = case, False
         await self._tell_news(case.invitation.consultation)
@@ -284,6 +293,7 @@ class Van:
                 case Relays():
                     self._relay.take(message)
                 case Fault():
+                    self._case_refused = True
                     emit("signalling_refused", who="exchange", reason=message.message)
         except VehicleAway:
             said = "the vehicle's own computer is restarting; try again in a moment"

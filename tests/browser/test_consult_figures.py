@@ -128,10 +128,12 @@ def test_pictures_link_and_sfu_are_said_with_their_figures(
     status["exchange"] = "lost"
     expect(waits).to_contain_text("连不上县里的会诊服务", timeout=90_000)
     assert complaints(page) == []
+    status["exchange"] = "refused"
+    expect(waits).to_contain_text("请县管理员核对这辆车的登记和密钥", timeout=90_000)
+    assert complaints(page) == []
     status["exchange"] = "joined"
     expect(waits).to_have_text("专家接受后这一页自己变", timeout=90_000)
     van.wait(begin)
-    page.goto(f"{van.address}/consult")
     figures(page, ["超声 30 帧/秒", "车内 25 帧/秒", "上行 3.2 Mbit/s，往返 52 ms", "县医院已接通"])
     for language, theme in (("zh", "day"), ("en", "night")):
         status.update(BAD)

@@ -24,7 +24,9 @@ from devices.clock import SystemClock
 from sync.keys.vehicle_key import VehicleKey
 from telemedicine.consultation import State
 from telemedicine.media.h264 import LIBX264
+from telemedicine.signalling_client import SignallingClient
 from telemedicine.van import Van
+from telemedicine.wire import FromExchange
 
 
 async def test_media_process_killed_and_started_again(tmp_path: Path) -> None:
@@ -153,6 +155,23 @@ async def test_an_invitation_with_a_forged_summary_is_refused(tmp_path: Path) ->
         assert case is not None
         forged = case.invitation.model_copy(update={"summary": {"patient": {"name": "别人"}}})
         await stage.van._signalling.send(case.model_copy(update={"invitation": forged}))
+        await until(lambda: stage.van.status()["exchange"] == "refused")
         stage.vehicle.step("cancelled")
         await until(lambda: page.received[-1]["type"] == "gone" or page.state() == "cancelled")
         assert all("别人" not in json.dumps(message, ensure_ascii=False) for message in page.received)
+        await until(lambda: stage.van.status()["exchange"] == "joined")
+
+
+async def test_a_van_whose_key_is_not_enrolled_says_that_it_is_refused(tmp_path: Path) -> None:
+    async with consultation_stage(tmp_path) as stage:
+        stranger = VehicleKey.load_or_create(tmp_path / "stranger.key", ORIGIN)
+        client = SignallingClient(
+            f"ws://127.0.0.1:{stage.port}/exchange/van", stranger, SystemClock(), lambda: 0.5, lambda: None, ignored
+        )
+        running = asyncio.create_task(client.run())
+        await until(lambda: client.refused)
+        assert not client.joined
+        running.cancel()
+
+
+async def ignored(_: FromExchange) -> None: ...

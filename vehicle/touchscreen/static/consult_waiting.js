@@ -11,6 +11,7 @@ const say = words();
  */
 export function wrong(status) {
   if (status === null) return say.media_down_form;
+  if (status.exchange === 'refused') return say.exchange_refused;
   return status.exchange === 'lost' ? say.exchange_lost : '';
 }
 

@@ -17,7 +17,8 @@ from devices.errors import AskPerson, LinkLost, XunzhenError
 from devices.session import DeviceSettings, LinkKind, links_of
 from devices.sig_profile import CLOCK_MAY_BE_OFF, CLOCK_WRITES
 from sync.formats.records import parse_time
-from sync.interop.asset_list import CSV_TYPE, XLSX_TYPE, Asset, csv_bytes, xlsx_bytes
+from sync.interop.asset_list import Asset, csv_bytes, xlsx_bytes
+from sync.interop.spreadsheet import CSV_TYPE, XLSX_TYPE
 from sync.proof.presence import LOCAL as CHINA
 from sync.web.access import roles
 from sync.web.catalog import Texts

@@ -171,7 +171,7 @@ class Database:
 
 
 def _dicts(result: CursorResult[Any]) -> Iterator[Row]:
-    """The rows; a quarter of the time of asking each for its mapping."""
+    """The rows as mappings, the names of the columns asked for once."""
     names = tuple(result.keys())
     return (dict(zip(names, row, strict=True)) for row in result)
 

@@ -35,6 +35,8 @@ from vehicle.recorder import EcgRecorder, Progress
 
 RATE_HZ = 500
 CHUNK = 125
+SAMPLES_OF_A_LIFE = 100_000_000
+"""More than any life sends: two lives with the same samples would make two recordings of the same bytes."""
 COSIGNER = SeedSigner("county.example", b"c" * 32, ED25519_COSIGNATURE)
 GROUPS = (1, 1, 1, 1, 1, 1, 5, 20)
 """Entries of a commit."""
@@ -162,7 +164,7 @@ class _Ecg:
         self._clock = SimulatedClock(START + timedelta(hours=life.number))
         self._say = say
         self._started_at = ""
-        self._index = life.number * 1000
+        self._index = life.number * SAMPLES_OF_A_LIFE
         self.recorder = open_recorder(store, recordings, self._clock, self._changed)
 
     async def send(self, chance: random.Random) -> None:

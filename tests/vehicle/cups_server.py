@@ -17,6 +17,7 @@ Browsing Off
 WebInterface No
 DefaultAuthType None
 JobRetryInterval 1
+JobRetryLimit 1000
 <Location />
   Order allow,deny
   Allow all

@@ -37,7 +37,11 @@ def tool(*arguments: str, terminal: bool = False) -> Iterator[tuple[subprocess.P
     """The process, and a descriptor from which its standard output is read."""
     ours, theirs = pty.openpty() if terminal else os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-m", "devices", *arguments], cwd=ROOT, stdout=theirs, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "devices", *arguments],
+        cwd=ROOT,
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
     )
     os.close(theirs)
     try:

@@ -429,6 +429,7 @@ class Van:
                 if now != last.get(kind):
                     self._live_data.tell({"type": kind, **now})
             last = said
-            if was_in_use and not self._engine.in_use:
+            in_use = self._engine.in_use
+            if was_in_use and not in_use:
                 heap.give_back()
-            was_in_use = self._engine.in_use
+            was_in_use = in_use

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import select
-from touch_bench import CARD, PIN, Bench, settings_in
+from touch_bench import CARD, PIN, VILLAGE_CODE, Bench, serve, settings_in
 
 from devices.clock import SimulatedClock
 from devices.ecg_files.document import EcgFileDamaged, EcgFileUnsupported, PersonSaid
@@ -41,7 +41,6 @@ from vehicle.touchscreen.app import create_touchscreen
 BEATS = heartbeats(10.0, 800.0)
 OTHERS = contec(BEATS, b"Li Ming", sex=1, age=40)
 NAMELESS = contec(BEATS[:4000])
-VILLAGE = "510199201201"
 TODAY = date(2026, 3, 2)
 
 
@@ -64,18 +63,6 @@ async def bench(tmp_path: Path, clock: SimulatedClock, stick: Path) -> AsyncIter
     vehicle.sticks.found = lambda: find_sticks((tmp_path / "media",), table)  # type: ignore[method-assign]
     yield made
     await vehicle.stop()
-
-
-YANG = PatientForm("杨桂芳", "female", date(1959, 3, 12))
-
-
-async def serve(bench: Bench, form: PatientForm = YANG) -> PatientView:
-    vehicle = bench.vehicle
-    if vehicle.visits.current() is None:
-        await vehicle.visits.start(VILLAGE, ["zhou.min"], "zhou.min")
-    patient = await vehicle.people.register(form, "zhou.min")
-    await vehicle.encounters.open(patient.patient, by="zhou.min")
-    return patient
 
 
 def ecgs(bench: Bench) -> EcgImport:
@@ -341,7 +328,7 @@ async def test_an_import_reaches_the_county_with_its_person(tmp_path: Path, cloc
         path.write_bytes(Scp(BEATS, packed=True, differences=2, tags=[ascii_tag(0, "Li")]).record())
         looked = vehicle.ecg_import.look(str(path))
         sha256 = await vehicle.ecg_import.store(str(path), looked.file_sha256, None, "zhou.min")
-        await vehicle.visits.start(VILLAGE, ["zhou.min"], "zhou.min")
+        await vehicle.visits.start(VILLAGE_CODE, ["zhou.min"], "zhou.min")
         patient = await vehicle.people.register(PatientForm(CARD.name, "female", CARD.born_on), "zhou.min")
         await vehicle.encounters.open(patient.patient, by="zhou.min")
         await vehicle.ecg_import.assign(sha256, patient.patient, "zhou.min")

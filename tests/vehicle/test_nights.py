@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 
 import httpx
 import pytest
-from touch_bench import PIN, Bench
+from touch_bench import PIN, Bench, serve
 
 from devices import cms50_memory
 from devices.clock import SimulatedClock, SystemClock
@@ -21,12 +21,9 @@ from devices.simulators.contec_cms50 import Cms50Twin, Recorded
 from devices.simulators.pty_port import PtyPort
 from sync.formats import oximetry_file
 from vehicle.clinic.night_oximetry import summary
-from vehicle.clinic.people import PatientForm, PatientView
 from vehicle.nights import NightPersonChanged, NightTaken
 from vehicle.touchscreen.app import create_touchscreen
 
-YANG = PatientForm("杨桂芳", "female", date(1959, 3, 12))
-VILLAGE = "510199201201"
 SAID = "2026-03-01T22:41:07"
 WITHIN_S = 60.0
 
@@ -46,15 +43,6 @@ async def bench(tmp_path: Path, clock: SimulatedClock) -> AsyncIterator[Bench]:
     made = Bench(tmp_path, clock)
     yield made
     await made.vehicle.stop()
-
-
-async def serve(bench: Bench, form: PatientForm = YANG) -> PatientView:
-    vehicle = bench.vehicle
-    if vehicle.visits.current() is None:
-        await vehicle.visits.start(VILLAGE, ["zhou.min"], "zhou.min")
-    patient = await vehicle.people.register(form, "zhou.min")
-    await vehicle.encounters.open(patient.patient, by="zhou.min")
-    return patient
 
 
 async def came(bench: Bench, stored: StoredOximetry, device: str = "oximeter-1") -> None:

@@ -14,6 +14,7 @@ from argon2 import PasswordHasher
 from devices.clock import Clock
 from devices.readings import DeviceState, Event, IdentityCard, Link, Position, Samples, Sensor, Stamped
 from vehicle.assembly import Vehicle, assemble
+from vehicle.clinic.people import PatientForm, PatientView
 from vehicle.settings import VehicleSettings
 
 QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -32,14 +33,16 @@ DEVICES = (
     ("glucose-1", "bluetooth_glucose", "bluetooth"),
     ("cuff-1", "bluetooth_blood_pressure", "bluetooth"),
 )
+VILLAGE_CODE = "510199201201"
 VILLAGE = {
     "type": "Feature",
-    "properties": {"code": "510199201201", "name": "王家村", "township": "白果镇", "valid_from": "2020-01-01"},
+    "properties": {"code": VILLAGE_CODE, "name": "王家村", "township": "白果镇", "valid_from": "2020-01-01"},
     "geometry": {
         "type": "Polygon",
         "coordinates": [[[103.99, 30.59], [104.01, 30.59], [104.01, 30.61], [103.99, 30.61], [103.99, 30.59]]],
     },
 }
+YANG = PatientForm("杨桂芳", "female", date(1959, 3, 12))
 LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 CARD = IdentityCard(
     name="杨桂芳",
@@ -127,6 +130,16 @@ class Bench:
     def send_pleth(self, index: int, n: int = 3) -> None:
         rows = np.array([[int(50 + 40 * math.sin((index + k) / 7))] for k in range(n)], np.int16)
         self.publish("oximeter-1", Samples("pleth", ("pleth",), 60.0, 1, index, rows, 1.0, "1"))
+
+
+async def serve(bench: Bench, form: PatientForm = YANG) -> PatientView:
+    """Somebody registered without a card and served now, in a visit that is begun where there is none."""
+    vehicle = bench.vehicle
+    if vehicle.visits.current() is None:
+        await vehicle.visits.start(VILLAGE_CODE, ["zhou.min"], "zhou.min")
+    patient = await vehicle.people.register(form, "zhou.min")
+    await vehicle.encounters.open(patient.patient, by="zhou.min")
+    return patient
 
 
 def _count(index: int, lead: int) -> int:

@@ -97,6 +97,7 @@ class ProjectVan:
         return {
             "target": round(self._uplink.target_bit_s),
             "states": [str(self._uplink.state(leg.path)) for leg in self._legs],
+            "connections": [leg.state for leg in self._legs],
             "rung": [rung.bitrate_bps for rung in self._ladder.rungs],
             "held_back": sum(rung.counts.held_back for rung in self._ladder.rungs),
             "missed": sum(rung.counts.missed for rung in self._ladder.rungs),

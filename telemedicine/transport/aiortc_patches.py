@@ -9,6 +9,8 @@ them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -42,8 +44,7 @@ TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-exte
 TRANSPORT_CC_ID = 4
 RTP_HISTORY_SIZE = 1024
 SCTP_RTO_MIN_S = 0.2
-CONSENT_INTERVAL_S = 1
-CONSENT_FAILURES = 30
+CONSENT_EVERY_S, CONSENT_FOR_S = 1.0, 30.0
 MAX_BIT_RATE_BIT_S = 8_000_000
 CHECK_TIMEOUT_S = 0.4
 BLIND_WINDOW_BYTES = 12_000
@@ -61,9 +62,9 @@ def apply() -> None:
     aiortc.rtcrtpsender.RTP_HISTORY_SIZE = RTP_HISTORY_SIZE  # type: ignore[attr-defined]
     # aiortc/rtcsctptransport.py: 1 s is RFC 4960's floor; an ECG sample is late after a fifth of that.
     aiortc.rtcsctptransport.SCTP_RTO_MIN = SCTP_RTO_MIN_S  # type: ignore[assignment]
-    # aioice/ice.py: a check every 5 s would leave a rebound NAT unnoticed for 5 s.
-    aioice.ice.CONSENT_INTERVAL = CONSENT_INTERVAL_S
-    aioice.ice.CONSENT_FAILURES = CONSENT_FAILURES
+    # aioice/ice.py query_consent: asks every 5 s, so a rebound NAT goes unnoticed for 5 s; and takes no answer that
+    # comes after half a second, so a slow radio ends a connection that works.
+    aioice.ice.Connection.query_consent = keep_consent  # type: ignore[assignment,method-assign]
     # aiortc/codecs/h264.py: the receiver's estimate is clamped to 3 Mbit/s before we can read it (aiortc#980).
     aiortc.codecs.h264.MAX_BITRATE = MAX_BIT_RATE_BIT_S
     # aioice/ice.py get_host_addresses: never 127.0.0.1, so a machine without a network could not talk to itself.
@@ -227,6 +228,42 @@ def certify(connection: RTCPeerConnection, certificate: RTCCertificate) -> None:
 
 def _ice(transport: RTCDtlsTransport) -> aioice.ice.Connection:
     return transport.transport._connection
+
+
+class _Consent:
+    """Stands where aioice keeps a transaction, and gives none up: an answer counts however late it comes."""
+
+    def __init__(self, password: bytes, on_answer: Callable[[], None]) -> None:
+        self._password, self._on_answer = password, on_answer
+
+    def response_received(self, message: aioice.stun.Message, _from: tuple[str, int]) -> None:
+        if message.message_class == aioice.stun.Class.RESPONSE and message.check_message_integrity(self._password):
+            self._on_answer()
+
+
+async def keep_consent(ice: aioice.ice.Connection) -> None:
+    """Ask the other side every second whether we may go on sending; close the connection when no request of the last
+    30 s was answered (RFC 7675, 5.1)."""
+    assert ice.remote_password is not None
+    loop, password = asyncio.get_running_loop(), ice.remote_password.encode()
+    given_s = loop.time()
+
+    def give() -> None:
+        nonlocal given_s
+        given_s = loop.time()
+
+    while loop.time() - given_s < CONSENT_FOR_S:
+        await asyncio.sleep(CONSENT_EVERY_S * random.uniform(0.8, 1.2))
+        for pair in tuple(ice._nominated.values()):
+            request = ice.build_request(pair, nominate=False)
+            request.add_message_integrity(password)
+            waiting: dict[bytes, Any] = pair.protocol.transactions
+            waiting[request.transaction_id] = _Consent(password, give)
+            loop.call_later(CONSENT_FOR_S, waiting.pop, request.transaction_id, None)
+            with contextlib.suppress(OSError):
+                pair.protocol.send_stun(request, pair.remote_addr)
+    ice._query_consent_task = None
+    await ice.close()
 
 
 async def check_now(transport: RTCDtlsTransport) -> bool:

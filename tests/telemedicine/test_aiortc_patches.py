@@ -46,8 +46,8 @@ async def sender() -> RTCRtpSender:
     [
         (RTCRtpSender._retransmit, "RTP_HISTORY_SIZE"),
         (RTCRtpSender._run_rtp, "RTP_HISTORY_SIZE"),
-        (aioice.ice.Connection.query_consent, "CONSENT_INTERVAL"),
-        (aioice.ice.Connection.query_consent, "CONSENT_FAILURES"),
+        (aioice.ice.Connection.connect, "self._query_consent_task = asyncio.create_task(self.query_consent())"),
+        (aioice.ice.StunProtocol.datagram_received, "self.transactions[message.transaction_id]"),
         (aioice.ice.Connection.gather_candidates, "get_host_addresses"),
         (aiortc.codecs.h264.H264Encoder.target_bitrate.fset, "MAX_BITRATE"),
     ],
@@ -205,6 +205,42 @@ async def test_sockets_leave_an_address_that_is_gone_and_the_connection_goes_on(
         channel.send("after")
         assert await heard.get() == "after"
     await asyncio.gather(van.close(), page.close())
+
+
+async def test_consent_counts_answers_however_late_and_ends_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 7675, 5.1; aioice itself takes none after half a second."""
+    monkeypatch.setattr(aiortc_patches, "CONSENT_EVERY_S", 0.05)
+    monkeypatch.setattr(aiortc_patches, "CONSENT_FOR_S", 1.2)
+    van, page = aioice.ice.Connection(ice_controlling=True), aioice.ice.Connection(ice_controlling=False)
+    await asyncio.gather(van.gather_candidates(), page.gather_candidates())
+    for one, other in ((van, page), (page, van)):
+        for candidate in one.local_candidates:
+            await other.add_remote_candidate(candidate)
+        await other.add_remote_candidate(None)
+        other.remote_username, other.remote_password = one.local_username, one.local_password
+    await asyncio.gather(van.connect(), page.connect())
+    loop, late, answering = asyncio.get_running_loop(), asyncio.Semaphore(0), True
+
+    def answer_late(message: aioice.stun.Message, addr: tuple[str, int]) -> None:
+        def answer() -> None:
+            if answering:
+                protocol.transport.sendto(bytes(message), addr)
+                late.release()
+
+        loop.call_later(0.6, answer)
+
+    (pair,) = page._nominated.values()
+    protocol = pair.protocol
+    monkeypatch.setattr(protocol, "send_stun", answer_late)
+    async with asyncio.timeout(30):
+        for _ in range(40):
+            await late.acquire()
+        await van.sendto(b"still open", 1)
+        assert await page.recv() == b"still open"
+        answering = False
+        with pytest.raises(ConnectionError):
+            await van.recv()
+    await page.close()
 
 
 async def test_repeating_is_asked_for(sender: RTCRtpSender) -> None:

@@ -1,4 +1,5 @@
-"""What a camera shows, before the crew names it: stills of a capture device, for as long as somebody asks for them.
+"""What a camera shows, before the crew names it: stills of a capture device, for as long as somebody asks for them; and
+one photo for the record.
 
 A consultation goes first. A camera whose feed is open is not opened a second time: its newest picture is given. While
 anybody watches the van's pictures, or their sources are still open, no other camera is opened, and what was opened for
@@ -18,11 +19,17 @@ from devices.errors import AskPerson
 from telemedicine.media.capture_address import SourceKind, kind_of
 from telemedicine.media.captures import Capture, Wish, open_capture
 from telemedicine.media.picture_judge import Image
-from telemedicine.media.sources import OPEN, Pictures, Source
+from telemedicine.media.sources import OPEN, Frame, Pictures, Source
 
 WISH = Wish(640, 360, 10.0)
 WIDEST = 640
 JPEG_QUALITY = 75
+PHOTO_WISH = Wish(1280, 720, 10.0)
+PHOTO_WIDEST = 1280
+PHOTO_QUALITY = 85
+SETTLED_PICTURES = 8
+"""So many a camera takes after its opening until its exposure is right."""
+SETTLED_WITHIN_S = 2.0
 MOST_OPEN = 3
 """More do not fit on one USB bus in any case."""
 FIRST_WITHIN_S = 5.0
@@ -43,6 +50,12 @@ class CameraShowsNothing(AskPerson):
     code = "camera_shows_nothing"
 
 
+class NoOutsideCamera(AskPerson):
+    """Neither the settings nor the crew say which camera looks out of the van."""
+
+    code = "no_outside_camera"
+
+
 class CameraPreview:
     """
     :param feed_of: address -> the pictures of the feed that comes from there; None: none does
@@ -60,6 +73,7 @@ class CameraPreview:
         self._sources: dict[str, Source] = {}
         self._asked_s: dict[str, float] = {}
         self._looking: asyncio.TimerHandle | None = None
+        self._photographing = asyncio.Lock()
 
     async def still(self, address: str) -> bytes:
         """The newest picture as JPEG, at most ``WIDEST`` wide. Waits for the first one.
@@ -74,6 +88,40 @@ class CameraPreview:
         if frame is None:
             raise CameraShowsNothing(f"no picture from {address}", camera=address)
         return await asyncio.to_thread(jpeg_of, frame.image)
+
+    async def photo(self, address: str) -> bytes:
+        """One picture as JPEG, at most ``PHOTO_WIDEST`` wide, from any address of ``capture_address``.
+
+        :param address: of the settings or of the crew's choice, never of a request
+        :raises CameraInConsultation: it would have to be opened while pictures are watched
+        :raises CameraShowsNothing: no picture came
+        """
+        async with self._photographing:
+            pictures = self._feed_of(address)
+            if pictures is not None and pictures.state in OPEN:
+                frame = await asyncio.to_thread(pictures.newer, -1, FIRST_WITHIN_S)
+            else:
+                frame = await self._opened_once(address)
+        if frame is None:
+            raise CameraShowsNothing(f"no picture from {address}", camera=address)
+        return await asyncio.to_thread(jpeg_of, frame.image, PHOTO_WIDEST, PHOTO_QUALITY)
+
+    async def _opened_once(self, address: str) -> Frame | None:
+        """The picture of a camera that is opened for it, once its exposure is right."""
+        if self._in_use():
+            raise CameraInConsultation("a consultation has the cameras", camera=address)
+        if address in self._sources:
+            self._give_back(address)
+        source = Source("photo", address, self._clock, PHOTO_WISH, self._opener)
+        source.start()
+        try:
+            first = await asyncio.to_thread(source.newer, -1, FIRST_WITHIN_S)
+            if first is None:
+                return None
+            settled = await asyncio.to_thread(source.newer, first.number + SETTLED_PICTURES - 2, SETTLED_WITHIN_S)
+            return settled or source.newer(-1, 0.0) or first
+        finally:
+            source.stop()
 
     def close(self) -> None:
         """Give every camera back."""
@@ -122,9 +170,9 @@ def _device(address: str) -> Path:
     return Path(f"/dev/video{address}" if address.isdigit() else address).resolve()
 
 
-def jpeg_of(image: Image) -> bytes:
+def jpeg_of(image: Image, widest: int = WIDEST, quality: int = JPEG_QUALITY) -> bytes:
     height, width = image.shape[:2]
-    if width > WIDEST:
-        image = cv2.resize(image, (WIDEST, round(height * WIDEST / width)), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-    _, packed = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if width > widest:
+        image = cv2.resize(image, (widest, round(height * widest / width)), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    _, packed = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return packed.tobytes()

@@ -2,7 +2,8 @@
 
 The vehicle process writes them into a file, ``{"room": "/dev/v4l/by-path/...", "ultrasound": ...}``. They count from
 the next start of this process, which ends by itself for that while no specialist watches; the service manager starts
-it again.
+it again. The camera that looks out of the van, ``"outside"``, is no picture of a consultation: it is looked up when a
+photo is taken.
 """
 
 from __future__ import annotations
@@ -21,13 +22,23 @@ SETTLED_AFTER_S = 5.0
 
 def chosen_in(file: Path | None) -> Mapping[str, str]:
     """Feed -> address; nothing where there is no file, or none that can be read."""
+    said = _said(file)
+    return {name: said[name] for name in FEED_ORDER if name in said}
+
+
+def outside_camera(settings: ConsultationSettings) -> str | None:
+    """Address of the camera that looks out of the van: as the crew chose, else as the settings name it."""
+    return _said(settings.chosen).get("outside", settings.outside)
+
+
+def _said(file: Path | None) -> dict[str, str]:
     try:
         said = json.loads(file.read_text(encoding="utf-8")) if file is not None else {}
     except (OSError, ValueError):
         return {}
     if not isinstance(said, dict):
         return {}
-    return {name: said[name] for name in FEED_ORDER if isinstance(said.get(name), str) and said[name]}
+    return {name: address for name, address in said.items() if isinstance(address, str) and address}
 
 
 def with_cameras(settings: ConsultationSettings, chosen: Mapping[str, str]) -> ConsultationSettings:

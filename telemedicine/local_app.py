@@ -42,6 +42,8 @@ class Consultation(Protocol):
 
     preview: CameraPreview
 
+    async def photo(self) -> bytes: ...
+
 
 def create_local_app(van: Consultation, session_secret: str) -> FastAPI:
     """The application; the socket file's permissions say who may call it."""
@@ -82,6 +84,16 @@ def create_local_app(van: Consultation, session_secret: str) -> FastAPI:
         except AskPerson as refusal:
             raise HTTPException(409, {"code": refusal.code, "reason": str(refusal)}) from None
         return Response(still, media_type="image/jpeg")
+
+    @app.get("/camera/photo")
+    @roles(LOCAL)
+    async def camera_photo() -> Response:
+        """A photo of the camera that looks out of the van, as JPEG."""
+        try:
+            photo = await van.photo()
+        except AskPerson as refusal:
+            raise HTTPException(409, {"code": refusal.code, "reason": str(refusal)}) from None
+        return Response(photo, media_type="image/jpeg")
 
     app.include_router(local_routes.routes(van))
     return app

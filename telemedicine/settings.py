@@ -104,6 +104,9 @@ class ConsultationSettings(Settings):
     chosen: Path | None = None
     """Where the vehicle process keeps the cameras that the crew chose (``picture-sources.json`` in its data folder):
     they go before ``source``. None: only the settings count."""
+    outside: Annotated[str, Field(min_length=1)] | None = None
+    """The camera that looks out of the van, addressed as a feed's ``source``: for the photo at the village sign. Never
+    one of the room, where patients are."""
     ice_servers: tuple[IceServer, ...] = ()
     """Empty unless configured: a closed 5G network has none, and no foreign server is ever asked."""
     sfu: Annotated[tuple[SfuSettings, ...], Field(max_length=2)] = ()
@@ -141,6 +144,7 @@ def load_settings(file: Path) -> ConsultationSettings:
             "socket": folder / settings.socket,
             "vehicle_socket": folder / settings.vehicle_socket,
             "chosen": None if settings.chosen is None else folder / settings.chosen,
+            "outside": None if settings.outside is None else _located(folder, settings.outside),
             "identity": identity,
             "feeds": feeds,
         }
@@ -153,5 +157,5 @@ def _located(folder: Path, source: str) -> str:
         return source
     file = folder / source
     if not file.exists():
-        raise SettingsRefused(f"feed source {source!r}: no such file {file}; give a file, /dev/video0 or a URL")
+        raise SettingsRefused(f"picture source {source!r}: no such file {file}; give a file, /dev/video0 or a URL")
     return str(file)

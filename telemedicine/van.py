@@ -19,7 +19,8 @@ from devices.events import emit
 from sync.keys.vehicle_key import PurposeSigner
 from telemedicine import heap
 from telemedicine.background import Background
-from telemedicine.camera_preview import CameraPreview
+from telemedicine.camera_preview import CameraPreview, NoOutsideCamera
+from telemedicine.chosen_cameras import outside_camera
 from telemedicine.consultation import LIVE, OPEN, Event, State, WrongMoment, next_state
 from telemedicine.invitation import case_of
 from telemedicine.legs import KIOSK, Legs, account_of, who
@@ -164,6 +165,16 @@ class Van:
         await self._legs.close_all()
         if self._case is not None and self._case.state in LIVE:
             await self._propose(self._case.invitation.consultation, Event.ENDED, "")
+
+    async def photo(self) -> bytes:
+        """What the camera that looks out of the van shows now, as JPEG.
+
+        :raises NoOutsideCamera, CameraInConsultation, CameraShowsNothing: see there
+        """
+        address = outside_camera(self._settings)
+        if address is None:
+            raise NoOutsideCamera("no camera is said to look out of the van")
+        return await self.preview.photo(address)
 
     @property
     def ultrasound(self) -> UltrasoundBridge | None:

@@ -32,7 +32,6 @@ DATA_RESERVE_BIT_S = 50_000.0
 """ECG, pleth and vitals of one viewer; they leave beside the pacer, before everything else."""
 NARROW_MOST_BIT_S = 110_000.0
 """Of a link without pictures no more is claimed: what it carried was measured in a full queue."""
-HALF_RATE_BELOW_BIT_S = 450_000.0
 AFTER_OUTAGE_BIT_S = 2_500_000.0
 LONG_GONE_S, OLD_NEWS_S = 1.0, 0.5
 STANDING_QUEUE_S = 0.3
@@ -128,10 +127,6 @@ class Uplink(Generic[P]):
         if path is not None:
             return rate * self._paths[path].share
         return rate * min((each.share for each in self._paths.values() if stream in each.streams), default=1.0)
-
-    def half_rate(self, stream: str) -> bool:
-        """So little may be sent that every second picture, twice as good, is better."""
-        return 0 < self._rates.get(stream, 0.0) < HALF_RATE_BELOW_BIT_S
 
     def watched(self, stream: str) -> bool:
         """Whether anybody is there whom a picture would reach, or might."""

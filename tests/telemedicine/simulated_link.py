@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.cellular import DeliveryTrace, Place
 from telemedicine.live_data import QUEUED_RTT_S
+from telemedicine.media.ladder import SPARSE_BELOW_BPS
 from telemedicine.media_engine import SPARES_BELOW_BIT_S, SPARES_UNTIL_BIT_S
 from telemedicine.transport.aiortc_patches import BLIND_WINDOW_BYTES, CHECK_TIMEOUT_S, SCTP_RTO_MIN_S
 from telemedicine.transport.feedback import DELTA_STEP_S, parse_feedback
@@ -256,10 +257,11 @@ class Simulation:
         self._at(self.now_s + FRAME_S, lambda: self._capture(stream))
         encoder = self.encoders[stream]
         encoder.frames += 1
-        if not self.uplink.may_encode(stream, self.now_s) or (self.uplink.half_rate(stream) and encoder.frames % 2):
+        wanted_bit_s = self.uplink.picture_bit_s(stream)
+        sparse = wanted_bit_s < SPARSE_BELOW_BPS
+        if not self.uplink.may_encode(stream, self.now_s) or (sparse and encoder.frames % 2):
             return
-        wanted = self.uplink.picture_bit_s(stream) * (2 if self.uplink.half_rate(stream) else 1)
-        size = encoder.picture_bytes(wanted, self.now_s)
+        size = encoder.picture_bytes(wanted_bit_s * (2 if sparse else 1), self.now_s)
         captured_s, frame, before = self.now_s, encoder.frames, None if encoder.key else encoder.newest
         encoder.key, encoder.newest = False, frame
         self._at(self.now_s + 0.012, lambda: self._packets(stream, frame, captured_s, size, before))

@@ -183,6 +183,53 @@ def test_only_what_is_not_known_is_asked(path: str, known: dict[str, Any], asked
     assert [step.id for step, state in walked if state == "open" and not step.optional] == asked
 
 
+DIABETES_NO_RISK: dict[str, Any] = {
+    "age": 36,
+    "bmi": 22.0,
+    "waist": 79,
+    "glu": 5.0,
+    "fpg": 5.0,
+    "known_dm": False,
+    "dm_symptoms": False,
+    "known_htn": False,
+    **dict.fromkeys(("igr_history", "family_dm", "sedentary", "lipid_factor", "ascvd", "steroid_dm"), False),
+    "antipsychotic": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"sex": "M"}, "NOT_HIGH_RISK"),
+        ({"sex": "F", "gdm_history": False, "pcos": False}, "NOT_HIGH_RISK"),
+        ({"sex": "M", "known_htn": True}, "HIGH_RISK"),
+        ({"sex": "F", "gdm_history": True, "pcos": False}, "HIGH_RISK"),
+    ],
+    ids=["man", "woman", "hypertension", "diabetes in pregnancy"],
+)
+def test_whoever_answers_all_of_the_diabetes_path_learns_whether_the_risk_is_high(
+    more: dict[str, Any], code: str
+) -> None:
+    path = PATHS.paths["diabetes"]
+    known = PATHS.derive({**DIABETES_NO_RISK, **more})
+    asked = {name for step, _ in path.walked(known) for name in step.ask}
+    assert set(more) - {"sex"} <= asked
+    assert path.next_step(known) is None
+    assert RULES.evaluate("GLU-HIGHRISK", known).code == code
+
+
+def test_the_diabetes_path_measures_what_its_urgent_rule_hears() -> None:
+    path = PATHS.paths["diabetes"]
+    known: dict[str, object] = {"age": 58, "sex": "M", "glu": 6.4, "fpg": 6.4, "known_dm": True}
+    known |= {"sbp": 128, "dbp": 76, "hr": 72, "dm_danger": False, "cannot_handle": False}
+    known |= dict.fromkeys(("adverse_drug", "adr_uncontrolled", "new_complication", "prev_unsat"), False)
+    step = path.next_step(known)
+    assert step is not None and step.measure == "temperature"
+    known["temp"] = 36.6
+    assert path.next_step(known) is None
+    assert RULES.evaluate("GLU-URGENT", known).code == "NO_URGENT"
+
+
 def test_the_table_names_only_what_there_is() -> None:
     fields = {**PATHS.fields, **RULES.fields}
     for path in PATHS.paths.values():

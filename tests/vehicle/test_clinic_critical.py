@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from devices.clock import SimulatedClock
+from devices.readings import GlucoseRange
 from tests.vehicle.clinic_world import DOCTOR, World
 from tests.vehicle.conftest import MORNING
 from vehicle.clinic.critical import ActionMissing, Answer
@@ -49,6 +50,23 @@ async def test_the_moment_it_is_found_is_an_entry_and_is_told_to_who_watches(wor
     assert (told["kind"], told["values"]["systolic_mmhg"]) == ("blood_pressure", 184)
     await world.measurements.confirm(world.cuff(128, 82), DOCTOR)
     assert len(world.told("critical")) == 1
+
+
+@pytest.mark.parametrize("shown", [GlucoseRange.LOW, GlucoseRange.HIGH])
+async def test_a_glucose_meter_that_shows_lo_or_hi_holds_the_person_until_it_is_answered(
+    world: World, shown: GlucoseRange
+) -> None:
+    await world.serve()
+    reading = world.meter(None, range=shown, sequence=3)
+    await world.measurements.confirm(reading, DOCTOR)
+    [critical] = world.measurements.critical()
+    assert (critical.reading, critical.values) == (reading, {"range": str(shown)})
+    assert noted(world, reading) == ["found"]
+    with pytest.raises(CriticalOpen):
+        await world.encounters.close(DOCTOR)
+    await world.critical_values.acknowledge(reading, Answer(frozenset({"told", "repeated"})), DOCTOR)
+    await world.measurements.confirm(world.meter(5.8, sequence=4), DOCTOR)
+    assert world.measurements.critical() == []
 
 
 @pytest.mark.parametrize(

@@ -282,7 +282,7 @@ async def test_a_reading_beyond_the_meters_range_is_kept_and_never_a_number(worl
     await world.serve()
     world.meter(None, range=GlucoseRange.LOW, sequence=3)
     tile = world.tile("glucose")
-    assert (tile.values, tile.grade) == ({"range": "low"}, "none")
+    assert (tile.values, tile.grade) == ({"range": "low"}, "red")
     assert tile.result == "低于仪器量程，立即复测"
     world.meter(None, sequence=4)
     assert world.store.read("SELECT count(*) AS n FROM readings")[0]["n"] == 1

@@ -109,6 +109,10 @@ TILE_RULES: dict[str, tuple[str, ...]] = {
 }
 """Which rules may grade a reading on its tile; the most severe answer counts."""
 
+RED_BEYOND_RANGE = frozenset({"glucose"})
+"""Types whose meters show LO or HI far beyond a red limit: of glucose under 1.1 or over 27.8 mmol/L at least, where red
+begins at 3.9 and 16.7 (national standard, third edition). There is no number for the rules to hear."""
+
 LADDERS: dict[str, tuple[tuple[str, str], ...]] = {
     "blood_pressure": (("BP-GRADE", "sbp"), ("BP-GRADE", "dbp")),
     "glucose": (("GLU-SCREEN", "fpg"),),

@@ -13,7 +13,7 @@ from devices.clock import Clock
 from sync.formats.canonical import Json
 from sync.formats.records import Draft
 from vehicle.clinic.known_inputs import ANSWERS, AnswerRefused, KnownInputs, NoEncounter, as_json
-from vehicle.clinic.occasions import LADDERS, OCCASIONS, TILE_RULES, Occasion
+from vehicle.clinic.occasions import LADDERS, OCCASIONS, RED_BEYOND_RANGE, TILE_RULES, Occasion
 from vehicle.clinic.paths import NO_PATHS, PathSet
 from vehicle.clinic.ports import Ids, Journal, Live
 from vehicle.clinic.prompt_views import (
@@ -28,7 +28,7 @@ from vehicle.clinic.prompt_views import (
     grade_word,
     urgency,
 )
-from vehicle.clinic.screening import NONE, NOT_APPLICABLE, Inputs, Result, Rule, RuleSet
+from vehicle.clinic.screening import GRADES, NONE, NOT_APPLICABLE, Inputs, Result, Rule, RuleSet
 from vehicle.clinic.settings import ClinicSettings
 from vehicle.clinic.units import Quantity
 from vehicle.clinic.views import plain
@@ -121,9 +121,11 @@ class Prompts:
         results = self._results(known, TILE_RULES.get(type_, ()))
         words = self.words(language)
         t = words.t
-        if stored.get("range") in ("low", "high"):
-            word = "below" if stored["range"] == "low" else "above"
-            return Grade(None, "none", t("clinic.grade.none"), t(f"clinic.result.{word}_range"), "", "")
+        if (beyond := stored.get("range")) in ("low", "high"):
+            level = 3 if type_ in RED_BEYOND_RANGE else None
+            grade = "none" if level is None else GRADES[level]
+            word = "below" if beyond == "low" else "above"
+            return Grade(level, grade, t(f"clinic.grade.{grade}"), t(f"clinic.result.{word}_range"), "", "")
         if not results:
             return Grade(None, "none", t("clinic.grade.none"), "", "", "")
         worst = min(results, key=urgency)

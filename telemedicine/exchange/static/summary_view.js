@@ -117,14 +117,16 @@ function row(reading) {
 /** @param {string} type @param {any} reading */
 function valueText(type, reading) {
   const v = reading.values ?? {};
+  /** @type {string | undefined} */
+  const beyond = v.range === 'low' ? 'LO' : v.range === 'high' ? 'HI' : undefined;
   const scaled = (/** @type {string} */ name, /** @type {number} */ digits) => (v[name] !== undefined ? v[name] : v[`${name}_e2`] !== undefined ? (v[`${name}_e2`] / 100).toFixed(digits) : undefined);
   switch (type) {
     case 'blood_pressure': return `${v.systolic_mmhg ?? '–'}/${v.diastolic_mmhg ?? '–'}`;
-    case 'glucose': return String(scaled('glucose_mmol_l', 1) ?? '–');
+    case 'glucose': return String(scaled('glucose_mmol_l', 1) ?? beyond ?? '–');
     case 'temperature': return String(scaled('temperature_c', 1) ?? '–');
     case 'weight': return String(scaled('weight_kg', 1) ?? '–');
     case 'heart_rate': return String(v.heart_rate_bpm ?? '–');
-    case 'uric_acid': return String(v.uric_acid_umol_l ?? '–');
+    case 'uric_acid': return String(v.uric_acid_umol_l ?? beyond ?? '–');
     case 'spo2': case 'pulse_oximetry': return String(v.spo2_percent ?? '–');
     default: return String(reading.text ?? Object.values(v)[0] ?? '–');
   }

@@ -184,8 +184,12 @@ export class EcgStrip {
     this.#redraw();
   }
 
-  /** @param {boolean} frozen */
+  /**
+   * Frozen is what stands on the sheet now, also in another layout, scale or theme, however long it stays.
+   * @param {boolean} frozen
+   */
   freeze(frozen) {
+    if (frozen && !this.frozen && this.store) this.ring = this.ring?.copy() ?? null;   // the live ring goes on without it
     this.frozen = frozen;
     this.bar.hidden = frozen || !this.store;
     if (!frozen) this.#redraw();

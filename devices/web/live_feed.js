@@ -91,6 +91,14 @@ export class SampleRing {
     this.firstIndex = Math.max(this.firstIndex, this.nextIndex - this.capacity);
   }
 
+  /** The same samples in a ring of its own: what comes later does not reach it. */
+  copy() {
+    const { stream, device, channels, segment, resolution, unit, firstIndex, rateHz } = this, width = channels.length;
+    const n = this.nextIndex - firstIndex, counts = new Int16Array(n * width);
+    for (let k = 0; k < counts.length; k += 1) counts[k] = this.count(firstIndex + Math.floor(k / width), k % width);
+    return new SampleRing({ type: 'samples', stream, device, channels, segment, resolution, unit, sample_rate_hz: rateHz, first_index: firstIndex, n, counts }, this.capacity / rateHz);
+  }
+
   /** @param {number} index */
   #clear(index) {
     const at = (index % this.capacity) * this.channels.length;

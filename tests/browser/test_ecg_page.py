@@ -103,6 +103,46 @@ TALL = """(async ({ layout, mv }) => {
 })"""
 """A sheet of 275 by 110 mm with V4 waves of so many millivolts: is ink at its upper edge, where are its baselines."""
 
+FROZEN = """(async () => {
+  const { EcgStrip } = await import('/shared/ecg_strip.js');
+  const { SampleStore } = await import('/shared/live_feed.js');
+  const host = document.createElement('figure');
+  host.style.cssText = 'position:fixed;inset:0 auto auto 0;width:1100px;height:440px;margin:0';
+  document.body.append(host);
+  const channels = ['I', 'II', 'V1', 'V2', 'V3', 'V4', 'V5', 'V6'], n = 250, store = new SampleStore();
+  const about = { type: 'samples', stream: 'ecg', device: 'ecg-1', channels, unit: 'uV', segment: 0, resolution: 1, sample_rate_hz: 500 };
+  let first = 0;
+  const send = (uv) => {
+    const counts = new Int16Array(n * channels.length).map((_, k) => (Math.floor(k / channels.length) % 100 < 10 ? uv : 0));
+    store.push({ ...about, n, first_index: first, counts });
+    first += n;
+  };
+  const frame = () => new Promise((next) => requestAnimationFrame(() => requestAnimationFrame(next)));
+  const ink = () => {
+    const { width, height } = strip.trace, rgba = strip.trace.getContext('2d').getImageData(0, 0, width, height).data;
+    let drawn = 0;
+    for (let k = 3; k < rgba.length; k += 4) if (rgba[k] > 0) drawn += 1;
+    return drawn;
+  };
+  for (let k = 0; k < 20; k += 1) send(500);
+  const strip = new EcgStrip(host, { pxPerMm: 4 }).live(store);
+  await frame();
+  strip.freeze(true);
+  strip.relayout();
+  const before = ink();
+  for (let k = 0; k < 40; k += 1) send(0);
+  strip.relayout();
+  const after = ink();
+  strip.freeze(false);
+  await frame();
+  strip.relayout();
+  const going = ink();
+  strip.stop();
+  host.remove();
+  return { before, after, going };
+})()"""
+"""Ink of a frozen sheet, of the same sheet drawn anew 20 s of a flat line later, and of the sheet that goes on."""
+
 
 @pytest.fixture
 def van(tmp_path: Path) -> Iterator[Van]:
@@ -284,3 +324,12 @@ def test_a_possible_rhythm_asks_for_thirty_seconds_and_the_doctor_signs(
     page.get_by_test_id("recording").wait_for()
     assert "not AF" in page.get_by_test_id("recording").inner_text()
     assert complaints(page) == []
+
+
+def test_a_frozen_sheet_drawn_anew_shows_what_it_showed(van: Van, page: Any) -> None:
+    """A change of theme, layout or scale draws the sheet anew; the live samples have long gone on."""
+    van.sign_in(page)
+    ink = page.evaluate(FROZEN)
+    assert ink["before"] > 10_000
+    assert ink["after"] == ink["before"]
+    assert 0 < ink["going"] < ink["before"] / 2

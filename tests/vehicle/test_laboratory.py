@@ -241,8 +241,14 @@ def test_the_rules_hear_plain_numbers_of_known_analytes_only() -> None:
     assert rule_inputs(stored_values(twice)) == {}
     foreign = laboratory_value("somebody else", "HGB", "52", "g/L")
     assert rule_inputs(stored_values(result(values=(foreign,)))) == {}
-    sugar = laboratory_value("urit 8030", "GLI", "111", "mg/dL")
-    assert rule_inputs(stored_values(result(values=(sugar,)))) == {"glu": 6.16133}
+
+
+@pytest.mark.parametrize(
+    ("said", "unit", "heard"), [("126", "mg/dL", 7.0), ("111", "mg/dL", 6.2), ("6.96", "mmol/L", 6.96)]
+)
+def test_the_rules_hear_glucose_sent_in_other_units_as_limits_are_given(said: str, unit: str, heard: float) -> None:
+    sugar = laboratory_value("urit 8030", "GLI", said, unit)
+    assert rule_inputs(stored_values(result(values=(sugar,)))) == {"glu": heard}
 
 
 async def test_the_largest_result_that_a_driver_can_tell_fits_into_an_entry(world: LaboratoryWorld) -> None:

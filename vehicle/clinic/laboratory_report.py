@@ -122,8 +122,14 @@ def rule_inputs(stored: Mapping[str, Any]) -> dict[str, object]:
     for value in stored.get("results", ()):
         name = RULE_INPUTS.get(value.get("key", ""))
         if name and "quantity" in value and "comparator" not in value:
-            found.setdefault(name, set()).add(float(value["quantity"]))
+            found.setdefault(name, set()).add(_heard(name, value))
     return {name: numbers.pop() for name, numbers in found.items() if len(numbers) == 1}
+
+
+def _heard(name: str, value: Mapping[str, Any]) -> float:
+    """Glucose sent in mg/dL to one decimal, as limits are given: 126 mg/dL is 6.99 mmol/L, and by every guideline 7.0."""
+    quantity = float(value["quantity"])
+    return round(quantity, 1) if name == "glu" and value.get("quantity") != value.get("number") else quantity
 
 
 def material_of(stored: Mapping[str, Any]) -> str | None:

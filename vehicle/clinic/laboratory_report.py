@@ -127,7 +127,7 @@ def rule_inputs(stored: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _heard(name: str, value: Mapping[str, Any]) -> float:
-    """Glucose sent in mg/dL to one decimal, as limits are given: 126 mg/dL is 6.99 mmol/L, and by every guideline 7.0."""
+    """Glucose sent in mg/dL to one decimal, as limits are given: 126 mg/dL is 6.99 mmol/L, by every guideline 7.0."""
     quantity = float(value["quantity"])
     return round(quantity, 1) if name == "glu" and value.get("quantity") != value.get("number") else quantity
 

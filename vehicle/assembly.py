@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from devices import catalog
@@ -370,17 +371,16 @@ class Vehicle:
 
     def _open_session(self, device: DeviceSettings) -> DeviceSession | None:
         radio = self._radio() if device.link == "bluetooth" else None
-        last = self.measurements.last_sequence
+        stored = partial(self._stored, device.name)
         opened = open_sessions(
-            [device],
-            self.feed.publish,
-            self.clock,
-            radio,
-            last,
-            stored=self.commits.settle,
-            known_recordings=self.nights.known,
+            [device], self.feed.publish, self.clock, radio, self.measurements.last_sequence, stored, self.nights.known
         )
         return opened[0] if opened else None
+
+    async def _stored(self, device: str) -> bool:
+        """Whether all that ``device`` has told so far is durable, so that it may forget it."""
+        half_heard = self.feed.take_half_heard(device)
+        return await self.commits.settle() and not half_heard
 
     def _radio(self) -> BluetoothHub | None:
         """Made when first needed: importing it is not cheap, and a van may have no adapter."""

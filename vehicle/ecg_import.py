@@ -135,8 +135,8 @@ class EcgImport:
         sha256 = hashlib.sha256(blob).hexdigest()
         if sha256 in self._on_the_way or self._rows("sha256 = ?", sha256):
             return
-        self._on_the_way.add(sha256)
         self._recordings.store(blob, ecg_file.MEDIA_TYPE)
+        self._on_the_way.add(sha256)
         looked = LookedAt("", "", hashlib.sha256(content).hexdigest(), document)
         fields = _fields(looked, sha256, len(blob), stamped.received_at, []) | {"device": stamped.device}
         commits.soon(Draft("recording/1", fields), then=partial(self._on_the_way.discard, sha256))

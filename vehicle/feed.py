@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Generic, Self, TypeVar
 
 from devices.events import emit
-from devices.readings import Samples, Stamped
+from devices.readings import DeviceState, Samples, Stamped
 from vehicle.topics import BY_NAME, Overflow, topic_of
 
 Listener = Callable[[Stamped], None]
@@ -53,6 +53,8 @@ class Feed:
         """(device, topic) -> when last heard: the source of every liveness check."""
         self.failures: dict[str, str] = {}
         """Listener name -> the last error it raised; shown by health, never a reason to stop the others."""
+        self._half_heard: set[str] = set()
+        """Devices of which a reading met a listener that raised."""
 
     def publish(self, stamped: Stamped) -> None:
         """Hand ``stamped`` to every listener and subscription, in the order they came.
@@ -68,8 +70,16 @@ class Feed:
                 listener(stamped)
             except Exception as fault:
                 self._failed(name, topic, fault)
+                if not isinstance(stamped.event, Samples | DeviceState):
+                    self._half_heard.add(stamped.device)
         for subscription in self._subscriptions:
             subscription._offer(topic, stamped)
+
+    def take_half_heard(self, device: str) -> bool:
+        """Whether a listener raised at a reading of ``device`` since this was last asked: it may be kept nowhere."""
+        half_heard = device in self._half_heard
+        self._half_heard.discard(device)
+        return half_heard
 
     def on(self, topic: str, listener: Listener, name: str = "") -> Callable[[], None]:
         """Call ``listener`` for every event of ``topic``; returns the function that ends it.

@@ -23,12 +23,14 @@ from touch_bench import CARD, PIN, VILLAGE_CODE, Bench, serve, settings_in
 from devices.clock import SimulatedClock
 from devices.ecg_files.document import EcgFileDamaged, EcgFileUnsupported, PersonSaid
 from devices.readings import Stamped, StoredEcg
+from devices.session import DeviceSettings
 from devices.simulators.creative_pc80b import stored_file
 from devices.wire import unpack_samples
 from sync.county.app import County, create_county
 from sync.county.schema import projected
 from sync.county.settings import CountySettings as CountyServerSettings
 from sync.formats import ecg_file
+from sync.record.database import DiskFull
 from tests.devices.ecg_file_writers import Scp, ascii_tag, contec, heartbeats
 from vehicle.assembly import assemble
 from vehicle.clinic.people import PatientForm, PatientView
@@ -42,6 +44,7 @@ BEATS = heartbeats(10.0, 800.0)
 OTHERS = contec(BEATS, b"Li Ming", sex=1, age=40)
 NAMELESS = contec(BEATS[:4000])
 TODAY = date(2026, 3, 2)
+PC80B = DeviceSettings(name="ecg-7", driver="creative_pc80b", link="serial", port="/dev/xunzhen/ecg")
 
 
 def stick_of(folder: Path) -> Stick:
@@ -382,3 +385,25 @@ async def test_an_ecg_out_of_a_devices_memory_waits_once_for_its_person(bench: B
     assert (held.device, held.device_said_at, held.duration_ms) == ("ecg-7", "2026-02-27T08:30:05", 30000)
     _, stored = ecg_file.read(vehicle.recordings.read(held.sha256))
     assert (stored[:, 0] == counts).all()
+
+
+async def test_a_device_keeps_its_ecg_while_the_disk_takes_none(bench: Bench, clock: SimulatedClock) -> None:
+    """The PC-80B deletes what is acknowledged; the next time it is sent it is kept all the same."""
+    vehicle, full = bench.vehicle, DiskFull("no room")
+    session = vehicle._open_session(PC80B)
+    assert session is not None
+    assert session._stored is not None
+    stored, store = session._stored, vehicle.recordings.store
+    event = StoredEcg(stored_file(np.arange(4500, dtype=np.int16) % 300, datetime(2026, 2, 27, 8, 30, 5)))  # noqa: DTZ001
+
+    def refuse(data: bytes, media_type: str) -> tuple[str, int]:
+        raise full
+
+    vehicle.recordings.store = refuse  # type: ignore[method-assign]
+    vehicle.feed.publish(Stamped("ecg-7", "creative_pc80b", clock.now(), clock.monotonic_s(), event))
+    assert not await stored()
+    vehicle.recordings.store = store  # type: ignore[method-assign]
+    vehicle.feed.publish(Stamped("ecg-7", "creative_pc80b", clock.now(), clock.monotonic_s(), event))
+    assert await stored()
+    (held,) = vehicle.ecg_import.held()
+    assert held.device == "ecg-7"

@@ -2,19 +2,22 @@
 
 A GNSS fix, a device that goes away, a stepped clock: they happen in the feed's turn. ``Commits`` writes such drafts
 in the order given. In a running service a single task awaits the store, and a write that fails stays at the head and
-is tried again (a full disk is made room on); in simulated time the store writes at once.
+is tried again (a full disk is made room on). Drafts that no journal takes are a bug of who made them: they are told in
+the log and left out, so that they hold up nobody. In simulated time the store writes at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from devices.clock import Clock
 from devices.errors import XunzhenError
-from sync.formats.records import Draft
+from devices.events import emit
+from sync.formats.records import Draft, DraftRefused
 
 Done = Callable[[], None]
 RETRY_S = 2.0
@@ -69,6 +72,11 @@ class Commits:
             drafts, then = self._queue[0]
             try:
                 await self._journal.commit(*drafts)
+            except DraftRefused as bug:
+                self._queue.popleft()
+                emit("entries_not_written", level=logging.ERROR, count=len(drafts))
+                logging.getLogger(__name__).error("an entry fits no journal", exc_info=bug)
+                continue
             except (XunzhenError, OSError) as fault:
                 self.fault = getattr(fault, "code", "disk_full")
                 await self._clock.sleep(RETRY_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -277,3 +278,13 @@ async def test_what_keeps_the_journal_from_writing_is_shown(clock: SimulatedCloc
     assert commits.waiting == 1
     journal.refusals = 0
     assert await commits.settle()
+
+
+async def test_an_entry_that_no_journal_takes_holds_up_nobody(clock: SimulatedClock, store: Store) -> None:
+    """A serial number from a broken USB descriptor: its characters are no text."""
+    commits, durable = Commits(store, clock, at_once=False), []
+    commits.soon(Draft("access/1", {"action": "a", "what": "\udcff"}), then=lambda: durable.append("never"))
+    commits.soon(Draft("access/1", {"action": "a", "what": "after it"}), then=lambda: durable.append("after it"))
+    assert await commits.settle()
+    assert durable == ["after it"]
+    assert json.loads(store.entries(store.size() - 1, 1)[0])["what"] == "after it"

@@ -1,7 +1,8 @@
 r"""Analysers that speak HL7 v2: ORU^R01 (2.3.1 and later) in MLLP frames (``0B .. 1C 0D``) over TCP.
 
-The analyser is the client. Each message is answered by ACK^R01: AA when its results are durable, AE with the reason
-when it cannot be read, AR when it is of another type. Without an answer the analyser sends it again.
+The analyser is the client. Each message is answered by ACK^R01 (chapter 2, 2.12): AA when its results are durable, and
+when there are none in it (OBX is optional), AE with the reason when it cannot be read, AR when it is of another type or
+too long. Without an answer, and after AE, the analyser sends it again.
 
 =======  ==============================================================================================================
 segment  what is used
@@ -17,7 +18,8 @@ NTE      3 comment
 Met in the field and borne: the analyte in OBX-4 with an ordinal in OBX-3 (URIT-8031); ``10^9/L`` in OBX-6, a component
 separator inside a unit (URIT-5160); a LOINC code in OBX-3 that belongs to another analyte than its name (Dymind DH36,
 share and count swapped: told by the unit); MSH-18 "UNICODE" or "ASCII"; names in GB18030; flags like ``H~A``; values
-like ``**.*``. Histograms (ED) are named in the comments and not kept; modes and messages of the analyser (IS) go there.
+like ``**.*``; pictures of some hundred kilobytes (Mindray). Histograms and scattergrams (ED) are named in the comments
+and not kept; modes and messages of the analyser (IS) go there, and a result whose test has no name.
 
 Sources: HL7 2.3.1 chapters 2 and 7; MLLP release 1; public notes on URIT and Mindray analysers. Not tried on hardware
 by us.
@@ -35,21 +37,28 @@ from devices.laboratory import MAX_REMARK, MAX_REMARKS, decoded, in_entries, lab
 from devices.readings import DeviceState, LaboratoryResult, LaboratoryValue, Link, Sensor
 
 START, END = 0x0B, 0x1C
-MAX_MESSAGE_BYTES = 128_000
+MAX_MESSAGE_BYTES = 4_000_000
+"""A five-part differential brings its scattergrams along, in Base64."""
 RECEIVE_LIMIT_S = 30.0
 ANSWER_HEAD = b"\x0bMSH|^~\\&|"
 ATTACHMENTS = ("ED", "RP")
 REMARKS = ("IS", "TX", "FT")
 """Value types of OBX-2 that are about the measurement, not results of it."""
+CODED = ("CE", "CNE", "CWE", "CF")
+"""Value types of OBX-2 whose result is a code, its words, and where both come from."""
+LATIN_1 = b"8859/1"
+"""Of MSH-18, HL7 table 0211. What else stands there is not to be relied on."""
+LONGEST_ECHO = 199
+"""Of a field that comes back in the answer: MSH-10 is at most so long in any version."""
 
 
 class MessageRefused(ValueError):
     """A message that is answered by AE or AR; the text is the reason for the analyser's own log."""
 
-    def __init__(self, reason: str, code: str = "AE", control_id: str = "") -> None:
+    def __init__(self, reason: str, code: str = "AE", head: Head | None = None) -> None:
         super().__init__(reason)
         self.code = code
-        self.control_id = control_id
+        self.head = head or Head()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +126,27 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """What of MSH comes back in the answer, as it was written."""
+
+    control_id: str = ""
+    version: str = ""
+    sender: tuple[str, str] = ("", "")
+    processing_id: str = ""
+
+    @classmethod
+    def of(cls, segment: Segment) -> Head:
+        def echo(number: int) -> str:
+            return segment.raw(number)[:LONGEST_ECHO].replace("|", "\\F\\")
+
+        return cls(echo(10), echo(12), (echo(3), echo(4)), echo(11))
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """An ORU^R01, read."""
 
-    control_id: str
-    version: str
-    sender: tuple[str, str]
+    head: Head
     results: tuple[LaboratoryResult, ...]
 
 
@@ -143,12 +167,12 @@ def segments_of(text: str) -> list[Segment]:
 
 def message_of(text: str) -> Message:
     """
-    :raises MessageRefused: not readable, not ORU^R01, or without any result.
+    :raises MessageRefused: not readable, not ORU^R01, or only with results whose test has no name.
     """
     head, *others = segments_of(text)
-    control_id = head.first(10)[:80]
+    echoed = Head.of(head)
     if head.parts(9)[:2] != ["ORU", "R01"]:
-        raise MessageRefused("only ORU^R01 is taken", "AR", control_id)
+        raise MessageRefused("only ORU^R01 is taken", "AR", echoed)
     sender = word(f"{head.first(3)} {head.first(4)}")
     control = head.first(11) == "Q" or head.first(16) in ("1", "2")
     person: str | None = None
@@ -176,15 +200,19 @@ def message_of(text: str) -> Message:
                 control=control,
                 person_said=person,
                 comments=tuple(report.comments),
-                message_id=word(control_id) or None,
+                message_id=word(head.first(10)) or None,
                 device_said_at=report.said_at,
                 message_said_at=time_of(head.first(7)),
             )
         )
     )
-    if not results:
-        raise MessageRefused("no result in it", "AE", control_id)
-    return Message(control_id, head.first(12), (head.raw(3), head.raw(4)), results)
+    if not results and any(_is_result(segment) for segment in others):
+        raise MessageRefused("OBX-3 does not name the test", "AE", echoed)
+    return Message(echoed, results)
+
+
+def _is_result(segment: Segment) -> bool:
+    return segment.name == "OBX" and segment.first(2) not in (*ATTACHMENTS, *REMARKS) and bool(word(segment.raw(5)))
 
 
 def _report(segment: Segment) -> Report:
@@ -201,15 +229,16 @@ def _observe(segment: Segment, sender: str, report: Report) -> None:
     if value_type in ATTACHMENTS:
         report.remark(f"{code}: {value_type}, not kept")
         return
-    if not said or not code:
-        return
-    if value_type in REMARKS:
-        report.remark(f"{code}: {said}")
-        return
     if value_type == "SN":
         said = "".join(segment.parts(5))
+    elif value_type in CODED:
+        identifier, words, *_ = [*segment.parts(5), ""]
+        said = words or identifier
     if not word(said):
-        return  # nothing but control characters
+        return  # empty, or nothing but control characters
+    if value_type in REMARKS or not code:
+        report.remark(f"{code or segment.first(1)}: {said}")
+        return
     report.said_at = max((at for at in (report.said_at, time_of(segment.first(14))) if at), default=None)
     report.values.append(
         laboratory_value(
@@ -236,18 +265,27 @@ def _test(segment: Segment) -> tuple[str, str | None]:
 
 def _unit(segment: Segment) -> str:
     raw = segment.raw(6)
-    whole = raw if re.match(r"x?10\^\d", raw) else raw.split(segment.encoding.component)[0]
+    whole = raw if re.match(r"[x×*]?\s*10\^\d", raw) else raw.split(segment.encoding.component)[0]
     return segment.encoding.plain(whole)
 
 
-def answer(
-    code: str, control_id: str, version: str = "2.3.1", to: tuple[str, str] = ("", ""), reason: str = ""
-) -> bytes:
+def answer(code: str, to: Head, reason: str = "") -> bytes:
     """ACK^R01 in its frame. MSH-7 stays empty: a driver reads no clock, and the field is optional."""
-    head = ["MSH", "^~\\&", "xunzhen", "", *to, "", "", "ACK^R01", control_id, "P", version or "2.3.1"]
-    acknowledgement = ["MSA", code, control_id, *([reason] if reason else [])]
+    head = ["MSH", "^~\\&", "xunzhen", "", *to.sender, "", "", "ACK^R01", to.control_id]
+    head += [to.processing_id or "P", to.version or "2.3.1"]
+    acknowledgement = ["MSA", code, to.control_id, *([reason] if reason else [])]
     text = "|".join(head) + "\r" + "|".join(acknowledgement) + "\r"
     return bytes((START,)) + text.encode("utf-8") + bytes((END, 0x0D))
+
+
+def text_of(raw: bytes) -> str:
+    """Latin-1 where MSH-18 says so and the bytes are not UTF-8; else as ``decoded`` finds it."""
+    if raw.lstrip().partition(b"\r")[0].split(b"|")[17:18] != [LATIN_1]:
+        return decoded(raw)
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 class Driver:
@@ -291,8 +329,7 @@ class Driver:
                 whole, self._held = bytes(self._held), None
                 self._message(whole, output)
             elif len(self._held) + len(piece) > MAX_MESSAGE_BYTES:
-                self._held += piece
-                self._drop()
+                self._too_long(bytes(self._held + piece), output)
             else:
                 self._held += piece
         return output
@@ -307,17 +344,29 @@ class Driver:
 
     def _message(self, raw: bytes, output: Output) -> None:
         try:
-            message = message_of(decoded(raw))
+            message = message_of(text_of(raw))
         except MessageRefused as refusal:
             self.counters.resyncs += 1
-            output.writes.append(Write(answer(refusal.code, refusal.control_id, reason=str(refusal))))
-            self._tell_fault("analyser_message_refused", output)
+            self._refuse(refusal, output)
             return
         self.counters.frames += 1
         self._tell_fault(None, output)
         output.events += message.results
-        said = answer("AA", message.control_id, message.version, message.sender)
-        output.writes.append(Write(said, after_stored=True))
+        said = answer("AA", message.head, "" if message.results else "no result in it")
+        output.writes.append(Write(said, after_stored=bool(message.results)))
+
+    def _too_long(self, began: bytes, output: Output) -> None:
+        """The rest of it is dropped as it comes."""
+        self._drop()
+        try:
+            head = Head.of(segments_of(text_of(began.strip().partition(b"\r")[0]))[0])
+        except MessageRefused:
+            head = Head()
+        self._refuse(MessageRefused(f"longer than {MAX_MESSAGE_BYTES} bytes", "AR", head), output)
+
+    def _refuse(self, refusal: MessageRefused, output: Output) -> None:
+        output.writes.append(Write(answer(refusal.code, refusal.head, str(refusal))))
+        self._tell_fault("analyser_message_refused", output)
 
     def _tell_fault(self, fault: str | None, output: Output) -> None:
         if fault != self._fault:

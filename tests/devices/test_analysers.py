@@ -258,7 +258,7 @@ def test_an_unheard_acknowledgement_makes_the_same_result_come_again() -> None:
         (b"PID|1\r", "AE", "no MSH"),
         (b"MSH|^^^^|x\r", "AE", "encoding characters"),
         (b"MSH|^~\\&|x|y|||1||QRY^Q02|77|P|2.3.1\r", "AR", "ORU^R01"),
-        (b"MSH|^~\\&|x|y|||1||ORU^R01|77|P|2.3.1\rPID|1\r", "AE", "no result"),
+        (b"MSH|^~\\&|x|y|||1||ORU^R01|77|P|2.3.1\rOBX|1|NM|||6.4\r", "AE", "OBX-3"),
         (b"\xff\xfe\x00", "AE", "no MSH"),
     ],
 )

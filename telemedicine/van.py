@@ -21,7 +21,7 @@ from telemedicine import heap
 from telemedicine.background import Background
 from telemedicine.camera_preview import CameraPreview, NoOutsideCamera
 from telemedicine.chosen_cameras import outside_camera
-from telemedicine.consultation import LIVE, OPEN, Event, State, WrongMoment, next_state
+from telemedicine.consultation import OPEN, Event, State, WrongMoment, next_state
 from telemedicine.invitation import case_of
 from telemedicine.legs import KIOSK, Legs, account_of, who
 from telemedicine.live_data import LiveData
@@ -163,7 +163,7 @@ class Van:
         :raises VehicleAway: the vehicle does not answer; the legs are closed all the same
         """
         await self._legs.close_all()
-        if self._case is not None and self._case.state in LIVE:
+        if self._case is not None and self._case.live:
             await self._propose(self._case.invitation.consultation, Event.ENDED, "")
 
     async def photo(self) -> bytes:
@@ -251,8 +251,8 @@ class Van:
             self._people.forget()
         case = self._case = case_of(view, self._key, self._specialist, fingerprint(self._certificate))
         self._live_data.about(case.invitation.summary.get("encounter"))
-        self._follow_hospitals(case.invitation.consultation if case.state in LIVE else None)
-        if case.state not in LIVE:
+        self._follow_hospitals(case.invitation.consultation if case.live else None)
+        if not case.live:
             await self._legs.close_pages()
         if not self._signalling.joined:
             return
@@ -296,8 +296,9 @@ class Van:
                     await self._legs.close_pages(message.specialist.id)
                     await self._people.left(message.consultation, message.specialist.id)
                 case HangUp():
-                    await self._legs.close_pages()
-                    await self._people.all_left(message.consultation)
+                    if self._case is not None and self._case.invitation.consultation == message.consultation:
+                        await self._legs.close_pages()  # what another consultation is talking in goes on
+                        await self._people.all_left(message.consultation)
                     await self._propose(message.consultation, Event.ENDED, who(message.specialist))
                 case OpinionSigned():
                     await self._opinion(message)
@@ -330,8 +331,9 @@ class Van:
 
     async def _offer(self, message: Offer) -> None:
         case = self._expect(message.consultation)
-        if case.state not in LIVE:
-            raise WrongMoment(f"the consultation is {case.state}; there is no live session now", word="no_session")
+        if not case.live:
+            said = "its session was hung up" if case.session_over else f"the consultation is {case.state}"
+            raise WrongMoment(f"{said}; there is no live session now", word="no_session")
         if (
             message.role == "lead" and self._specialist is None
         ):  # this process has restarted; the exchange knows who accepted

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from devices.errors import DropFrame
 from sync.formats.relay_address import TURN_URL
-from telemedicine.consultation import State
+from telemedicine.consultation import LIVE, State
 from telemedicine.opinion import Identifier, SignedOpinion, canonical_text
 
 MESSAGE_LIMIT_CHARACTERS = 200_000
@@ -99,6 +99,16 @@ class Case(Message):
     state: State
     specialist: Specialist | None = None
     decision: dict[str, Any] | None = None
+
+    @property
+    def session_over(self) -> bool:
+        """The live session was hung up, also where the state has gone on since: its opinion was signed afterwards."""
+        return self.state == State.ENDED or self.invitation.summary.get("session_over") is True
+
+    @property
+    def live(self) -> bool:
+        """A specialist's browser may have a media session."""
+        return self.state in LIVE and not self.session_over
 
 
 class StateChanged(Message):

@@ -95,6 +95,8 @@ class ConsultationView:
     """The fields of the opinion entry: specialist_name, institution, opinion, signed_text, signed_at ..."""
     decision: dict[str, Any] | None
     """decision, plan, by_name, at."""
+    session_over: bool
+    """The live session was hung up, whatever is still to be signed: no picture leaves the van any more."""
     closed_at: datetime | None
 
 
@@ -104,6 +106,7 @@ class Step:
     who: str
     reason: str
     at: datetime
+    session_over: bool
 
 
 class Consultations:
@@ -178,6 +181,7 @@ class Consultations:
             consent=json.loads(row["consent_json"]),
             opinion=opinion,
             decision=_decision(row),
+            session_over=any(step.session_over for step in steps),
             closed_at=parse_time(row["closed_at"]) if row["closed_at"] else None,
         )
 
@@ -197,7 +201,8 @@ class Consultations:
                 continue
             said = entry.fields
             if said["consultation"] == consultation:
-                found.append(Step(said["state"], said.get("who", ""), said.get("reason", ""), entry.at))
+                over = said["state"] == State.ENDED or said.get("session_over", False)
+                found.append(Step(said["state"], said.get("who", ""), said.get("reason", ""), entry.at, over))
         self._steps[consultation] = found
         return list(found)
 
@@ -206,8 +211,8 @@ class Consultations:
 
         Keys: consultation, encounter, practice, urgency, requested_at, patient {name, sex, age, masked_id}, village
         {code, name, township}, doctor {id, name, role}, fields, consent, readings, prompts, trends, recordings,
-        background {allergies, asked, unsigned, history, drugs}, decision. ``practice`` true: nobody is ill, the crew
-        rehearses.
+        background {allergies, asked, unsigned, history, drugs}, decision, session_over (only when it is).
+        ``practice`` true: nobody is ill, the crew rehearses.
         """
         view = self.get(consultation, language)
         row = self._row(consultation)
@@ -233,6 +238,8 @@ class Consultations:
         told |= self.beside(consultation)
         if view.decision is not None:
             told["decision"] = view.decision
+        if view.session_over:
+            told["session_over"] = True
         return told
 
     # what is done
@@ -318,7 +325,8 @@ class Consultations:
             return self._changed(consultation, State.REQUESTED)
 
     async def change(self, consultation: str, event: Event | str, who: str = "", reason: str = "") -> ConsultationView:
-        """A step that somebody took: invited, accepted, declined, connected ... A repeat changes nothing.
+        """A step that somebody took: invited, accepted, declined, connected ... A repeat changes nothing. Hanging up
+        after the opinion leaves the state as it is, and that the session is over is kept all the same.
 
         :raises WrongMoment: the state table has no such step, or the step needs a signature
         :raises ReasonMissing: declined without a reason
@@ -328,11 +336,12 @@ class Consultations:
         async with self._one_at_a_time:
             state = State(self._row(consultation)["state"])
             following = next_state(state, event)
-            if following is state:
+            over = following is state and event == Event.ENDED and not self.get(consultation).session_over
+            if following is state and not over:
                 return self.get(consultation)
             if event == Event.DECLINED and not reason.strip():
                 raise ReasonMissing("whoever declines says why")
-            await self._store.commit(self._change(consultation, following, who, reason.strip()))
+            await self._store.commit(self._change(consultation, following, who, reason.strip(), over))
             return self._changed(consultation, following)
 
     async def receive_opinion(self, consultation: str, signed: SignedOpinion) -> ConsultationView:
@@ -436,12 +445,14 @@ class Consultations:
         writer.append(png)
         return writer.finish()
 
-    def _change(self, consultation: str, state: State, who: str, reason: str) -> Draft:
+    def _change(self, consultation: str, state: State, who: str, reason: str, over: bool = False) -> Draft:
         said: dict[str, Json] = {"consultation": consultation, "state": str(state)}
         if who:
             said["who"] = who
         if reason:
             said["reason"] = reason
+        if over:
+            said["session_over"] = True
         row = self._row(consultation)
         by = who if any(person.id == who for person in self._staff.all()) else None
         return Draft("consultation_changed/1", said, by, row["visit"], row["encounter"])

@@ -358,7 +358,14 @@ KINDS: dict[str, Kind] = {
             fields="object",
             consent="object",
         ),
-        kind_of("consultation_changed/1", consultation="text", state="text", who="text?", reason="text?"),
+        kind_of(
+            "consultation_changed/1",
+            consultation="text",
+            state="text",
+            who="text?",
+            reason="text?",
+            session_over="boolean?",
+        ),
         kind_of(
             "consultation_rung/1",
             consultation="text",

@@ -35,7 +35,7 @@ const KINDS = Object.fromEntries(Object.entries({
   'village_confirmed/1': 'visit_id:text village:text person:text name:text means:text',
   'encounter_closed/1': 'encounter_id:text opened_at:time?',
   'reading_rejected/1': 'reading:text reason:text',
-  'consultation_changed/1': 'consultation:text state:text who:text? reason:text?',
+  'consultation_changed/1': 'consultation:text state:text who:text? reason:text? session_over:boolean?',
   'consultation_rung/1': 'consultation:text before:text after:text reason:text figures:object',
   'patient/1': `salt:salt patient:text name:text sex:text born_on:date? id_number_sealed:text? id_hash:text? id_last4:text?
     ethnicity_code:text? address:text? phone:text? pinyin:text? source:text`,

@@ -17,7 +17,7 @@ from sync.formats.notes import VerifierKey, unb64
 from sync.keys.vehicle_key import verify_for
 from telemedicine.consultation import LIVE, OPEN, Event, State, WrongMoment, next_state
 from telemedicine.exchange.guests import Guests, LinkRefused
-from telemedicine.exchange.store import ExchangeStore, Guest, JoinLink, opinion_content
+from telemedicine.exchange.store import ExchangeStore, Guest, JoinLink, KeptCase, opinion_content
 from telemedicine.opinion import OpinionRefused, check_signing_time, verify_opinion
 from telemedicine.wire import (
     INVITATION,
@@ -100,6 +100,9 @@ class Rooms:
         emit("van_joined", origin=origin)
         for specialist, signed in self._store.opinions_for(origin):
             link.send(OpinionSigned(specialist=specialist, signed=signed).text())
+        for case in self._cases.values():
+            if case.invitation.origin == origin and case.hung_up and case.state in LIVE:
+                link.send(_hang_up(case).text())  # it was away when the specialist hung up
         self._tell_all_of(origin)
 
     def van_left(self, origin: str, link: Link) -> None:
@@ -123,10 +126,9 @@ class Rooms:
                 pass  # ended before it was ever told here
             case StateChanged():
                 case = self._own_case(origin, message.consultation)
-                self._cases[message.consultation] = case = case.model_copy(
-                    update={"state": message.state, "decision": message.decision or case.decision}
-                )
-                self._store.put_case(case)
+                decision = message.decision or case.decision
+                update = {"state": message.state, "decision": decision, "hung_up": case.session_over}
+                self._keep(case.model_copy(update=update))
                 self._tell(message.consultation)
             case Answer() | Refused():
                 self._own_case(origin, message.consultation)
@@ -157,10 +159,13 @@ class Rooms:
             case = case.model_copy(update={"specialist": known.specialist})  # the van restarted in the middle
         if case.specialist is not None:
             self._asked.pop(invitation.consultation, None)
-        self._cases[invitation.consultation] = case
-        self._store.put_case(case)
+        self._keep(KeptCase(**dict(case), hung_up=known is not None and known.session_over))
         self._forget_oldest()
         self._tell(invitation.consultation)
+
+    def _keep(self, case: KeptCase) -> None:
+        self._cases[case.invitation.consultation] = case
+        self._store.put_case(case)
 
     def _signature_holds(self, invitation: Invitation) -> bool:
         key = self._verifier(invitation.origin)
@@ -203,10 +208,9 @@ class Rooms:
                 self._to_van(case, decline)
             case PageOffer():
                 case, guest = self._seen_by(page, message.consultation)
-                if case.state not in LIVE:
-                    raise MessageRefused(
-                        f"the consultation is {case.state}; there is no live session now", "no_session"
-                    )
+                if not case.live:
+                    said = "the session was hung up" if case.session_over else f"the consultation is {case.state}"
+                    raise MessageRefused(f"{said}; there is no live session now", "no_session")
                 offer = Offer(
                     consultation=message.consultation,
                     specialist=page.specialist,
@@ -218,8 +222,11 @@ class Rooms:
                 self._to_van(case, offer)
             case PageHangUp():
                 case, guest = self._seen_by(page, message.consultation)
-                role = guest.role if guest else "lead"
-                self._to_van(case, HangUp(consultation=message.consultation, specialist=page.specialist, role=role))
+                if guest is None:
+                    self._end(case)
+                else:
+                    leaving = HangUp(consultation=message.consultation, specialist=page.specialist, role=guest.role)
+                    self._to_van(case, leaving)
             case PageShare():
                 self._share(page, message)
             case PagePing():
@@ -243,6 +250,7 @@ class Rooms:
             "requested_at": case.invitation.requested_at,
             "summary": case.invitation.summary,
             "specialist": case.specialist.id if case.specialist is not None else None,
+            "session_over": case.session_over,
             "people": self._people(consultation),
             "dtls_fingerprint": case.invitation.dtls_fingerprint,
             "van_online": case.invitation.origin in self._vans,
@@ -268,7 +276,7 @@ class Rooms:
 
     def _share(self, page: Page, message: PageShare) -> None:
         case = self._case_of(page, message.consultation)
-        if case.state not in LIVE:
+        if not case.live:
             raise MessageRefused(f"the consultation is {case.state}; there is no session to share", "no_session")
         token, link = self._guests.share(message.consultation, message.role, page.specialist.name)
         told = {
@@ -288,7 +296,7 @@ class Rooms:
         """
         link = self._guests.link(token)
         case = self._cases.get(link.consultation)
-        if case is None or case.state not in LIVE:
+        if case is None or not case.live:
             raise LinkRefused("over", "this session is over")
         return link, self.card(link.consultation)
 
@@ -307,6 +315,14 @@ class Rooms:
     def case_for(self, account: str, consultation: str) -> dict[str, Any] | None:
         """The card when this specialist may see it, else None."""
         return self.card(consultation) if self._sees(account, consultation) else None
+
+    def _end(self, case: KeptCase) -> None:
+        """The session is over from now on; a van that is away hears it when it comes back."""
+        self._keep(case.model_copy(update={"hung_up": True}))
+        van = self._vans.get(case.invitation.origin)
+        if van is not None:
+            van.send(_hang_up(case).text())
+        self._tell(case.invitation.consultation)
 
     def _accept(self, page: Page, consultation: str) -> None:
         case = self._moment(consultation, Event.ACCEPTED)
@@ -348,7 +364,7 @@ class Rooms:
             return case.specialist.id == account or account in self._guests.of(consultation)
         return case.state == State.INVITED and account not in self._declined.get(consultation, set())
 
-    def _moment(self, consultation: str, event: Event) -> Case:
+    def _moment(self, consultation: str, event: Event) -> KeptCase:
         case = self._cases.get(consultation)
         if case is None:
             raise MessageRefused("this consultation is over or was withdrawn; reload the list", "over")
@@ -358,13 +374,13 @@ class Rooms:
             raise MessageRefused(str(fault), "wrong_moment") from None
         return case
 
-    def _case_of(self, page: Page, consultation: str) -> Case:
+    def _case_of(self, page: Page, consultation: str) -> KeptCase:
         case = self._cases.get(consultation)
         if case is None or case.specialist is None or case.specialist.id != page.specialist.id:
             raise MessageRefused("this consultation is not yours, or it is over; reload the list", "not_yours")
         return case
 
-    def _seen_by(self, page: Page, consultation: str) -> tuple[Case, Guest | None]:
+    def _seen_by(self, page: Page, consultation: str) -> tuple[KeptCase, Guest | None]:
         """The case and, unless the page is of the specialist who accepted, as which guest it looks on."""
         guest = self._guests.of(consultation).get(page.specialist.id)
         case = self._cases.get(consultation)
@@ -372,7 +388,7 @@ class Rooms:
             return self._case_of(page, consultation), None
         return case, guest
 
-    def _own_case(self, origin: str, consultation: str) -> Case:
+    def _own_case(self, origin: str, consultation: str) -> KeptCase:
         case = self._cases.get(consultation)
         if case is None or case.invitation.origin != origin:
             raise MessageRefused(f"{consultation} is not a consultation of {origin}")
@@ -423,6 +439,12 @@ class Rooms:
         done = [name for name, case in self._cases.items() if case.state in PAPERWORK]
         for name in done[:-MOST_DONE_CASES]:
             self._forget(name)
+
+
+def _hang_up(case: KeptCase) -> HangUp:
+    """Of the specialist who leads the session."""
+    assert case.specialist is not None
+    return HangUp(consultation=case.invitation.consultation, specialist=case.specialist)
 
 
 def _json(message: dict[str, Any]) -> str:

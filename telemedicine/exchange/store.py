@@ -63,6 +63,17 @@ profiles = Table(
 )
 
 
+class KeptCase(Case):
+    """A case as it is remembered here. A van of an older release, or one that is away, does not say that the session is
+    over: ``hung_up`` does, since the specialist said so or the van was heard to."""
+
+    hung_up: bool = False
+
+    @property
+    def session_over(self) -> bool:
+        return self.hung_up or super().session_over
+
+
 @dataclass(frozen=True)
 class Guest:
     """A specialist who came by a link."""
@@ -87,7 +98,7 @@ class ExchangeStore:
     def close(self) -> None:
         self._database.close()
 
-    def put_case(self, case: Case) -> None:
+    def put_case(self, case: KeptCase) -> None:
         row = {
             "consultation": case.invitation.consultation,
             "origin": case.invitation.origin,
@@ -96,9 +107,9 @@ class ExchangeStore:
         with self._database.write() as connection:
             self._database.upsert(connection, cases, [row])
 
-    def open_cases(self) -> list[Case]:
+    def open_cases(self) -> list[KeptCase]:
         """Cases that were not over when they were last told."""
-        known = [Case.model_validate_json(row["case_json"]) for row in self._database.rows(select(cases))]
+        known = [KeptCase.model_validate_json(row["case_json"]) for row in self._database.rows(select(cases))]
         return [case for case in known if case.state not in (State.CLOSED, State.CANCELLED)]
 
     def drop_case(self, consultation: str) -> None:

@@ -68,3 +68,9 @@ async def test_the_same_case_is_answered_later(stage: Stage, browser: Browser) -
         await becomes(page, "document.body.dataset.state === 'opinion_signed'")
         assert await page.evaluate("document.body.dataset.media ?? 'idle'") == "idle", "what was ended stays ended"
         assert await page.locator("#stage").get_attribute("data-over") is not None
+        async with signed_in(browser, stage) as elsewhere:
+            await elsewhere.goto("/specialist/consultations/consultation-1")
+            await becomes(elsewhere, "document.body.dataset.state === 'opinion_signed'")
+            await becomes(elsewhere, "document.querySelector('#stage').hasAttribute('data-over')")
+            assert await elsewhere.get_by_test_id("hang-up").is_hidden()
+            assert await elsewhere.evaluate("document.body.dataset.media ?? 'idle'") == "idle"

@@ -121,6 +121,7 @@ class FakeVehicle:
     accesses: list[dict[str, Any]] = field(default_factory=list)
     decision: dict[str, Any] | None = None
     practice: bool = False
+    session_over: bool = False
     readings: list[dict[str, Any]] = field(default_factory=lambda: list(SUMMARY["readings"]))
     recordings: list[dict[str, Any]] = field(default_factory=list)
     readers: set[asyncio.Queue[str | bytes]] = field(default_factory=set)
@@ -129,12 +130,15 @@ class FakeVehicle:
 
     def request(self, consultation: str = "consultation-1") -> None:
         self.consultation, self.state, self.decision = consultation, State.REQUESTED, None
+        self.session_over = False
         self.tell({"type": "consultation", "consultation": consultation, "state": "requested"})
 
     def step(self, event: str, who: str = "", reason: str = "") -> None:
         assert self.state is not None
         after = next_state(self.state, event)
-        if after != self.state:
+        hung_up = event == "ended" and not self.session_over
+        self.session_over |= hung_up
+        if after != self.state or hung_up:
             self.state = after
             self.events.append((event, who, reason))
             self.tell({"type": "consultation", "consultation": self.consultation, "state": str(after)})
@@ -171,6 +175,7 @@ class FakeVehicle:
             if self.state is None or self.state not in OPEN:
                 return Response(status_code=204)
             summary = SUMMARY | {"practice": self.practice, "readings": self.readings, "recordings": self.recordings}
+            summary |= {"session_over": True} if self.session_over else {}
             return JSONResponse(
                 {"consultation": self.consultation, "state": self.state, "urgency": "urgent", "summary": summary}
             )

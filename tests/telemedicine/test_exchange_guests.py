@@ -110,6 +110,55 @@ def test_a_guest_neither_shares_nor_signs(county: County) -> None:
         county.rooms.from_page(page, opinion)
 
 
+def is_over(county: County) -> bool:
+    """Another browser of the specialist is told so, and its offer is refused."""
+    page, told = county.page("shen")
+    county.rooms.page_left(page)
+    return bool(told.of("welcome")[0]["cases"][0]["session_over"]) and refusal_of(county, page) == "no_session"
+
+
+def refusal_of(county: County, page: Page) -> str:
+    try:
+        county.says(page, type="offer", session="b_1", sdp="v=0 and more of it")
+    except MessageRefused as refusal:
+        return refusal.word
+    return ""
+
+
+def test_hung_up_is_over_for_every_browser_also_while_the_van_is_away(county: County) -> None:
+    page, told = county.page("shen")
+    assert not is_over(county)
+    county.rooms.van_left(ORIGIN, county.van)
+    county.says(page, type="hang_up")
+    assert told.of("case")[-1]["case"]["session_over"] is True
+    county.store.close()
+    county.open()
+    assert is_over(county), "also after a restart of the exchange"
+    assert [one["consultation"] for one in county.van.of("hang_up")] == ["consultation-1"], "the van hears it later"
+    county.told(State.ENDED)
+    assert is_over(county)
+    county.rooms.van_joined(ORIGIN, again := Told())
+    assert not again.of("hang_up"), "it knows"
+
+
+def test_what_the_van_has_ended_stays_over_when_the_opinion_comes(county: County) -> None:
+    county.told(State.ENDED)
+    signed = {"type": "state", "consultation": "consultation-1", "state": "opinion_signed"}
+    county.rooms.from_van(ORIGIN, parse_from_van(json.dumps(signed)))
+    assert is_over(county)
+
+
+def test_the_mark_of_the_vans_journal_is_enough(county: County) -> None:
+    county.told(State.OPINION_SIGNED)
+    assert not is_over(county), "signed while they talk"
+    view = {"consultation": "consultation-1", "state": State.OPINION_SIGNED, "urgency": "urgent"}
+    case = case_of(
+        view | {"summary": SUMMARY | {"session_over": True}}, county.key, Specialist(id="shen", name="沈若川")
+    )
+    county.rooms.from_van(ORIGIN, parse_from_van(case.text()))
+    assert is_over(county)
+
+
 @pytest.mark.parametrize("token", ["", "AAAA", "x" * 5_000, "../../etc/passwd"])
 def test_a_link_that_was_not_made_here_leads_nowhere(county: County, token: str) -> None:
     with pytest.raises(LinkRefused) as refusal:

@@ -224,6 +224,24 @@ async def test_an_opinion_that_is_still_due_does_not_hold_up_the_next_person(wor
     assert (current.consultation, current.state) == (first, "opinion_signed")
 
 
+@pytest.mark.parametrize("order", ["hung-up-first", "signed-first"])
+async def test_that_the_session_is_over_outlasts_the_opinion(world: World, order: str) -> None:
+    consultation = await accepted(world)
+    await world.consultations.change(consultation, "connected")
+    if order == "hung-up-first":
+        await world.consultations.change(consultation, "ended", "shen.ruochuan")
+    await world.consultations.receive_opinion(consultation, opinion(world, consultation))
+    if order == "signed-first":
+        assert "session_over" not in world.consultations.summary(consultation), "pictures may still flow"
+        await world.consultations.change(consultation, "ended", "shen.ruochuan")
+    entries = len(world.kinds())
+    view = await world.consultations.change(consultation, "ended", DOCTOR)
+    assert len(world.kinds()) == entries, "once is enough"
+    assert (view.state, view.session_over) == ("opinion_signed", True)
+    assert world.consultations.summary(consultation)["session_over"] is True
+    assert world.consultations.get(consultation).session_over
+
+
 async def test_nobody_served_nobody_asked(world: World) -> None:
     with pytest.raises(NoEncounter):
         await world.consultations.request(ASKED, "routine", SIGNED, DOCTOR)

@@ -1,6 +1,6 @@
 // A case in words: who, why, since when. Shared by the lists and the session.
 
-import { has, isPractice, t } from './frame.js';
+import { has, isPractice, stateWord, t } from './frame.js';
 
 const FIELDS = ['chief_complaint', 'history', 'findings', 'preliminary', 'question'];
 
@@ -130,7 +130,7 @@ export function card(list, template, c) {
   put(card, 'urgency', urgencyWord(c.urgency));
   put(card, 'van', t(c.van_online ? 'van_online' : 'van_offline'));
   put(card, 'when', clockTime(c.requested_at));
-  put(card, 'state', t(`state_${c.state}`));
+  put(card, 'state', stateWord(c));
   const fields = card.querySelector('[data-part="fields"]');
   if (fields) fillList(fields, caseFields(c));
   return card;

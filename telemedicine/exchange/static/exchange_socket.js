@@ -4,7 +4,7 @@ const FIRST_PAUSE_MS = 500, LAST_PAUSE_MS = 8000;
 const PING_EVERY_MS = 5000, PONG_WITHIN_MS = 4000, SLEPT_MS = 4000, LOOK_EVERY_MS = 1000, OPEN_WITHIN_MS = 10_000, ANSWER_WITHIN_MS = 4000;
 
 /** @typedef {{ consultation: string, state: string, origin: string, urgency: string, requested_at: string, summary: any,
- *   specialist: string | null, people: { id: string, name: string, title: string, role: string, invited_by: string }[], van_online: boolean, opinion: { in_journal: boolean, content: any } | null,
+ *   specialist: string | null, session_over: boolean, people: { id: string, name: string, title: string, role: string, invited_by: string }[], van_online: boolean, opinion: { in_journal: boolean, content: any } | null,
  *   dtls_fingerprint: string | null, decision: { decision: string, plan?: string, by_name?: string } | null }} Case */
 
 export class ExchangeSocket {

@@ -36,7 +36,12 @@ export const isInvitation = (c) => c.state === 'invited' && c.specialist === nul
 /** @param {import('./exchange_socket.js').Case} c */
 export const isToSign = (c) => c.specialist === me.id && TO_SIGN.has(c.state) && !c.opinion;
 /** @param {import('./exchange_socket.js').Case} c */
-export const isLive = (c) => c.people.some((person) => person.id === me.id) && LIVE.has(c.state);
+export const isLive = (c) => c.people.some((person) => person.id === me.id) && LIVE.has(c.state) && !c.session_over;
+/**
+ * The state in words; a session that was hung up while the van was away is over all the same.
+ * @param {import('./exchange_socket.js').Case} c
+ */
+export const stateWord = (c) => t(`state_${c.session_over && LIVE.has(c.state) ? 'ended' : c.state}`);
 /** @param {string} consultation */
 export const sessionPath = (consultation) => `/specialist/consultations/${encodeURIComponent(consultation)}`;
 
@@ -99,19 +104,12 @@ function count(name, n) {
 export const draftKey = (consultation) => `xunzhen-draft-${me.id}-${consultation}`;
 
 /**
- * Where is kept that the live session of a case is over, also while its opinion is signed afterwards.
- * @param {string} consultation
- */
-export const endedKey = (consultation) => `xunzhen-ended-${me.id}-${consultation}`;
-
-/**
- * What is kept for a case that is over or another's by now is nobody's any more.
+ * A draft of a case that is over or another's by now is nobody's any more.
  * @param {Map<string, unknown>} known
  */
 function forgetOld(known) {
-  for (const start of [draftKey(''), endedKey('')]) {
-    for (const key of Object.keys(localStorage)) if (key.startsWith(start) && !known.has(key.slice(start.length))) localStorage.removeItem(key);
-  }
+  const start = draftKey('');
+  for (const key of Object.keys(localStorage)) if (key.startsWith(start) && !known.has(key.slice(start.length))) localStorage.removeItem(key);
 }
 
 /** Day and night change in place: a session must not be left for it. */

@@ -3,7 +3,7 @@
 import { EcgStrip } from '/shared/ecg_strip.js';
 import { SampleStore, exposeSamples } from '/shared/live_feed.js';
 import { PlethStrip } from '/shared/pleth_strip.js';
-import { Cases, byId, endedKey, sessionPath, t, whyRefused } from './frame.js';
+import { Cases, byId, sessionPath, stateWord, t, whyRefused } from './frame.js';
 import { showAnalysis, withdrawAnalysis } from './ecg_words.js';
 import { LinkQuality } from './link_quality.js';
 import { MediaSession } from './media_session.js';
@@ -39,11 +39,9 @@ if (role !== 'lead') quality.over = 'link_left';
 /** @param {import('./exchange_socket.js').Case} c */
 function update(c) {
   seen = true;
-  if (c.state === 'ended') localStorage.setItem(endedKey(consultation), '1');
-  const over = c.state === 'opinion_signed' && localStorage.getItem(endedKey(consultation)) !== null;     // signed afterwards
-  live = LIVE.has(c.state) && !hungUp && !over;
+  live = LIVE.has(c.state) && !hungUp && !c.session_over;
   showOver();
-  byId('state').textContent = t(`state_${c.state}`);
+  byId('state').textContent = stateWord(c);
   document.body.dataset.state = c.state;
   showSummary(c);
   showPeople(c);
@@ -55,7 +53,7 @@ function update(c) {
   media.fingerprint = c.dtls_fingerprint ?? '';
   if (c.van_online) media.hurry();
   for (const name of ['hang-up', 'mute', 'camera']) byId(name).hidden = !live;
-  byId('back-in').hidden = !hungUp || role === 'lead' || !LIVE.has(c.state);
+  byId('back-in').hidden = !hungUp || role === 'lead' || !LIVE.has(c.state) || c.session_over;
   quality.show();
 }
 
@@ -102,7 +100,8 @@ cases.socket
   .on('relays', ({ relays }) => { media.relays = relays; })
   .on('refused', (refusal) => {
     if (refusal.consultation !== consultation) return;
-    if (refusal.about !== 'offer') { opinion?.refused(whyRefused(refusal)); return; }
+    if (refusal.about === 'opinion') opinion?.refused(whyRefused(refusal));
+    if (refusal.about !== 'offer') return;
     quality.refused(whyRefused(refusal));
     media.refused(refusal.session);
   })

@@ -118,6 +118,12 @@ class ConsultationSettings(Settings):
             raise ValueError("each SFU needs a name of its own")
         return sfu
 
+    @model_validator(mode="after")
+    def _looks_out(self) -> ConsultationSettings:
+        if self.outside in [feed.source for feed in self.feeds]:
+            raise ValueError("outside is the camera that looks out of the van: it cannot be the source of a feed too")
+        return self
+
     @field_validator("feeds")
     @classmethod
     def _once(cls, feeds: list[FeedSettings]) -> list[FeedSettings]:

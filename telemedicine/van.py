@@ -98,7 +98,7 @@ class Van:
             lambda: self._live_data.withheld,
             lambda: round(self._engine.uplink.target_bit_s),
         )
-        self._engine = MediaEngine(settings, h264, clock, self._ultrasound.prepared, self._live_data.spare)
+        self._engine = MediaEngine(settings.feeds, h264, clock, self._ultrasound.prepared, self._live_data.spare)
         self.preview = CameraPreview(clock, self._engine.pictures_from, lambda: self._engine.in_use)
         self._relay = RelayChoice(clock)
         self._marks = Marks(clock)

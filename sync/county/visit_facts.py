@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -25,6 +25,7 @@ from sync.formats.notes import Note
 from sync.formats.records import Entry, format_time, read_entry
 from sync.proof.presence import Stay
 from sync.proof.registry_state import RegistryState
+from sync.proof.visit_pictures import VisitPicture
 from sync.proof.visit_proof import Bracket, Shift, VisitEvidence, evidence_of_visit
 from sync.proof.visit_track import PROOF_KINDS
 from sync.proof.visit_witnesses import Witness
@@ -211,6 +212,7 @@ def write_evidence(evidence: VisitEvidence) -> dict[str, Any]:
         "hidden": evidence.hidden,
         "first": evidence.first,
         "last": evidence.last,
+        "pictures": [_write_picture(one) for one in evidence.pictures],
     }
 
 
@@ -248,11 +250,21 @@ def read_evidence(said: dict[str, Any]) -> VisitEvidence:
         hidden=said["hidden"],
         first=said["first"],
         last=said["last"],
+        pictures=tuple(map(_read_picture, said.get("pictures", ()))),
     )
 
 
 def _time(at: datetime | None) -> str | None:
     return format_time(at) if at is not None else None
+
+
+def _write_picture(picture: VisitPicture) -> dict[str, Any]:
+    return asdict(picture) | {"taken_at": format_time(picture.taken_at)}
+
+
+def _read_picture(said: dict[str, Any]) -> VisitPicture:
+    place = tuple(said["place"]) if said["place"] is not None else None
+    return VisitPicture(**said | {"taken_at": _moment(said["taken_at"]), "place": place})
 
 
 def _write_stay(stay: Stay) -> list[Any]:

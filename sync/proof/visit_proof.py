@@ -20,6 +20,7 @@ from sync.proof.coverage import FLAGS, REVIEW_REASONS, Rules, VisitFacts
 from sync.proof.presence import Stay, local_day
 from sync.proof.registry_state import Decision
 from sync.proof.tracks import Track
+from sync.proof.visit_pictures import VisitPicture, pictures_of
 from sync.proof.visit_track import MOMENT, VisitRange, follow
 from sync.proof.visit_witnesses import Seen, Witness, witnesses_of
 
@@ -80,6 +81,7 @@ class VisitEvidence:
     :ivar on_duty: when those were on duty who are ``staff``
     :ivar hidden: places of the range that are not shown or not used
     :ivar first: and ``last``: places of the range
+    :ivar pictures: what the entries say of the visit's pictures; no verdict rests on them
     """
 
     visit: str
@@ -102,6 +104,7 @@ class VisitEvidence:
     hidden: int
     first: int
     last: int
+    pictures: tuple[VisitPicture, ...] = ()
 
     @property
     def dwell_s(self) -> float | None:
@@ -330,6 +333,7 @@ def evidence_of_visit(
         hidden=len(span.unseen),
         first=span.first,
         last=span.last,
+        pictures=tuple(pictures_of(span.entries, clock, visit_id, in_force, seen.during)),
     )
 
 

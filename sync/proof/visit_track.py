@@ -31,6 +31,7 @@ PROOF_KINDS = frozenset(
         "encounter_closed/1",
         "outreach/1",
         "village_confirmed/1",
+        "visit_picture/1",
         "device_event/1",
         "key_changed/1",
     }

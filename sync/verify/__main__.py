@@ -18,13 +18,14 @@ VALID, INVALID, UNREADABLE = 0, 1, 2
 _SAID = {VALID: "valid", INVALID: "invalid", UNREADABLE: "unreadable"}
 
 USAGE = """\
-usage: xunzhen-verify BUNDLE --policy FILE [--json] [--lang zh|en]
+usage: xunzhen-verify BUNDLE --policy FILE [--pictures PATH] [--json] [--lang zh|en]
        xunzhen-verify --sealed FILE --policy FILE [--json] [--lang zh|en]
        xunzhen-verify --log FOLDER --policy FILE [--registry FOLDER] [--earlier PATH] [--json] [--lang zh|en]
 
 Verify evidence of visits, the sealed months of a report, or a whole log as C2SP tlog-tiles. Needs no network.
 
   BUNDLE             evidence.zip
+  --pictures PATH    files held against the pictures that the evidence names: one file, or a folder of them
   --sealed FILE      sealed-months.json, from an acceptance report
   --log FOLDER       one log: checkpoint, tile/...
   --policy FILE      trusted keys, in the format of C2SP tlog-policy
@@ -35,8 +36,9 @@ Verify evidence of visits, the sealed months of a report, or a whole log as C2SP
 
 exit status: 0 valid, 1 not valid, 2 unreadable
 """
-_WITH_VALUE = ("--log", "--sealed", "--policy", "--registry", "--earlier", "--lang")
+_WITH_VALUE = ("--log", "--sealed", "--policy", "--pictures", "--registry", "--earlier", "--lang")
 _LARGEST_NOTE_BYTES = 64 * 1024
+_LARGEST_PICTURE_BYTES = 40_000_000
 
 
 class Wrong(ValueError):
@@ -98,11 +100,13 @@ def _asked(given: list[str]) -> dict[str, str]:
 
 def _bundle(asked: dict[str, str], policy: Policy, t: Words) -> int:
     from sync.verify.bundle_check import check_bundle
-    from sync.verify.report import bundle_json, bundle_text
+    from sync.verify.report import bundle_json, bundle_text, held_against
 
     report = check_bundle(_content(asked["bundle"], LARGEST_FILE_BYTES, "bundle_unreadable"), policy)
-    _tell(asked, bundle_json(report), bundle_text(report, t))
-    return INVALID if report.wrong else VALID
+    given = held_against(report, _hashes(asked["--pictures"])) if "--pictures" in asked else []
+    said = bundle_json(report, given)
+    _tell(asked, said, bundle_text(report, t, given))
+    return INVALID if said["faults"] else VALID
 
 
 def _log(asked: dict[str, str], policy: Policy, t: Words) -> int:
@@ -135,10 +139,22 @@ def _sealed(asked: dict[str, str], policy: Policy, t: Words) -> int:
 _CHECKS = {"--log": _log, "--sealed": _sealed}
 
 
-def _notes(path: str) -> list[bytes]:
+def _files(path: str) -> list[str]:
     """The file, or all files of the folder."""
-    found = sorted(os.path.join(path, name) for name in os.listdir(path)) if os.path.isdir(path) else [path]
-    return [_content(one, _LARGEST_NOTE_BYTES, "note_unreadable") for one in found]
+    return sorted(os.path.join(path, name) for name in os.listdir(path)) if os.path.isdir(path) else [path]
+
+
+def _notes(path: str) -> list[bytes]:
+    return [_content(one, _LARGEST_NOTE_BYTES, "note_unreadable") for one in _files(path)]
+
+
+def _hashes(path: str) -> list[tuple[str, str]]:
+    """Name and SHA-256 of each file."""
+    from hashlib import sha256
+
+    files = _files(path)
+    read = (_content(one, _LARGEST_PICTURE_BYTES, "picture_unreadable") for one in files)
+    return [(os.path.basename(one), sha256(body).hexdigest()) for one, body in zip(files, read, strict=True)]
 
 
 def _folder(folder: str) -> Callable[[str], bytes | None]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sync.formats.records import format_time
+from sync.proof.visit_pictures import VisitPicture
 from sync.verify.bundle_check import BundleReport, CheckedVisit
 from sync.verify.rules_check import RulesWitnessed
 from sync.verify.words import Words
@@ -28,11 +29,28 @@ def fault_text(result: str, code: str, detail: str, t: Words) -> list[str]:
 # a bundle -------------------------------------------------------------------------------------------------------------
 
 
-def bundle_json(report: BundleReport) -> dict[str, Any]:
+class GivenPicture(NamedTuple):
+    """A file that somebody has with the evidence; ``entry``: place of the entry that names its hash."""
+
+    file: str
+    sha256: str
+    entry: int | None
+
+
+def held_against(report: BundleReport, files: Iterable[tuple[str, str]]) -> list[GivenPicture]:
+    """:param files: name and SHA-256 of each"""
+    known = {one.sha256: one.n for visit in report.visits for one in visit.proof.evidence.pictures}
+    return [GivenPicture(name, sha256, known.get(sha256)) for name, sha256 in files]
+
+
+def bundle_json(report: BundleReport, given: Sequence[GivenPicture] = ()) -> dict[str, Any]:
+    """:param given: files held against the pictures of the evidence"""
     manifest, registry = report.manifest, report.registry
+    faults = [{"code": "state_mismatch", "detail": _mismatch(visit)} for visit in report.wrong]
+    faults += [{"code": "picture_unknown", "detail": one.file} for one in given if one.entry is None]
     return {
-        "result": "invalid" if report.wrong else "valid",
-        "faults": [{"code": "state_mismatch", "detail": _mismatch(visit)} for visit in report.wrong],
+        "result": "invalid" if faults else "valid",
+        "faults": faults,
         "sha256": report.sha256,
         "county": manifest.county,
         "village": manifest.village,
@@ -49,7 +67,12 @@ def bundle_json(report: BundleReport) -> dict[str, Any]:
             "cosigned": _times(registry.signed.witnesses),
         },
         "visits": [_visit_json(visit) for visit in report.visits],
+        **({"given": [one._asdict() for one in given]} if given else {}),
     }
+
+
+def _given(picture: GivenPicture, t: Words) -> str:
+    return t("picture_unknown") if picture.entry is None else t("picture_known", entry=picture.entry)
 
 
 def _witnessed_json(witnessed: RulesWitnessed | None) -> dict[str, Any] | None:
@@ -96,13 +119,31 @@ def _visit_json(visit: CheckedVisit) -> dict[str, Any]:
         "encounters": proof.facts.encounters,
         "outreach": proof.facts.outreach,
         "witnesses": {one.name: one.agrees for one in proof.witnesses},
+        "pictures": [_picture_json(one) for one in evidence.pictures],
         "entries": {"first": evidence.first, "last": evidence.last, "shown": visit.shown, "hidden": evidence.hidden},
     }
 
 
-def bundle_text(report: BundleReport, t: Words) -> Iterator[str]:
+def _picture_json(picture: VisitPicture) -> dict[str, Any]:
+    return {
+        "entry": picture.n,
+        "what": picture.what,
+        "sha256": picture.sha256,
+        "taken_at": format_time(picture.taken_at),
+        "place": list(picture.place) if picture.place is not None else None,
+        "accuracy_m": picture.accuracy_m,
+        "outside_m": picture.outside_m,
+        "during": picture.during,
+        "name": picture.name,
+        "post": picture.post,
+    }
+
+
+def bundle_text(report: BundleReport, t: Words, given: Sequence[GivenPicture] = ()) -> Iterator[str]:
+    """:param given: files held against the pictures of the evidence"""
     manifest, registry = report.manifest, report.registry
-    yield t("invalid" if report.wrong else "valid")
+    yield t("invalid" if report.wrong or any(one.entry is None for one in given) else "valid")
+    yield from _table(*((one.file, _given(one, t)) for one in given))
     yield from _table(
         (t("file"), report.sha256),
         (t("village"), f"{registry.own.name} {manifest.village} ({registry.own.township})"),
@@ -183,9 +224,23 @@ def _visit_lines(visit: CheckedVisit, t: Words) -> Iterator[tuple[str, str]]:
     yield t("encounters"), str(facts.encounters)
     said = ((one, "agrees" if one.agrees else "contradicts") for one in proof.witnesses if one.agrees is not None)
     yield t("witnesses"), "; ".join(t(word, name=t.word(one.name)) for one, word in said) or t("none")
+    if proof.evidence.pictures:
+        yield t("pictures"), "; ".join(_picture(one, t) for one in proof.evidence.pictures)
     yield t("entries"), t("entries_value", shown=visit.shown, hidden=proof.evidence.hidden)
     if visit.verdict.flags:
         yield t("flags"), t.words(visit.verdict.flags)
+
+
+def _picture(picture: VisitPicture, t: Words) -> str:
+    """What, when, where, by whom, and the hash by which the file is told."""
+    if picture.outside_m is None:
+        place = t("picture_nowhere")
+    else:
+        place = t("picture_inside") if picture.outside_m == 0 else t("picture_outside", metres=picture.outside_m)
+    apart = "" if picture.during else t("picture_apart")
+    by = f"{t.word(picture.post, 'post') if picture.post else ''} {picture.name}".strip()
+    said = (t.word(picture.what, "picture"), _local(picture.taken_at), place, apart, by, f"SHA-256 {picture.sha256}")
+    return ", ".join(filter(None, said))
 
 
 def _between(visit: CheckedVisit, t: Words) -> str:

@@ -321,6 +321,7 @@ function visitReport({ claim, proof, shown, sealed }, verdict) {
     encounters: proof.encounters,
     outreach: evidence.outreach,
     witnesses: Object.fromEntries(WITNESSES.map((name) => [name, evidence.witnesses[name]])),
+    pictures: evidence.pictures,
     entries: { first: evidence.first, last: evidence.last, shown, hidden: evidence.hidden },
   };
 }

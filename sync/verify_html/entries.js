@@ -33,6 +33,8 @@ const KINDS = Object.fromEntries(Object.entries({
     technology:text? lat_e3:integer? lon_e3:integer?`,
   'outreach/1': 'visit_id:text what:text people:integer?',
   'village_confirmed/1': 'visit_id:text village:text person:text name:text means:text',
+  'visit_picture/1': `visit_id:text village:text what:text sha256:sha256 media_type:text taken_at:time
+    lat_e7:integer? lon_e7:integer? accuracy_m:integer? name:text? post:text?`,
   'encounter_closed/1': 'encounter_id:text opened_at:time?',
   'reading_rejected/1': 'reading:text reason:text',
   'consultation_changed/1': 'consultation:text state:text who:text? reason:text? session_over:boolean?',

@@ -1,8 +1,9 @@
 // The page: two files in, one verdict out. Everything that files say is put on the page as text, never as HTML.
 
-import { textOf } from './bytes.js';
+import { hex, textOf } from './bytes.js';
 import { localMoment } from './calendar.js';
 import { STEPS, check } from './check.js';
+import { sha256 } from './hashes.js';
 import { LARGEST_FILE_BYTES } from './zip.js';
 import { wordOf, wordsOf } from './words.js';
 
@@ -23,6 +24,8 @@ const LOOKS = {
   counted: ['good', TICK],
   review: ['open', POINT],
 };
+const PICTURE = /\.(jpe?g|png)$/i;
+const LARGEST_PICTURE_BYTES = 40_000_000;
 const SVG = 'http://www.w3.org/2000/svg';
 
 /** What the page shows. */
@@ -30,6 +33,7 @@ const shown = {
   language: /** @type {'zh' | 'en'} */ ('zh'),
   bundle: /** @type {Given | null} */ (null),
   policy: /** @type {Given | null} */ (null),
+  pictures: /** @type {{name: string, hash: string}[]} */ ([]),
   report: /** @type {any} */ (null),
   at: 0,
   working: false,
@@ -198,8 +202,31 @@ function howItIsKnown(visit, t) {
     [t('width'), visit.t2_minus_t1_s === null ? t('unknown') : el('b', {}, duration(visit.t2_minus_t1_s, t))],
     [t('sealed_by'), lines(cosigned)],
     [t('witnesses'), said.length ? lines(said) : t('none')],
+    [t('pictures'), visit.pictures.length ? lines(visit.pictures.map((/** @type {any} */ one) => pictureLine(one, t))) : null],
     [t('entries'), t('entries_value', visit.entries)],
   ];
+}
+
+/** What, when and where, by whom; and the file of it, when somebody has dropped that too.
+ * @param {any} picture @param {Words} t
+ */
+function pictureLine(picture, t) {
+  const { outside_m: outside } = picture;
+  const place = outside === null ? t('picture_nowhere') : outside === 0 ? t('picture_inside') : t('picture_outside', { metres: outside });
+  const by = [picture.post ? wordOf(t, 'post', picture.post) : '', picture.name].filter(Boolean).join(' ');
+  const said = [wordOf(t, 'picture', picture.what), local(picture.taken_at, t), place, picture.during ? '' : t('picture_apart'), by];
+  const file = shown.pictures.find(({ hash }) => hash === picture.sha256);
+  return el('span', { 'data-testid': 'picture' }, said.filter(Boolean).join(t('separator')), el('br', {}),
+    el('span', { class: 'code' }, picture.sha256), file ? el('span', { 'data-agrees': 'true' }, el('br', {}), `✓ ${t('picture_known', { file: file.name })}`) : null);
+}
+
+/** Dropped pictures that no entry names.
+ * @param {Words} t
+ */
+function strangers(t) {
+  const known = new Set((shown.report.visits ?? []).flatMap((/** @type {any} */ { pictures }) => pictures.map((/** @type {any} */ one) => one.sha256)));
+  return shown.pictures.filter(({ hash }) => !known.has(hash)).map(({ name }) => (
+    el('p', { class: 'claimed', 'data-testid': 'picture-unknown' }, icon(CROSS), t('picture_unknown', { file: name }))));
 }
 
 /** Keys relied on, registry, files.
@@ -252,7 +279,7 @@ function sealedText(t) {
 /** @param {Words} t */
 function results(t) {
   const { visits } = shown.report;
-  return [verdict(t), subject(t), shown.report.done ? steps(t) : null,
+  return [verdict(t), ...strangers(t), subject(t), shown.report.done ? steps(t) : null,
     ...(visits ?? []).map((/** @type {any} */ visit) => visitPart(visit, t)),
     ...(shown.report.sha256 ? foundations(t) : []),
     el('footer', {}, el('p', {}, t('made', { at: localMoment(shown.at) }), ' · ', t('zone')), el('p', {}, t('foot')))];
@@ -273,6 +300,9 @@ function draw() {
 
 // files ------------------------------------------------------------------------------------------------------------------
 
+/** @param {File} file */
+async function hashOf(file) { return hex(sha256(new Uint8Array(await file.slice(0, LARGEST_PICTURE_BYTES).arrayBuffer()))); }
+
 /** What is kept of a file: one byte more than a bundle may have is enough to refuse it.
  * @param {File} file @returns {Promise<Given>}
  */
@@ -282,7 +312,10 @@ async function given(file) {
 
 /** @param {File[]} files @param {'bundle' | 'policy'} [slot] else by what they are */
 async function take(files, slot) {
-  const known = await Promise.all(files.map(given));
+  const seen = slot === undefined ? files.filter(({ name }) => PICTURE.test(name)) : [];
+  const hashes = await Promise.all(seen.map(async (file) => ({ name: file.name, hash: await hashOf(file) })));
+  shown.pictures = [...shown.pictures.filter(({ hash }) => !hashes.some((one) => one.hash === hash)), ...hashes];
+  const known = await Promise.all(files.filter((file) => !seen.includes(file)).map(given));
   const slots = known.map(({ name, data }) => {
     const place = slot ?? (/\.zip$/i.test(name) || textOf(data.subarray(0, 2)) === 'PK' ? 'bundle' : 'policy');
     return place;

@@ -2,6 +2,7 @@
 
 import { localDay } from './calendar.js';
 import { Clock, largest, smallest } from './clock.js';
+import { picturesOf } from './pictures.js';
 import { Presence } from './presence.js';
 import { odometerMarks, trackOf } from './track.js';
 import { witnessesOf } from './witnesses.js';
@@ -17,11 +18,11 @@ import { witnessesOf } from './witnesses.js';
  * @typedef {{person: string, role: string, since: number, until: number}} Shift
  */
 /** What the entries say, whatever the rules. `staff`: texts of [person, role]. `since`: no entry behind the anchor says an earlier time.
- * @typedef {{village: string, day: number, opened: number, closed: number | null, since: number | null, onDuty: Shift[], stays: Stay[], staff: Set<string>, served: number[], outreach: boolean, witnesses: {[name: string]: boolean | null}, review: Set<string>, flags: Set<string>, hidden: number, first: number, last: number}} Evidence
+ * @typedef {{village: string, day: number, opened: number, closed: number | null, since: number | null, onDuty: Shift[], stays: Stay[], staff: Set<string>, served: number[], outreach: boolean, witnesses: {[name: string]: boolean | null}, review: Set<string>, flags: Set<string>, pictures: import('./pictures.js').Picture[], hidden: number, first: number, last: number}} Evidence
  */
 
 const PROOF_KINDS = new Set(['boot/1', 'anchor/1', 'clock/1', 'track/1', 'duty/1', 'visit_opened/1', 'visit_closed/1',
-  'encounter_closed/1', 'outreach/1', 'village_confirmed/1', 'device_event/1', 'key_changed/1']);
+  'encounter_closed/1', 'outreach/1', 'village_confirmed/1', 'visit_picture/1', 'device_event/1', 'key_changed/1']);
 const HIDDEN_STEP_MS = 60_000;
 const CLOSED_WITHIN_MS = 60_000;
 /** A point of the track waits so long for its entry. */
@@ -86,6 +87,7 @@ export function evidenceOf(visit, within, hidden, areas, [first, last]) {
     witnesses: witnessesOf({ area, stays, tracks, attached, served, confirmations, during }),
     review: new Set([...clock.review, ...(concealed ? ['track_hidden'] : [])]),
     flags,
+    pictures: picturesOf(range.entries, clock, visit, area, during),
     hidden: range.unseen.length,
     first,
     last,

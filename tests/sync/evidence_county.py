@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
+from PIL import Image, ImageDraw
 
 from devices.clock import SimulatedClock
 from sync.county.app import create_county
@@ -35,6 +38,21 @@ MONTH = date(2026, 9, 1)
 BEFORE, AFTER = timedelta(minutes=40), timedelta(minutes=30)
 """From the boot to arriving, and from leaving to the last delivery of the day."""
 _STEP = timedelta(seconds=10)
+
+
+def jpeg_of_a_sign() -> bytes:
+    """A blue sign above a meadow, and a white van beside it."""
+    picture = Image.new("RGB", (640, 360), (150, 190, 225))
+    draw = ImageDraw.Draw(picture)
+    for box, colour in (((0, 220, 640, 360), (120, 140, 90)), ((60, 90, 220, 170), (40, 90, 160))):
+        draw.rectangle(box, fill=colour)
+    draw.rectangle((330, 140, 590, 270), fill=(240, 240, 240))
+    written = io.BytesIO()
+    picture.save(written, "JPEG", quality=70)
+    return written.getvalue()
+
+
+SIGN_JPEG = jpeg_of_a_sign()
 
 
 @dataclass
@@ -93,6 +111,7 @@ class DayOut:
     :ivar confirms: whether the village doctor does
     :ivar attaches: whether a meter is there
     :ivar closes: whether anybody ends the visit
+    :ivar photo: of the van at the village sign, taken on arriving; empty: none
     """
 
     van: Van
@@ -106,6 +125,7 @@ class DayOut:
     confirms: bool = True
     attaches: bool = True
     closes: bool = True
+    photo: bytes = b""
     visit: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -151,6 +171,8 @@ class DayOut:
     def _plan(self) -> Iterable[tuple[datetime, list[Draft]]]:
         chance = random.Random(f"{self.van.name} {self.since}")
         yield self.since + timedelta(minutes=3), [self._opened()]
+        if self.photo:
+            yield self.since + timedelta(minutes=5), [self._photographed()]
         if self.confirms:
             yield self.since + timedelta(minutes=25), [self._confirmed()]
         every = timedelta(minutes=self.minutes) / (self.people + 1)
@@ -165,6 +187,13 @@ class DayOut:
         fields |= {"township": self.village.township, "proposed_by": "position"}
         where = {"arrived_at": format_time(self.since), "crew": [*self.crew]}
         return Draft("visit_opened/1", {**fields, **where}, by="zhou.min", visit=self.visit)
+
+    def _photographed(self) -> Draft:
+        north, east = round(self.village.centre_latitude_deg * 1e7), round(self.village.centre_longitude_deg * 1e7)
+        fields = {"visit_id": self.visit, "village": self.village.code, "what": "village_sign"}
+        fields |= {"sha256": sha256(self.photo).hexdigest(), "media_type": "image/jpeg"}
+        where = {"taken_at": format_time(self.since + timedelta(minutes=4)), "lat_e7": north, "lon_e7": east}
+        return Draft("visit_picture/1", {**fields, **where, "accuracy_m": 6}, by="zhou.min", visit=self.visit)
 
     def _confirmed(self) -> Draft:
         fields = {"visit_id": self.visit, "village": self.village.code, "person": "zhou.min", "name": "周敏"}
@@ -263,7 +292,7 @@ async def working_month(folder: Path) -> tuple[EvidenceCounty, dict[str, str]]:
     villages = county.villages
     visits = {}
     for name, outing in (
-        ("first", DayOut(seven, villages[0], at(9, 1, 8, 20))),
+        ("first", DayOut(seven, villages[0], at(9, 1, 8, 20), photo=SIGN_JPEG)),
         ("longer", DayOut(seven, villages[2], at(9, 3, 8, 20), 262)),
         ("short", DayOut(seven, villages[1], at(9, 4, 8, 20), 170)),
         ("second", DayOut(seven, villages[0], at(9, 8, 8, 20))),

@@ -357,6 +357,17 @@ class Log:
         said = {"visit_id": self._visit, "village": code(rest) if rest else opened.fields["village"], "means": "pin"}
         self._write("village_confirmed/1", {**said, "person": "tang", "name": "唐村医"}, visit=self._visit, by="tang")
 
+    def _photographs(self, rest: str) -> None:
+        """ "photographs": where it stands; "photographs outside": 10 km to the north; "photographs nowhere"."""
+        said = {"visit_id": self._visit, "village": "", "what": "village_sign", "media_type": "image/jpeg"}
+        said |= {"sha256": "ab" * 32, "taken_at": format_time(self._wall)}
+        east, north = self._at
+        north += 10.0 if rest == "outside" else 0.0
+        if rest != "nowhere":
+            said |= {"lat_e7": round((31.0 + north * UP) * 1e7), "lon_e7": round((103.0 + east * ACROSS) * 1e7)}
+            said["accuracy_m"] = 3
+        self._write("visit_picture/1", said, visit=self._visit)  # type: ignore[arg-type]
+
     def _plugs(self, rest: str) -> None:
         facts = {} if rest == "nameless" else {"serial": "BP-0042"}
         fields = {"device": "cuff-1", "driver": "bluetooth_blood_pressure", "event": "attached", "facts": facts}

@@ -12,7 +12,15 @@ from consultation_stage import until
 
 from devices.clock import SystemClock
 from telemedicine import camera_preview
-from telemedicine.camera_preview import CameraInConsultation, CameraPreview, CameraShowsNothing, jpeg_of, same_place
+from telemedicine.camera_preview import (
+    SETTLED_PICTURES,
+    CameraInConsultation,
+    CameraPreview,
+    CameraShowsNothing,
+    NoOutsideCamera,
+    jpeg_of,
+    same_place,
+)
 from telemedicine.local_app import create_local_app
 from telemedicine.media.captures import CannotOpen, Capture, Wish
 from telemedicine.media.picture_judge import Image
@@ -42,6 +50,18 @@ class Shade:
 
     def release(self) -> None:
         self.released = True
+
+
+class Waking(Shade):
+    """A camera whose first pictures are dark, as those of a camera are whose exposure is not yet right."""
+
+    def __init__(self) -> None:
+        super().__init__(10)
+        self.read_already = 0
+
+    def read(self) -> Image | None:
+        self.read_already += 1
+        return np.full((360, 640, 3), 10 if self.read_already < SETTLED_PICTURES else 200, np.uint8)
 
 
 class Desk:
@@ -128,15 +148,60 @@ async def test_what_is_no_camera_shows_nothing(address: str, monkeypatch: pytest
     desk.preview.close()
 
 
+async def test_a_photo_is_taken_once_the_exposure_is_right_and_the_camera_given_back() -> None:
+    desk = Desk(video0=60)
+    camera = desk.cameras["/dev/video0"] = Waking()
+    try:
+        assert shade_of(await desk.preview.photo("/dev/video0")) == 200
+        await until(lambda: camera.released)
+        await desk.preview.still("/dev/video0")
+        await desk.preview.photo("/dev/video0")
+        assert desk.opened == ["/dev/video0"] * 3
+    finally:
+        desk.preview.close()
+
+
+async def test_a_photo_is_that_of_the_open_feed_and_else_waits_for_the_consultation() -> None:
+    desk = Desk(video0=60)
+    watched = Shade(90)
+    desk.feed = Source("room", "/dev/video0", CLOCK, opener=lambda *_: watched)
+    desk.feed.start()
+    desk.in_use = True
+    try:
+        await until(lambda: desk.feed is not None and desk.feed.state != SourceState.OPENING)
+        assert shade_of(await desk.preview.photo("/dev/video0")) == 90
+    finally:
+        desk.feed.stop()
+    with pytest.raises(CameraInConsultation):
+        await desk.preview.photo("/dev/video0")
+    assert not desk.opened
+
+
+async def test_a_camera_that_shows_nothing_gives_no_photo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(camera_preview, "FIRST_WITHIN_S", 0.1)
+    with pytest.raises(CameraShowsNothing):
+        await Desk().preview.photo("rtsp://192.0.2.1/outside")
+
+
 async def test_asked_on_the_socket_it_is_a_jpeg_or_a_reason() -> None:
     class Van:
         desk = Desk(video0=60)
         preview = desk.preview
+        outside: str | None = "/dev/video0"
+
+        async def photo(self) -> bytes:
+            if self.outside is None:
+                raise NoOutsideCamera
+            return await self.preview.photo(self.outside)
 
     app = create_local_app(Van(), "00" * 32)  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://consultation") as caller:
         answer = await caller.get("/camera/still", params={"camera": "/dev/video0"})
         assert (answer.headers["content-type"], shade_of(answer.content)) == ("image/jpeg", 60)
+        answer = await caller.get("/camera/photo")
+        assert (answer.headers["content-type"], shade_of(answer.content)) == ("image/jpeg", 60)
+        Van.outside = None
+        assert (await caller.get("/camera/photo")).json()["detail"]["code"] == "no_outside_camera"
         Van.desk.in_use = True
         answer = await caller.get("/camera/still", params={"camera": "/dev/video0"})
         assert (answer.status_code, answer.json()["detail"]["code"]) == (409, "camera_in_consultation")

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from devices.clock import SimulatedClock
-from telemedicine.chosen_cameras import SETTLED_AFTER_S, chosen_in, until_others_are_chosen, with_cameras
+from sync.settings_file import SettingsRefused
+from telemedicine.chosen_cameras import (
+    SETTLED_AFTER_S,
+    chosen_in,
+    outside_camera,
+    until_others_are_chosen,
+    with_cameras,
+)
 from telemedicine.settings import load_settings
 from tests.vehicle.conftest import MORNING
 
@@ -51,6 +58,25 @@ def test_a_file_that_says_nothing_leaves_the_settings_as_they_are(file: Path, co
     assert chosen_in(file) == {}
     assert chosen_in(file.with_name("none")) == {}
     assert chosen_in(None) == {}
+
+
+def test_the_camera_that_looks_out_is_the_crew_s_choice_else_that_of_the_settings(tmp_path: Path, file: Path) -> None:
+    """It is no picture of a consultation: choosing it starts nothing anew."""
+    toml = tmp_path / "consultation.toml"
+    toml.write_text(TOML)
+    assert outside_camera(load_settings(toml)) is None
+    toml.write_text('outside = "rtsp://192.168.1.21/stream"' + TOML)
+    settings = load_settings(toml)
+    assert outside_camera(settings) == "rtsp://192.168.1.21/stream"
+    file.write_text(json.dumps({"outside": CARD}))
+    assert outside_camera(settings) == CARD
+    assert chosen_in(file) == {}
+
+
+def test_the_room_s_camera_is_not_taken_for_one_that_looks_out(tmp_path: Path) -> None:
+    (tmp_path / "consultation.toml").write_text('outside = "/dev/video0"' + TOML)
+    with pytest.raises(SettingsRefused, match="outside"):
+        load_settings(tmp_path / "consultation.toml")
 
 
 class Day(SimulatedClock):

@@ -40,7 +40,7 @@ from tests.sync.evidence_attacks import (
     hidden,
     resealed,
 )
-from tests.sync.evidence_county import PROVINCE
+from tests.sync.evidence_county import PROVINCE, SIGN_JPEG
 from tests.sync.proof.test_coverage_cases import CASES, villages_of
 from tests.sync.proof.test_presence_shortcut import VILLAGES as SQUARES
 from tests.sync.proof.test_presence_shortcut import Thorough, followed, walk
@@ -96,9 +96,25 @@ def test_an_inspector_drops_two_files_on_the_page(
     assert by_us(bundles["first"], case.text.encode())["sha256"] == page.get_by_test_id("sha256").inner_text().replace(
         " ", ""
     )
+    (tmp_path / "sign.jpg").write_bytes(SIGN_JPEG)
+    (tmp_path / "other.png").write_bytes(SIGN_JPEG[1:])
+    drop(page, tmp_path / "sign.jpg")
+    assert "sign.jpg" in page.locator("[data-testid=picture] [data-agrees=true]").inner_text()
+    drop(page, tmp_path / "other.png")
+    assert "other.png" in page.get_by_test_id("picture-unknown").inner_text()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert (asked, complaints) == ([(tmp_path / "verify.html").as_uri()], [])
     context.close()
+
+
+def drop(page: Any, file: Path) -> None:
+    """A file let go over the page."""
+    page.evaluate(
+        "([name, bytes]) => { const files = new DataTransfer();"
+        " files.items.add(new File([Uint8Array.from(bytes)], name));"
+        " window.dispatchEvent(new DragEvent('drop', { dataTransfer: files, cancelable: true })); }",
+        [file.name, list(file.read_bytes())],
+    )
 
 
 def test_the_reason_is_told_and_the_step_that_failed(browser: Any, tmp_path: Path, case: Case) -> None:

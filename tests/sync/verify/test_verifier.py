@@ -19,7 +19,7 @@ from sync.proof.evidence import read_bundle, write_bundle
 from sync.verify import quick_dataclasses as quick
 from sync.verify.__main__ import USAGE, main
 from sync.verify.words import EN, ZH, Words, language_of
-from tests.sync.evidence_county import EvidenceCounty
+from tests.sync.evidence_county import SIGN_JPEG, EvidenceCounty
 
 Month = tuple[EvidenceCounty, dict[str, str]]
 
@@ -84,6 +84,26 @@ def test_a_report_in_english(folder: Path) -> None:
         "odometer: agrees",
     ):
         assert word in said
+
+
+def test_pictures_are_held_against_the_evidence(folder: Path, tmp_path: Path) -> None:
+    """The very file is told with its entry; one that differs by a byte is not of this evidence."""
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    (pictures / "sign.jpg").write_bytes(SIGN_JPEG)
+    words = ("good.zip", "--policy", "policy.txt", "--pictures", "pictures", "--lang")
+    good = run(folder, *words, "zh")
+    assert (good.returncode, good.stdout[:2]) == (0, "有效")
+    assert "sign.jpg: 就是第" in good.stdout
+    assert "村牌照片, 2026-09-01 08:24:00 +08:00, 在村界内" in good.stdout
+    (pictures / "other.jpg").write_bytes(SIGN_JPEG + b"\0")
+    bad = run(folder, *words, "en")
+    assert (bad.returncode, bad.stdout[:9]) == (1, "NOT VALID")
+    assert "other.jpg: not of this evidence" in bad.stdout
+    said = json.loads(run(folder, *words[:-1], "--json").stdout)
+    assert said["faults"] == [{"code": "picture_unknown", "detail": "other.jpg"}]
+    assert [one["entry"] is None for one in said["given"]] == [True, False]
+    assert run(folder, *words[:-1], "--json", "--pictures", str(tmp_path / "none")).returncode == 2
 
 
 def test_what_is_wrong_is_said(folder: Path) -> None:

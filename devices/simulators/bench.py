@@ -13,7 +13,7 @@ from devices.errors import AskPerson
 from devices.simulators.analyser_report import Found, SpecimenReport
 from devices.simulators.contec_8000g import ContecEcgTwin
 from devices.simulators.contec_cms50 import Cms50Twin, Finger
-from devices.simulators.ecg_source import EcgSource, SynthesisedEcg
+from devices.simulators.ecg_source import EcgSource, RecordedEcg, SynthesisedEcg
 from devices.simulators.escpos_printer import EscPosPrinterTwin
 from devices.simulators.gmp_urine import GmpUrineTwin
 from devices.simulators.gnss import GnssTwin
@@ -98,9 +98,10 @@ class Bench:
         self.card.put_card(None)
 
     def finger(self, on: bool, spo2_percent: int = 97, pulse_bpm: int = 72) -> None:
+        """A finger in the oximeter. While a record is played, the pulse is the record's: one person has one heart."""
         if not (0 < spo2_percent <= 100 and 0 < pulse_bpm < 255):
             raise DeedRefused("spo2_percent goes from 1 to 100, pulse_bpm from 1 to 254")
-        self.oximeter.put_finger(Finger(spo2_percent, pulse_bpm) if on else None)
+        self.oximeter.put_finger(Finger(spo2_percent, self._pulse_bpm(pulse_bpm)) if on else None)
 
     def leads(self, off: list[str]) -> None:
         if unknown := set(off) - set(ecg_wire.CHANNELS):
@@ -130,7 +131,9 @@ class Bench:
         await self._bluetooth().glucose(float(glucose_mmol_l))
 
     async def blood_pressure(self, systolic_mmhg: int, diastolic_mmhg: int, pulse_bpm: int) -> None:
-        await self._bluetooth().blood_pressure(int(systolic_mmhg), int(diastolic_mmhg), int(pulse_bpm))
+        """The cuff measures; its pulse as that of ``finger``."""
+        pulse_bpm = self._pulse_bpm(int(pulse_bpm))
+        await self._bluetooth().blood_pressure(int(systolic_mmhg), int(diastolic_mmhg), pulse_bpm)
 
     def read_strip(self, number: int, levels: dict[str, int]) -> None:
         """The urine reader reads a strip; what ``levels`` leaves out is "-".
@@ -187,6 +190,10 @@ class Bench:
             },
             "lost_bytes": {name: port.lost_bytes for name, port in self.ports.items()},
         }
+
+    def _pulse_bpm(self, asked_bpm: int) -> int:
+        played_bpm = self._heart.heart_rate_bpm() if isinstance(self._heart, RecordedEcg) else None
+        return asked_bpm if played_bpm is None else played_bpm
 
     def _bluetooth(self) -> Meters:
         if self.meters is None:

@@ -118,12 +118,35 @@ class RecordedEcg:
         self._at = (self._at + n) % len(self._leads_uv)
         return self._leads_uv[index]
 
+    def heart_rate_bpm(self) -> int | None:
+        """Of the ten seconds played last, for whatever else shows this heart's pulse; None: no beats are to be seen."""
+        window = min(10 * SAMPLE_RATE_HZ, len(self._leads_uv))
+        return _rate_bpm(self._leads_uv[(self._at - window + np.arange(window)) % len(self._leads_uv)])
+
 
 def ecg_source(record: Path | None) -> EcgSource:
     """
     :raises RecordRefused: the record cannot be read or has none of the leads.
     """
     return SynthesisedEcg() if record is None else RecordedEcg(read_record(record))
+
+
+def _rate_bpm(leads_uv: Microvolts) -> int | None:
+    """Mean rate of what is steep in all leads together, to show a pulse that fits; None with fewer than three beats."""
+    lag = SAMPLE_RATE_HZ * 12 // 1000
+    sums_uv = np.cumsum(np.nan_to_num(leads_uv), axis=0)
+    smooth_uv = (sums_uv[lag:] - sums_uv[:-lag]) / lag
+    slope = ((smooth_uv[lag:] - smooth_uv[:-lag]) ** 2).sum(axis=1)
+    width = SAMPLE_RATE_HZ * 120 // 1000
+    steep = np.convolve(slope, np.full(width, 1 / width), "same")
+    above = steep > 0.35 * np.percentile(steep, 97)
+    beats: list[int] = []
+    for at in np.flatnonzero(above[1:] & ~above[:-1]):
+        if not beats or at - beats[-1] > SAMPLE_RATE_HZ // 4:
+            beats.append(int(at))
+    if len(beats) < 3:
+        return None
+    return round(60 * SAMPLE_RATE_HZ * (len(beats) - 1) / (beats[-1] - beats[0]))
 
 
 def _eight_leads(record: WfdbRecord) -> Microvolts:

@@ -21,6 +21,7 @@ from devices.drivers import nmea_gnss
 from devices.links.tcp_listener import TcpListenerLink
 from devices.readings import LaboratoryResult, Position, Samples, Stamped
 from devices.session import DeviceSession, DeviceSettings, open_sessions
+from devices.simulators.bench import Bench
 from devices.simulators.contec_8000g import ContecEcgTwin
 from devices.simulators.contec_cms50 import pulse_wave
 from devices.simulators.ecg_source import LEADS, SAMPLE_RATE_HZ, RecordedEcg, SynthesisedEcg, ecg_source
@@ -132,6 +133,38 @@ def test_another_heart_beats_from_the_next_sample_on_and_a_fibrillating_one_foll
     wild = intervals_s()
     assert wild.mean() == pytest.approx(60 / 90, abs=0.1)
     assert wild.std() / wild.mean() > 3 * calm.std() / calm.mean()
+
+
+async def test_while_a_record_is_played_finger_and_cuff_show_its_pulse(tmp_path: Path) -> None:
+    """One person has one heart: what is asked counts where the ECG is synthesised, and obeys ``heart``."""
+    beats = SynthesisedEcg(heart_rate_bpm=54, seed=3).next_uv(30 * SAMPLE_RATE_HZ)
+    header = f"slow 1 500 {len(beats)}\nslow.dat 16 1000/mV 16 0 0 0 0 II\n"
+    write_record(tmp_path / "slow", header, beats[:, LEADS.index("II")].round().astype("<i2"))
+    played = ecg_source(tmp_path / "slow")
+    played.next_uv(7 * SAMPLE_RATE_HZ)
+    for source, low, high in ((played, 53, 55), (SynthesisedEcg(), 74, 74)):
+        meters = Meters()
+        gnss = GnssTwin(SystemClock(), 32.4, 106.9)
+        bench = Bench(tmp_path, SystemClock(), source, gnss, meters)
+        bench.finger(on=True, spo2_percent=96, pulse_bpm=74)
+        await bench.blood_pressure(162, 98, 74)
+        assert low <= bench.state()["finger"]["pulse_bpm"] <= high
+        assert low <= meters.pulse_bpm <= high
+
+
+class Meters:
+    """Keeps what the cuff was given."""
+
+    pulse_bpm = 0
+
+    async def plug(self, device: Any) -> None: ...
+
+    async def unplug(self, device: Any) -> None: ...
+
+    async def glucose(self, glucose_mmol_l: float) -> None: ...
+
+    async def blood_pressure(self, systolic_mmhg: int, diastolic_mmhg: int, pulse_bpm: int) -> None:
+        self.pulse_bpm = pulse_bpm
 
 
 def test_the_synthesised_rhythm_is_an_ecg() -> None:

@@ -16,8 +16,9 @@ Text (256 bytes, UTF-16LE, padded with spaces): name 0+30, sex 30+2, ethnicity 3
 number 122+36, issuer 158+30, valid from 188+16, until 204+16. The photo is WLT-coded: it is dropped here, never kept.
 
 The protocol cannot tell that a card was lifted; it shows only when the next card is found. CardRemoved is published
-then, just before the new card. Cards of foreign residents (letter I at 248) and of residents of Hong Kong, Macao and
-Taiwan (J) have another layout that we could not verify: they are refused, not guessed. Never sent: reset, RF power.
+then, just before the new card. Cards of foreign residents (letter I at 248, Y on those since 2023) and of residents of
+Hong Kong, Macao and Taiwan (J) have another layout that we could not verify: they are refused, not guessed. Never sent:
+reset, RF power.
 
 Source: hevz/hev-idcard-reader, Qt ReadIdentifierCardInfoUtil (facts); GB 11643 (number), GB/T 2261.1 (sex),
 GB/T 3304 (ethnicity). Not tried on hardware by us.
@@ -51,7 +52,7 @@ ANSWER_WITHIN_S = {STATUS: 3.0, FIND: 1.0, SELECT: 1.0, READ: 5.0}
 FAILURES_TO_TELL = 3
 
 SEXES = {"0": "unknown", "1": "male", "2": "female", "9": "unspecified"}
-OTHER_LAYOUTS = ("I", "J")
+OTHER_LAYOUTS = ("I", "J", "Y")
 
 
 class Driver:
@@ -165,10 +166,11 @@ def card_of(rest: bytes) -> IdentityCard:
         ("card_data_invalid"): the check digit of GB 11643 must fit.
     """
     lengths = 4 if len(rest) == 4 + sum(int.from_bytes(rest[i : i + 2], "big") for i in (0, 2)) else 6
-    text = rest[lengths : lengths + 256].decode("utf-16-le", errors="replace")
+    text = rest[lengths : lengths + 256]
 
     def field(offset: int, n_bytes: int) -> str:
-        return text[offset // 2 : (offset + n_bytes) // 2].replace("\x00", " ").strip()
+        """Cut before it is decoded: a rare character of a name takes four bytes."""
+        return text[offset : offset + n_bytes].decode("utf-16-le", errors="replace").replace("\x00", " ").strip()
 
     if field(248, 2) in OTHER_LAYOUTS:
         raise CardRefused("card_kind_unsupported")

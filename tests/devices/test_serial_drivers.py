@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from itertools import pairwise
 from typing import Any
@@ -323,6 +324,21 @@ def talk(driver: sam_id_card.Driver, twin: SamCardTwin, seconds: float) -> list[
     return events
 
 
+def test_a_name_and_a_village_in_rare_characters_shift_nothing_behind_them() -> None:
+    """Beyond the Basic Multilingual Plane a character takes four bytes of UTF-16 (GB 18030-2022 asks for them)."""
+    driver, twin = sam_id_card.Driver(), SamCardTwin()
+    driver.feed(b"".join(twin.receive(write.payload) for write in driver.open().writes))
+    rare = replace(CARD, name="王\U0002b4b6\U0002a6a5", address="青峪县\U00020bb7家村3组")
+    twin.put_card(rare)
+    (card,) = [event for event in talk(driver, twin, 3.0) if isinstance(event, IdentityCard)]
+    assert (card.name, card.address, card.id_number, card.valid_until) == (
+        rare.name,
+        rare.address,
+        rare.id_number,
+        rare.valid_until,
+    )
+
+
 def test_card_is_read_once_and_again_when_laid_down_again() -> None:
     driver, twin = sam_id_card.Driver(), SamCardTwin()
     assert not driver.feed(b"".join(twin.receive(write.payload) for write in driver.open().writes)).writes
@@ -363,6 +379,7 @@ def test_card_reader_that_does_not_answer_is_asked_again() -> None:
         (30, "7".encode("utf-16-le"), "card_data_invalid"),
         (248, "I".encode("utf-16-le"), "card_kind_unsupported"),
         (248, "J".encode("utf-16-le"), "card_kind_unsupported"),
+        (248, "Y".encode("utf-16-le"), "card_kind_unsupported"),
     ],
 )
 def test_card_that_does_not_add_up_is_refused(offset: int, patch: bytes, code: str) -> None:

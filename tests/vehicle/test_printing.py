@@ -244,6 +244,28 @@ async def test_without_paper_slips_are_kept_and_one_may_be_discarded(tmp_path: P
     await with_printer(tmp_path, twin, story)
 
 
+async def test_a_slip_that_is_thrown_away_before_its_turn_never_comes_out(tmp_path: Path) -> None:
+    twin = EscPosPrinterTwin()
+    van = PrinterVan(tmp_path, twin)
+    served = await van.serve()
+    kept = [await van.queue.print(slips.RESULT, van.slip(served), served, "zhou.min") for _ in range(2)]
+    await van.vehicle.stop()
+    twin.paper_in = False
+
+    async def story(van: PrinterVan) -> None:
+        await until(lambda: van.vehicle.printing.fault == "printer_paper_out")
+        await van.queue.discard(kept[1].print, "zhou.min")
+        served = van.vehicle.encounters.current()
+        assert served is not None
+        last = await van.queue.print(slips.RESULT, van.slip(served), served, "zhou.min")
+        twin.put_paper_in()
+        await until(lambda: van.queue.get(last.print).state == PRINTED)
+        codes = [f"XZ1:{ORIGIN}:{slip.reference}".encode() for slip in (kept[0], last)]
+        assert [slip.codes for slip in twin.slips] == [(code,) for code in codes]
+
+    await with_printer(tmp_path, twin, story)
+
+
 async def test_what_waited_is_printed_after_a_restart(tmp_path: Path) -> None:
     twin = EscPosPrinterTwin()
     van = PrinterVan(tmp_path, twin)

@@ -165,6 +165,8 @@ class PrintQueue:
     async def _one(self, view: PrintView) -> None:
         """Until it has come out, or was thrown away while it waited."""
         assert self._send is not None
+        if self.get(view.print).state != WAITING:
+            return  # thrown away before its turn
         try:
             sent = slip_paper.payload(self.lay_out(view.slip, view.reference), self.habits)
         except SlipUnreadable as fault:

@@ -37,26 +37,34 @@ class ConsultationProcess:
         self.link: Mapping[str, Any] | None = None
 
     async def look(self) -> None:
-        """Ask how it stands; a socket that answers anything at all is up."""
-        self.up, self.live, self.link = False, False, None
+        """Ask how it stands; a socket that answers anything at all is up. Until it has, the last look stands."""
+        up, said = False, dict[str, Any]()
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 reader, writer = await asyncio.open_unix_connection(self._socket)
-                self.up = True
+                up = True
                 try:
                     writer.write(_ASK)
                     await writer.drain()
-                    said = _status(await reader.read(_LARGEST_ANSWER_BYTES))
-                    self.live = _is_live(said)
-                    self.link = link if isinstance(link := said.get("link"), dict) else None
+                    said = _status(await _whole(reader))
                 finally:
                     writer.close()
+        self.up, self.live = up, _is_live(said)
+        self.link = link if isinstance(link := said.get("link"), dict) else None
 
     async def run(self) -> None:
         """The service: ``look`` every 5 s, for ever."""
         while True:
             await self.look()
             await self._clock.sleep(LOOK_EVERY_S)
+
+
+async def _whole(reader: asyncio.StreamReader) -> bytes:
+    """What comes until the other end hangs up, at most ``_LARGEST_ANSWER_BYTES``: head and body come apart."""
+    answer = b""
+    while len(answer) < _LARGEST_ANSWER_BYTES and (more := await reader.read(_LARGEST_ANSWER_BYTES)):
+        answer += more
+    return answer
 
 
 def _status(answer: bytes) -> dict[str, Any]:

@@ -87,6 +87,36 @@ async def test_the_media_process_is_up_when_its_socket_answers(tmp_path: Path) -
     assert not process.up
 
 
+async def test_a_consultation_stays_live_while_its_process_is_asked_again(tmp_path: Path) -> None:
+    """Head and body come apart, as web servers write them; the uplink is not lent to clips meanwhile."""
+    path = tmp_path / "consultation.sock"
+    process = ConsultationProcess(path, SimulatedClock(MORNING))
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.0 200 OK\r\n\r\n")
+        await writer.drain()
+        asked.set()
+        await answer.wait()
+        writer.write(b'{"viewers": ["specialist-1"]}')
+        writer.close()
+
+    server = await asyncio.start_unix_server(slowly, path)
+    for _ in range(2):
+        looking = asyncio.create_task(process.look())
+        await asked.wait()
+        before = (process.up, process.live)
+        answer.set()
+        await looking
+        assert (process.up, process.live) == (True, True)
+        asked.clear()
+        answer.clear()
+    assert before == (True, True)
+    server.close()
+    await server.wait_closed()
+
+
 # the kiosk ------------------------------------------------------------------------------------------------------------
 
 BROWSER = """

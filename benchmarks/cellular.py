@@ -20,6 +20,8 @@ OPPORTUNITY_BYTES = 1500
 WINDOW_S = 1.0
 """A link carries at a moment what it did over the second before and does over the second after, whichever is less."""
 GRID_S = 0.05
+SAME_MOMENT_S = 1e-6
+"""Times of a trace are whole milliseconds; on the clock of a caller who takes away its beginning, nearly so."""
 
 
 class TraceUnreadable(Exception):
@@ -80,6 +82,7 @@ class DeliveryTrace:
     def served(self, place: Place, size_bytes: int, since_s: float) -> Place:
         """How far the trace is used up once ``size_bytes`` that wait since ``since_s`` have left; they have at
         ``moment_s`` of the opportunity before."""
+        since_s -= SAME_MOMENT_S
         index, left_bytes = place.index, place.left_bytes
         if index == 0 or self.moment_s(index - 1) < since_s:
             index, left_bytes = max(index, self.index_from(since_s)), 0

@@ -26,18 +26,28 @@ function watch(video) {
   video.requestVideoFrameCallback(step);
 }
 
+// A connection that brings nothing for 4 s is kept while another one is tried, as the project's page does it
+// (telemedicine/exchange/static/media_session.js): whichever works goes on.
+const NOTHING_FOR_MS = 4000, CONNECT_WITHIN_MS = 12000;
+let live = [], bytesBefore = 0, packets = 0, packetsAt = 0, triedAt = 0;
+
 window.offer = async () => {
-  const pc = window.pc = new RTCPeerConnection({ iceServers: [] });
+  const pc = new RTCPeerConnection({ iceServers: [] });
+  live.push(pc);
+  triedAt = packetsAt = Date.now();
   pc.addTransceiver('video', { direction: 'recvonly' });
   pc.addTransceiver('audio', { direction: 'recvonly' });
-  const live = pc.createDataChannel('live', { ordered: false, maxRetransmits: 0 });
+  const ecg = pc.createDataChannel('live', { ordered: false, maxRetransmits: 0 });
   pc.createDataChannel('vitals');
-  live.binaryType = 'arraybuffer';
-  live.addEventListener('message', ({ data }) => {
+  ecg.binaryType = 'arraybuffer';
+  ecg.addEventListener('message', ({ data }) => {
     const view = new DataView(data);
     window.seen.ecg.push([Date.now(), view.getUint32(0), Date.now() - view.getFloat64(4)]);
   });
-  pc.addEventListener('connectionstatechange', () => window.seen.states.push([Date.now(), pc.connectionState]));
+  pc.addEventListener('connectionstatechange', () => {
+    window.seen.states.push([Date.now(), pc.connectionState]);
+    if (pc.connectionState === 'connected') void keepOnly(pc);
+  });
   pc.addEventListener('track', ({ track }) => {
     const element = document.createElement(track.kind);
     element.muted = element.autoplay = true;
@@ -46,14 +56,6 @@ window.offer = async () => {
     void element.play();
     if (track.kind === 'video') watch(element);
   });
-  setInterval(async () => {
-    for (const report of (await pc.getStats()).values()) {
-      if (report.type === 'inbound-rtp' && report.kind === 'video') {
-        window.seen.stats.push([Date.now(), report.bytesReceived - (report.retransmittedBytesReceived ?? 0), report.framesDecoded, report.nackCount, report.pliCount,
-          report.packetsLost, report.keyFramesDecoded, report.jitterBufferDelay, report.jitterBufferEmittedCount, report.frameHeight]);
-      }
-    }
-  }, 200);
   await pc.setLocalDescription();
   if (pc.iceGatheringState !== 'complete') {
     await new Promise((done) => pc.addEventListener('icegatheringstatechange', () => { if (pc.iceGatheringState === 'complete') done(); }));
@@ -61,4 +63,36 @@ window.offer = async () => {
   return pc.localDescription.sdp;
 };
 
-window.answer = (sdp) => window.pc.setRemoteDescription({ type: 'answer', sdp });
+window.answer = (sdp) => live.at(-1).setRemoteDescription({ type: 'answer', sdp });
+
+/** An offer beside a connection that has fallen silent; '' while there is no need of one. */
+window.offerAgain = async () => {
+  const now = Date.now();
+  if (now - packetsAt < NOTHING_FOR_MS || (live.length > 1 && now - triedAt < CONNECT_WITHIN_MS)) return '';
+  for (const pc of live.splice(1)) pc.close();
+  return window.offer();
+};
+
+async function keepOnly(pc) {
+  for (const other of live) if (other !== pc) { bytesBefore += (await picturesOf(other))?.bytes ?? 0; other.close(); }
+  live = [pc];
+}
+
+async function picturesOf(pc) {
+  let count = 0, pictures = null;
+  for (const report of (await pc.getStats()).values()) {
+    if (report.type !== 'inbound-rtp') continue;
+    count += report.packetsReceived ?? 0;
+    if (report.kind === 'video') pictures = { report, bytes: report.bytesReceived - (report.retransmittedBytesReceived ?? 0) };
+  }
+  if (count !== packets && pc === live[0]) { packets = count; packetsAt = Date.now(); }
+  return pictures;
+}
+
+setInterval(async () => {
+  const { report, bytes } = (live.length && await picturesOf(live[0])) || {};
+  if (report) {
+    window.seen.stats.push([Date.now(), bytesBefore + bytes, report.framesDecoded, report.nackCount, report.pliCount,
+      report.packetsLost, report.keyFramesDecoded, report.jitterBufferDelay, report.jitterBufferEmittedCount, report.frameHeight]);
+  }
+}, 200);

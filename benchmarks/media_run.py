@@ -162,7 +162,7 @@ def run(kind: str, scenario: Scenario) -> Seen:
         stage = Stage(link, van)
         try:
             with browser(link) as page:
-                return _perform(stage, page, scenario)
+                return _perform(stage, page, scenario, comes_back=kind == "project")
         finally:
             stage.cool()
             van.kill()
@@ -193,8 +193,12 @@ def browser(link: Link) -> Iterator[Page]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _perform(stage: Stage, page: Page, scenario: Scenario) -> Seen:
-    page.evaluate("sdp => window.answer(sdp)", stage.ask({"offer": page.evaluate("window.offer()")})["answer"])
+def _set_up(stage: Stage, page: Page, offer: str) -> None:
+    page.evaluate("sdp => window.answer(sdp)", stage.ask({"offer": offer})["answer"])
+
+
+def _perform(stage: Stage, page: Page, scenario: Scenario, comes_back: bool) -> Seen:
+    _set_up(stage, page, page.evaluate("window.offer()"))
     page.wait_for_function("window.seen.pictures.length > 5", timeout=FIRST_PICTURE_WITHIN_S * 1000)
     time.sleep(scenario.warm_up_s)
     began, began_s = stage.ask({"mark": True})["mark"], time.time()
@@ -208,6 +212,8 @@ def _perform(stage: Stage, page: Page, scenario: Scenario) -> Seen:
         next_s = min([scenario.seconds, now_s + 0.5, *(at_s for at_s, _, _ in todo[:1])])
         time.sleep(max(0.0, next_s - (time.time() - began_s)))
         counters.append((time.time() - began_s, stage.link.tell("count")["up"]))
+        if comes_back and scenario.traces is not None and (offer := page.evaluate("window.offerAgain()")):
+            _set_up(stage, page, offer)
     ended = stage.ask({"mark": True})["mark"]
     rss.append(ended["rss_bytes"])
     seen = page.evaluate("window.seen")

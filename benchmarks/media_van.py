@@ -16,7 +16,9 @@ import resource
 import struct
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,22 +32,24 @@ from benchmarks.timecode import TimecodeSource
 from devices.clock import SystemClock
 from devices.readings import Samples
 from telemedicine.live_chunks import LiveChunk
-from telemedicine.live_data import DataViewer, LiveData
-from telemedicine.media.audio import AudioBridge, Line
+from telemedicine.live_data import QUEUED_RTT_S, DataViewer, LiveData
+from telemedicine.media.audio import Line
 from telemedicine.media.h264 import first_that_works
-from telemedicine.media.ladder import Ladder, shapes
 from telemedicine.media.opus import VoiceEncoder
+from telemedicine.media_engine import MediaEngine
 from telemedicine.peer import Leg, without_mdns
-from telemedicine.transport import addresses, aiortc_patches
-from telemedicine.transport.media_uplink import MediaUplink
-from telemedicine.transport.uplink import PICTURE_SHARE, Stream
+from telemedicine.settings import FeedSettings
+from telemedicine.transport import aiortc_patches
 from telemedicine.vehicle_client import VehicleClient
 
 WIDTH, HEIGHT, FRAME_RATE_HZ = 1280, 720, 30.0
-FLOOR_BPS, MOST_BPS = 250_000, 5_000_000
+MOST_BPS = 5_000_000
 SAMPLE_RATE_HZ, FRAME_SAMPLES = 48_000, 960
 ECG_EVERY_S, ECG_BYTES = 0.04, 256
 ECG = Samples("ecg", ("I",), 500.0, 0, 0, np.zeros((20, 1), np.int16), 1.25, "uV")
+MERGED_MESSAGES, MERGED_BYTES = 5, 683
+"""While bits are scarce: 0.2 s of eight leads packed (the largest of a real record)."""
+MERGED_ECG = replace(ECG, counts=np.zeros((100, 1), np.int16))
 PLAIN_DATA_BOUND_BYTES = 1 << 20
 
 
@@ -58,60 +62,68 @@ class Van(Protocol):
 
 
 class ProjectVan:
-    """The project's rungs, legs and uplink."""
+    """The project's media engine and legs."""
 
     def __init__(self) -> None:
         clock = SystemClock()
-        h264 = first_that_works()
-        assert h264 is not None
-        self._uplink = MediaUplink(clock)
-        self._uplink.add_stream(Stream("room", 1, 0.4, 150_000, MOST_BPS / PICTURE_SHARE))
-        rungs = shapes(WIDTH, HEIGHT, FRAME_RATE_HZ, FLOOR_BPS, MOST_BPS)
-        self._ladder = Ladder(TimecodeSource("room", WIDTH, HEIGHT, FRAME_RATE_HZ), rungs, clock, h264)
-        for rung in self._ladder.rungs:
-            rung.set_gate(lambda: self._uplink.may_encode("room"))
-        self._uplink.on_rates(self._allot)
-        self._bridge = AudioBridge(clock)
-        self._tone = self._bridge.join("tone")
+        feed = FeedSettings(name="room", source="timecode", bit_rate_bit_s=MOST_BPS)
+        pictures = TimecodeSource("room", WIDTH, HEIGHT, FRAME_RATE_HZ)
+        self._engine = MediaEngine([feed], first_that_works(), clock, lambda _: pictures, self._spare)
         self._live = LiveData(VehicleClient(Path("unused.sock")), clock, lambda _: None)
-        self._viewers: list[DataViewer] = []
-        self._legs: list[Leg] = []
+        self._scarce, self._held, self._merged = False, False, deque[bytes](maxlen=MERGED_MESSAGES)
+        self._viewers: dict[Leg, DataViewer] = {}
+        self._seen = 0
         self.work = [
-            asyncio.create_task(self._uplink.run(addresses.changes())),
-            asyncio.create_task(speak(self._tone)),
+            asyncio.create_task(self._engine.run()),
+            asyncio.create_task(speak(self._engine.voices.join("tone"))),
         ]
 
     async def answer(self, offer: str) -> str:
-        viewer = self._live.join()
-        name = f"viewer-{len(self._legs)}"
-        leg = Leg(name, [self._ladder], self._bridge.join(name), viewer, (), lambda *_: None, self._uplink)
-        self._viewers.append(viewer)
-        self._legs.append(leg)
-        return await leg.answer(offer)
+        engine, viewer, self._seen = self._engine, self._live.join(), self._seen + 1
+        name = f"viewer-{self._seen}"
+        ladders, line = [engine.ladders["room"]], engine.voices.join(name)
+        leg = Leg(name, ladders, line, viewer, (), self._state_changed, engine.uplink)
+        answer = await leg.answer(offer)
+        self._viewers[leg] = viewer
+        engine.viewers.add(leg)
+        return answer
+
+    def _state_changed(self, leg: Leg, state: str) -> None:
+        """What the page had before goes when the new one is connected, as in ``telemedicine.legs``."""
+        before = itertools.takewhile(lambda other: other is not leg, tuple(self._viewers))
+        ended = {"connected": [*before], "failed": [leg], "closed": [leg]}.get(state, [])
+        for each in ended:
+            if self._viewers.pop(each, None) is not None:
+                self._engine.viewers.discard(each)
+                self.work.append(asyncio.create_task(each.close()))
+
+    def _spare(self, scarce: bool, rtt_s: float) -> None:
+        self._scarce, self._held = scarce, scarce and rtt_s > QUEUED_RTT_S
 
     def send_ecg(self, message: bytes) -> None:
-        for viewer in self._viewers:
-            viewer.send_frame(LiveChunk("ecg", ECG, message, None))
+        """While bits are scarce in larger messages, each with the time of its oldest part, as ``LiveData`` sends it."""
+        samples = ECG
+        if self._scarce:
+            self._merged.append(message)
+            if len(self._merged) < MERGED_MESSAGES:
+                return
+            message, samples = self._merged[0].ljust(MERGED_BYTES, b"x"), MERGED_ECG
+        self._merged.clear()
+        for viewer in self._viewers.values():
+            viewer.send_frame(LiveChunk("ecg", samples, message, None), self._held)
 
     def facts(self) -> dict[str, Any]:
+        uplink, counts = self._engine.uplink, [rung.counts for rung in self._engine.ladders["room"].rungs]
         return {
-            "target": round(self._uplink.target_bit_s),
-            "states": [str(self._uplink.state(leg.path)) for leg in self._legs],
-            "connections": [leg.state for leg in self._legs],
-            "rung": [rung.bitrate_bps for rung in self._ladder.rungs],
-            "held_back": sum(rung.counts.held_back for rung in self._ladder.rungs),
-            "missed": sum(rung.counts.missed for rung in self._ladder.rungs),
-            "key_frames": sum(rung.counts.key_frames for rung in self._ladder.rungs),
-            **self._uplink.facts(),
+            "target": round(uplink.target_bit_s),
+            "states": [str(uplink.state(leg.path)) for leg in self._viewers],
+            "connections": [leg.state for leg in self._viewers],
+            "rung": [rung.bitrate_bps for rung in self._engine.ladders["room"].rungs],
+            "held_back": sum(count.held_back for count in counts),
+            "missed": sum(count.missed for count in counts),
+            "key_frames": sum(count.key_frames for count in counts),
+            **uplink.facts(),
         }
-
-    def _allot(self) -> None:
-        shares = {
-            leg.tracks[self._ladder]: self._uplink.picture_bit_s("room", leg.path)
-            for leg in self._legs
-            if self._ladder in leg.tracks and leg.state == "connected"
-        }
-        self._ladder.allot({track: share_bps for track, share_bps in shares.items() if share_bps > 0})
 
 
 class PlainVan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ from telemedicine.media.h264 import H264
 from telemedicine.media.ladder import Ladder, PacketTrack, shapes
 from telemedicine.media.sources import Pictures, SourceState
 from telemedicine.session_link import SessionLink
-from telemedicine.settings import ConsultationSettings, FeedName
+from telemedicine.settings import FeedName, FeedSettings
 from telemedicine.transport import addresses
 from telemedicine.transport.media_uplink import MediaUplink
 
@@ -41,6 +41,7 @@ class Viewer(Protocol):
 
 class MediaEngine:
     """
+    :param feeds: its pictures
     :param h264: the encoder for every feed; None: there are no pictures
     :param prepared: the pictures of a feed where they are cut and turned before anybody sees them, else None
     :param spare: told whether bits are scarce, and the round trip in s, for what is sent beside the pictures
@@ -49,13 +50,13 @@ class MediaEngine:
 
     def __init__(
         self,
-        settings: ConsultationSettings,
+        feeds: Sequence[FeedSettings],
         h264: H264 | None,
         clock: Clock,
         prepared: Callable[[FeedName], Pictures | None],
         spare: Callable[[bool, float], None],
     ) -> None:
-        self._feeds = settings.feeds
+        self._feeds = feeds
         self._h264 = h264
         self._spare_data = spare
         self.viewers: set[Viewer] = set()
@@ -63,10 +64,10 @@ class MediaEngine:
         self.face = face.Face(clock)
         self.face_ladder = _face_ladder(self.face, clock, h264) if h264 is not None else None
         self.ladders: dict[FeedName, Ladder] = {
-            feed.name: ladder_of(feed, clock, h264, prepared(feed.name)) for feed in settings.feeds if h264 is not None
+            feed.name: ladder_of(feed, clock, h264, prepared(feed.name)) for feed in feeds if h264 is not None
         }
         self.uplink = MediaUplink(clock)
-        for feed in settings.feeds:
+        for feed in feeds:
             self.uplink.add_stream(stream_of(feed))
         for name, ladder in self.ladders.items():
             for rung in ladder.rungs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from simulated_link import Simulation, TracedRadio
 from benchmarks.cellular import (
     COUNTRY,
     OPPORTUNITY_BYTES,
+    SAME_MOMENT_S,
     THIRD_GENERATION,
     DeliveryTrace,
     Place,
@@ -21,6 +23,7 @@ from benchmarks.cellular import (
     drive,
     longest_freeze_s,
 )
+from benchmarks.link import Direction
 
 USABLE_BIT_S = 300_000.0
 MOST_BIT_S = 6e6
@@ -55,6 +58,19 @@ def test_an_opportunity_carries_what_waits_and_the_rest_of_it_the_next_packet() 
     assert trace.moment_s(large.index - 1) == pytest.approx(0.040)  # the trace begins anew
 
 
+@pytest.mark.parametrize("began_s", [0.0, 84_321.123_456_789])
+def test_small_packets_share_an_opportunity_whenever_the_trace_began(began_s: float) -> None:
+    link = Direction(-1, -1, 1e6, 0.025, queue_bytes=100_000, loaded=DeliveryTrace.of(range(1, 1000)))
+    link.play(began_s)
+    for _ in range(100):
+        link.enter(bytes(300), began_s)
+    assert link.leave(began_s) is not None
+    link.target = os.open(os.devnull, os.O_WRONLY)
+    link.leave(began_s + 0.020 + 0.025 + SAME_MOMENT_S)
+    os.close(link.target)
+    assert link.counters.packets == 100  # five in each of twenty
+
+
 @given(
     st.lists(st.integers(1, 50), min_size=1, max_size=30),
     st.lists(st.tuples(st.integers(40, 1500), st.floats(0, 0.1)), min_size=1, max_size=60),
@@ -68,7 +84,7 @@ def test_a_trace_never_carries_more_than_it_may_and_keeps_order(
         at_s += pause_s
         place = trace.served(place, size_bytes, max(at_s, left_s))
         now_s = trace.moment_s(place.index - 1)
-        assert now_s >= max(at_s, left_s) - 1e-9
+        assert now_s >= max(at_s, left_s) - SAME_MOMENT_S * 1.01
         assert 0 <= place.left_bytes < OPPORTUNITY_BYTES
         left_s, carried = now_s, carried + size_bytes
         assert carried <= place.index * OPPORTUNITY_BYTES

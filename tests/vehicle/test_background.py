@@ -60,6 +60,20 @@ async def test_an_allergy_taken_away_stays_until_that_is_signed(clinic: Clinic) 
     assert (backgrounds.of(patient).allergies("zh"), backgrounds.of(patient).asked) == ([], True)
 
 
+async def test_words_of_an_allergy_that_was_taken_back_are_no_other_ones(clinic: Clinic) -> None:
+    """The words stay in the draft when "none" is tapped after them; the page of the person must stand all the same."""
+    patient = await clinic.measured()
+    draft = await asked(clinic, patient, {"drug_allergies": ["1"], "other_allergies": ["1"]})
+    await clinic.follow_ups.sign(draft, DOCTOR, PINS[DOCTOR])
+    again = await asked(clinic, patient, {"other_allergies": ["2"], "other_allergies_said": "花生 皮疹"})
+    backgrounds = Backgrounds(clinic.store, clinic.people)
+    assert backgrounds.of(patient).allergies("zh") == ["食物（花生 皮疹）"]
+    await clinic.tell(again, {"other_allergies": ["1"]})
+    assert backgrounds.of(patient).allergies("zh") == []
+    await clinic.tell(again, {"drug_allergies": ["2"]})
+    assert backgrounds.of(patient).allergies("zh") == ["青霉素"]
+
+
 async def test_what_lasts_does_not_go_stale_overnight(clinic: Clinic) -> None:
     patient = await clinic.measured()
     draft = await asked(clinic, patient, {"drug_allergies": ["3"]})

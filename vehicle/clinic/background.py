@@ -66,12 +66,13 @@ class Background:
         told = []
         for name, words, replaced in ALLERGIES:
             said = str(self.answers.get(words) or "")
-            for code in _codes(self.answers.get(name)):
-                if code == NONE:
-                    continue
-                told.append(said if said and code == replaced else shown_answer(_field(name), [code], language))
-            if said and not replaced and _codes(self.answers.get(name)):
-                told[-1] += f"（{said}）" if language == "zh" else f" ({said})"
+            codes = [code for code in _codes(self.answers.get(name)) if code != NONE]
+            group = [
+                said if said and code == replaced else shown_answer(_field(name), [code], language) for code in codes
+            ]
+            if said and not replaced and group:
+                group[-1] += f"（{said}）" if language == "zh" else f" ({said})"
+            told += group
         return told
 
     def history(self, language: str) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from devices.clock import SimulatedClock
 from devices.readings import GlucoseRange, Link, Temperature
 from tests.vehicle.clinic_world import DOCTOR, World, card
 from tests.vehicle.conftest import MORNING
+from vehicle.clinic.case import CaseNotes
 from vehicle.clinic.measurements import (
     Implausible,
     NothingLive,
@@ -190,9 +191,18 @@ async def test_tiles_survive_a_restart(world: World, tmp_path: Path) -> None:
     again.close()
 
 
-async def test_the_previous_value_stands_beside_the_new_one(world: World) -> None:
+@pytest.mark.parametrize("answers", [0, 60])
+async def test_the_previous_value_stands_beside_the_new_one(world: World, answers: int) -> None:
+    """However many questions were answered after it was measured."""
     await world.serve()
     await world.measurements.confirm(world.cuff(136, 84), DOCTOR)
+    served = world.encounters.current()
+    assert served is not None
+    for n in range(answers):
+        await world.prompts.answer(served.encounter, {"cough_weeks": n % 3}, DOCTOR)
+        world.clock.advance(1.0)
+    notes = CaseNotes(world.store, world.people, world.prompts).of("", served.patient.patient)
+    assert [point["values"]["systolic_mmhg"] for point in notes["trends"]] == [136]
     await world.encounters.close(DOCTOR)
     world.clock.advance(86400)
     await world.serve()

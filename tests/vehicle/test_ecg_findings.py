@@ -31,6 +31,7 @@ from vehicle.clinic.ecg.events import (
 )
 from vehicle.clinic.ecg.findings import analyse, findings, heard_by_rules, median_beat, repeat_wanted, with_ecg
 from vehicle.clinic.ecg.live_state import LiveEcg, LiveState
+from vehicle.clinic.follow_up_sources import numbers_of
 from vehicle.clinic.staff import WrongPin
 from vehicle.ecg_analysis import EcgAnalysis
 from vehicle.ecg_findings import EcgNotAnalysed, EcgReviewIncomplete
@@ -304,6 +305,30 @@ async def analysed_as(bench: Bench, found: dict) -> str:
         )
     )
     return sha256
+
+
+@pytest.mark.parametrize(
+    ("agrees", "af", "critical", "told_as"),
+    [
+        (True, "yes", (), "2"),
+        (True, "no", (), None),
+        (False, "no", (), None),
+        (False, "no", ("ecg_infarction",), "2"),
+    ],
+    ids=["fibrillation", "agrees", "a false alarm of the analysis", "infarction"],
+)
+async def test_a_form_is_told_of_an_abnormal_ecg_where_the_doctor_reads_one(
+    bench: Bench, agrees: bool, af: str, critical: tuple[str, ...], told_as: str | None
+) -> None:
+    encounter = await serve(bench)
+    sha256 = await analysed_as(bench, told(AfLevel.LIKELY, 0.93))
+    words = "" if agrees else "早搏"
+    await bench.vehicle.ecg_findings.review(sha256, agrees, af, words, "zhou.min", PIN["zhou.min"], critical)
+    served = bench.vehicle.encounters.current()
+    assert served is not None
+    found = numbers_of(bench.vehicle.store, (served.patient.patient,), encounter)
+    assert "周敏签" in str(found["ecg.words"].number)
+    assert (found["ecg"].number if "ecg" in found else None) == told_as
 
 
 async def test_the_doctor_signs_and_the_rule_of_atrial_fibrillation_hears_it(bench: Bench) -> None:

@@ -90,8 +90,9 @@ class CaseNotes:
         who = [patient, *self._people.get(patient).linked]
         rows = self._store.read(
             f"SELECT type, values_json, taken_at FROM readings WHERE patient IN ({','.join('?' * len(who))}) "
-            "AND encounter != ? AND confirmed_at IS NOT NULL AND rejected_at IS NULL ORDER BY taken_at DESC LIMIT ?",
-            (*who, encounter, MOST_TREND_POINTS),
+            "AND encounter != ? AND confirmed_at IS NOT NULL AND rejected_at IS NULL AND type != ? "
+            "ORDER BY taken_at DESC LIMIT ?",
+            (*who, encounter, ANSWERS, MOST_TREND_POINTS),
         )
         return [
             {"type": row["type"], "values": shown_values(json.loads(row["values_json"])), "at": row["taken_at"]}

@@ -13,6 +13,7 @@ from datetime import date
 from typing import Any
 
 from sync.formats.records import parse_time
+from vehicle.clinic.critical_record import SIGNED_ECG
 from vehicle.clinic.forms.filling import Known
 from vehicle.clinic.known_inputs import ANSWERS
 from vehicle.clinic.laboratory_report import TYPE as LABORATORY
@@ -93,23 +94,26 @@ def _analytes(stored: Mapping[str, Any]) -> Iterable[tuple[str, float | str]]:
 
 
 def _signed_ecg(store: Journal, registrations: Sequence[str], encounter: str | None) -> dict[str, Known]:
-    """The newest ECG with a doctor's signature: in words, and as abnormal where the doctor reads AF or disagrees.
+    """The newest ECG with a doctor's signature: in words, and as abnormal where the doctor reads AF or signed something
+    critical. Who only disagrees with the analysis says in words what it is: that may be an ECG in order.
 
     Nothing says here that an ECG is normal: the signature is on rhythm and rate only.
     """
     marks = ",".join("?" * len(registrations))
     rows = store.read(
         "SELECT r.sha256, r.encounter, r.started_at, r.device, a.rhythm, a.heart_rate_bpm, a.reviewed_name, a.agrees, "
-        "a.af, a.words FROM ecg_analyses a JOIN recordings r ON r.sha256 = a.sha256 JOIN encounters e "
+        "a.af, a.words, "
+        "(SELECT count(*) FROM critical_findings f WHERE f.sha256 = a.sha256 AND f.source = ?) AS critical "
+        "FROM ecg_analyses a JOIN recordings r ON r.sha256 = a.sha256 JOIN encounters e "
         f"ON e.encounter = r.encounter WHERE e.patient IN ({marks}) AND a.reviewed_at IS NOT NULL "
         "ORDER BY r.encounter = ? DESC, r.started_at DESC LIMIT 1",
-        (*registrations, encounter or ""),
+        (SIGNED_ECG, *registrations, encounter or ""),
     )
     if not rows:
         return {}
     row, earlier = rows[0], rows[0]["encounter"] != encounter
     told = {"ecg.words": _ecg_words(row)}
-    if row["af"] == "yes" or not row["agrees"]:
+    if row["af"] == "yes" or row["critical"]:
         told["ecg"] = ECG_ABNORMAL
     where = (row["sha256"], row["device"] or "", _day(row["started_at"]), earlier)
     return {name: Known(text, *where) for name, text in told.items()}

@@ -201,8 +201,9 @@ class Tiles:
         found: dict[str, Previous] = {}
         for row in self._store.read(
             f"SELECT type, values_json, taken_at FROM readings WHERE patient IN ({','.join('?' * len(who))}) "
-            "AND confirmed_at IS NOT NULL AND rejected_at IS NULL AND encounter != ? ORDER BY taken_at DESC LIMIT 50",
-            (*who, served.encounter),
+            "AND confirmed_at IS NOT NULL AND rejected_at IS NULL AND encounter != ? AND type != ? "
+            "ORDER BY taken_at DESC LIMIT 50",
+            (*who, served.encounter, ANSWERS),
         ):
             found.setdefault(
                 row["type"], Previous(shown_values(json.loads(row["values_json"])), parse_time(row["taken_at"]))

@@ -224,7 +224,8 @@ def test_the_diabetes_path_measures_what_its_urgent_rule_hears() -> None:
     known |= {"sbp": 128, "dbp": 76, "hr": 72, "dm_danger": False, "cannot_handle": False}
     known |= dict.fromkeys(("adverse_drug", "adr_uncontrolled", "new_complication", "prev_unsat"), False)
     step = path.next_step(known)
-    assert step is not None and step.measure == "temperature"
+    assert step is not None
+    assert step.measure == "temperature"
     known["temp"] = 36.6
     assert path.next_step(known) is None
     assert RULES.evaluate("GLU-URGENT", known).code == "NO_URGENT"

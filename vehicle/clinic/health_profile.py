@@ -30,6 +30,8 @@ SHOWN = ("blood_pressure", "glucose", "weight", "pulse_oximetry", "temperature",
 """Types whose last value stands on the page, in this order."""
 SECRET = frozenset({"SMI-CLASS"})
 """Rules whose results only those may see who may see severe mental illness."""
+UNDECIDED = "none"
+"""Colour of a result without an answer."""
 MOST_FORMS = 8
 MOST_RESULTS = 8
 
@@ -132,12 +134,13 @@ class HealthProfiles:
         )
 
     def _screening(self, past: History, person: Person, language: str) -> list[ScreeningLine]:
-        """The last answer of each rule that found something, the newest first."""
+        """Of each rule its last answer, where that is above green, the newest first; "not enough" is no answer."""
         t, rules = texts(language), self._prompts.rules.rules
         found: dict[str, ScreeningLine] = {}
         for row in past.results:
             rule = rules.get(row.rule)
-            if rule is None or row.rule in found or (row.rule in SECRET and FURTHER_ROLE not in person.further_roles):
+            secret = row.rule in SECRET and FURTHER_ROLE not in person.further_roles
+            if rule is None or row.rule in found or row.level == UNDECIDED or secret:
                 continue
             title = rule.title_zh if language == "zh" else t(f"clinic.rule.{rule.id}")
             found[row.rule] = ScreeningLine(title, _said(rule, row.code, language), row.level, _day(row.at))

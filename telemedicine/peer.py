@@ -244,6 +244,8 @@ class Leg:
 
     def _state_changed(self) -> None:
         self.state = self._pc.connectionState
+        if self.state == "connected":
+            self._uplink.connected(self.path)
         self._on_state(self, self.state)
 
     def _give_up(self) -> None:

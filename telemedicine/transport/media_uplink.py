@@ -65,6 +65,8 @@ class MediaUplink:
         self._clock = clock
         self._uplink: Uplink[tuple[_Leg, int, bytes]] = Uplink(clock.monotonic_s(), most_bit_s=most_bit_s)
         self._legs: dict[str, _Leg] = {}
+        self._coming: dict[str, _Leg] = {}
+        """Attached, not connected yet: perhaps never, and until then nobody's pictures wait for them."""
         self._wake = asyncio.Event()
         self._open: dict[str, bool] = {}
         self._beside: dict[str, frozenset[str]] = {}
@@ -88,8 +90,8 @@ class MediaUplink:
         senders: Mapping[str, RTCRtpSender],
         on_lost_picture: Callable[[], None],
     ) -> None:
-        """Take over what ``connection`` sends. After its local description was set, before anything is sent; its
-        senders had ``extend_headers``.
+        """Take over what ``connection`` sends from ``connected`` on. After its local description was set, before
+        anything is sent; its senders had ``extend_headers``.
 
         :param senders: stream -> the sender that carries it
         :param on_lost_picture: this viewer needs a key frame
@@ -108,9 +110,15 @@ class MediaUplink:
             limit = leg.limits[stream] = RetransmissionLimit()
             leg.repeat[stream] = aiortc_patches.limit_retransmissions(sender, partial(self._may_repeat, leg, limit))
         leg.send = aiortc_patches.intercept(transport, partial(self._take, leg), partial(self._hear, leg))
-        self._legs[name] = leg
-        self._uplink.add_path(name, senders, self._clock.monotonic_s())
-        self._changed()
+        self._coming[name] = leg
+
+    def connected(self, name: str) -> None:
+        """The connection is there; again, and for names that are not attached, is harmless."""
+        leg = self._coming.pop(name, None)
+        if leg is not None:
+            self._legs[name] = leg
+            self._uplink.add_path(name, leg.limits, self._clock.monotonic_s())
+            self._changed()
 
     def attach_beside(self, name: str, streams: Iterable[str]) -> None:
         """A viewer that does not look through the uplink (the van's own screen): its pictures go on in an outage."""
@@ -120,6 +128,7 @@ class MediaUplink:
     def detach(self, name: str) -> None:
         """The connection is closed, or about to be; unknown names are ignored."""
         self._beside.pop(name, None)
+        self._coming.pop(name, None)
         leg = self._legs.pop(name, None)
         if leg is not None:
             self._uplink.remove_path(name)

@@ -122,6 +122,8 @@ class FakeVehicle:
     decision: dict[str, Any] | None = None
     practice: bool = False
     session_over: bool = False
+    beside: dict[str, Any] = field(default_factory=dict)
+    """What the summary has besides."""
     readings: list[dict[str, Any]] = field(default_factory=lambda: list(SUMMARY["readings"]))
     recordings: list[dict[str, Any]] = field(default_factory=list)
     readers: set[asyncio.Queue[str | bytes]] = field(default_factory=set)
@@ -176,6 +178,7 @@ class FakeVehicle:
                 return Response(status_code=204)
             summary = SUMMARY | {"practice": self.practice, "readings": self.readings, "recordings": self.recordings}
             summary |= {"session_over": True} if self.session_over else {}
+            summary |= self.beside
             return JSONResponse(
                 {"consultation": self.consultation, "state": self.state, "urgency": "urgent", "summary": summary}
             )

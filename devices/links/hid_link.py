@@ -38,6 +38,7 @@ class HidLink:
         self._dropped = 0
         self._ended: str | None = None
         self._arrived = asyncio.Event()
+        self._writing: asyncio.Future[int] | None = None
 
     @property
     def place(self) -> str:
@@ -78,12 +79,13 @@ class HidLink:
         return "", self._reports.popleft()
 
     async def write(self, write: Write) -> None:
-        """Fills the report with zeros."""
+        """Fills the report with zeros. In a thread: for a device that takes nothing the kernel waits for seconds."""
         if self._descriptor is None:
             raise LinkLost("the device is not open")
         report = b"\0" + write.payload.ljust(self._use.output_bytes, b"\0")
+        self._writing = asyncio.ensure_future(asyncio.to_thread(os.write, self._descriptor, report))
         try:
-            os.write(self._descriptor, report)
+            await asyncio.shield(self._writing)
         except OSError as fault:
             raise LinkLost(f"writing failed: {fault}") from fault
 
@@ -91,6 +93,8 @@ class HidLink:
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
             asyncio.get_running_loop().remove_reader(descriptor)
+            if self._writing is not None:  # nothing is closed under a writer's feet
+                await asyncio.gather(asyncio.shield(self._writing), return_exceptions=True)
             with contextlib.suppress(OSError):
                 os.close(descriptor)
         self._reports.clear()

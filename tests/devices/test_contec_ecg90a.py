@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -239,6 +242,27 @@ async def test_a_write_is_one_report_filled_with_zeros() -> None:
         assert (await link.receive())[1] == IDENTITY
         assert made.asked == [wire.ASK]
         await link.close()
+
+
+async def test_a_device_that_takes_nothing_holds_up_no_other() -> None:
+    """As hidraw does, whatever O_NONBLOCK says: a report waits until the device has taken the one before."""
+    device, host = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with contextlib.suppress(BlockingIOError):
+        while host.send(bytes(64), socket.MSG_DONTWAIT):
+            pass
+    host.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(LIMIT_S), 0))
+    with device:
+        async with asyncio.timeout(LIMIT_S / 2):
+            link = HidLink("/dev/xunzhen/ecg", lambda path: host.detach())
+            await link.open(wire.Driver.about.line)
+            writing = asyncio.create_task(link.write(Write(wire.ASK)))
+            device.send(bytes(64))
+            assert await link.receive() == ("", bytes(64))
+            assert not writing.done()
+            while device.recv(4096) != (b"\0" + wire.ASK).ljust(65, b"\0"):
+                pass
+            await writing
+            await link.close()
 
 
 def test_the_bench_tool_reaches_it_by_its_port(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -102,6 +102,16 @@ def split_address(address: str) -> tuple[str, int | None]:
     if not colon or (":" in host and not host.startswith("[")) or port.endswith("]"):
         host, port = address, ""
     named = bool(colon) and host != address
-    if not host.strip("[]") or (named and not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536)):
+    if not _is_host(host.strip("[]")) or (
+        named and not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536)
+    ):
         raise ValueError(f"{address!r} is no address: write host or host:port")
     return host.strip("[]"), int(port) if port else None
+
+
+def _is_host(host: str) -> bool:
+    """Whether it can be asked for at all: resolving a name with an empty or too long label is no OSError."""
+    try:
+        return bool(host.encode("idna"))
+    except UnicodeError:
+        return False

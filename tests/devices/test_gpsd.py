@@ -136,7 +136,7 @@ def test_an_address_is_a_host_and_perhaps_a_port(address: str, parts: tuple[str,
     assert split_address(address) == parts
 
 
-@pytest.mark.parametrize("address", ["", ":5", "a:0", "a:x", "a:99999"])
+@pytest.mark.parametrize("address", ["", ":5", "a:0", "a:x", "a:99999", "192.168..10", "a" * 64 + ".local:5"])
 def test_what_is_no_address_is_refused_with_what_to_write(address: str) -> None:
     with pytest.raises(ValueError, match="host:port"):
         DeviceSettings(name="gnss-1", driver="gpsd_gnss", link="tcp", address=address)

@@ -80,6 +80,7 @@ from vehicle.on_board import OnBoard
 from vehicle.open_record import Record, known_villages, open_record
 from vehicle.pairing import Pairing
 from vehicle.patrol.position import Beside, Patrol
+from vehicle.patrol.visit_pictures import VisitPictures
 from vehicle.patrol.visits import Visits
 from vehicle.picture_archive import dicom_queue
 from vehicle.port_traps import PortTraps
@@ -147,6 +148,7 @@ class Vehicle:
     printing: Printing
     paper: PaperQueue
     voice: Voice
+    visit_pictures: VisitPictures
     ecg: EcgRecorder
     ecg_analysis: EcgAnalysis
     ecg_findings: EcgFindings

@@ -1,4 +1,4 @@
-"""Which camera shows the room and which the ultrasound, as the crew says at the touchscreen.
+"""Which camera shows the room, which the ultrasound, which looks out of the van: as the crew says at the touchscreen.
 
 What is chosen stands in a file beside the journal, which the consultation process reads (``chosen`` in its settings)
 and follows; it goes before what its settings name. Who chose is in the journal.
@@ -17,7 +17,7 @@ from sync.formats.records import Draft
 from sync.record.secret_file import replace_secret
 from vehicle.clinic.ports import Journal
 
-Picture = Literal["room", "ultrasound"]
+Picture = Literal["room", "ultrasound", "outside"]
 PICTURES: tuple[Picture, ...] = get_args(Picture)
 FILE = "picture-sources.json"
 

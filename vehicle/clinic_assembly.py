@@ -29,6 +29,7 @@ from vehicle.consultations import Consultations
 from vehicle.emergency import Emergencies, Place
 from vehicle.fhir_export import FhirExport
 from vehicle.on_board import InstrumentsOnBoard
+from vehicle.patrol.visit_pictures import VisitPictures
 from vehicle.printing.form_sheets import FormSheets
 from vehicle.printing.paper_queue import PaperQueue
 from vehicle.printing.printing import Printing
@@ -116,6 +117,7 @@ def assemble_clinic(vehicle: Vehicle, sealer: Sealer) -> None:
     vehicle.encounters.listeners.append(vehicle.voice.somebody_else)
     origin, county = settings.vehicle.origin, settings.vehicle.county_name
     vehicle.fhir_export = FhirExport(store, lambda: vehicle.sticks.found(), clock, origin, county)
+    vehicle.visit_pictures = VisitPictures(vehicle.recordings, store, clock, vehicle.visits, vehicle.patrol)
     vehicle.visits.before_end = vehicle.encounters.close
     vehicle.visits.closed_listeners.append(lambda visit: _nobody_is_served(vehicle))
 

@@ -52,10 +52,11 @@ class Lane:
 
 LANES = (
     # name              rank  what                            wanted  in flight  bulk   while a consultation is live
-    Lane("recordings", 1, ("ecg", "signature", "photo", "oximetry"), False, 1, False, WhenLive.PACED),
+    Lane("recordings", 1, ("ecg", "signature", "oximetry"), False, 1, False, WhenLive.PACED),
     Lane("wanted clips", 2, None, True, 3, True, WhenLive.HELD),
-    Lane("clips", 3, None, False, 3, True, WhenLive.HELD),
-    Lane("raw tracks", 4, ("raw_track",), False, 1, True, WhenLive.HELD),
+    Lane("photos", 3, ("photo",), False, 1, True, WhenLive.HELD),
+    Lane("clips", 4, None, False, 3, True, WhenLive.HELD),
+    Lane("raw tracks", 5, ("raw_track",), False, 1, True, WhenLive.HELD),
 )
 
 

@@ -1,4 +1,4 @@
-"""Saying which of the cameras that are plugged in shows the room, and which the ultrasound."""
+"""Saying which of the cameras that are plugged in shows the room, which the ultrasound, and which looks out."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from vehicle.touchscreen.sessions import CLINICAL
 from vehicle.touchscreen.ultrasound import MediaProcessDown
 
 PAGE = "/status/devices/add/camera"
-STILL_TIMEOUT_S = 8.0
-"""A camera takes its time to wake up."""
+STILL_TIMEOUT_S = 12.0
+"""A camera takes its time to wake up, and a photo waits for its exposure."""
 
 
 def routes(screen: Screen) -> APIRouter:
@@ -47,7 +47,9 @@ def routes(screen: Screen) -> APIRouter:
         try:
             if camera not in [one.path for one in await run_in_threadpool(choice.found)]:
                 raise CameraGone(f"no camera at {camera}", camera=camera)
-            return Response(await _still(socket, camera), media_type="image/jpeg", headers=HEADERS)
+            return Response(
+                await still_of(socket, "/camera/still", camera=camera), media_type="image/jpeg", headers=HEADERS
+            )
         except AskPerson as refusal:
             return JSONResponse(screen.explain(request, refusal), status_code=409, headers=HEADERS)
 
@@ -74,8 +76,9 @@ def routes(screen: Screen) -> APIRouter:
     return router
 
 
-async def _still(socket: Path, camera: str) -> bytes:
-    """
+async def still_of(socket: Path, path: str, **asked: str) -> bytes:
+    """What the consultation process answers at ``path``: a picture as JPEG.
+
     :raises AskPerson: there is none; the code is the one that the consultation process gave
     """
     transport = httpx.AsyncHTTPTransport(uds=str(socket))
@@ -83,12 +86,12 @@ async def _still(socket: Path, camera: str) -> bytes:
         async with httpx.AsyncClient(
             transport=transport, base_url="http://consultation", timeout=STILL_TIMEOUT_S
         ) as one:
-            answer = await one.get("/camera/still", params={"camera": camera})
+            answer = await one.get(path, params=asked)
             if answer.is_success:
                 return answer.content
             said = answer.json().get("detail")
     except (httpx.HTTPError, ValueError, AttributeError) as fault:
-        raise MediaProcessDown(f"no still of {camera}: {fault}") from fault
-    refusal = MediaProcessDown(f"no still of {camera}: {said}")
+        raise MediaProcessDown(f"no picture: {fault}") from fault
+    refusal = MediaProcessDown(f"no picture: {said}")
     refusal.code = said.get("code", MediaProcessDown.code) if isinstance(said, dict) else MediaProcessDown.code
     raise refusal

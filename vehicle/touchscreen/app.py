@@ -50,6 +50,7 @@ from vehicle.touchscreen import (
     stick,
     today,
     ultrasound,
+    visit_pictures,
     voice,
 )
 from vehicle.touchscreen.frame import FOLDER, Screen, back, referring_path
@@ -90,6 +91,7 @@ PAGES = (
     pairing,
     paper,
     stick,
+    visit_pictures,
     voice,
 )
 

@@ -63,7 +63,7 @@ def routes(screen: Screen) -> APIRouter:
             chosen = (chosen - CLOSING) | {"repeated"}
         elif withdraw:
             chosen = {WITHDRAWN}
-        answer = Answer(frozenset(chosen), receiver, read_back == "yes", reason, _png(signature))
+        answer = Answer(frozenset(chosen), receiver, read_back == "yes", reason, png_of(signature))
         try:
             await vehicle.critical_values.acknowledge(reading, answer, request.state.caller.id)
         except ActionMissing as missing:
@@ -95,7 +95,7 @@ def shown_at(one: Critical) -> str:
     return f"/ultrasound/{one.sha256}" if one.source == ULTRASOUND else f"/ecg/recordings/{one.sha256}"
 
 
-def _png(data_url: str) -> bytes:
+def png_of(data_url: str) -> bytes:
     """The signature as drawn; empty when there is none."""
     if not data_url.startswith(PNG_PREFIX):
         return b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Annotated
 
 from fastapi import APIRouter, Form
@@ -42,6 +43,7 @@ def routes(screen: Screen) -> APIRouter:
             "village_doctors": [person for person in vehicle.staff.all() if person.role == "village_doctor"],
             "outreach_kinds": OUTREACH,
             "outreach_people": OUTREACH_PEOPLE,
+            "pictures": _pictures(screen),
             "due": _due(screen) if clinical else [],
             "refused": refused,
             "confirming": confirming,
@@ -109,6 +111,14 @@ def _due(screen: Screen) -> list[DueFollowUp]:
     visit = vehicle.visits.current()
     rows = vehicle.programmes.due(visit.village) if visit is not None else []
     return sorted(rows, key=lambda row: row.here)
+
+
+def _pictures(screen: Screen) -> Counter[str]:
+    """How many pictures of the open visit are kept, by what they are."""
+    visit = screen.vehicle.visits.current()
+    return (
+        Counter(one.what for one in screen.vehicle.visit_pictures.kept(visit.visit)) if visit is not None else Counter()
+    )
 
 
 def _why_not_here(screen: Screen, t: Texts) -> str:

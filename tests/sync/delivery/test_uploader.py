@@ -289,6 +289,14 @@ async def test_urgent_recordings_go_first_and_clips_never_hold_up_a_record(van: 
     assert van.store.waiting().entries == 0
 
 
+async def test_a_photo_goes_behind_what_is_urgent_and_before_the_clips(van: Van) -> None:
+    clips = [van.keep(f"clip {n}".encode(), "clip") for n in range(4)]
+    photo, ecg = van.keep(b"photo", "photo"), van.keep(b"ecg")
+    await van.uploader.deliver_now()
+    assert list(van.county.uploads)[:2] == [ecg, photo]
+    assert set(van.county.uploads) == {ecg, photo, *clips}
+
+
 async def test_wrong_clock_corrects_the_stamp_of_requests_only(van: Van, signer: SeedSigner) -> None:
     wrong = SimulatedClock(van.clock.now() - timedelta(days=400))
     client = CountyClient("http://county", van.county.cosigner.verifier_key(), signer, wrong, van.county)

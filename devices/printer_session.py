@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -118,11 +117,12 @@ class PrinterSession:
             emit("device_lost", device=self._name, reason=str(reason))
         finally:
             listening.cancel()
-            with contextlib.suppress(asyncio.CancelledError, LinkLost):
-                await listening
             self._conversation = None
-            await self._link.close()
-            self._say(PrinterState())
+            try:
+                await asyncio.gather(listening, return_exceptions=True)
+            finally:
+                await self._link.close()
+                self._say(PrinterState())
 
     async def _listen(self, conversation: Conversation) -> None:
         while True:

@@ -218,8 +218,7 @@ class DeviceSession:
         finally:
             if not opening.done():
                 opening.cancel()
-                with contextlib.suppress(asyncio.CancelledError, LinkLost):
-                    await opening
+                await asyncio.gather(opening, return_exceptions=True)
 
     async def _attend(self) -> None:
         self._writes.clear()

@@ -70,6 +70,8 @@ class Printer:
         self.ends = 9
         self.jobs: list[bytes] = []
         self.cancelled: list[int] = []
+        self.forgets = asyncio.Event()
+        self.forgets.set()
         self.changed = asyncio.Event()
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -90,6 +92,7 @@ class Printer:
             answer = said(0, (2, {"job-state": [self.ends if out else 5]}))
         else:
             self.cancelled.append(len(self.jobs))
+            await self.forgets.wait()
             answer = said(0)
         self.changed.set()
         return httpx.Response(200, content=answer)
@@ -225,6 +228,20 @@ async def test_a_sheet_that_is_thrown_away_is_taken_back_from_the_printer(desk: 
     with pytest.raises(PrintGone):
         await desk.queue.discard(name, "zhou.min")
     running.cancel()
+
+
+async def test_the_van_can_be_switched_off_while_a_printer_is_slow_to_forget_a_sheet(desk: Desk) -> None:
+    assert desk.printer is not None
+    desk.printer.reasons = ["media-jam-error"]
+    desk.printer.forgets.clear()
+    name = await desk.queue.add(PDF, "ecg", "ecg.pdf", "zhou.min")
+    running = asyncio.create_task(desk.queue.run())
+    await desk.until(lambda: bool(desk.printer.jobs))
+    await desk.queue.discard(name, "zhou.min")
+    await desk.until(lambda: bool(desk.printer.cancelled))
+    running.cancel()
+    await asyncio.wait({running}, timeout=WITHIN_S)
+    assert running.cancelled()
 
 
 async def test_a_printer_without_pdf_is_said_and_what_is_no_pdf_is_not_kept(desk: Desk, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ printed again in whole. The PDF is written before its entry, so an entry never w
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from dataclasses import dataclass
 from datetime import datetime
@@ -155,8 +154,7 @@ class PaperQueue:
             self._at = None
             discarded.cancel()
             printing.cancel()
-            with contextlib.suppress(asyncio.CancelledError, PrintTrouble):
-                await printing
+            await asyncio.gather(printing, return_exceptions=True)
 
     async def _until_out(self, pdf: bytes, title: str) -> None:
         assert self.printer is not None

@@ -7,6 +7,7 @@ both. That patient data left the vehicle this way, and by whose hand, is an entr
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from devices.clock import Clock
-from devices.errors import AskPerson
+from devices.errors import AskPerson, XunzhenError
 from sync.delivery.stick_export import Exported, ExportStopped, Progress, StickExport, StickGone
 from sync.delivery.stick_receipt import Returned, take_receipts
 from sync.formats.notes import VerifierKey
@@ -141,6 +142,9 @@ class Sticks:
             job.phase, job.fault, job.detail = Phase.FAILED, fault.code, str(fault)
         except OSError as fault:  # while looking for the county's answer
             job.phase, job.fault, job.detail = Phase.FAILED, StickGone.code, str(fault)
+        except Exception as bug:  # of ours: the next export may be tried all the same
+            job.phase, job.fault, job.detail = Phase.FAILED, XunzhenError.code, repr(bug)
+            logging.getLogger(__name__).error("the export failed", exc_info=bug)
         finally:
             self._export = None
             self._tell()

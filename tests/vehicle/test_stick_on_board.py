@@ -178,6 +178,17 @@ async def test_a_forged_answer_on_the_stick_is_shown_and_believed_by_nobody(
     assert bench.vehicle.store.delivered_size() == 0
 
 
+async def test_a_fault_of_ours_ends_the_export_and_the_next_may_be_tried(bench: Bench, tmp_path: Path) -> None:
+    sticks, plugged = bench.vehicle.sticks, tmp_path / "media" / "KINGSTON"
+    odd = tmp_path / "media" / "\udcc9\udcfa"  # a label that is no UTF-8: the journal takes no such name
+    job = await sticks.export(odd, "zhou.min")
+    await sticks.finished()
+    assert (job.phase, job.fault) == (Phase.FAILED, "unknown")
+    job = await sticks.export(plugged, "zhou.min")
+    await sticks.finished()
+    assert job.phase is Phase.DONE
+
+
 async def test_status_page_says_that_recordings_wait_for_the_consultation(app: FastAPI, bench: Bench) -> None:
     status = bench.vehicle.health.status()
     assert status["county"]["held"] is False

@@ -43,6 +43,9 @@ from devices.sig_records import (
 MEASUREMENT = "2A18"
 CONTEXT = "2A34"
 
+OFFSET_OVERRUN_MIN, OFFSET_UNDERRUN_MIN = 0x7FFF, -0x8000
+"""The meter's display is further off its base time than the field can say (Glucose Service 1.0.1, section 3.1.1.4)."""
+
 ANSWER_LIMIT_S = 30.0
 """Procedure time limit of the Glucose Profile, section 5.5.1.4, counted from the last sign of life."""
 CONTEXT_LIMIT_S = 1.0
@@ -279,7 +282,7 @@ class Driver(ProfileDriver):
         return output
 
     def _tell(self, output: Output, measurement: Measurement, meal: str | None) -> None:
-        shown = said_at(measurement.base_time, measurement.time_offset_min or 0)
+        shown = _shown_at(measurement)
         record = (measurement.sequence, shown)
         if self._is_known(record):
             return
@@ -322,6 +325,14 @@ class Driver(ProfileDriver):
         while len(self._told_before) > MAX_REMEMBERED:
             self._told_before.pop()
         self._told = set()
+
+
+def _shown_at(measurement: Measurement) -> str | None:
+    """The time on the meter's display; None where it cannot be said."""
+    offset_min = measurement.time_offset_min or 0
+    if offset_min in (OFFSET_OVERRUN_MIN, OFFSET_UNDERRUN_MIN):
+        return None
+    return said_at(measurement.base_time, offset_min)
 
 
 def _result(measurement: Measurement) -> tuple[float | None, GlucoseRange]:

@@ -98,6 +98,12 @@ def test_time_offset_moves_the_shown_time() -> None:
     assert readings(meter.Driver().feed(value))[0].device_said_at == "2026-11-21T07:00:00"
 
 
+@pytest.mark.parametrize("offset_min", [0x7FFF, -0x8000])
+def test_a_time_offset_beyond_its_field_says_no_time(offset_min: int) -> None:
+    value = struct.pack("<BH", 0x07, 9) + AT + struct.pack("<h", offset_min) + to_sfloat(640, -5) + b"\x11"
+    assert readings(meter.Driver().feed(value))[0].device_said_at is None
+
+
 @pytest.mark.parametrize(
     ("value", "status", "where"),
     [

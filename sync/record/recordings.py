@@ -157,7 +157,7 @@ class Recordings:
         """Give a finished, synced file its name."""
         target = self.path(sha256)
         if not target.parent.exists():
-            target.parent.mkdir()
+            target.parent.mkdir(exist_ok=True)  # another thread may be there first
             sync_folder(self.folder)
         path.rename(target)
         sync_folder(target.parent)

@@ -81,6 +81,11 @@ def test_the_media_process_cannot_starve_the_recorder() -> None:
     assert consultation["MemoryMax"]
 
 
+def test_the_self_test_of_the_ports_may_see_who_runs() -> None:
+    """systemd.exec(5): "invisible" and "noaccess" hide the names of other users' programs from it."""
+    assert Unit(FOLDER / "vehicle.service")["Service"]["ProtectProc"] == "default"
+
+
 def test_what_the_units_start_exists() -> None:
     from importlib.util import find_spec
 

@@ -25,8 +25,8 @@ Not tried on hardware by us.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from devices.analytes import analyser_of, analytes
@@ -35,8 +35,8 @@ from devices.driver import About, Counters, Metric, Output, SerialLine, TcpListe
 from devices.laboratory import MAX_REMARK, MAX_REMARKS, decoded, field_at, in_entries, laboratory_value, time_of, word
 from devices.readings import DeviceState, LaboratoryResult, LaboratoryValue, Link, Sensor
 
-MAX_RESULTS = 400
-"""In one message; what comes after is counted as lost."""
+MOST_AT_ONCE = 400
+"""Results that are held: a longer message, such as a whole day's at the evening, is told in parts."""
 CONTROL = "Q"
 
 
@@ -75,6 +75,7 @@ class Order:
     """One O record and what follows it."""
 
     specimen: str | None = None
+    person: str | None = None
     material: str | None = None
     control: bool = False
     reported_at: str | None = None
@@ -93,7 +94,13 @@ class Message:
         self.said_at: str | None = None
         self.person: str | None = None
         self.orders: list[Order] = []
-        self.lost = 0
+        self._held = 0
+        """Orders and results in ``orders``."""
+
+    @property
+    def full(self) -> bool:
+        """So much is held that it is to be told before the message ends."""
+        return self._held >= MOST_AT_ONCE
 
     def add(self, text: str) -> bool:
         """Take one record; True when it ends the message."""
@@ -110,30 +117,36 @@ class Message:
                 self.person = word(" ".join(part for part in told if part)) or None
             case "O":
                 self.orders.append(self._order(fields))
+                self._held += 1
             case "R":
                 self._result(fields)
-            case "C" if self.orders:
+            case "C" if self.orders and len(self.orders[-1].comments) < MAX_REMARKS:
                 said = word(self.delimiters.plain(" ".join(self._components(field_at(fields, 4)))), MAX_REMARK)
                 self.orders[-1].comments += [said][: 1 if said else 0]
             case "L":
                 return True
         return False
 
-    def results(self) -> Iterable[LaboratoryResult]:
-        for order in self.orders:
-            yield from in_entries(
-                LaboratoryResult(
-                    specimen=order.specimen,
-                    values=tuple(order.values),
-                    analyser=word(self.sender),
-                    material=order.material,
-                    control=order.control or self.control,
-                    person_said=self.person,
-                    comments=tuple(order.comments[:MAX_REMARKS]),
-                    device_said_at=order.measured_at or order.reported_at,
-                    message_said_at=self.said_at,
-                )
+    def take(self) -> list[LaboratoryResult]:
+        """What came so far. What follows of the last order has its specimen still, and none of what was taken."""
+        told = [result for order in self.orders for result in self._told(order)]
+        self.orders, self._held = [replace(order, values=[], comments=[]) for order in self.orders[-1:]], 0
+        return told
+
+    def _told(self, order: Order) -> Iterator[LaboratoryResult]:
+        return in_entries(
+            LaboratoryResult(
+                specimen=order.specimen,
+                values=tuple(order.values),
+                analyser=word(self.sender),
+                material=order.material,
+                control=order.control or self.control,
+                person_said=order.person,
+                comments=tuple(order.comments),
+                device_said_at=order.measured_at or order.reported_at,
+                message_said_at=self.said_at,
             )
+        )
 
     def _order(self, fields: list[str]) -> Order:
         analyser = analyser_of(self.sender)
@@ -141,24 +154,23 @@ class Message:
         numbers = [(self._parts(fields, number)[place:] or [""])[0] for number in (3, 4)]
         return Order(
             specimen=next((said for number in numbers if (said := word(self.delimiters.plain(number)))), None),
+            person=self.person,
             material=word(" ".join(self._components(field_at(fields, 16)))) or None,
             control=field_at(fields, 12) == CONTROL,
             reported_at=time_of(field_at(fields, 23)),
         )
 
     def _result(self, fields: list[str]) -> None:
-        if sum(len(order.values) for order in self.orders) >= MAX_RESULTS:
-            self.lost += 1
-            return
         said = self.delimiters.plain(field_at(fields, 4))
         if not said.strip():
             return
         if not self.orders:
-            self.orders.append(Order())
+            self.orders.append(Order(person=self.person))
         order = self.orders[-1]
         test = self._parts(fields, 3)
         code = next((part for part in [*test[3:], *test[:3]] if part), "")
         order.measured_at = max((t for t in (order.measured_at, time_of(field_at(fields, 13))) if t), default=None)
+        self._held += 1
         order.values.append(
             laboratory_value(
                 self.sender,
@@ -235,6 +247,8 @@ class Driver:
             self._message = Message()
         if self._message.add(text):
             self._tell(output)
+        elif self._message.full:
+            self._tell_held(self._message, output)
 
     def _ended(self, ended: Ended, output: Output) -> None:
         """After a break the sender begins anew with the whole message: the half one is not told."""
@@ -249,10 +263,12 @@ class Driver:
     def _tell(self, output: Output) -> None:
         message, self._message = self._message, None
         if message is not None:
-            results = list(message.results())
-            self.counters.gaps += message.lost
-            self._unstored = self._unstored or bool(results)
-            output.events += results
+            self._tell_held(message, output)
+
+    def _tell_held(self, message: Message, output: Output) -> None:
+        results = message.take()
+        self._unstored = self._unstored or bool(results)
+        output.events += results
 
     def _state(self) -> DeviceState:
         return DeviceState(Link.CONNECTED, Sensor.UNKNOWN, fault=self._fault)

@@ -114,6 +114,7 @@ class Report:
     """One OBR and what follows it."""
 
     specimen: str | None = None
+    person: str | None = None
     material: str | None = None
     said_at: str | None = None
     values: list[LaboratoryValue] = field(default_factory=list)
@@ -182,9 +183,9 @@ def message_of(text: str) -> Message:
             told = [part for number in (3, 5) for part in segment.parts(number) if part not in ("", "0")]
             person = word(" ".join(told)) or None
         elif segment.name == "OBR":
-            reports.append(_report(segment))
+            reports.append(_report(segment, person))
         elif segment.name == "OBX":
-            reports = reports or [Report()]
+            reports = reports or [Report(person=person)]
             _observe(segment, sender, reports[-1])
         elif segment.name == "NTE" and reports:
             reports[-1].remark(" ".join(segment.parts(3)))
@@ -198,7 +199,7 @@ def message_of(text: str) -> Message:
                 analyser=sender,
                 material=report.material,
                 control=control,
-                person_said=person,
+                person_said=report.person,
                 comments=tuple(report.comments),
                 message_id=word(head.first(10)) or None,
                 device_said_at=report.said_at,
@@ -215,8 +216,9 @@ def _is_result(segment: Segment) -> bool:
     return segment.name == "OBX" and segment.first(2) not in (*ATTACHMENTS, *REMARKS) and bool(word(segment.raw(5)))
 
 
-def _report(segment: Segment) -> Report:
+def _report(segment: Segment, person: str | None) -> Report:
     return Report(
+        person=person,
         specimen=word(segment.first(2)) or word(segment.first(3)) or None,
         material=word(segment.first(15)) or None,
         said_at=time_of(segment.first(7)),

@@ -223,11 +223,35 @@ def test_a_long_record_runs_over_frames_and_all_records_may_come_in_one() -> Non
     assert [write.payload for write in driver.tick(0.3).writes] == [ACK]
 
 
+def test_a_whole_day_in_one_message_comes_whole_and_each_result_with_its_own_person() -> None:
+    """E1394 allows many patients in a message; 25 people with 30 analytes are more than is held at a time."""
+    lines = ["H|\\^&|||Batch^1"]
+    for n in range(25):
+        lines += [f"P|{n}||||Person {n}", f"O|1|{n:04}||^^^ALL", *(f"R|{k}|^^^X{k}|{k}.5|U" for k in range(30))]
+    driver = astm_analyser.Driver()
+    driver.open()
+    outputs = [driver.feed(ENQ)]
+    for number, line in enumerate([*lines, "L|1|N"], start=1):
+        outputs.append(driver.feed(frame(number, line.encode() + b"\r")))
+        outputs.append(driver.tick(0.3))
+    outputs.append(driver.feed(EOT))
+    by_specimen: dict[str | None, list[str]] = {}
+    for output in outputs:
+        told = [event for event in output.events if isinstance(event, LaboratoryResult)]
+        for result in told:
+            assert result.person_said == f"Person {int(result.specimen or '')}"
+            by_specimen.setdefault(result.specimen, []).extend(value.code for value in result.values)
+        if told:
+            assert all(write.after_stored for write in output.writes)
+    assert by_specimen == {f"{n:04}": [f"X{k}" for k in range(30)] for n in range(25)}
+    assert driver.counters.gaps == 0
+
+
 def test_a_header_names_its_own_delimiters() -> None:
     message = astm_analyser.Message()
     for record in ("H!~*$!!!Other*A!!!!!!!P", "O!1!77!!*ALL", "R!1!***GLU*x!5.5$F$!mmol/L!!N~A", "L!1"):
         message.add(record)
-    (result,) = message.results()
+    (result,) = message.take()
     assert (result.specimen, result.analyser) == ("77", "Other A")
     assert (result.values[0].code, result.values[0].said, result.values[0].flags) == ("GLU", "5.5!", ("N", "A"))
 
@@ -237,7 +261,7 @@ def test_an_analyser_whose_numbers_stand_behind_rack_and_place_is_known_by_its_n
         message = astm_analyser.Message()
         for record in (f"H|\\^&|||{sender}", "O|1||3^1^   0001^B", "R|1|^^^^WBC^1|5.4|10*3/uL", "L|1"):
             message.add(record)
-        assert next(iter(message.results())).specimen == expected
+        assert message.take()[0].specimen == expected
 
 
 # HL7

@@ -65,6 +65,18 @@ def test_coded_results_are_told_in_words_and_what_has_no_name_is_a_comment() -> 
     assert result.comments == ("3: 6.4",)
 
 
+def test_each_result_has_the_name_that_stands_before_it() -> None:
+    text = "\r".join(
+        (
+            "MSH|^~\\&|x|y|||20260301093000||ORU^R01|9|P|2.4",
+            *("PID|1||||王^一", "OBR|1|0001", "OBX|1|NM|GLU||5.5"),
+            *("PID|2||||李^二", "OBR|1|0002", "OBX|1|NM|GLU||7.7"),
+        )
+    )
+    told = hl7_analyser.message_of(text).results
+    assert [(result.specimen, result.person_said) for result in told] == [("0001", "王 一"), ("0002", "李 二")]
+
+
 def test_latin_1_is_believed_where_the_message_says_so() -> None:
     """Its micro sign and the letter behind it are a Chinese character in GB18030."""
     head = "MSH|^~\\&|x|y|||1||ORU^R01|9|P|2.3.1||||||8859/1\rOBX|1|NM|CREA||88|µmol/L\r"

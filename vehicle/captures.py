@@ -250,13 +250,19 @@ class Captures:
     def recover(self) -> list[CaptureView]:
         """Make recordings of the clips that a crash or a power cut has left; called once, at start.
 
-        A still that is not whole, and a clip without a whole second, are removed.
+        A still that is not whole, and a clip without a whole second, are removed. What the disk does not take stays
+        for the next start: people are served without it.
         """
         found = []
         for partial in list(self._recordings.partials()):
             if partial.facts.get("capture") != NAME:
                 continue
-            view = self._recovered(partial)
+            try:
+                view = self._recovered(partial)
+            except (DiskFull, DiskFault) as fault:
+                device = str(partial.facts.get("device", ""))
+                emit("recording_not_stored", level=logging.ERROR, device=device, reason=fault.code)
+                continue
             if view is not None:
                 found.append(view)
             partial.discard()

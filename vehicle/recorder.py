@@ -231,16 +231,22 @@ class EcgRecorder:
         """Make a recording, marked as interrupted, of every partial file a crash has left; called once, at start.
 
         A partial file without a single whole chunk is only removed. So is one whose recording has its entry: the power
-        went before the file was gone from the disk, and of its end a part may be missing there.
+        went before the file was gone from the disk, and of its end a part may be missing there. What the disk does not
+        take, and what another version has left, stays for the next start: people are served without it.
         """
         found = []
         for partial in list(self._recordings.partials()):
             if partial.facts.get("media_type") != PARTIAL_TYPE:
                 continue
-            about, chunks = read_partial(partial)
-            if chunks and not self._is_recorded(about, chunks):
-                found.append(self._recover(about, chunks))
-            partial.discard()
+            try:
+                about, chunks = read_partial(partial)
+                if chunks and not self._is_recorded(about, chunks):
+                    found.append(self._recover(about, chunks))
+            except (DiskFull, DiskFault, TypeError, ValueError) as fault:
+                device = str(partial.facts.get("device", ""))
+                emit("recording_not_stored", level=logging.ERROR, device=device, reason=repr(fault))
+            else:
+                partial.discard()
         return found
 
     def _recover(self, about: About, chunks: list[Samples]) -> RecordingView:

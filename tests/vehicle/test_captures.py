@@ -147,6 +147,22 @@ async def test_a_clip_that_was_stored_before_its_partial_file_went_is_recorded_o
     assert len(after.rows()) == 1
 
 
+async def test_a_full_disk_at_the_start_leaves_a_clip_for_the_next(
+    van: Van, clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = await van.captures.begin(CLIP, "ultrasound-1", None, 0, FACTS)
+    await van.captures.append(name, 0, clip)
+    after = van.again()
+
+    def refuse(data: bytes, media_type: str) -> tuple[str, int]:
+        raise DiskFull("no room")
+
+    with monkeypatch.context() as full:
+        full.setattr(after.world.recordings, "store", refuse)
+        assert after.captures.recover() == []
+    assert len(after.captures.recover()) == 1
+
+
 async def test_half_a_still_is_no_still(van: Van) -> None:
     name = await van.captures.begin(STILL, "ultrasound-1", None, 0, FACTS)
     await van.captures.append(name, 0, PNG[: len(PNG) // 2])

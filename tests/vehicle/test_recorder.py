@@ -17,7 +17,7 @@ from sync.formats import ecg_file
 from sync.record.database import DiskFull
 from sync.record.recordings import Partial, Recordings
 from sync.record.store import Store
-from vehicle.recorded_ecg import Served
+from vehicle.recorded_ecg import PARTIAL_TYPE, Served
 from vehicle.recorder import (
     SAVE_AGAIN_S,
     AlreadyRecording,
@@ -278,6 +278,36 @@ async def test_a_cut_while_recovering_records_nothing_twice(bench: Bench) -> Non
     assert power_comes_back(bench, left, raw).recover() == []
     assert bench.row()["sha256"] == recovered.sha256
     await bench.recorder.stop()
+
+
+async def test_a_full_disk_at_the_start_leaves_what_was_cut_off_for_the_next(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The van serves people without it; a start that fails would leave it standing."""
+    task = await bench.begin(10)
+    await bench.sender.send(1)
+    [left] = bench.recordings.partials()
+    raw = left.read()
+    task.cancel()
+    again = power_comes_back(bench, left, raw)
+
+    def refuse(data: bytes, media_type: str) -> tuple[str, int]:
+        raise DiskFull("no room")
+
+    with monkeypatch.context() as full:
+        full.setattr(bench.recordings, "store", refuse)
+        assert again.recover() == []
+    [view] = power_comes_back(bench, left, left.read()).recover()
+    assert view.interrupted
+    await bench.recorder.stop()
+
+
+async def test_what_another_version_left_keeps_no_van_from_starting(bench: Bench) -> None:
+    left = bench.recordings.begin(PARTIAL_TYPE, "ecg-of-another-version", {"device": "ecg-1", "patients": ["a", "b"]})
+    left.append(b"blocks of another kind")
+    again = EcgRecorder(bench.recordings, bench.store, bench.sender.clock, Served)
+    assert again.recover() == []
+    assert [partial.path.stem for partial in bench.recordings.partials()] == ["ecg-of-another-version"]
 
 
 async def test_an_evicted_recording_is_not_recorded_again(bench: Bench) -> None:

@@ -183,8 +183,9 @@ class Health:
         """Liveness from the table of topics: a connected device whose stream has stopped."""
         now_mono_s = self.clock.monotonic_s()
         limits = {topic.name: topic.silent_after_s for topic in TOPICS if topic.silent_after_s is not None}
+        on_board = {settings.name for settings in self.devices}
         for (name, topic), heard in self.feed.heard.items():
-            device = self.device_events.devices.get(name)
+            device = self.device_events.devices.get(name) if name in on_board else None
             limit_s = limits.get(topic)
             if device is None or limit_s is None or device.state.link is not Link.CONNECTED:
                 continue

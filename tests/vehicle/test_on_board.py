@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from touch_bench import settings_in
 
@@ -17,7 +18,7 @@ from devices.discovery import Candidate, Confidence, Evidence, Port, of_port
 from devices.driver import SerialLine
 from devices.identity import Identity
 from devices.links.serial_link import SerialLink
-from devices.readings import Glucose, Link, Stamped
+from devices.readings import DeviceState, Glucose, Link, Samples, Sensor, Stamped
 from devices.session import DeviceSettings
 from devices.simulators.contec_cms50 import Cms50Twin, Finger
 from devices.simulators.pty_port import PtyPort
@@ -87,6 +88,23 @@ async def test_a_name_is_never_given_twice(vehicle: Vehicle) -> None:
     assert again.name == "oximeter-2"
     (removed,) = entries(vehicle, "device_removed/1")
     assert (removed.by, removed.fields["device"]) == (WHO, "oximeter-1")
+
+
+async def test_a_device_that_is_no_more_on_board_is_no_fault(vehicle: Vehicle) -> None:
+    """What was removed while it was sending falls silent, and nobody could do anything about it."""
+    await vehicle.on_board.add(candidate(), "contec_cms50_v7", "一号", WHO)
+    now, mono_s = vehicle.clock.now(), vehicle.clock.monotonic_s() - 60.0
+    pleth = Samples("pleth", ("pleth",), 60.0, 0, 0, np.zeros((6, 1), np.int16), 1.0, "1")
+    for event in (DeviceState(Link.CONNECTED, Sensor.OK), pleth):
+        vehicle.feed.publish(Stamped("oximeter-1", "contec_cms50_v7", now, mono_s, event))
+
+    def silent() -> list[str]:
+        faults = vehicle.health.status()["faults"]
+        return [fault["subject"] for fault in faults if fault["code"] == "stream_silent"]
+
+    assert silent() == ["oximeter-1"]
+    await vehicle.on_board.remove("oximeter-1", WHO)
+    assert silent() == []
 
 
 async def test_a_new_title_keeps_the_name_and_where_it_came_from(vehicle: Vehicle) -> None:

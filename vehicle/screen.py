@@ -12,9 +12,9 @@ import asyncio
 import contextlib
 import os
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -65,7 +65,7 @@ class Page:
         """Ask once."""
         try:
             await asyncio.to_thread(self._get)
-        except (urllib.error.URLError, OSError):
+        except (OSError, HTTPException):  # the latter: it was ended in the middle of its answer
             return False
         self._answered_mono_s = self._clock.monotonic_s()
         return True

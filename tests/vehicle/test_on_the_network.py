@@ -173,3 +173,16 @@ async def test_a_silent_page_stops_the_heartbeat() -> None:
     clock.advance(screen.SILENT_AFTER_S + 1)
     assert not await page.answers()
     assert not page.alive
+
+
+async def test_a_page_that_ends_in_the_middle_of_its_answer_is_asked_again() -> None:
+    """As when the vehicle process is restarted: the kiosk waits for it."""
+
+    async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\nhalf of")
+        writer.close()
+
+    async with await asyncio.start_server(break_off, "127.0.0.1", 0) as server:
+        page = screen.Page(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", SimulatedClock(MORNING))
+        assert not await page.answers()

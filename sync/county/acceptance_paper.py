@@ -56,10 +56,10 @@ def acceptance_html(paper: AcceptancePaper, t: Texts) -> str:
 
 def acceptance_pdf(paper: AcceptancePaper, t: Texts) -> bytes:
     """:raises sync.web.paper.PrintingUnavailable: Pango or a Chinese font is missing on this server"""
-    attached: Mapping[str, Any] | None = None
+    attached: list[Mapping[str, Any]] = []
     if paper.proof is not None:
         name, content = paper.proof
-        attached = {"name": name, "description": "Sealed months with their proofs", "string": content}
+        attached.append({"name": name, "description": "Sealed months with their proofs", "string": content})
     return pdf_of(acceptance_html(paper, t), attached, paper.made_at)
 
 

@@ -18,6 +18,7 @@ from sync.county.evidence_sheet import Printer, Sheet
 from sync.county.map_view import visit_map
 from sync.county.pages import NOT_KEPT, READERS
 from sync.county.policy import policy_text
+from sync.county.visit_images import image_of
 from sync.county.visit_report import VisitReport, VisitReports
 from sync.proof.coverage import month_of
 from sync.verify.policy import Policy
@@ -51,6 +52,20 @@ async def visit_sheet(request: Request, visit: str) -> Response:
     report, evidence = await run_in_threadpool(_evidence_of_visit, request, visit[:60])
     written = await run_in_threadpool(_printed, request, report, evidence)
     return await _download(request, evidence, written, PDF_TYPE, "pdf")
+
+
+@router.get("/api/visits/{visit}/pictures/{sha256}")
+@roles(*READERS)
+async def visit_picture(request: Request, visit: str, sha256: str) -> Response:
+    """A picture of the visit: the very file of which its entry names the hash."""
+    county = _county(request)
+    report = await run_in_threadpool(_found, request, visit[:60])
+    named = (one for one in report.pictures if one.sha256 == sha256)
+    picture = next(named, None)
+    body = await run_in_threadpool(image_of, county.blobs, picture) if picture is not None else None
+    if picture is None or body is None:
+        raise HTTPException(404, _words(request)("county.picture.not_here"))
+    return Response(body, headers={**NOT_KEPT, "X-Content-Type-Options": "nosniff"}, media_type=picture.media_type)
 
 
 @router.get("/api/villages/{code}/evidence.zip")
@@ -109,15 +124,20 @@ def maker(county: County) -> EvidenceMaker:
 
 
 def _evidence_of_visit(request: Request, visit: str) -> tuple[VisitReport, Evidence]:
+    report = _found(request, visit)
+    month = report.judged.case.facts.day.replace(day=1)
+    try:
+        return report, maker(_county(request)).of_visit(visit, month, report.record.practice)
+    except EvidenceMissing as missing:
+        raise _refusal(request, missing, visit) from None
+
+
+def _found(request: Request, visit: str) -> VisitReport:
     county = _county(request)
     report = VisitReports(county.database, county.visits, county.coverage).find(visit)
     if report is None:
         raise HTTPException(404, f"there is no visit {visit!r}")
-    month = report.judged.case.facts.day.replace(day=1)
-    try:
-        return report, maker(county).of_visit(visit, month, report.record.practice)
-    except EvidenceMissing as missing:
-        raise _refusal(request, missing, visit) from None
+    return report
 
 
 def _evidence_of_village(request: Request, code: str, month: str, practice: str | None) -> Evidence:
@@ -141,6 +161,7 @@ def _printed(request: Request, report: VisitReport, evidence: Evidence) -> bytes
         report=report,
         drawing=visit_map(report, evidence.report.registry.around(report.record.village)),
         made_at=county.clock.now(),
+        images=tuple((one, image_of(county.blobs, one)) for one in report.pictures),
     )
     try:
         return Printer(Path(__file__).parent / "templates").pdf(sheet)

@@ -18,11 +18,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sync.county import visit_words
 from sync.county.evidence_maker import Evidence
 from sync.county.map_view import VisitMap
+from sync.county.visit_images import ENDINGS
 from sync.county.visit_report import VisitReport
 from sync.proof.presence import LOCAL
+from sync.proof.visit_pictures import SIGNATURE, VILLAGE_SIGN, VisitPicture
 from sync.verify.bundle_check import CheckedVisit
 from sync.web.catalog import Texts, texts
-from sync.web.paper import pdf_of
+from sync.web.paper import pdf_of, picture_url
 
 _HASH_GROUP = 8
 _MOST_STAFF = 6
@@ -30,13 +32,14 @@ _MOST_STAFF = 6
 
 @dataclass(frozen=True)
 class Sheet:
-    """What is printed. ``made_at``: of the evidence."""
+    """What is printed. ``made_at``: of the evidence; ``images``: of the visit, None where the file is not here."""
 
     county: str
     evidence: Evidence
     report: VisitReport
     drawing: VisitMap
     made_at: datetime
+    images: tuple[tuple[VisitPicture, bytes | None], ...] = ()
 
     @property
     def visit(self) -> CheckedVisit:
@@ -59,8 +62,14 @@ class Printer:
     def pdf(self, sheet: Sheet) -> bytes:
         """:raises PrintingUnavailable: Pango or a Chinese font is missing on this server"""
         sha256 = sheet.evidence.report.sha256
-        about = {"name": f"{sheet.evidence.name}.zip", "description": f"Evidence, SHA-256 {sha256}"}
-        return pdf_of(self.html(sheet), {**about, "string": sheet.evidence.data}, sheet.made_at)
+        evidence = {"name": f"{sheet.evidence.name}.zip", "description": f"Evidence, SHA-256 {sha256}"}
+        files = [evidence | {"string": sheet.evidence.data}]
+        for picture, image in sheet.images:
+            if image is not None:
+                name = f"{picture.what}-{picture.sha256[:16]}.{ENDINGS[picture.media_type]}"
+                about = {"name": name, "description": f"{picture.what}, SHA-256 {picture.sha256}"}
+                files.append(about | {"string": image})
+        return pdf_of(self.html(sheet), files, sheet.made_at)
 
 
 # what the template shows ----------------------------------------------------------------------------------------------
@@ -92,6 +101,9 @@ def _context(sheet: Sheet) -> dict[str, Any]:
         "hash_groups": [sha256[at : at + _HASH_GROUP] for at in range(0, len(sha256), _HASH_GROUP)],
         "bar": _bar(sheet),
         "staff": _staff(sheet),
+        "sign": _newest(sheet, VILLAGE_SIGN),
+        "signed": _newest(sheet, SIGNATURE),
+        "pictures_inside": sum(image is not None for _, image in sheet.images),
     }
 
 
@@ -103,6 +115,15 @@ class _Both:
 
     def __call__(self, key: str, **values: object) -> tuple[str, str]:
         return self._zh(key, **values), self._en(key, **values)
+
+
+def _newest(sheet: Sheet, what: str) -> tuple[VisitPicture, str] | None:
+    """The newest picture of a kind, with the URL of its file; "" where that is not here."""
+    found = [(picture, image) for picture, image in sheet.images if picture.what == what]
+    if not found:
+        return None
+    picture, image = found[-1]
+    return picture, picture_url(image, picture.media_type) if image is not None else ""
 
 
 def _staff(sheet: Sheet) -> list[tuple[str, str]]:

@@ -20,6 +20,7 @@ from sync.county.map_view import county_map, visit_map
 from sync.county.month_table import MonthTable
 from sync.county.timeline import timeline
 from sync.county.vehicle_requests import bounded_body
+from sync.county.visit_images import image_lines
 from sync.county.visit_report import VisitReport, VisitReports
 from sync.interop.spreadsheet import CSV_TYPE, XLSX_TYPE
 from sync.proof.coverage import month_of, other_month
@@ -147,6 +148,7 @@ async def visit_page(request: Request, visit: str) -> HTMLResponse:
     bar = timeline(report, county.clock.now())
     lines = await run_in_threadpool(_reports(request).entries, report, 0, ENTRIES_A_PAGE)
     facts = {"report": report, "drawing": drawing, "checks": checks, "bar": bar, "lines": lines}
+    facts["images"] = await run_in_threadpool(image_lines, county.blobs, report.pictures)
     facts["has_witness"] = county.witnessing.key is not None
     facts["decided"] = visit_words.decision(report, name_of(request, report), texts(county.pages.language(request)))
     return render(request, "visit.html", facts)

@@ -19,6 +19,7 @@ from sync.formats.records import parse_time
 from sync.proof.areas import Village
 from sync.proof.coverage import Rules
 from sync.proof.presence import Fix, local_day
+from sync.proof.visit_pictures import VisitPicture
 from sync.proof.visit_proof import Bracket
 
 _AROUND = timedelta(minutes=25)
@@ -90,6 +91,11 @@ class VisitReport:
     @property
     def record(self) -> VisitRecord:
         return self.judged.case.record
+
+    @property
+    def pictures(self) -> tuple[VisitPicture, ...]:
+        """What the entries say of the visit's pictures."""
+        return self.judged.case.proof.evidence.pictures
 
 
 class VisitReports:
@@ -222,6 +228,20 @@ class VisitReports:
         return min(map(cosigned_at, lines), default=None)
 
 
+def _picture_json(picture: VisitPicture) -> dict[str, Any]:
+    return {
+        "entry": picture.n,
+        "what": picture.what,
+        "sha256": picture.sha256,
+        "taken_at": picture.taken_at.isoformat(),
+        "place": picture.place,
+        "outside_m": picture.outside_m,
+        "during": picture.during,
+        "name": picture.name,
+        "post": picture.post,
+    }
+
+
 def as_json(report: VisitReport) -> dict[str, Any]:
     """The answer of ``GET /api/visits/{id}``."""
     record, bracket, facts = report.record, report.bracket, report.judged.case.facts
@@ -245,6 +265,7 @@ def as_json(report: VisitReport) -> dict[str, Any]:
         "crew": [{"person": row["person"], "role": row["role"], "name": row["name"]} for row in report.crew],
         "work": dict(report.work),
         "track_points": len(report.fixes),
+        "pictures": [_picture_json(one) for one in report.pictures],
         "proof": {
             "first_entry": bracket.first_n,
             "last_entry": bracket.last_n,

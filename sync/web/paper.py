@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,7 @@ PANGO_PACKAGES = "libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
 FONT_PACKAGE = "fonts-noto-cjk"
 PDF_A = "pdf/a-3b"
 """ISO 19005-3 level B: the form that archives take, with files attached inside."""
+PICTURES = {f"data:{kind};base64": kind for kind in ("image/jpeg", "image/png")}
 _DRAWING = threading.Lock()
 """Pango's font map is one for the whole process."""
 
@@ -32,16 +34,16 @@ class PrintingUnavailable(AskPerson):
 
 def pdf_of(
     html: str,
-    attached: Mapping[str, Any] | None = None,
+    attached: Sequence[Mapping[str, Any]] = (),
     made_at: datetime | None = None,
     below: Sequence[bytes] = (),
 ) -> bytes:
-    """PDF/A-3b of a page that fetches nothing: styles, pictures and drawings stand inside it.
+    """PDF/A-3b of a page that fetches nothing: styles, pictures (``picture_url``) and drawings stand inside it.
 
     Takes a second or two and blocks: call it in a thread.
 
-    :param attached: one file for inside: ``name``, ``description``, ``string`` (its bytes)
-    :param made_at: when that file was made
+    :param attached: files for inside, each ``name``, ``description``, ``string`` (its bytes)
+    :param made_at: when those files were made
     :param below: path operators (ISO 32000-1, 8.5) of one drawing a page, put below the words: for what is drawn to
         scale. The file then asks the viewer not to fit it to the paper.
     :raises PrintingUnavailable: Pango or a Chinese font is missing on this computer
@@ -50,9 +52,9 @@ def pdf_of(
         import weasyprint  # loads Pango and takes a moment: only where something is printed
     except (OSError, ImportError) as fault:
         raise PrintingUnavailable(PANGO_PACKAGES) from fault
-    files = [] if attached is None else [_file(weasyprint, attached, made_at)]
+    files = [_file(weasyprint, one, made_at) for one in attached]
     with _DRAWING:
-        document = weasyprint.HTML(string=html, url_fetcher=_nothing).render()
+        document = weasyprint.HTML(string=html, url_fetcher=_inside).render()
         written: bytes = document.write_pdf(
             pdf_variant=PDF_A, attachments=files, finisher=lambda _, file: _draw(file, below)
         )
@@ -78,5 +80,15 @@ def _file(weasyprint: Any, attached: Mapping[str, Any], made_at: datetime | None
     return weasyprint.Attachment(**attached, created=made_at, modified=made_at, relationship="Data")
 
 
-def _nothing(url: str, *_: object, **__: object) -> Any:
+def picture_url(picture: bytes, media_type: str) -> str:
+    """For the ``src`` of an image that stands inside the page (RFC 2397)."""
+    return f"data:{media_type};base64,{b64encode(picture).decode()}"
+
+
+def _inside(url: str, *_: object, **__: object) -> Any:
+    head, comma, data = url.partition(",")
+    if comma and head in PICTURES:
+        from weasyprint.urls import URLFetcherResponse
+
+        return URLFetcherResponse(url, b64decode(data), {"Content-Type": PICTURES[head]})
     raise ValueError(f"the sheet fetches nothing, least of all {url[:100]}")

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from contextlib import aclosing
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from sync.verify.bundle_check import check_bundle
 from sync.verify.policy import Policy
 from sync.web.paper import FONT_PACKAGE, PANGO_PACKAGES
 from tests.sync.county_month import at
-from tests.sync.evidence_county import PROVINCE, DayOut, EvidenceCounty, begun
+from tests.sync.evidence_county import PROVINCE, SIGN_JPEG, DayOut, EvidenceCounty, begun
 
 Month = tuple[EvidenceCounty, dict[str, str]]
 HTML = {"Accept": "text/html"}
@@ -265,9 +266,9 @@ def test_without_a_chinese_font_nothing_is_printed(tmp_path: Path) -> None:
 from datetime import UTC, datetime
 from sync.web.paper import PrintingUnavailable, pdf_of
 file = {"name": "a.zip", "string": b"x"}
-assert pdf_of("<p>village</p>", file, datetime.now(UTC)).startswith(b"%PDF")
+assert pdf_of("<p>village</p>", [file], datetime.now(UTC)).startswith(b"%PDF")
 try:
-    pdf_of("<p>到村</p>", file, datetime.now(UTC))
+    pdf_of("<p>到村</p>", [file], datetime.now(UTC))
 except PrintingUnavailable as missing:
     print(missing.packages)
 """
@@ -300,3 +301,47 @@ def stand_alone(folder: Path, *more: str) -> subprocess.CompletedProcess[bytes]:
     """Isolated, without site-packages, in an empty environment."""
     command = [sys.executable, "-I", "-S", "verify.pyz", "evidence.zip", "--policy", "policy.txt", *more]
     return subprocess.run(command, cwd=folder, env={}, capture_output=True, timeout=60)
+
+
+# pictures -------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_picture_is_told_before_it_arrives_and_shown_once_it_has(evidence_month: Month) -> None:
+    """Until then the page and the paper say that only its hash is here; then both show the very file."""
+    county, visits = evidence_month
+    name, path = sha256(SIGN_JPEG).hexdigest(), f"/county/visits/{visits['first']}"
+    file = f"/api/visits/{visits['first']}/pictures/{name}"
+    async with aclosing(await county.signed_in("xu.jing")) as client:
+        assert "图片还没有送到县里" in (await client.get(path)).text
+        assert (await client.get(file)).status_code == 404
+        bare = (await client.get(url(visits["first"], "pdf"))).content
+        county.county.blobs.append("van-07", name, 0, SIGN_JPEG, True, len(SIGN_JPEG))
+        try:
+            page = (await client.get(path)).text
+            shown, strange = await client.get(file), await client.get(f"{file[:-64]}{'0' * 64}")
+            other = await client.get(file.replace(visits["first"], visits["short"]))
+            paper = (await client.get(url(visits["first"], "pdf"))).content
+            told = (await client.get(f"/api/visits/{visits['first']}")).json()["pictures"]
+        finally:
+            county.county.blobs.remove(name)
+    assert (shown.content, shown.headers["content-type"]) == (SIGN_JPEG, "image/jpeg")
+    assert (strange.status_code, other.status_code) == (404, 404)
+    assert f'<img src="{file}"' in page
+    assert "在村界内" in page
+    assert [(one["sha256"], one["outside_m"], one["during"]) for one in told] == [(name, 0, True)]
+    with pikepdf.open(io.BytesIO(bare)) as read:
+        assert len(read.attachments) == 1
+    with pikepdf.open(io.BytesIO(paper)) as read:
+        assert len(read.pages) == 1
+        inside = {one: read.attachments[one].get_file().read_bytes() for one in read.attachments}
+    assert inside[f"village_sign-{name[:16]}.jpg"] == SIGN_JPEG
+    assert f"evidence-{visits['first']}.zip" in inside
+
+
+async def test_pictures_are_for_administrator_and_auditor(evidence_month: Month) -> None:
+    county, visits = evidence_month
+    file = f"/api/visits/{visits['first']}/pictures/{sha256(SIGN_JPEG).hexdigest()}"
+    async with aclosing(county.client()) as client:
+        assert (await client.get(file)).status_code == 401
+    async with aclosing(await county.signed_in("shen.ruochuan")) as client:
+        assert (await client.get(file)).status_code == 403

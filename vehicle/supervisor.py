@@ -1,24 +1,28 @@
 """Starts the rows of ``vehicle.services``, keeps them running, and says which of them gave up.
 
-A service that ends with an error is restarted, at most 3 times in 10 minutes; then it stays down and is shown. One
-service never takes another with it.
+A service that ends with an error is restarted, at most 3 times in 10 minutes; then it stays down and is shown. What is
+no fault of the service (``devices.errors``: a full disk, a printer that is away) is waited for, however long it takes.
+One service never takes another with it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from devices.clock import Clock
+from devices.errors import AskPerson, Retry
 from devices.events import emit
 
 RESTARTS = 3
 WITHIN_S = 600.0
 PAUSE_S = 1.0
+REFUSED_PAUSE_S = 15.0
 
 
 class Running(StrEnum):
@@ -38,6 +42,7 @@ class Job:
     state: Running = Running.UP
     reason: str = ""
     failed_mono_s: deque[float] = field(default_factory=deque)
+    refused_mono_s: float = -math.inf
 
 
 class Supervisor:
@@ -83,14 +88,26 @@ class Supervisor:
         while True:
             try:
                 await job.run()
-            except Exception as fault:
-                if not self._may_restart(job, fault):
+            except Exception as raised:
+                fault = _alone(raised)
+                if isinstance(fault, AskPerson | Retry):
+                    self._refused(job, fault)
+                    await self._clock.sleep(REFUSED_PAUSE_S)
+                elif self._may_restart(job, fault):
+                    await self._clock.sleep(self._pause_s)
+                else:
                     return
-                await self._clock.sleep(self._pause_s)
                 job.state = Running.UP
             else:
                 job.state = Running.ENDED
                 return
+
+    def _refused(self, job: Job, refusal: AskPerson | Retry) -> None:
+        """Told once, not each time that it is tried again."""
+        now_mono_s, before = self._clock.monotonic_s(), (job.reason, job.refused_mono_s)
+        job.state, job.reason, job.refused_mono_s = Running.RESTARTING, f"{refusal.code}: {refusal}", now_mono_s
+        if job.reason != before[0] or now_mono_s - before[1] > WITHIN_S:
+            emit("service_restarted", level=logging.WARNING, service=job.name, reason=refusal.code)
 
     def _may_restart(self, job: Job, fault: Exception) -> bool:
         now_mono_s = self._clock.monotonic_s()
@@ -106,3 +123,10 @@ class Supervisor:
         else:
             emit("service_failed", level=logging.ERROR, service=job.name, reason=type(fault).__name__)
         return again
+
+
+def _alone(fault: Exception) -> Exception:
+    """What one task of a group raised."""
+    while isinstance(fault, ExceptionGroup) and len(fault.exceptions) == 1:
+        fault = fault.exceptions[0]
+    return fault

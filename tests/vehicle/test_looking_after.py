@@ -14,6 +14,7 @@ from devices.clock import SimulatedClock
 from devices.errors import AskPerson
 from devices.readings import DeviceState, Link, Stamped
 from sync.formats.records import Draft, read_entry
+from sync.record.database import DiskFull
 from sync.record.store import Store
 from tests.vehicle.conftest import NEAR, at_place
 from vehicle.commits import Commits
@@ -211,6 +212,32 @@ async def test_a_failing_service_is_restarted_three_times_then_shown(clock: Simu
     [job] = supervisor.failed
     assert (job.name, job.reason) == ("failing", "RuntimeError: a bug")
     assert [other.state for other in supervisor.jobs if other is not job] == [Running.UP]
+    await supervisor.stop()
+
+
+async def test_a_service_that_waits_for_a_person_comes_back_however_long_it_takes(
+    clock: SimulatedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk that is full for an hour takes no service away for the rest of the day."""
+    caplog.set_level("INFO", logger="xunzhen")
+    supervisor, room, up = Supervisor(clock), clock.monotonic_s() + 3600.0, asyncio.Event()
+
+    async def writing() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(write(room))
+
+    async def write(room: float) -> None:
+        if clock.monotonic_s() < room:
+            raise DiskFull("the disk is full")
+        up.set()
+        await asyncio.Event().wait()
+
+    supervisor.start([("writing", writing)])
+    async with asyncio.timeout(30):
+        await up.wait()
+    assert supervisor.failed == []
+    assert supervisor.jobs[0].state is Running.UP
+    assert caplog.text.count("service_restarted") == 1
     await supervisor.stop()
 
 

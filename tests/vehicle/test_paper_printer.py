@@ -18,6 +18,8 @@ from touch_bench import CARD, PIN, Bench, settings_in
 
 from devices.clock import SimulatedClock, SystemClock
 from sync.formats.identifiers import Identifiers
+from sync.formats.records import Draft, Entry
+from sync.record.database import DiskFull
 from tests.vehicle.clinic_world import counting_bytes, open_store
 from vehicle.printing import ipp
 from vehicle.printing.paper_printer import PaperPrinter, PrintTrouble, fault_of, http_address
@@ -228,6 +230,26 @@ async def test_a_sheet_that_is_thrown_away_is_taken_back_from_the_printer(desk: 
     with pytest.raises(PrintGone):
         await desk.queue.discard(name, "zhou.min")
     running.cancel()
+
+
+async def test_a_sheet_comes_out_once_also_while_the_journal_cannot_say_so(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert desk.printer is not None
+    name = await desk.queue.add(PDF, "ecg", "ecg.pdf", "zhou.min")
+
+    async def full(*drafts: Draft) -> list[Entry]:
+        raise DiskFull("no room")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(desk.store, "commit", full)
+        for _ in range(2):
+            with pytest.raises(DiskFull):
+                await desk.queue.run()
+    running = asyncio.create_task(desk.queue.run())
+    await desk.until(lambda: desk.state(name) == "printed")
+    running.cancel()
+    assert len(desk.printer.jobs) == 1
 
 
 async def test_the_van_can_be_switched_off_while_a_printer_is_slow_to_forget_a_sheet(desk: Desk) -> None:

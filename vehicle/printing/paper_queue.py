@@ -72,6 +72,8 @@ class PaperQueue:
         self._arrived = asyncio.Event()
         self._discarded = asyncio.Event()
         self._at: str | None = None
+        self._out: set[str] = set()
+        """Sheets that came out, while the journal does not take it yet: they come out once."""
 
     def waiting(self) -> list[PaperView]:
         """Sheets that have not come out, oldest first."""
@@ -136,6 +138,9 @@ class PaperQueue:
         """Until it has come out or was thrown away; in trouble again after a while."""
         if view not in self.waiting():
             return  # thrown away meanwhile
+        if view.print in self._out:
+            await self._came_out(view)
+            return
         try:
             pdf = await asyncio.to_thread(self._file(view.print).read_bytes)
         except OSError as fault:
@@ -149,12 +154,17 @@ class PaperQueue:
             await asyncio.wait({printing, discarded}, return_when=asyncio.FIRST_COMPLETED)
             if printing.done() and not self._discarded.is_set():
                 printing.result()
-                await self._end(view.print, PRINTED)
+                self._out.add(view.print)
+                await self._came_out(view)
         finally:
             self._at = None
             discarded.cancel()
             printing.cancel()
             await asyncio.gather(printing, return_exceptions=True)
+
+    async def _came_out(self, view: PaperView) -> None:
+        await self._end(view.print, PRINTED)
+        self._out.discard(view.print)
 
     async def _until_out(self, pdf: bytes, title: str) -> None:
         assert self.printer is not None

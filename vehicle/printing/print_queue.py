@@ -93,6 +93,8 @@ class PrintQueue:
         self._discarded = asyncio.Event()
         self._at: str | None = None
         """The slip that is being printed."""
+        self._out: dict[str, str] = {}
+        """Prints that came out, and how, while the journal does not take it yet: they come out once."""
 
     # what there is
 
@@ -167,6 +169,9 @@ class PrintQueue:
         assert self._send is not None
         if self.get(view.print).state != WAITING:
             return  # thrown away before its turn
+        if view.print in self._out:
+            await self._came_out(view)
+            return
         try:
             sent = slip_paper.payload(self.lay_out(view.slip, view.reference), self.habits)
         except SlipUnreadable as fault:
@@ -179,11 +184,16 @@ class PrintQueue:
         try:
             await asyncio.wait({printing, discarded}, return_when=asyncio.FIRST_COMPLETED)
             if printing.done() and self.get(view.print).state == WAITING:
-                await self._end(view.print, str(printing.result()))
+                self._out[view.print] = str(printing.result())
+                await self._came_out(view)
         finally:
             self._at = None
             printing.cancel()
             discarded.cancel()
+
+    async def _came_out(self, view: PrintView) -> None:
+        await self._end(view.print, self._out[view.print])
+        del self._out[view.print]
 
     async def _keep(
         self, form: str, destination: str, state: str, content: dict[str, Json], encounter: EncounterView, by: str

@@ -170,6 +170,7 @@ def _printed(request: Request, made: _Asked) -> bytes:
         tables=made.tables,
         checkpoint=county.mirror.checkpoint(county.registry.origin),
         proof=_proof(request, made),
+        workbook=made.file("acceptance", "xlsx"),
         made_at=county.clock.now(),
     )
     try:

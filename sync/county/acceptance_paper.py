@@ -11,6 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from sync.county.acceptance_brief import paper_tables
 from sync.county.acceptance_report import AcceptanceReport
 from sync.county.acceptance_tables import ReportTable, hours, period_name
 from sync.county.evidence_sheet import qr_code
@@ -27,6 +28,7 @@ HASH_GROUP = 8
 class AcceptancePaper:
     """:ivar checkpoint: the registry's newest cosigned checkpoint, as a signed note; None while there is none
     :ivar proof: the file to check, by its name; None while there is none
+    :ivar workbook: name of the file with every row, which lies inside where paper has less
     """
 
     county: str
@@ -34,6 +36,7 @@ class AcceptancePaper:
     tables: Sequence[ReportTable]
     checkpoint: bytes | None
     proof: tuple[str, bytes] | None
+    workbook: str
     made_at: datetime
 
 
@@ -60,7 +63,14 @@ def acceptance_pdf(paper: AcceptancePaper, t: Texts) -> bytes:
     if paper.proof is not None:
         name, content = paper.proof
         attached.append({"name": name, "description": "Sealed months with their proofs", "string": content})
+    if _shortened(paper, t):
+        book = acceptance_xlsx(paper.report, paper.tables, paper.county, t)
+        attached.append({"name": paper.workbook, "description": "Every row of every table", "string": book})
     return pdf_of(acceptance_html(paper, t), attached, paper.made_at)
+
+
+def _shortened(paper: AcceptancePaper, t: Texts) -> bool:
+    return paper_tables(paper.report, paper.tables, t) != tuple(paper.tables)
 
 
 @lru_cache(maxsize=1)
@@ -81,6 +91,8 @@ def _context(paper: AcceptancePaper, t: Texts) -> dict[str, Any]:
     return {
         "paper": paper,
         "report": paper.report,
+        "tables": paper_tables(paper.report, paper.tables, t),
+        "attached": [*([paper.proof[0]] if paper.proof else ()), *([paper.workbook] if _shortened(paper, t) else ())],
         "t": t,
         "title": period_name(paper.report.period, t),
         "hours": hours,

@@ -183,11 +183,7 @@ class AcceptanceReport:
 
     @property
     def proven(self) -> Proven:
-        whole = Proven()
-        for village in self.villages:
-            for name in Proven.__dataclass_fields__:
-                setattr(whole, name, getattr(whole, name) + getattr(village.proven, name))
-        return whole
+        return whole_proof(self.villages)
 
     @property
     def minutes(self) -> int:
@@ -216,6 +212,14 @@ def added(duties: Iterable[Duty]) -> Duty:
     return sum(duties, Duty())
 
 
+def whole_proof(villages: Iterable[VillageReport]) -> Proven:
+    whole = Proven()
+    for village in villages:
+        for name in Proven.__dataclass_fields__:
+            setattr(whole, name, getattr(whole, name) + getattr(village.proven, name))
+    return whole
+
+
 def acceptance_report(county: County, period: Period, practice: bool) -> AcceptanceReport:
     """The months of the period that have begun, from the county's first visit on.
 
@@ -224,24 +228,27 @@ def acceptance_report(county: County, period: Period, practice: bool) -> Accepta
     today = local_day(county.clock.now())
     since = county.visits.first_day(practice)
     begun = [month for month in period if since is not None and since <= end_of_month(month) and month <= today]
-    tables = {month: county.coverage.table(month, practice) for month in begun}
     reading = _Reading(_witnessed(county.database))
-    for month, table in tables.items():
+    rules, sealed = {}, []
+    for month in begun:  # one table at a time: each has all visits of its month with their proofs
+        table = county.coverage.table(month, practice)
         for row in table.rows:
             reading.village_month(month, table, row)
+        rules[month] = table.rules
+        sealed.append(sealed_month(county.registry, table))
     return AcceptanceReport(
         period=period,
         practice=practice,
         today=today,
         since=since,
-        rules={month: table.rules for month, table in tables.items()},
+        rules=rules,
         villages=reading.ordered(),
         vans=tuple(sorted(reading.vans.values(), key=lambda van: van.vehicle)),
         shortfalls=tuple(reading.shortfalls),
         stays_minutes=tuple(reading.stays_minutes),
         services=services_of(county.database, period, practice),
         link=shares_between(county.database, period.first, period.last, practice),
-        sealed=tuple(sealed_month(county.registry, table) for table in tables.values()),
+        sealed=tuple(sealed),
         registry=log_view(county.database, county.registry),
     )
 

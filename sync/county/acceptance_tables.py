@@ -83,6 +83,11 @@ def report_tables(report: AcceptanceReport, t: Texts) -> tuple[ReportTable, ...]
     )
 
 
+def months_shown(report: AcceptanceReport) -> tuple[date, ...]:
+    """The months that have a column each; none where there are too many for it."""
+    return tuple(report.rules) if len(report.rules) <= MOST_MONTH_COLUMNS else ()
+
+
 def cautious_total(*parts: Sequence[int]) -> str:
     """The sum of one number that is told apart in several ways: as little as the most careful of them lets be told."""
     told = [shown_total(one) for one in parts]
@@ -92,8 +97,7 @@ def cautious_total(*parts: Sequence[int]) -> str:
 class _Making:
     def __init__(self, report: AcceptanceReport, t: Texts) -> None:
         self._report, self._t = report, t
-        months = list(report.rules)
-        self._months = months if len(months) <= MOST_MONTH_COLUMNS else []
+        self._months = months_shown(report)
 
     def targets(self) -> ReportTable:
         """What the programme asks of a patrol van: each figure with whether it is reached."""
@@ -145,11 +149,11 @@ class _Making:
         total = [
             *self._sum_of_places(),
             *(Cell(self._month_sum(month)) for month in self._months),
-            *_duty_cells(duty),
+            *duty_cells(duty),
             Cell(hours(self._report.minutes)),
-            _told(cautious_total(people, [van.people for van in self._report.vans])),
+            people_cell(cautious_total(people, [van.people for van in self._report.vans])),
             Cell(len(self._report.services.devices)),
-            Cell(_of(self._report.proven.whole, self._report.proven.counted)),
+            Cell(of_whole(self._report.proven.whole, self._report.proven.counted)),
         ]
         notes = (self._w("villages_note"), self._w("months_note"), self._w("small_note", small=SMALL))
         return self._table("villages", tuple(heads), rows, tuple(total), notes)
@@ -180,7 +184,7 @@ class _Making:
             Cell(self._report.proven.counted),
             Cell(len(set[str]().union(*(van.villages for van in vans)))),
             Cell(hours(sum(van.minutes for van in vans))),
-            _told(cautious_total([van.people for van in vans], [one.people for one in villages])),
+            people_cell(cautious_total([van.people for van in vans], [one.people for one in villages])),
             Cell(len(self._report.services.devices)),
             Cell(""),
         )
@@ -205,8 +209,8 @@ class _Making:
             by_van, by_place = services.by_vehicle(kind), services.by_place(kind)
             total = cautious_total(list(by_van.values()), list(by_place.values()))
             named = Cell(self._kind(kind))
-            cells = (_told(shown(by_van[van])) for van in vans)
-            rows.append((Cell(self._w(f"group_{kind.group}")), named, *cells, _told(total)))
+            cells = (people_cell(shown(by_van[van])) for van in vans)
+            rows.append((Cell(self._w(f"group_{kind.group}")), named, *cells, people_cell(total)))
         heads = (Column(self._w("group")), Column(self._w("service")), *(Column(van, "num") for van in vans))
         notes = (self._w("services_note"), self._w("small_note", small=SMALL))
         return self._table("services", (*heads, Column(self._w("total"), "num")), tuple(rows), notes=notes)
@@ -214,14 +218,14 @@ class _Making:
     def services_by_village(self) -> ReportTable:
         by_group = {group: self._report.services.by_village(group) for group in GROUPS}
         rows = [
-            (*_place(one), *(_told(shown(by_group[group][one.village.code])) for group in GROUPS))
+            (*_place(one), *(people_cell(shown(by_group[group][one.village.code])) for group in GROUPS))
             for one in self._report.villages
         ]
         known = {one.village.code for one in self._report.villages}
         elsewhere = [sum(n for code, n in by_group[group].items() if code not in known) for group in GROUPS]
         if any(elsewhere):
             nowhere = (Cell(""), Cell(self._w("elsewhere")), Cell(""))
-            rows.append((*nowhere, *(_told(shown(number)) for number in elsewhere)))
+            rows.append((*nowhere, *(people_cell(shown(number)) for number in elsewhere)))
         heads = (*self._places(), *(Column(self._w(f"group_{group}"), "num") for group in GROUPS))
         notes = (self._w("services_note"), self._w("small_note", small=SMALL))
         return self._table("services-by-village", heads, tuple(rows), notes=notes)
@@ -277,12 +281,12 @@ class _Making:
         devices = self._report.services.devices_in.get(one.village.code, 0)
         return (
             *_place(one),
-            *(_month_cell(one.months.get(month)) for month in self._months),
-            *_duty_cells(one.duty),
+            *(month_cell(one.months.get(month)) for month in self._months),
+            *duty_cells(one.duty),
             Cell(hours(one.minutes)),
-            _told(shown(one.people)),
+            people_cell(shown(one.people)),
             Cell(devices),
-            Cell(_of(one.proven.whole, one.proven.counted)),
+            Cell(of_whole(one.proven.whole, one.proven.counted)),
         )
 
     def _van(self, van: VanReport) -> tuple[Cell, ...]:
@@ -292,7 +296,7 @@ class _Making:
             van.proven.counted,
             len(van.villages),
             hours(van.minutes),
-            _told(shown(van.people)).value,
+            people_cell(shown(van.people)).value,
             devices,
         )
         why = sorted(van.not_counted.items(), key=lambda item: (-item[1], item[0]))
@@ -361,7 +365,7 @@ def _place(one: VillageReport) -> tuple[Cell, Cell, Cell]:
     return Cell(one.village.township), Cell(one.village.name), Cell(one.village.code)
 
 
-def _duty_cells(duty: Duty) -> tuple[Cell, ...]:
+def duty_cells(duty: Duty) -> tuple[Cell, ...]:
     missed = Cell(duty.missed, "missed" if duty.missed else "")
     return (
         Cell(duty.required),
@@ -373,7 +377,7 @@ def _duty_cells(duty: Duty) -> tuple[Cell, ...]:
     )
 
 
-def _month_cell(duty: Duty | None) -> Cell:
+def month_cell(duty: Duty | None) -> Cell:
     """ "1/2", and a mark where what is lacking was not missed; empty while the village was not there yet."""
     if duty is None:
         return Cell("")
@@ -386,7 +390,7 @@ def _month_cell(duty: Duty | None) -> Cell:
     return Cell(f"{duty.served}/{duty.required}{_MARKS.get(state, '')}", state)
 
 
-def _told(number: str) -> Cell:
+def people_cell(number: str) -> Cell:
     """A number of people: a number where it is exact."""
     return Cell(int(number) if number.isdecimal() else number)
 
@@ -399,7 +403,7 @@ def _met(reached: bool, known: bool) -> str:
     return ("met" if reached else "missed") if known else "unknown"
 
 
-def _of(part: int, whole: int) -> str:
+def of_whole(part: int, whole: int) -> str:
     return f"{part}/{whole}"
 
 

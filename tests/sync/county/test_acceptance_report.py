@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import openpyxl
+import pikepdf
 import pytest
 from county_month import CREW, Founded, at
 from county_work import Patrol, some_work
 
 from devices.clock import SimulatedClock
+from sync.county import acceptance_brief
+from sync.county.acceptance_brief import paper_tables
 from sync.county.acceptance_period import Period
 from sync.county.acceptance_report import AcceptanceReport, Duty, acceptance_report
 from sync.county.acceptance_services import Kind, Services, Where, services_of
@@ -324,6 +327,41 @@ async def test_page_workbook_and_json_tell_the_same(founded: Founded) -> None:
         assert word in page
     assert "/county/visits/" not in page
     assert any(line.what == "acceptance-2026-Q3.xlsx" for line in founded.county.audit.latest())
+
+
+async def test_a_long_table_is_added_up_on_paper_to_the_same_sums(
+    founded: Founded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, t = report(founded), texts("zh")
+    whole = report_tables(made, t)
+    assert paper_tables(made, whole, t) == whole
+    monkeypatch.setattr(acceptance_brief, "MOST_CELLS", 4)
+    brief = {one.name: one for one in paper_tables(made, whole, t)}
+    long = {one.name: one for one in whole}
+    villages = brief["villages"]
+    assert len(villages.rows) == len({row[0] for row in long["villages"].rows}) < len(long["villages"].rows)
+    assert {len(row) for row in (*villages.rows, villages.total, villages.columns)} == {len(villages.total)}
+    for head in ("应到", "已到", "未到", "免", "未定"):
+        place = [column.head for column in villages.columns].index(head)
+        assert sum(int(row[place].value) for row in villages.rows) == villages.total[place].value
+    assert sum(int(row[1].value) for row in villages.rows) == len(made.villages)
+    missed, waived = (sum(int(row[place].value) for row in brief["shortfalls"].rows) for place in (3, 4))
+    assert (missed, waived) == (made.duty.missed, made.duty.waived)
+    assert values(brief["sealed"].rows[-1])[:1] == ["2026-09"]
+    assert f"{len(made.villages)} 行" in villages.notes[0]
+    assert brief["vans"] == long["vans"]
+
+
+async def test_the_sheet_of_a_large_county_has_every_row_inside(
+    founded: Founded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acceptance_brief, "MOST_CELLS", 4)
+    client = await founded.signed_in("qian.xu")
+    answer = await client.get(f"{PAGE}.pdf?period=2026-Q3&lang=zh")
+    with pikepdf.open(io.BytesIO(answer.content)) as document:
+        book = document.attachments["acceptance-2026-Q3.xlsx"].get_file().read_bytes()
+    sheet = openpyxl.load_workbook(io.BytesIO(book))["行政村"]
+    assert [row[2] for row in sheet.iter_rows(min_row=3, max_row=14, values_only=True)] == CODES
 
 
 async def test_a_period_that_is_none_is_refused_and_chosen_months_lead_to_theirs(founded: Founded) -> None:

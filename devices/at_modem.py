@@ -21,12 +21,12 @@ LONGEST_LINE = 512
 ANSWER_WITHIN_S = 5.0
 """TS 27.007 read commands answer within 300 ms; a modem that is registering may hold the port longer."""
 ASK_EVERY_S = 10.0
-SIM_ABSENT, SIM_BUSY = 10, 14
-"""+CME ERROR numbers of TS 27.007 clause 9.2."""
+SIM_ABSENT = ("10", "sim not inserted")
+"""+CME ERROR of TS 27.007 clause 9.2, as a number or in words: which of both, AT+CMEE says, and we do not change it."""
 REGISTRATIONS = {0: "none", 1: "home", 2: "searching", 3: "denied", 4: "unknown", 5: "roaming"}
 """<stat> of +CEREG and +C5GREG; 6 and above are services without data: "limited"."""
 _BEST_FIRST = ("home", "roaming", "searching", "limited", "denied", "none", "unknown")
-_FINAL = re.compile(r"OK|ERROR|\+CM[ES] ERROR: ?\d{1,5}")
+_FINAL = re.compile(r"OK|ERROR|\+CM[ES] ERROR:.{1,80}")
 _HEX = re.compile(r"[0-9A-Fa-f]{1,16}")
 _UNKNOWN = re.compile(r"0*[Ff]{4,}")
 _PLMN = re.compile(r"\d{1,3}")
@@ -243,8 +243,8 @@ def _sim_of(said: str) -> str:
 
 
 def _sim_of_error(final: str) -> str:
-    number = final.rpartition(":")[2].strip()
-    return "absent" if number == str(SIM_ABSENT) else "not_ready"
+    said = final.rpartition(":")[2].strip()
+    return "absent" if said.casefold() in SIM_ABSENT else "not_ready"
 
 
 def fields_of(rest: str) -> list[str]:

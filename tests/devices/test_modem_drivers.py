@@ -120,6 +120,17 @@ def test_unsolicited_lines_between_disturb_nothing(maker: Any, twin: Any) -> Non
     assert noisy.refused == []
 
 
+@pytest.mark.parametrize("words", ["+CME ERROR: SIM not inserted", "+CME ERROR: 10"])
+def test_a_modem_that_says_errors_in_words_is_understood_at_once(words: str) -> None:
+    """AT+CMEE=2, as some makers have it: without the final line the question would be waited for in vain."""
+    driver = quectel_5g.Driver()
+    driver.open()
+    driver.feed(b"\r\nOK\r\n")
+    asked = driver.feed(f"\r\n{words}\r\n".encode()).writes
+    assert [write.payload for write in asked] == [b"AT+COPS?\r"]
+    assert driver.heard.sim == "absent"
+
+
 @pytest.mark.parametrize(
     ("sim", "registration", "said", "sensor", "fault"),
     [

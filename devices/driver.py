@@ -10,6 +10,7 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 from typing import ClassVar, Protocol, TypeVar
 
 from devices.readings import Event
@@ -84,13 +85,19 @@ class GattUse:
 
     def match(self, name: str, services: Collection[str]) -> Match:
         """What an advertisement with this name and these services (full, lower-case UUIDs) says; never ADDRESS."""
-        named = name.casefold().startswith(tuple(known.casefold() for known in self.names))
+        named = name.casefold().startswith(_folded(self.names))
         announced = bool(self.service) and full_uuid(self.service) in services
         if named:
             return Match.SERVICE_AND_NAME if announced else Match.NAME
         return Match.SERVICE if announced and not self.shared_service else Match.NOT
 
 
+@lru_cache(maxsize=256)  # asked of every advertisement in reach
+def _folded(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name.casefold() for name in names)
+
+
+@lru_cache(maxsize=256)
 def full_uuid(uuid: str) -> str:
     """ "2A18" -> "00002a18-0000-1000-8000-00805f9b34fb"; 36 characters stay as they are, in lower case."""
     return BASE_UUID.format(uuid.lower()) if len(uuid) == 4 else uuid.lower()

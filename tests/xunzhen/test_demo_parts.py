@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 from devices.clock import SimulatedClock, SystemClock
@@ -25,6 +27,7 @@ from xunzhen.demo.home import TOWNSHIP, Home, Ports
 from xunzhen.demo.morning import Morning, Simulators
 from xunzhen.demo.processes import RESTARTS_AT_MOST, Process, ServiceDidNotStart
 from xunzhen.demo.residents import residents
+from xunzhen.demo.village_sign import RATE_HZ, painted_signature, render_sign, sign_photo
 from xunzhen.demo.weeks import DEPOT
 
 VILLAGES = read_villages(json.loads(TOWNSHIP.read_text(encoding="utf-8")))
@@ -44,6 +47,18 @@ def test_twelve_villages_that_do_not_overlap_at_their_centres() -> None:
 
 def test_the_depot_is_in_no_village() -> None:
     assert min(village.metres_outside(*DEPOT) for village in VILLAGES) > 1000
+
+
+def test_the_village_sign_is_another_picture_in_each_village_and_each_time(tmp_path: Path) -> None:
+    chance = random.Random(7)
+    photos = [sign_photo(village, chance) for village in (*VILLAGES[:2], VILLAGES[0])]
+    assert len({*photos}) == 3
+    assert {photo[:3] for photo in photos} == {b"\xff\xd8\xff"}
+    assert painted_signature(chance).startswith(b"\x89PNG")
+    clip = tmp_path / "clips" / "outside.mp4"
+    render_sign(clip, VILLAGES[0])
+    capture = cv2.VideoCapture(str(clip))
+    assert (capture.get(cv2.CAP_PROP_FPS), capture.read()[0]) == (RATE_HZ, True)
 
 
 def test_residents_are_the_same_at_every_call_and_have_valid_numbers() -> None:

@@ -22,6 +22,7 @@ from xunzhen.demo.home import ADMINISTRATOR, CREWS, LIVE_VAN, SPECIALIST, Home, 
 from xunzhen.demo.morning import Morning, Simulators
 from xunzhen.demo.processes import Process
 from xunzhen.demo.residents import Resident, residents
+from xunzhen.demo.village_sign import render_sign
 
 
 def options() -> argparse.Namespace:
@@ -91,6 +92,7 @@ async def live(home: Home, chosen: argparse.Namespace) -> None:
             history.live_through(home, chosen.history_days), asyncio.to_thread(render_clips, home.clips)
         )
     render_clips(home.clips)
+    render_sign(home.outside_clip, villages[0])
     bluetooth = has_bluetooth(chosen)
     processes = rows(home, chosen, villages, bluetooth)
     started: list[Process] = []

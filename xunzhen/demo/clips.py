@@ -8,7 +8,7 @@ running frame counter as a strip of squares, so that a test can tell a moving pi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import av
@@ -42,7 +42,7 @@ def render_clips(folder: Path) -> dict[str, Path]:
     for name, (pictures, rate_hz) in clips.items():
         files[name] = folder / f"{name}.mp4"
         if not files[name].exists():
-            _write(files[name], pictures(), rate_hz)
+            write_clip(files[name], (_stamp(picture, number) for number, picture in enumerate(pictures())), rate_hz)
     return files
 
 
@@ -64,15 +64,17 @@ def _stamp(picture: Picture, number: int) -> Picture:
     return picture
 
 
-def _write(file: Path, pictures: Iterator[Picture], rate_hz: int) -> None:
+def write_clip(
+    file: Path, pictures: Iterable[Picture], rate_hz: int, size_px: tuple[int, int] = (WIDTH_PX, HEIGHT_PX)
+) -> None:
     """Encode to a file beside and rename, so that an interrupted start leaves no half clip."""
     partial = file.with_suffix(".part.mp4")
     with av.open(str(partial), "w") as container:
         stream = container.add_stream("libx264", rate=rate_hz, options={"preset": "ultrafast", "crf": "22"})
-        stream.width, stream.height, stream.pix_fmt = WIDTH_PX, HEIGHT_PX, "yuv420p"
+        (stream.width, stream.height), stream.pix_fmt = size_px, "yuv420p"
         stream.codec_context.gop_size = rate_hz
-        for number, picture in enumerate(pictures):
-            frame = av.VideoFrame.from_ndarray(_stamp(picture, number), format="bgr24")
+        for picture in pictures:
+            frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     partial.replace(file)

@@ -175,6 +175,7 @@ def consultation_settings(home: Home, county_port: int, chosen: Namespace) -> di
         "vehicle_socket": str(home.vehicle_socket),
         "exchange": {"url": f"ws://127.0.0.1:{county_port}/exchange/van"},
         "identity": {"origin": home.origin(LIVE_VAN), "key": str(key_file(home, LIVE_VAN))},
+        "outside": str(home.outside_clip),
         "feeds": [
             _feed("room", chosen.room, home.clips / "room.mp4"),
             _feed("ultrasound", chosen.ultrasound, home.clips / "ultrasound.mp4")

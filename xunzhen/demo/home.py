@@ -87,6 +87,11 @@ class Home:
         return self.folder / "clips"
 
     @property
+    def outside_clip(self) -> Path:
+        """What the camera that looks out of the live van sees."""
+        return self.clips / "outside.mp4"
+
+    @property
     def township(self) -> Path:
         return TOWNSHIP
 

@@ -49,6 +49,7 @@ from vehicle.settings import read_vehicle_settings
 from xunzhen.demo import chronic, radio
 from xunzhen.demo.home import CREWS, Home, Ports
 from xunzhen.demo.residents import Resident, residents
+from xunzhen.demo.village_sign import painted_signature, sign_photo
 
 FIX_EVERY_S = 10
 REFERRED = Answer(frozenset({"told", "referred"}), receiver="县医院急诊科", read_back=True)
@@ -63,6 +64,8 @@ SIGNED = 0.7
 UV_PER_COUNT = 1.25
 NOT_CONFIRMED = 2
 """Which outing, from 0."""
+OFFICIALS = ("陈永福", "李桂英", "杨家顺", "马国庆")
+"""Who signs for the villages; all invented."""
 CUFF = "C8:4B:D6:00:00:2A"
 Place = tuple[float, float]
 """Latitude and longitude in degrees."""
@@ -133,6 +136,7 @@ class _Weeks:
         self._clock = clock
         self._round = [village for place, village in enumerate(villages) if place % 2 == number]
         self._chance = random.Random(f"weeks of {vehicle}")
+        self._hand = random.Random(f"pictures of {vehicle}")
         self._leader = CREWS[vehicle][0].id
         self._crew = [person.id for person in CREWS[vehicle]]
         self._doctor = next(person for person in CREWS[vehicle] if person.role == "village_doctor")
@@ -169,6 +173,8 @@ class _Weeks:
             self._drive(_centre(outing.village), DEPOT, ends),
             iter([(_local(outing.day, 7, 25), self._plug), (_local(outing.day, 7, 26), self._deliver)]),
             iter([(opened, self._start(outing.village))]),
+            iter([(opened + timedelta(minutes=1), self._photograph(outing.village))]),
+            iter([(opened + timedelta(minutes=39), self._sign)] if outing.confirmed else []),
             iter([(opened + timedelta(minutes=40), self._confirm)] if outing.confirmed else []),
             self._serve(outing, opened + timedelta(minutes=6), ends - timedelta(minutes=4)),
             iter([(ends - timedelta(minutes=1), self._end), (home_at + timedelta(minutes=5), self._deliver)]),
@@ -241,6 +247,20 @@ class _Weeks:
     async def _confirm(self) -> None:
         """The village doctor types the PIN and confirms."""
         await self._van.visits.confirm(await self._van.staff.check_pin(self._doctor.id, self._doctor.secret))
+
+    def _photograph(self, village: Village) -> Action:
+        """The van at the village sign, as the camera that looks out would show it; seen, and kept."""
+
+        async def photograph() -> None:
+            photo = self._van.visit_pictures.take(sign_photo(village, self._hand))
+            await self._van.visit_pictures.keep(photo.sha256, self._leader)
+
+        return photograph
+
+    async def _sign(self) -> None:
+        """Somebody of the village committee signs."""
+        name = self._hand.choice(OFFICIALS)
+        await self._van.visit_pictures.sign(painted_signature(self._hand), name, "head", self._leader)
 
     async def _end(self) -> None:
         await self._van.visits.end(self._leader)

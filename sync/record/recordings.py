@@ -210,14 +210,17 @@ class Recordings:
         """Delete a recording for good; the bytes that this freed, 0 when there was none.
 
         The caller has first written an entry that says so.
+
+        :raises DiskFault: it is still there
         """
         path = self.path(sha256)
         try:
             freed = path.stat().st_size
-            path.unlink()
         except FileNotFoundError:
             return 0
-        sync_folder(path.parent)
+        with _in_our_words():
+            path.unlink(missing_ok=True)
+            sync_folder(path.parent)
         return freed
 
     def partials(self) -> Iterator[Partial]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import resource
 from pathlib import Path
@@ -53,6 +54,23 @@ def test_disk_that_fills_up_in_a_recording_leaves_its_bytes_and_its_name_in_step
     sha256, size = writer.finish()
     assert Recordings(tmp_path).read(sha256) == b"a" * 1000 + b"c"
     assert (size, Recordings(tmp_path).intact(sha256)) == (1001, True)
+
+
+def test_a_disk_that_takes_no_writes_any_more_says_so_when_room_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recordings = Recordings(tmp_path)
+    sha256, _ = recordings.store(b"an old clip", "video/mp4")
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "unlink", refuse)
+        with pytest.raises(DiskFault, match="Read-only"):
+            recordings.remove(sha256)
+    assert recordings.remove(sha256) == len(b"an old clip")
+    assert recordings.remove(sha256) == 0
 
 
 def test_same_bytes_twice_are_one_file(tmp_path: Path) -> None:

@@ -69,8 +69,9 @@ def filled(database: Database, villages: int, vans: int, years: int, people: int
                     first = {"first_origin": origin, "first_patient": patient}
                     rows["same_people"].append({"origin": van, "patient": patient, **first})
         for month in range(12 * years):
+            seen: dict[str, tuple[int, int]] = {}
             for day in (1 + village % 14, 15 + village % 13):
-                _visit(rows, origin, village, _day(month, day), chance.sample(residents, people), chance)
+                _visit(rows, origin, village, _day(month, day), chance.sample(residents, people), chance, seen)
         _write(database, rows)
     _write(database, rows, least=1)
     return count
@@ -85,7 +86,16 @@ def _illnesses(rows: Rows, origin: str, patient: str, village: int, chance: rand
         rows["programme_memberships"].append({**where, **said, "village": _code(village), "practice": 0})
 
 
-def _visit(rows: Rows, origin: str, village: int, day: date, served: list[str], chance: random.Random) -> None:
+def _visit(
+    rows: Rows,
+    origin: str,
+    village: int,
+    day: date,
+    served: list[str],
+    chance: random.Random,
+    seen: dict[str, tuple[int, int]],
+) -> None:
+    """:param seen: by patient, for what each was screened and what was found earlier in the month"""
     visit, at = f"visit-{village:04d}-{day:%Y%m%d}", _at(day)
     of_visit = {"origin": origin, "visit": visit}
     named = {"village": _code(village), "village_name": f"第{village}村", "township": f"第{village // 20}镇"}
@@ -103,8 +113,10 @@ def _visit(rows: Rows, origin: str, village: int, day: date, served: list[str], 
                 result = {"result": f"{visit}-{patient}-{rule}", "rule": rule, "code": code if here else "NORMAL"}
                 rows["screening_results"].append({**where, **result, "at": at})
         kept = {"day": day.isoformat(), "month": f"{day:%Y-%m}", "person": f"{origin} {patient}", "served_at": at}
-        bits = {"screened": screened, "found": found, "new_screened": screened, "new_found": found}
-        rows["attendances"].append({**where, **kept, **bits})
+        before = seen.get(patient, (0, 0))
+        seen[patient] = (before[0] | screened, before[1] | found)
+        new = {"new_screened": screened & ~before[0], "new_found": found & ~before[1]}
+        rows["attendances"].append({**where, **kept, "screened": screened, "found": found, **new})
 
 
 _SCREENED = tuple({disease: (rule, code, disease) for (rule, code), disease in FOUND_BY_RULE.items()}.values())

@@ -139,15 +139,20 @@ class ProgrammeLists:
         """By village and what puts people on the list."""
         found = self._told_by[name]().subquery("found")
         each = select(found.c.origin, found.c.patient, found.c.what).distinct()
-        each_once = each.select_from(found.join(_PATIENTS, _is_person(found))).subquery("each")
-        of_villages = select(_village_of(each_once).label("village"), each_once.c.what).subquery("of_villages")
-        keys = (of_villages.c.village, of_villages.c.what)
+        each = each.select_from(found.join(_PATIENTS, _is_person(found)))
+        once = each.cte("each").prefix_with("MATERIALIZED")  # read twice
+        people = select(once.c.origin, once.c.patient).distinct().subquery("people")
+        at_home = select(people, _village_of(people).label("village"))
+        homes = at_home.cte("homes").prefix_with("MATERIALIZED")  # looked up once for each person
+        same = and_(homes.c.origin == once.c.origin, homes.c.patient == once.c.patient)
+        keys = (homes.c.village, once.c.what)
+        counted = select(*keys, func.count().label("people")).select_from(once.join(homes, same)).group_by(*keys)
         places = self._places()
-        counted = []
-        for row in self._database.rows(select(*keys, func.count().label("people")).group_by(*keys)):
+        found_there = []
+        for row in self._database.rows(counted):
             village = row["village"] or ""
-            counted.append(VillageCount(village, *places.get(village, ("", "")), row["what"], row["people"]))
-        return sorted(counted, key=lambda one: (one.village, one.what))
+            found_there.append(VillageCount(village, *places.get(village, ("", "")), row["what"], row["people"]))
+        return sorted(found_there, key=lambda one: (one.village, one.what))
 
     def closed_in_time(self) -> tuple[int, int, int]:
         """Of red values: (how many, closed in time, not closed at all)."""

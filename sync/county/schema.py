@@ -314,7 +314,7 @@ attendances = Table(
     Column("found", Integer, nullable=False),
     Column("new_screened", Integer, nullable=False),
     Column("new_found", Integer, nullable=False),
-    Index("attendances_by_person", "person", "day"),
+    Index("attendances_of_person", "person", "day", "served_at", "origin", "visit"),
     Index(
         "attendances_found",
         "origin",
@@ -324,7 +324,7 @@ attendances = Table(
         sqlite_where=text("found > 0"),
         postgresql_where=text("found > 0"),
     ),
-    Index("attendances_by_month", "month", "new_screened", "new_found", "origin"),
+    Index("attendances_of_month", "month", "new_screened", "new_found", "origin", "visit"),
     info={MADE_FROM_ENTRIES: True},
 )
 """What was done for somebody on a day of a visit, empty where it belongs to none (``attendances.py``). ``person``: the

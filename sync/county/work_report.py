@@ -9,13 +9,12 @@ vans, is one person in its row. Follow-ups are those of today. Severe mental ill
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, Table, and_, case, func, literal_column, select
+from sqlalchemy import ColumnElement, Select, Table, and_, case, func, literal_column, or_, select
 
 from sync.county.attendances import BIT
 from sync.county.database import Database, Row
@@ -165,20 +164,41 @@ class _Counting:
         if self._by == "month":
             self._screening_by_month()
             return None
-        within = and_(attendances.c.origin.in_(self._origins), attendances.c.screened > 0)
-        same = and_(_VISITS.c.origin == attendances.c.origin, _VISITS.c.visit == attendances.c.visit)
-        told = [attendances.c[name] for name in ("origin", "person", "screened", "found")]
-        rows = select(*told, _VISITS.c.village, _VISITS.c.township).select_from(attendances.outerjoin(_VISITS, same))
-        seen: dict[tuple[str | None, str], tuple[int, int]] = {}
-        for row in self._database.rows(rows.where(within, attendances.c.month == f"{self._months[0]:%Y-%m}")):
-            for group in (self._name(row), None):
-                screened, found = seen.get((group, row["person"]), (0, 0))
-                seen[group, row["person"]] = (screened | row["screened"], found | row["found"])
         every = Tally()
-        for (group, screened, found), people in Counter((key[0], *bits) for key, bits in seen.items()).items():
-            tally = every if group is None else self._tallies.setdefault(group, Tally())
-            tally.screen(screened, found, people)
+        parts = ((attendances.c.new_screened, "screened"), (attendances.c.new_found, "found"))
+        numbers = {(name, of): _count(part.bitwise_and(BIT[of]) != 0) for part, name in parts for of in BIT}
+        keys = self._keys(attendances, attendances.c.month)
+        new = self._attended(*keys, *(number.label(" ".join(name)) for name, number in numbers.items()))
+        for row in self._database.rows(new.group_by(*keys)):
+            some = [(name, of, people) for name, of in numbers if (people := int(row[f"{name} {of}"]))]
+            for tally in (every, self._tally(row)):
+                for name, of, people in some:
+                    told: dict[str, int] = getattr(tally, name)
+                    told[of] = told.get(of, 0) + people
+        self._screened_again(keys)
         return every
+
+    def _screened_again(self, keys: Sequence[ColumnElement[Any]]) -> None:
+        """Who was screened in another row of the page before is new in this one too."""
+        told = [attendances.c[name] for name in ("person", "screened", "found", "new_screened", "new_found")]
+        again = attendances.alias("again")
+        repeated = or_(again.c.new_screened != again.c.screened, again.c.new_found != again.c.found)
+        people = select(again.c.person).where(again.c.month == self._name_of_month, repeated)
+        seen: dict[tuple[str, str], list[int]] = {}
+        for row in self._database.rows(self._attended(*keys, *told).where(attendances.c.person.in_(people))):
+            bits = seen.setdefault((self._name(row), row["person"]), [0, 0, 0, 0])
+            bits[:] = (before | row[part.name] for before, part in zip(bits, told[1:], strict=True))
+        for (name, _), (screened, found, new_screened, new_found) in seen.items():
+            self._tallies.setdefault(name, Tally()).screen(screened & ~new_screened, found & ~new_found, 1)
+
+    @property
+    def _name_of_month(self) -> str:
+        return f"{self._months[0]:%Y-%m}"
+
+    def _attended(self, *told: ColumnElement[Any]) -> Select[Any]:
+        """Of the days of the month on which somebody was screened."""
+        mine = and_(attendances.c.origin.in_(self._origins), attendances.c.screened > 0)
+        return self._beside_visits(select(*told), attendances).where(mine, attendances.c.month == self._name_of_month)
 
     def _screening_by_month(self) -> None:
         """What is new in a row was not yet counted in its month. Read from an index alone."""

@@ -4,7 +4,8 @@ Database where its folder is given (PhysioNet, vfdb 1.0.0, ODC-BY; not in ../sha
 
     python -m benchmarks.bench_ecg_shockable [--vfdb FOLDER] [--every N]
 
-Electrode motion is what record 118e00 of the Noise Stress Test Database has over 118, added to other records.
+Electrode motion is what record 118e00 of the Noise Stress Test Database has over 118, added to other records. A tremor
+is made: a narrow band of noise at 4 to 7 a second that comes and goes, as a hand that trembles.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.signal import butter, sosfilt
 
 from benchmarks.train_ecg_af import CINC_HZ, SHARED, cinc2017
 from vehicle.clinic.ecg.chain import EcgChain
@@ -30,6 +32,9 @@ UNJUDGED = frozenset({"NOISE", "ASYS"})
 LEAST_S, AROUND_S, TOLD_WITHIN_S = 10.0, 10.0, 20.0
 MOTION_OVER, MOTION_SHARES = ("100", "103", "114", "122", "202", "215"), (0.15, 0.5)
 """Of 118e00's motion (about 2 mV): 0.3 and 1 mV beside QRS of 1 to 2 mV."""
+TREMOR_MV, TREMOR_S = (0.1, 0.2), 600
+"""Root of the mean square over one lead of QRS of 1 to 2 mV; of each record so many seconds."""
+TREMOR_HZ, TREMOR_BAND_HZ, TREMOR_SWELLS_S = (4.0, 7.0), 0.6, 6
 Floats = npt.NDArray[np.float64]
 Spans = list[tuple[float, float, str]]
 
@@ -118,6 +123,28 @@ def motion() -> Floats:
     return np.asarray(moved[:n] - clean[:n], np.float64)
 
 
+def tremor(n: int, fs_hz: float, place: float, seed: int) -> Floats:
+    """float64[n] of size 1. ``place``: 0 for the slowest, 1 for the fastest."""
+    chance = np.random.default_rng(seed)
+    hz = TREMOR_HZ[0] + place * (TREMOR_HZ[1] - TREMOR_HZ[0])
+    band = (hz - TREMOR_BAND_HZ, hz + TREMOR_BAND_HZ)
+    waves = sosfilt(butter(2, band, "band", fs=fs_hz, output="sos"), chance.normal(size=n))
+    knots = np.arange(0, n, TREMOR_SWELLS_S * fs_hz)
+    swell = np.interp(np.arange(n), knots, chance.uniform(0, 1.6, len(knots)))
+    return np.asarray(swell * waves / waves.std(), np.float64)
+
+
+def trembling(names: list[str], rms_mv: float) -> Tally:
+    """The first lead of each record, but that of 207 with its flutter, under a tremor of ``rms_mv``."""
+    tally = Tally()
+    names = [name for name in names if name != "207"]
+    for place, (name, lead, fs_hz, spans) in enumerate(wfdb_records(DATA / "mitdb", names)):
+        n = min(len(lead), round(TREMOR_S * fs_hz))
+        shaken = lead[:n, :1] + rms_mv * tremor(n, fs_hz, place / len(names), place)[:, None]
+        count(tally, name, shaken, fs_hz, [span for span in spans if span[1] <= TREMOR_S])
+    return tally
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vfdb", type=Path, help="the folder of the database")
@@ -145,6 +172,9 @@ def main() -> None:
                 n = min(len(mv), len(noise))
                 count(tally, name, mv[:n, leads] + share * noise[:n, leads], fs_hz, spans)
             print(f"mitdb with electrode motion x{share}, {text}: {tally} {tally.false[:8]}", flush=True)
+    for rms_mv in TREMOR_MV:
+        tally = trembling(names, rms_mv)
+        print(f"mitdb with a made tremor of {rms_mv} mV, first lead: {tally} {tally.false[:8]}", flush=True)
     tally = Tally()
     for name, _, mv in islice(cinc2017(), 0, None, said.every):
         count(tally, name, mv[:, None], CINC_HZ, [])

@@ -13,7 +13,7 @@ from vehicle.clinic.ecg.critical import in_findings
 from vehicle.clinic.ecg.events import Beat, ShockableRhythm
 from vehicle.clinic.ecg.findings import analyse
 from vehicle.clinic.ecg.live_state import LiveEcg
-from vehicle.clinic.ecg.shockable import half_periods, leakage, resting
+from vehicle.clinic.ecg.shockable import bent, half_periods, leakage, resting
 
 FS_HZ = 250
 BEFORE_S = 20
@@ -68,6 +68,26 @@ def test_what_beats_rests_or_is_noise_is_not_told(mv: Floats) -> None:
     assert told(mv) == []
 
 
+def shaking(hz: float, seconds: float, mv: float) -> Floats:
+    """A hand that trembles: waves of ``hz`` whose height comes and goes, ``mv`` from peak to peak at most."""
+    t = np.arange(round(seconds * FS_HZ)) / FS_HZ
+    height = 0.5 * mv * (0.7 + 0.3 * np.sin(0.8 * t))
+    return height * np.sin(2 * np.pi * hz * t + 0.8 * np.sin(1.3 * t))
+
+
+@pytest.mark.parametrize("hz", [6.0, 7.0])
+@pytest.mark.parametrize("bpm", [60, 75])
+def test_a_hand_that_trembles_over_qrs_that_stand_out_is_not_told(hz: float, bpm: int) -> None:
+    beats = trace(regular(bpm, 40), 40, FS_HZ)
+    assert told(beats + shaking(hz, 40, 0.7)) == []
+    assert told(np.concatenate([RESTED, shaking(hz, 40, 0.7)])), "nothing stands out of it: it is told"
+
+
+@pytest.mark.parametrize("hz", [8.6, 9.5])
+def test_what_turns_faster_than_a_heart_fibrillates_is_not_told(hz: float) -> None:
+    assert told(np.concatenate([RESTED, shaking(hz, 40, 0.5)])) == []
+
+
 def test_small_waves_and_leads_that_are_off_are_not_judged() -> None:
     fine = ventricular_fibrillation(30, FS_HZ, mv=0.12)
     assert told(np.concatenate([RESTED, fine])) == []
@@ -103,7 +123,7 @@ def test_how_samples_are_cut_changes_nothing() -> None:
     assert [event for event in parts if isinstance(event, ShockableRhythm)] == told(mv) != []
 
 
-def test_the_two_measures_are_what_they_say() -> None:
+def test_the_measures_are_what_they_say() -> None:
     t = np.arange(8 * FS_HZ) / FS_HZ
     waves = np.stack(
         [np.sin(2 * np.pi * 5 * t), trace(regular(60, 8), 8, FS_HZ), np.random.default_rng(1).normal(size=len(t))]
@@ -111,6 +131,9 @@ def test_the_two_measures_are_what_they_say() -> None:
     left = leakage(waves, half_periods(waves))
     assert left[0] < 0.1 < 0.6 < left[1]
     assert resting(waves)[0] < 0.1 < 0.6 < resting(waves)[1]
+    sine, beating, noise = bent(waves)
+    assert sine == pytest.approx(1.4, abs=0.1)
+    assert noise < 5 < beating
 
 
 def test_a_recording_and_the_running_ecg_say_it_as_a_critical_finding() -> None:

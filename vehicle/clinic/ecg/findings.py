@@ -35,7 +35,7 @@ from vehicle.clinic.ecg.events import (
 from vehicle.clinic.ecg.rhythm import STRIP_LONGEST_S
 from vehicle.clinic.ecg.rhythm_summary import summarise
 
-VERSION = "xunzhen-ecg/3"
+VERSION = "xunzhen-ecg/4"
 """Of chain and findings together: an entry says by what it was made. Raised whenever results may differ."""
 PUSHED_SAMPLES = 5000
 """At once; results do not depend on it."""

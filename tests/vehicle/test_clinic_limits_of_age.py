@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
 from devices.clock import SimulatedClock
-from tests.vehicle.clinic_world import World, card
+from sync.formats.records import format_time
+from tests.vehicle.clinic_world import DOCTOR, World, card
 from tests.vehicle.conftest import MORNING
+from vehicle.clinic.critical import Answer
 from vehicle.clinic.ecg.critical import CriticalWatch
 from vehicle.clinic.ecg.events import HeartRate
 from vehicle.clinic.occasions import adults_rate
@@ -76,6 +78,32 @@ async def test_a_running_ecg_of_a_child_is_red_at_the_childs_limit(world: World)
     assert world.measurements.critical() == []
     world.critical_findings.on_live_ecg("ecg-1", "ecg_rate_high", {"heart_rate_bpm": 190})
     assert [red.type for red in world.measurements.critical()] == ["ecg_rate_high"]
+
+
+@pytest.mark.parametrize(
+    ("born_on", "bpm", "critical"),
+    [(NEWBORN, 165, []), (NEWBORN, 230, ["ecg_rate_high"]), (CHILD, 165, []), (ADULT, 165, ["ecg_rate_high"])],
+)
+async def test_a_signed_or_repeated_ecg_of_a_child_is_red_at_the_childs_limit(
+    world: World, born_on: date, bpm: int, critical: list[str]
+) -> None:
+    await world.serve(card(born_on=born_on))
+    served = world.encounters.current()
+    assert served is not None
+    row = {
+        **dict.fromkeys(("encounter", "visit", "patient", "sha256", "device")),
+        "encounter": served.encounter,
+        "patient": served.patient.patient,
+        "started_at": format_time(world.clock.now() + timedelta(minutes=2)),
+    }
+    found = {"heart_rate_bpm": bpm, "beats": 40, "trusted_beats": 40}
+    drafts = world.critical_findings.signed(row, found, True, (), DOCTOR)
+    assert [draft.fields["what"] for draft in drafts if draft.kind == "critical_finding/1"] == critical
+    world.critical_findings.on_live_ecg("ecg-1", "ecg_rate_high", {"heart_rate_bpm": 240})
+    [red] = world.measurements.critical()
+    await world.critical_values.acknowledge(red.reading, Answer(frozenset({"repeated"})), DOCTOR)
+    again = world.critical_findings.analysed(row, found)
+    assert [draft.fields["what"] for draft in again if draft.kind == "critical_finding/1"] == critical
 
 
 def test_a_rate_that_goes_on_rising_is_said_at_each_limit() -> None:

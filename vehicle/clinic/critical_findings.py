@@ -103,7 +103,7 @@ class CriticalFindings:
             if not one.closed and one.awaits_repeat and one.type in JUDGED_BY_ANALYSIS
             if str(row["started_at"]) > format_time(one.at)
         ]
-        seen = dict(in_findings(found))
+        seen = self._of_that_age(encounter, found)
         drafts: list[Draft] = []
         for one in repeated:
             drafts.append(self._closes(one, MEASURED_AGAIN, row))
@@ -124,10 +124,10 @@ class CriticalFindings:
         """
         if set(marked) - set(MARKED_ON_ECG):
             raise FindingUnknown("mark what is on the list")
-        told: dict[str, dict[str, Json]] = dict(in_findings(found)) if agrees else {}
+        encounter, patient = row["encounter"], row["patient"]
+        told = self._of_that_age(encounter, found) if agrees else {}
         for what in marked:
             told.setdefault(what, {})
-        encounter, patient = row["encounter"], row["patient"]
         if told and not patient:
             raise NobodysRecording("say whose ECG it is first")
         drafts: list[Draft] = []
@@ -183,6 +183,16 @@ class CriticalFindings:
         self._live.send({"type": "critical", "kind": what, "reading": name, "values": values})
 
     # how --------------------------------------------------------------------------------------------------------------
+
+    def _of_that_age(self, encounter: str | None, found: Mapping[str, Any]) -> dict[str, dict[str, Json]]:
+        """What is critical in the findings of a recording: of a child a heart rate by the limits of children only."""
+        served = self._encounters.get(encounter) if encounter else None
+        age = served.patient.age if served else None
+        return {
+            what: facts
+            for what, facts in in_findings(found)
+            if what not in ANSWERED_ONCE or adults_rate(facts.get("heart_rate_bpm"), age)
+        }
 
     def _is_new(
         self, encounter: str | None, what: str, signed: bool = False, closing: frozenset[Any] | set[Any] = frozenset()

@@ -93,7 +93,7 @@ class CameraPreview:
         """One picture as JPEG, at most ``PHOTO_WIDEST`` wide, from any address of ``capture_address``.
 
         :param address: of the settings or of the crew's choice, never of a request
-        :raises CameraInConsultation: it would have to be opened while pictures are watched
+        :raises CameraInConsultation: a device that would have to be opened while pictures are watched, on the same bus
         :raises CameraShowsNothing: no picture came
         """
         async with self._photographing:
@@ -108,7 +108,7 @@ class CameraPreview:
 
     async def _opened_once(self, address: str) -> Frame | None:
         """The picture of a camera that is opened for it, once its exposure is right."""
-        if self._in_use():
+        if self._in_use() and kind_of(address) == SourceKind.DEVICE:
             raise CameraInConsultation("a consultation has the cameras", camera=address)
         if address in self._sources:
             self._give_back(address)

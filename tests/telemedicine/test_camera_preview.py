@@ -161,7 +161,8 @@ async def test_a_photo_is_taken_once_the_exposure_is_right_and_the_camera_given_
         desk.preview.close()
 
 
-async def test_a_photo_is_that_of_the_open_feed_and_else_waits_for_the_consultation() -> None:
+async def test_a_photo_is_that_of_the_open_feed_and_a_device_else_waits_for_the_consultation() -> None:
+    """A camera of the network is on no bus that the consultation's cameras need."""
     desk = Desk(video0=60)
     watched = Shade(90)
     desk.feed = Source("room", "/dev/video0", CLOCK, opener=lambda *_: watched)
@@ -175,6 +176,9 @@ async def test_a_photo_is_that_of_the_open_feed_and_else_waits_for_the_consultat
     with pytest.raises(CameraInConsultation):
         await desk.preview.photo("/dev/video0")
     assert not desk.opened
+    desk.cameras["rtsp://192.0.2.1/outside"] = Shade(120)
+    desk.feed = None
+    assert shade_of(await desk.preview.photo("rtsp://192.0.2.1/outside")) == 120
 
 
 async def test_a_camera_that_shows_nothing_gives_no_photo(monkeypatch: pytest.MonkeyPatch) -> None:

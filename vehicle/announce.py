@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,8 +59,9 @@ class Announcer:
 
         interfaces = self._interfaces()
         try:
-            mdns = AsyncZeroconf(interfaces=interfaces, ip_version=IPVersion.V4Only)
-        except OSError as fault:
+            version = IPVersion.V6Only if ":" in interfaces[0] else IPVersion.V4Only
+            mdns = AsyncZeroconf(interfaces=interfaces, ip_version=version)
+        except (OSError, RuntimeError) as fault:  # the latter: no adapter has the address
             emit("announcing_impossible", level=logging.WARNING, reason=str(fault))
             return
         try:
@@ -79,17 +79,17 @@ class Announcer:
         host = self._settings.touchscreen.host
         if ipaddress.ip_address(host).is_loopback:
             return ["127.0.0.1"]
-        return [host] if host != "0.0.0.0" else ["0.0.0.0"]
+        return [host]
 
     async def _announce(self, mdns: AsyncZeroconf) -> None:
         from zeroconf.asyncio import AsyncServiceInfo
 
         vehicle = self._settings.vehicle
-        host = self._settings.touchscreen.host
+        address = ipaddress.ip_address(self._settings.touchscreen.host)
         info = AsyncServiceInfo(
             SERVICE,
             f"{vehicle.id}.{SERVICE}",
-            addresses=None if host == "0.0.0.0" else [socket.inet_aton(host)],
+            addresses=None if address.is_unspecified else [address.packed],
             port=self._port,
             properties={"vehicle": vehicle.id, "origin": vehicle.origin, "path": "/"},
             server=f"{vehicle.id}.local.",

@@ -58,6 +58,15 @@ async def test_van_and_devices_find_each_other_on_the_loopback() -> None:
         await other.async_close()
 
 
+async def test_an_address_that_this_pc_does_not_have_is_not_announced_and_no_fault(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("WARNING", logger="xunzhen")
+    settings = {"vehicle": IDENTITY, "touchscreen": {"host": "192.0.2.7"}}
+    await Announcer(VehicleSettings.model_validate(settings), port=8400).run()
+    assert "announcing_impossible" in caplog.text
+
+
 async def _until(ask, tries: int = 40) -> bool:
     for _ in range(tries):
         if await ask():

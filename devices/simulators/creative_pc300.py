@@ -73,11 +73,6 @@ class Pc300Twin(CreativeOximeterTwin):
         warming = [self._temperature(wire.MEASURING, temperature_c - behind) for behind in (1.2, 0.5, 0.2, 0.1)]
         self._follow([*warming, self._temperature(wire.ENDED, temperature_c)], THERMOMETER_STEP_S)
 
-    def fail_temperature(self) -> None:
-        """A minute without a final value, shortened."""
-        steps = [self._temperature(wire.MEASURING, 31.0), self._temperature(wire.TIMED_OUT, 31.0)]
-        self._follow(steps, THERMOMETER_STEP_S)
-
     def measure_glucose(self, glucose_mmol_l: float) -> None:
         self._follow([packet(0x73, 0x01, b"\x00" + bytes.fromhex(f"{round(glucose_mmol_l * 10):04d}"))], 0.1)
 

@@ -283,11 +283,11 @@ class Captures:
                 return
             try:
                 kept = await asyncio.to_thread(self._store_whole, under.about, under.writer.path)
+                if kept is not None and not self._known(kept.sha256):
+                    await self._journal.commit(kept.draft())
             except (DiskFull, DiskFault) as fault:
                 emit("recording_not_stored", level=logging.ERROR, device=under.about.device, reason=fault.code)
                 return  # the partial file is brought back at the next start
-            if kept is not None and not self._known(kept.sha256):
-                await self._journal.commit(kept.draft())
             under.writer.abandon()
             if kept is not None:
                 self._told(kept)

@@ -163,6 +163,22 @@ async def test_a_full_disk_at_the_start_leaves_a_clip_for_the_next(
     assert len(after.captures.recover()) == 1
 
 
+async def test_a_clip_that_the_journal_does_not_take_at_the_end_is_brought_back_at_the_next_start(
+    van: Van, clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = await van.captures.begin(CLIP, "ultrasound-1", None, 0, FACTS)
+    await van.captures.append(name, 0, clip)
+
+    async def refuse(*drafts: object) -> list[object]:
+        raise DiskFull("no room")
+
+    with monkeypatch.context() as full:
+        full.setattr(van.world.store, "commit", refuse)
+        await van.captures.stop()
+    assert van.rows() == []
+    assert len(van.again().captures.recover()) == 1
+
+
 async def test_half_a_still_is_no_still(van: Van) -> None:
     name = await van.captures.begin(STILL, "ultrasound-1", None, 0, FACTS)
     await van.captures.append(name, 0, PNG[: len(PNG) // 2])

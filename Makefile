@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Real bluetoothd and kernel in a virtual machine, for the Bluetooth tests; without them these say that they are skipped.
 APPLIANCE := qemu-system-x86 bluez dbus busybox-static cpio kmod
 
-.PHONY: demo test again appliance fuzz check verifier bench bench-sync bench-media bench-devices bench-ecg powercut screenshots pins clean
+.PHONY: demo test again appliance fuzz check verifier bench bench-sync bench-media bench-devices bench-ecg soak powercut screenshots pins clean
 
 # Goes on without these packages: then without the Bluetooth meters, or without PDFs.
 demo: $(VENV)/.demo

@@ -311,7 +311,7 @@ class PathRuns:
         return outcome
 
     async def _begin(self, encounter: str, walk: Path, by: str) -> str:
-        """The run under way in this encounter; a new one when there is none, or the last one has ended."""
+        """The run of this encounter, ended or not; a new one when there is none."""
         found = self._run(encounter, walk.id)
         if found is not None:
             return str(found["run"])

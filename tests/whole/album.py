@@ -19,6 +19,8 @@ SECTIONS: dict[str, dict[str, str]] = {
         "today-start": "The village is proposed from the position; crew and start are one tap.",
         "today-confirm-village": "The village doctor confirms with the PIN that the van is here.",
         "today-outreach": "A health talk, noted in two taps.",
+        "visit-photo": "The van at the village sign: one touch takes the photo, a second keeps it.",
+        "visit-signature": "Somebody of the village signs that the van was there.",
         "today": "The visit's clock, who waits, whose follow-up is due here, what the county still lacks.",
         "due-list": "Follow-ups due in this village, late ones first; showing a phone number is noted.",
     },

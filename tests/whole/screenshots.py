@@ -127,6 +127,11 @@ def beside_the_village_doctor(demo: Demo, doctor: VillageDoctor, album: Album) -
     page.get_by_test_id("people-20").check(force=True)
     page.get_by_test_id("outreach-now").click()
     expect(page.get_by_test_id("beside")).to_contain_text("宣讲")
+    page.get_by_test_id("photo").click()
+    expect(page.get_by_test_id("waiting-photo")).to_be_visible(timeout=20_000)
+    album.both(page, f"{demo.touchscreen}visit/photo", "visit-photo")
+    page.get_by_test_id("keep-photo").click()
+    album.both(page, f"{demo.touchscreen}visit/signature", "visit-signature")
 
 
 def consult(demo: Demo, doctor: VillageDoctor, specialist: Page, album: Album) -> None:

@@ -382,7 +382,7 @@ class Vehicle:
     async def _stored(self, device: str) -> bool:
         """Whether all that ``device`` has told so far is durable, so that it may forget it."""
         half_heard = self.feed.take_half_heard(device)
-        return await self.commits.settle() and not half_heard
+        return await self.commits.settle() and not self.commits.take_left_out() and not half_heard
 
     def _radio(self) -> BluetoothHub | None:
         """Made when first needed: importing it is not cheap, and a van may have no adapter."""

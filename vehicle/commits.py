@@ -44,6 +44,7 @@ class Commits:
         self._worker: asyncio.Task[None] | None = None
         self.fault: str | None = None
         """Code of the error that keeps the head of the queue from being written; None when all is well."""
+        self._left_out = False
 
     def soon(self, *drafts: Draft, then: Done | None = None) -> None:
         """Write ``drafts`` as one batch; call ``then`` once they are durable."""
@@ -60,6 +61,11 @@ class Commits:
     def waiting(self) -> int:
         return len(self._queue)
 
+    def take_left_out(self) -> bool:
+        """Whether drafts were left out since this was last asked: what they came from had better not be forgotten."""
+        left_out, self._left_out = self._left_out, False
+        return left_out
+
     async def settle(self, patience_s: float = 5.0) -> bool:
         """Wait until everything given so far is durable; False when it is not after ``patience_s``."""
         if self._worker is None:
@@ -74,6 +80,7 @@ class Commits:
                 await self._journal.commit(*drafts)
             except DraftRefused as bug:
                 self._queue.popleft()
+                self._left_out = True
                 emit("entries_not_written", level=logging.ERROR, count=len(drafts))
                 logging.getLogger(__name__).error("an entry fits no journal", exc_info=bug)
                 continue

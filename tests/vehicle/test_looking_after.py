@@ -314,4 +314,5 @@ async def test_an_entry_that_no_journal_takes_holds_up_nobody(clock: SimulatedCl
     commits.soon(Draft("access/1", {"action": "a", "what": "after it"}), then=lambda: durable.append("after it"))
     assert await commits.settle()
     assert durable == ["after it"]
+    assert (commits.take_left_out(), commits.take_left_out()) == (True, False)
     assert json.loads(store.entries(store.size() - 1, 1)[0])["what"] == "after it"

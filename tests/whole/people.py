@@ -74,6 +74,14 @@ class VillageDoctor:
         self.page.get_by_test_id("start-visit").click()
         expect(self.page.get_by_test_id("end-visit")).to_be_visible()
 
+    def photograph_the_sign(self) -> None:
+        """One touch takes the photo, a second keeps it."""
+        self.go("today")
+        self.page.get_by_test_id("photo").click()
+        expect(self.page.get_by_test_id("waiting-photo")).to_be_visible(timeout=20_000)
+        self.page.get_by_test_id("keep-photo").click()
+        self.page.wait_for_url("**/today")
+
     def confirm(self, kind: str) -> None:
         """Bring the tile into focus and confirm the value that has arrived."""
         self.go(f"measure?focus={kind}")

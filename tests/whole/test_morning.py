@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tests.whole.people import YANG, VillageDoctor, context, launch, picture_numbers, sign_in_at_county, sound_energy
 from tests.whole.stage import CHROMIUM, Demo, wait_until
@@ -215,6 +215,8 @@ def test_14_everything_is_delivered_and_the_county_shows_the_visit(
     doctor.go("today")
     counted = doctor.page.locator('[data-testid="dwell"]:not([data-dwell="0"])')
     expect(counted).to_be_visible(timeout=120_000)  # a village is entered after 60 s of agreeing positions
+    doctor.photograph_the_sign()
+    [(photo,)] = demo.van("select sha256 from recordings where what = 'photo' order by started_at desc limit 1")
     doctor.page.get_by_test_id("end-visit").click()
     doctor.page.get_by_test_id("confirm-end-visit").click()
     expect(doctor.page.get_by_test_id("start-visit")).to_be_visible()
@@ -229,6 +231,9 @@ def test_14_everything_is_delivered_and_the_county_shows_the_visit(
     expect(county.get_by_test_id("verdict")).to_contain_text("在村不满半天")
     expect(county.get_by_test_id("crew")).to_contain_text("周敏")
     expect(county.get_by_test_id("track")).to_be_attached()
+    picture = county.get_by_test_id("pictures").locator("img")
+    wait_until("the photo has arrived", lambda: shown(county, picture), 30)
+    assert picture.get_attribute("src").endswith(photo)
     coverage = county.request.get(f"{demo.county}api/coverage?month=2026-13")
     assert coverage.status == 422
     spreadsheet = county.request.get(f"{demo.county}county/coverage.xlsx")
@@ -239,6 +244,14 @@ def test_14_everything_is_delivered_and_the_county_shows_the_visit(
     origin_counts = demo.county_tables("select count(*) from entries where origin = 'van-07.qingyu.example'")
     assert origin_counts[0][0] >= demo.van("select max(n) from entries")[0][0]
     assert village.startswith("9999011012")
+
+
+def shown(page: Page, picture: Locator) -> bool:
+    """Whether a picture is there, and drawn; else the page is asked again."""
+    if picture.count() and picture.evaluate("image => image.complete && image.naturalWidth > 0"):
+        return True
+    page.reload()
+    return False
 
 
 def assert_moves(page: Page, feed: str, within_s: float = 30) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import date
 from pathlib import Path
 
 import httpx
@@ -12,6 +13,7 @@ from touch_bench import PIN, Bench
 
 from devices.clock import SimulatedClock
 from sync.formats.records import Entry, read_entry
+from vehicle.clinic.registration import PatientForm
 from vehicle.touchscreen.app import create_touchscreen
 
 PLACE = (30.6, 104.0)
@@ -81,6 +83,33 @@ async def test_without_a_visit_no_pin_is_asked_for(app: FastAPI, bench: Bench) -
     await caller.post("/visit/confirm", data={"person": "zhou.min", "pin": "0000"})
     assert bench.vehicle.staff.locked_until("zhou.min") is None
     assert entries(bench, "village_confirmed/1") == []
+
+
+async def test_who_waited_and_went_home_is_taken_out_of_the_queue(app: FastAPI, bench: Bench) -> None:
+    caller = await nurse(app)
+    people = [await bench.vehicle.people.register(form, "wu.qian") for form in (patient("何长顺"), patient("田月娥"))]
+    for person in people:
+        await caller.post(f"/people/{person.patient}/queue")
+    page = (await caller.get("/today")).text
+    assert f'action="/people/{people[0].patient}/leave-queue"' in page
+    answer = await caller.post(f"/people/{people[0].patient}/leave-queue")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/today")
+    assert [item.patient.name for item in bench.vehicle.encounters.queue()] == ["田月娥"]
+    assert "何长顺" not in (await caller.get("/today")).text
+
+
+async def test_everybody_who_waits_is_on_the_page(app: FastAPI, bench: Bench) -> None:
+    caller = await nurse(app)
+    names = [f"候诊{number}号" for number in "一二三四五六七八九"]
+    for name in names:
+        person = await bench.vehicle.people.register(patient(name), "wu.qian")
+        await caller.post(f"/people/{person.patient}/queue")
+    page = (await caller.get("/today")).text
+    assert [name for name in names if name not in page] == []
+
+
+def patient(name: str) -> PatientForm:
+    return PatientForm(name, "female", date(1958, 4, 26), id_kind="temporary")
 
 
 async def test_an_outreach_is_recorded_by_taps(app: FastAPI, bench: Bench) -> None:

@@ -95,6 +95,13 @@ def routes(screen: Screen) -> APIRouter:
         await vehicle.encounters.enqueue(patient, request.state.caller.id)
         return back("/today")
 
+    @router.post("/people/{patient}/leave-queue")
+    @roles(*CLINICAL)
+    async def leave_queue(request: Request, patient: str) -> Response:
+        """Somebody who waited has gone home."""
+        await vehicle.encounters.leave_queue(patient, request.state.caller.id)
+        return back("/today")
+
     @router.post("/encounter/close")
     @roles(*CLINICAL)
     async def close(request: Request) -> Response:

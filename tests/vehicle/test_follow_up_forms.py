@@ -54,7 +54,10 @@ def filled(form: str, told: dict[str, Any], **more: Any) -> Filled:
 @pytest.mark.parametrize(
     ("form", "sex", "age", "offered"),
     [
-        ("hypertension", "male", 40, True),
+        ("hypertension", "male", 18, True),
+        ("hypertension", "male", 17, False),
+        ("hypertension", "male", None, True),
+        ("diabetes", "female", 17, False),
         ("elderly", "male", 64, False),
         ("elderly", "female", 65, True),
         ("tcm_constitution", "male", 64, False),

@@ -135,7 +135,7 @@ class Consultations:
         self._findings = findings
         self._origin = origin
         self._language = language
-        self.beside: Callable[[str], dict[str, Any]] = lambda consultation: {}
+        self.beside: Callable[[str, str | None], dict[str, Any]] = lambda consultation, language: {}
         """What else the specialist is told of a consultation; emergency mode tells place and steps."""
         self._steps: dict[str, list[Step]] = {}
         """What ``steps`` has read; a change throws its consultation's away."""
@@ -235,7 +235,7 @@ class Consultations:
             "consent": {name: view.consent[name] for name in CONSENT_TOLD if name in view.consent},
         }
         told |= self._findings.of(view.encounter or "", patient.patient, language)
-        told |= self.beside(consultation)
+        told |= self.beside(consultation, language)
         if view.decision is not None:
             told["decision"] = view.decision
         if view.session_over:

@@ -277,17 +277,17 @@ class Emergencies:
             "question": t("touch.emergency.said_question", place=_place_words(place)),
         }
 
-    def _beside(self, consultation: str) -> dict[str, Any]:
+    def _beside(self, consultation: str, language: str | None = None) -> dict[str, Any]:
         """What the specialist is told besides the case: since when, where the van is now, what was done."""
         emergency = self.current()
         if emergency is None or emergency.consultation != consultation:
             return {}
-        place, done = self._place(), self.done(emergency.emergency)
+        place, done, lang = self._place(), self.done(emergency.emergency), language or self._language
         told: dict[str, Any] = {
             "started_at": format_time(emergency.started_at),
             "place": place.name,
             "steps": [
-                {"checklist": one.title(self._language), "step": item.text(self._language), "at": format_time(step.at)}
+                {"checklist": one.title(lang), "step": item.text(lang), "at": format_time(step.at)}
                 for one in self.checklists.values()
                 for item in one.items
                 if (step := done.get((one.id, item.id))) is not None

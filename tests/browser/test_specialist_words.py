@@ -129,3 +129,22 @@ async def test_a_case_that_is_taken_back_says_so(stage: Stage, browser: Browser)
         await page.get_by_test_id("gone").get_by_role("link").wait_for()
         assert await page.get_by_test_id("hang-up").is_hidden()
         assert "不在您名下" in (await page.get_by_test_id("link-quality").text_content() or "")
+
+
+async def test_the_vans_words_are_read_in_the_pages_language(stage: Stage, browser: Browser) -> None:
+    stage.vehicle.beside = {
+        "prompts": [
+            {"title": "血压 2 级", "result": "162/98", "advice": "两周内复测", "grade": "orange", "source": []}
+        ],
+        "background": {"asked": True, "allergies": [], "history": [{"title": "既往史", "text": "牧区长大"}]},
+        "words": {"en": {"血压 2 级": "Grade 2 hypertension", "两周内复测": "Repeat in 2 weeks", "既往史": "History"}},
+    }
+    async with signed_in(browser, stage, "?lang=en") as page:
+        await enter_session(stage, page)
+        prompt = page.get_by_test_id("prompts").locator("li > span").first
+        assert await prompt.text_content() == "Grade 2 hypertension"
+        assert await prompt.get_attribute("title") == "162/98\nRepeat in 2 weeks"
+        summary = await page.get_by_test_id("case-summary").text_content() or ""
+        assert "History: 牧区长大" in summary, "what was typed stays as it was typed"
+        await page.goto("/specialist/consultations/consultation-1?lang=zh")
+        await page.get_by_test_id("prompts").get_by_text("血压 2 级").wait_for()

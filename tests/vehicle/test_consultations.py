@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from vehicle.consultation_request import (
     ConsentMissing,
     RequestIncomplete,
 )
+from vehicle.consultation_words import in_all_languages
 from vehicle.consultations import (
     ConsultationOpen,
     ConsultationUnknown,
@@ -366,3 +368,24 @@ async def test_the_summary_tells_the_case_and_never_the_number(world: World) -> 
     assert id_number() not in text
     assert "王家村3组" not in text
     assert len(text) < 60_000
+
+
+async def test_the_specialist_reads_the_vans_words_in_any_language(world: World) -> None:
+    await world.serve()
+    await world.measurements.confirm(world.cuff(162, 98), DOCTOR)
+    view = await world.consultations.request(ASKED, "urgent", SIGNED, DOCTOR)
+    ours, theirs = (world.consultations.summary(view.consultation, language) for language in ("zh", "en"))
+    told = in_all_languages(lambda language: world.consultations.summary(view.consultation, language))
+    assert told | {"words": {}} == ours | {"words": {}}, "the van's own words stay where they were"
+    assert set(told["words"]) == {"en"}
+    for one, other in zip(ours["prompts"], theirs["prompts"], strict=True):
+        assert told["words"]["en"][one["title"]] == other["title"]
+        assert not re.search(r"[\u4e00-\u9fff]", other["title"])
+    assert not told["words"]["en"].keys() & set(ASKED.values()), "what people typed has no other words"
+
+
+def test_words_for_which_the_message_has_no_room_are_left_out() -> None:
+    def summary(language: str | None) -> dict[str, Any]:
+        return {"prompts": [{"title": (language or "zh") * 15_000}]}
+
+    assert in_all_languages(summary) == summary(None)

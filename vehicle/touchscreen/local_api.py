@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from devices.wire import pack_samples
 from sync.web.access import roles
 from telemedicine.opinion import SignedOpinion
+from vehicle.consultation_words import in_all_languages
 from vehicle.touchscreen.recent import RecentSamples
 from vehicle.touchscreen.sessions import LOCAL
 
@@ -42,7 +43,7 @@ def routes(vehicle: Vehicle, recent: RecentSamples) -> APIRouter:
     @router.get("/consultation")
     @roles(LOCAL)
     async def consultation() -> Response:
-        """The open consultation with the summary for the specialist; 204 when there is none."""
+        """The open consultation with the summary for the specialist, its words in all languages; 204: there is none."""
         current = vehicle.consultations.current()
         if current is None:
             return Response(status_code=204)
@@ -51,7 +52,9 @@ def routes(vehicle: Vehicle, recent: RecentSamples) -> APIRouter:
                 "consultation": current.consultation,
                 "state": str(current.state),
                 "urgency": current.urgency,
-                "summary": vehicle.consultations.summary(current.consultation),
+                "summary": in_all_languages(
+                    lambda language: vehicle.consultations.summary(current.consultation, language)
+                ),
             }
         )
 

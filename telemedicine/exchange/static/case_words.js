@@ -7,6 +7,15 @@ const FIELDS = ['chief_complaint', 'history', 'findings', 'preliminary', 'questi
 /** @typedef {import('./exchange_socket.js').Case} Case */
 /** @typedef {[label: string, text: string, badge?: string]} Row with the kind of badge the text stands in, if in one */
 
+/**
+ * What the van said in its own words, in this page's language where the van has told it.
+ * @param {Case} c @param {unknown} text
+ */
+export function said(c, text) {
+  const { lang } = document.documentElement;
+  return c.summary.words?.[lang.startsWith('zh') ? 'zh' : lang]?.[String(text ?? '')] ?? String(text ?? '');
+}
+
 /** @param {Case} c */
 export const patientName = (c) => String(c.summary.patient?.name ?? '');
 
@@ -30,8 +39,7 @@ export function patientFacts(c) {
 export function caseFields(c) {
   const fields = c.summary.fields ?? c.summary;
   /** @type {Row[]} */
-  const rows = [...emergencyRows(c.summary.emergency)];
-  rows.push(...backgroundRows(c.summary.background));
+  const rows = [...emergencyRows(c), ...backgroundRows(c)];
   for (const name of FIELDS) if (fields[name]) rows.push([t(`case_${name}`), String(fields[name])]);
   const { name, role } = c.summary.doctor ?? {};
   const asked = [name, has(`role_${role}`) ? t(`role_${role}`) : ''].filter(Boolean).join(' ');
@@ -52,28 +60,30 @@ function consented(consent) {
 
 /**
  * Allergies first, also that nobody asked for them; then what else lasts: history, drugs.
- * @param {any} told
+ * @param {Case} c
  * @returns {Row[]}
  */
-function backgroundRows(told) {
+function backgroundRows(c) {
+  const told = c.summary.background;
   if (!told) return [];
-  const known = /** @type {string[]} */ (told.allergies ?? []);
+  const known = /** @type {string[]} */ (told.allergies ?? []).map((one) => said(c, one));
   const allergies = known.length ? known.join(t('list_comma')) + (told.unsigned ? t('case_unsigned') : '') : t(told.asked ? 'case_allergies_none' : 'case_allergies_unasked');
-  const history = /** @type {any[]} */ (told.history ?? []).map((one) => `${one.title}${t('colon')}${one.text}`).join('\n');
+  const history = /** @type {any[]} */ (told.history ?? []).map((one) => `${said(c, one.title)}${t('colon')}${said(c, one.text)}`).join('\n');
   const rows = /** @type {Row[]} */ ([[t('case_allergies'), allergies, known.length ? 'ink' : ''], [t('case_lasting'), history], [t('case_drugs'), (told.drugs ?? []).join('\n')]]);
   return rows.filter(([, text]) => text);
 }
 
 /**
  * Of an emergency: where the van is now, what was measured last, what was done.
- * @param {any} told
+ * @param {Case} c
  * @returns {[string, string][]}
  */
-function emergencyRows(told) {
+function emergencyRows(c) {
+  const told = c.summary.emergency;
   if (!told) return [];
   const place = [told.place, told.latitude_deg === undefined ? '' : `${told.latitude_deg}, ${told.longitude_deg}`].filter(Boolean).join(' ');
   const numbers = Object.values(told.vitals ?? {}).join(t('list_comma'));
-  const steps = /** @type {any[]} */ (told.steps ?? []).map((step) => `${clockTime(step.at)} ${step.step}`).join('\n');
+  const steps = /** @type {any[]} */ (told.steps ?? []).map((step) => `${clockTime(step.at)} ${said(c, step.step)}`).join('\n');
   const rows = /** @type {[string, string][]} */ ([[t('case_place_now'), place], [t('case_last_numbers'), numbers], [t('case_steps'), steps]]);
   return rows.filter(([, text]) => text);
 }

@@ -1,6 +1,6 @@
 // Left column of a session: who, why, what was measured, what the oximeter says now.
 
-import { caseFields, clockTime, element, fillList, patientFacts, patientName } from './case_words.js';
+import { caseFields, clockTime, element, fillList, patientFacts, patientName, said } from './case_words.js';
 import { byId, has, t } from './frame.js';
 import { showTrend } from './trend.js';
 
@@ -13,7 +13,7 @@ export function showSummary(c) {
   byId('facts').textContent = patientFacts(c);
   fillList(byId('fields'), caseFields(c));
   const readings = /** @type {any[]} */ (c.summary.readings ?? []);
-  byId('readings').replaceChildren(...readings.map(row));
+  byId('readings').replaceChildren(...readings.map((one) => row(c, one)));
   byId('readings-none').hidden = readings.length > 0;
   byId('readings-from').textContent = clockTime(readings[0]?.at);
   showPrompts(c);
@@ -28,8 +28,8 @@ function showPrompts(c) {
   const prompts = /** @type {any[]} */ (c.summary.prompts ?? []).filter((one) => one.grade && one.grade !== 'none');
   byId('prompts-panel').hidden = prompts.length === 0;
   byId('prompts').replaceChildren(...prompts.map((one) => {
-    const item = element('li', ''), words = element('span', one.title);
-    words.title = [one.result, one.advice, ...(one.source ?? [])].filter(Boolean).join('\n');
+    const item = element('li', ''), words = element('span', said(c, one.title));
+    words.title = [one.result, one.advice, ...(one.source ?? [])].filter(Boolean).map((text) => said(c, text)).join('\n');
     item.append(words, grade(one.grade, has(`grade_${one.grade}`) ? t(`grade_${one.grade}`) : one.grade_word));
     return item;
   }));
@@ -91,8 +91,8 @@ function findingNumber(values) {
   return values?.pause_ms !== undefined ? `${(values.pause_ms / 1000).toFixed(1)} s` : '';
 }
 
-/** @param {any} reading */
-function row(reading) {
+/** @param {import('./exchange_socket.js').Case} c @param {any} reading */
+function row(c, reading) {
   const type = reading.type ?? reading.kind;
   const tr = document.createElement('tr');
   tr.dataset.reading = type;
@@ -110,7 +110,7 @@ function row(reading) {
     const level = reading.grade ?? 'none';
     graded.append(grade(level, has(`grade_${level}`) ? t(`grade_${level}`) : reading.grade_word));
   }
-  tr.append(element('td', has(`reading_${type}`) ? t(`reading_${type}`) : String(reading.title ?? type)), value, graded);
+  tr.append(element('td', has(`reading_${type}`) ? t(`reading_${type}`) : said(c, reading.title ?? type)), value, graded);
   return tr;
 }
 

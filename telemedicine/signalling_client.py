@@ -55,7 +55,7 @@ class SignallingClient:
         self._connection: ClientConnection | None = None
         self.joined = False
         self.refused = False
-        """The exchange answers, but does not take this van for what it says it is."""
+        """The exchange answers, but does not take this van for what it says it is; not while it can't be reached."""
 
     async def run(self) -> None:
         retry_s, told_lost = FIRST_RETRY_S, False
@@ -74,8 +74,10 @@ class SignallingClient:
                     await self._prove(connection)
                     retry_s, told_lost = FIRST_RETRY_S, False
                     await self._serve(connection)
-            except (OSError, WebSocketException, TimeoutError, MessageRefused) as fault:
-                reason = str(fault) or type(fault).__name__
+            except MessageRefused as fault:
+                reason = str(fault)
+            except (OSError, WebSocketException, TimeoutError) as fault:
+                reason, self.refused = str(fault) or type(fault).__name__, False
             finally:
                 self.joined, self._connection = False, None
             if not told_lost:
@@ -97,6 +99,7 @@ class SignallingClient:
     async def _prove(self, connection: ClientConnection) -> None:
         challenge = parse_from_exchange(await _text(connection))
         if not isinstance(challenge, Challenge):
+            self.refused = False
             raise MessageRefused("the exchange did not begin with a challenge; check the address")
         origin = self._key.name
         signature = base64.b64encode(self._key.sign_for(CHALLENGE, challenge_bytes(challenge.nonce, origin))).decode()

@@ -39,6 +39,7 @@ from telemedicine.ultrasound.bridge import UltrasoundBridge
 from telemedicine.ultrasound.on_board import UltrasoundOnBoard
 from telemedicine.vehicle_client import VehicleAway, VehicleClient, VehicleRefused
 from telemedicine.wire import (
+    CASE_REFUSED,
     Accept,
     Answer,
     Case,
@@ -125,7 +126,7 @@ class Van:
         self._case: Case | None = None
         self._case_sent: Case | None = None
         self._case_refused = False
-        """The exchange did not take the last message about a case: specialists may not see it."""
+        """The exchange did not take the case as it was last told: specialists may not see it."""
         self._specialist: Specialist | None = None
         self._none_told = False
 
@@ -305,7 +306,7 @@ class Van:
                 case Relays():
                     self._relay.take(message)
                 case Fault():
-                    self._case_refused = True
+                    self._case_refused |= message.code == CASE_REFUSED
                     emit("signalling_refused", who="exchange", reason=message.message)
         except VehicleAway:
             said = "the vehicle's own computer is restarting; try again in a moment"

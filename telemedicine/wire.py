@@ -22,6 +22,8 @@ SUMMARY_LIMIT_CHARACTERS = 60_000
 CHALLENGE = "exchange-challenge"
 INVITATION = "consultation-invitation"
 """Purposes of the vehicle's signatures (``sync.keys.vehicle_key.VehicleKey.sign_for``)."""
+CASE_REFUSED, MESSAGE_REFUSED = "case_refused", "message_refused"
+"""Codes of a ``Fault``: specialists don't see the van's case; or some other message was not taken."""
 
 Sdp = Annotated[str, Field(min_length=10, max_length=SDP_LIMIT_CHARACTERS)]
 Session = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -313,6 +315,15 @@ def parse_from_exchange(text: str) -> FromExchange:
 def parse_from_page(text: str) -> FromPage:
     """:raises MessageRefused: see the module"""
     return _parse(_FROM_PAGE, text)
+
+
+def type_of(text: str) -> str:
+    """What a refused message was meant to be; empty when it does not say."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return ""
+    return str(document.get("type", "")) if isinstance(document, dict) else ""
 
 
 def challenge_bytes(nonce: str, origin: str) -> bytes:

@@ -33,8 +33,10 @@ from telemedicine.exchange.rooms import Page, Rooms
 from telemedicine.exchange.store import ExchangeStore
 from telemedicine.exchange.turn import TurnCredentials
 from telemedicine.wire import (
+    CASE_REFUSED,
     CHALLENGE,
     MESSAGE_LIMIT_CHARACTERS,
+    MESSAGE_REFUSED,
     Challenge,
     Fault,
     MessageRefused,
@@ -43,6 +45,7 @@ from telemedicine.wire import (
     parse_from_page,
     parse_from_van,
     parse_hello,
+    type_of,
 )
 
 FOLDER = Path(__file__).parent
@@ -166,7 +169,8 @@ async def _serve_van(socket: WebSocket, link: SocketLink, rooms: Rooms, origin: 
                 rooms.from_van(origin, parse_from_van(text))
             except (MessageRefused, NoteRefused) as refusal:
                 emit("signalling_refused", who=origin, reason=str(refusal))
-                link.send(Fault(code="message_refused", message=str(refusal)).text())
+                code = CASE_REFUSED if type_of(text) == "case" else MESSAGE_REFUSED
+                link.send(Fault(code=code, message=str(refusal)).text())
     finally:
         rooms.van_left(origin, link)
 
@@ -207,7 +211,7 @@ def _specialist_routes(
                     try:
                         rooms.from_page(page, parse_from_page(text))
                     except MessageRefused as refusal:
-                        link.send(Fault(code="message_refused", message=str(refusal), word=refusal.word).text())
+                        link.send(Fault(code=MESSAGE_REFUSED, message=str(refusal), word=refusal.word).text())
         except WebSocketDisconnect:
             pass
         finally:

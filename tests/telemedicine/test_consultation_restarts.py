@@ -26,7 +26,7 @@ from telemedicine.consultation import State
 from telemedicine.media.h264 import LIBX264
 from telemedicine.signalling_client import SignallingClient
 from telemedicine.van import Van
-from telemedicine.wire import FromExchange
+from telemedicine.wire import Fault, FromExchange, OpinionStored
 
 
 async def test_media_process_killed_and_started_again(tmp_path: Path) -> None:
@@ -171,7 +171,25 @@ async def test_a_van_whose_key_is_not_enrolled_says_that_it_is_refused(tmp_path:
         running = asyncio.create_task(client.run())
         await until(lambda: client.refused)
         assert not client.joined
-        running.cancel()
+    await until(lambda: not client.refused)  # the exchange is gone: that is the network's, not the key's
+    running.cancel()
+
+
+async def test_only_a_refused_case_is_told_as_one(tmp_path: Path) -> None:
+    async with consultation_stage(tmp_path) as stage, specialist(stage) as page:
+        stage.vehicle.request()
+        await until(lambda: page.state() == "invited")
+        heard: list[FromExchange] = []
+        take = stage.van._signalling._on_message
+
+        async def hear(message: FromExchange) -> None:
+            await take(message)
+            heard.append(message)
+
+        stage.van._signalling._on_message = hear
+        await stage.van._signalling.send(OpinionStored(consultation="consultation-of-others", signature="AAAA"))
+        await until(lambda: [message.code for message in heard if isinstance(message, Fault)] == ["message_refused"])
+        assert stage.van.status()["exchange"] == "joined", "specialists see the case all the same"
 
 
 async def ignored(_: FromExchange) -> None: ...

@@ -84,10 +84,12 @@ def test_it_rings_on_the_ecg_page_and_is_answered_on_its_own(van: Van, page: Any
     page.get_by_test_id("critical-again").click()
     page.wait_for_url("**/ecg")
     page.get_by_test_id("red-go").click()
-    page.get_by_test_id("critical-told").check()
+    page.get_by_test_id("critical-not_told").check()
     page.get_by_test_id("critical-referred").check()
     page.get_by_test_id("receiver-hospital").click()
     page.get_by_test_id("critical-read-back").check()
+    assert page.get_by_test_id("critical-leave").is_disabled()  # why not is still to be said
+    page.get_by_test_id("not_told-unconscious").click()
     page.get_by_test_id("critical-leave").click()
     page.locator('[data-testid="finding"][data-closed="yes"]').wait_for()
     page.get_by_test_id("finding-back").click()

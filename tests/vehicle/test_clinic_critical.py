@@ -75,6 +75,8 @@ async def test_a_glucose_meter_that_shows_lo_or_hi_holds_the_person_until_it_is_
         (Answer(frozenset()), "action"),
         (Answer(frozenset({"prayed"})), "action"),
         (Answer(frozenset({"referred"}), **CALLED), "told"),
+        (Answer(frozenset({"not_told", "referred"}), **CALLED), "not_told_because"),
+        (Answer(frozenset({"not_told", "refused"}), "昏迷", signature_png=PNG, not_told_because="昏迷"), "told"),
         (Answer(frozenset({"told", "referred"})), "receiver"),
         (Answer(frozenset({"told", "referred"}), receiver="县医院"), "read_back"),
         (Answer(frozenset({"told", "refused"}), signature_png=PNG), "reason"),
@@ -106,6 +108,15 @@ async def test_told_first_then_referred_with_a_call_that_was_read_back(world: Wo
     assert row["at"] is not None
     await again.encounters.close(DOCTOR)
     again.close()
+
+
+async def test_who_is_unconscious_is_referred_without_being_told_and_why_is_noted(world: World) -> None:
+    reading = await red(world)
+    answer = Answer(frozenset({"not_told", "referred"}), not_told_because="昏迷", **CALLED)
+    assert await world.critical_values.acknowledge(reading, answer, DOCTOR) == []
+    assert noted(world, reading) == ["found", "not_told", "referred"]
+    rows = world.store.read("SELECT reason FROM critical_actions WHERE action = 'not_told'")
+    assert [row["reason"] for row in rows] == ["昏迷"]
 
 
 async def test_who_refuses_says_why_and_signs(world: World) -> None:

@@ -1,13 +1,15 @@
 """Red values: found, told, measured again, and then referred, consulted or refused; each step an entry with its time.
 
 A critical value needs a call, the words repeated by who takes them, and the time (domain notes, section 3.7): whoever
-refers says whom they called and that it was read back. Who refuses says why and signs.
+refers says whom they called and that it was read back. Who refuses says why and signs. Who cannot be told (unconscious,
+a small child) is not kept waiting for it: why is said instead.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +24,7 @@ from vehicle.clinic.encounters import Encounters
 from vehicle.clinic.measurements import Measurements
 from vehicle.clinic.ports import Journal, Live
 
-ACTIONS = ("told", "repeated", "referred", "consulted", "refused", WITHDRAWN)
+ACTIONS = ("told", "not_told", "repeated", "referred", "consulted", "refused", WITHDRAWN)
 """What can be done about a red value; ``withdrawn`` about a finding only: it was none."""
 LONGEST_WORDS = 200
 LARGEST_SIGNATURE_BYTES = 400_000
@@ -30,7 +32,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class ActionMissing(AskPerson):
-    """``facts["what"]`` says what is missing: action, told, receiver, read_back, reason or signature."""
+    """``facts["what"]`` is missing: action, told, not_told_because, receiver, read_back, reason or signature."""
 
     code = "critical_unanswered"
 
@@ -46,6 +48,8 @@ class Answer:
     """Who was called repeated the value, and it was right."""
     reason: str = ""
     """Why the person refuses, in their words."""
+    not_told_because: str = ""
+    """Why the person could not be told."""
     signature_png: bytes = b""
 
     def missing(self, person_is_here: bool, done: tuple[str, ...], may_withdraw: bool = False) -> str:
@@ -56,13 +60,19 @@ class Answer:
         chosen = self.actions & (set(ACTIONS) - (set() if may_withdraw else {WITHDRAWN}))
         wanted = {
             "action": bool(chosen),
-            "told": not (person_is_here and chosen & CLOSING) or "told" in chosen or "told" in done,
+            "told": not (person_is_here and chosen & CLOSING) or self._told(chosen | set(done)),
+            "not_told_because": "not_told" not in chosen or 1 <= len(self.not_told_because.strip()) <= LONGEST_WORDS,
             "receiver": "referred" not in chosen or 1 <= len(self.receiver.strip()) <= LONGEST_WORDS,
             "read_back": "referred" not in chosen or self.read_back,
             "reason": "refused" not in chosen or 1 <= len(self.reason.strip()) <= LONGEST_WORDS,
             "signature": "refused" not in chosen or self._signed(),
         }
         return next((what for what, is_there in wanted.items() if not is_there), "")
+
+    @staticmethod
+    def _told(actions: AbstractSet[str]) -> bool:
+        """Who could not be told cannot refuse either."""
+        return "told" in actions or ("not_told" in actions and "refused" not in actions)
 
     def _signed(self) -> bool:
         return self.signature_png.startswith(_PNG) and len(self.signature_png) <= LARGEST_SIGNATURE_BYTES
@@ -153,6 +163,8 @@ def _fields(reading: str, patient: str | None, answer: Answer, signature: str) -
             fields["patient"] = patient
         if action == "referred":
             fields |= {"receiver": answer.receiver.strip(), "read_back": answer.read_back}
+        if action == "not_told":
+            fields["reason"] = answer.not_told_because.strip()
         if action == "refused":
             fields |= {"reason": answer.reason.strip(), "signature": signature}
         entries.append(fields)

@@ -52,6 +52,7 @@ def routes(screen: Screen) -> APIRouter:
         receiver: str = Form("", max_length=200),
         read_back: str = Form("", max_length=4),
         reason: str = Form("", max_length=200),
+        not_told_because: str = Form("", max_length=200),
         signature: str = Form("", max_length=LONGEST_SIGNATURE),
         again: str = Form("", max_length=1),
         withdraw: str = Form("", max_length=1),
@@ -63,7 +64,7 @@ def routes(screen: Screen) -> APIRouter:
             chosen = (chosen - CLOSING) | {"repeated"}
         elif withdraw:
             chosen = {WITHDRAWN}
-        answer = Answer(frozenset(chosen), receiver, read_back == "yes", reason, png_of(signature))
+        answer = Answer(frozenset(chosen), receiver, read_back == "yes", reason, not_told_because, png_of(signature))
         try:
             await vehicle.critical_values.acknowledge(reading, answer, request.state.caller.id)
         except ActionMissing as missing:

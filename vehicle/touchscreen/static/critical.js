@@ -14,13 +14,25 @@ function judge(form) {
     if (part.hidden === wanted) part.hidden = !wanted;
   }
   const field = (/** @type {string} */ name) => /** @type {HTMLInputElement | null} */ (form.querySelector(`[name="${name}"]`));
-  const told = !form.querySelector('input[value="told"]') || chosen.has('told');
+  const untold = chosen.has('not_told') && !chosen.has('refused') && (!field('not_told_because') || Boolean(field('not_told_because')?.value.trim()));
+  const told = !form.querySelector('input[value="told"]') || chosen.has('told') || untold;
   const called = !chosen.has('referred') || Boolean(field('receiver')?.value.trim() && field('read_back')?.checked);
   const pad = chosen.has('refused') ? padOf(form) : null;
   const refused = !chosen.has('refused') || Boolean(field('reason')?.value.trim() && pad && !pad.empty);
   const closing = ['referred', 'consulted', 'refused'].some((action) => chosen.has(action));
   const leave = form.querySelector('[data-needs-closing]');
   if (leave instanceof HTMLButtonElement) leave.disabled = !(told && closing && called && refused);
+}
+
+/** @type {Record<string, string[]>} told and not told exclude each other; who could not be told does not refuse */
+const EXCLUDED = { told: ['not_told'], not_told: ['told', 'refused'], refused: ['not_told'] };
+
+/** @param {HTMLFormElement} form @param {string} ticked */
+function untick(form, ticked) {
+  for (const other of EXCLUDED[ticked] ?? []) {
+    const box = form.querySelector(`input[value="${other}"]:not(:disabled)`);
+    if (box instanceof HTMLInputElement) box.checked = false;
+  }
 }
 
 /** @param {HTMLFormElement} form */
@@ -39,7 +51,9 @@ function padOf(form) {
 for (const kind of ['change', 'input']) {
   document.addEventListener(kind, ({ target }) => {
     const form = target instanceof Element ? target.closest('form[data-critical]') : null;
-    if (form instanceof HTMLFormElement) judge(form);
+    if (!(form instanceof HTMLFormElement)) return;
+    if (target instanceof HTMLInputElement && target.checked) untick(form, target.value);
+    judge(form);
   });
 }
 

@@ -18,6 +18,8 @@ export class IcdSearch {
     /** @type {Disease[]} */
     this.found = [];
     this.at = -1;
+    /** What the code in its field stands for. */
+    this.coded = { diagnosis: '', code: '' };
     this.list = document.createElement('ul');
     this.list.className = 'icd-list';
     this.list.id = 'icd-list';
@@ -27,12 +29,25 @@ export class IcdSearch {
     this.list.dataset.testid = 'icd-list';
     document.body.append(this.list);
     for (const field of [diagnosis, code]) this.#serve(field);
+    diagnosis.addEventListener('input', () => this.#recode());
+    code.addEventListener('input', () => { this.coded = { diagnosis: '', code: '' }; });
     this.list.addEventListener('pointerdown', (event) => {                  // before the field loses its focus
       const row = event.target instanceof Element ? event.target.closest('[role="option"]') : null;
       if (row) { event.preventDefault(); this.#choose([...this.list.children].indexOf(row)); }
     });
     window.addEventListener('resize', () => this.#close());
     diagnosis.form?.addEventListener('scroll', () => this.#close());
+  }
+
+  /** The two fields belong together as they are: chosen, by a template, or as they were kept. */
+  together() { this.coded = { diagnosis: this.diagnosis.value.trim(), code: this.code.value.trim() }; }
+
+  /** Another diagnosis does not keep the code of the last one; words added to it do. */
+  #recode() {
+    const { diagnosis, code } = this.coded;
+    if (!diagnosis || !code || this.code.value.trim() !== code || this.diagnosis.value.includes(diagnosis)) return;
+    this.code.value = '';
+    this.coded = { diagnosis: '', code: '' };
   }
 
   /** @param {HTMLInputElement} field */
@@ -85,6 +100,7 @@ export class IcdSearch {
     if (!one) return;
     this.diagnosis.value = named(one);
     this.code.value = one.code;
+    this.together();
     this.#close();
     this.changed();
   }

@@ -26,7 +26,7 @@ export class OpinionForm {
     this.form.addEventListener('submit', (event) => event.preventDefault());
     for (const chip of this.#chips()) chip.addEventListener('click', () => this.#fill(chip));
     this.signing.addEventListener('submit', (event) => { event.preventDefault(); void this.#sign(); });
-    new IcdSearch(this.#field('diagnosis'), this.#field('icd10'), () => this.#keep());
+    this.search = new IcdSearch(this.#field('diagnosis'), this.#field('icd10'), () => this.#keep());
     this.#restore();
   }
 
@@ -101,6 +101,7 @@ export class OpinionForm {
         /** @type {HTMLInputElement} */ (option).checked = /** @type {HTMLInputElement} */ (option).value === content[name];
       }
     }
+    this.search.together();
   }
 
   /**

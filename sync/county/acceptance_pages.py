@@ -17,7 +17,7 @@ from sync.county.acceptance_report import AcceptanceReport, acceptance_report
 from sync.county.acceptance_seals import sealed_file
 from sync.county.acceptance_tables import ReportTable, hours, period_name, report_tables
 from sync.county.follow_up_report import shown
-from sync.county.pages import NOT_KEPT, NUMBER_READERS, Practice, practice_of, render
+from sync.county.pages import NOT_KEPT, NUMBER_READERS, READERS, Practice, practice_of, render
 from sync.interop.spreadsheet import XLSX_TYPE
 from sync.proof.presence import local_day
 from sync.web.access import roles
@@ -128,6 +128,7 @@ def _page(request: Request, made: _Asked) -> HTMLResponse:
         "kinds": {"quarter": Period.quarter_of(day).name, "year": Period.year_of(day).name},
         "hours": hours,
         "persons": shown(report.services.people),
+        "drills": request.state.caller.role in READERS,
     }
     return render(request, "acceptance.html", facts)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
+from urllib.parse import urlencode
 
 from devices import catalog
 from sync.county.acceptance_period import Period
@@ -19,6 +20,7 @@ from sync.county.link_report import Share
 from sync.county.programme_sheets import word
 from sync.county.visit_words import work
 from sync.formats.link_figures import MOST_RTT_MS, NEEDED_KBIT_S
+from sync.proof.areas import Village
 from sync.proof.presence import local_day
 from sync.web.catalog import Texts
 
@@ -27,10 +29,13 @@ PROOFS = ("counted", "track", "witnesses", "countersigned", "province", "whole",
 
 
 class Cell(NamedTuple):
-    """:ivar state: how it stands, for those who draw it: "met", "missed", "waived", "ahead", "unsynced" or nothing"""
+    """:ivar state: how it stands, for those who draw it: "met", "missed", "waived", "ahead", "unsynced" or nothing
+    :ivar to: the page with the visits behind it, for those who may open it; empty for none
+    """
 
     value: str | int
     state: str = ""
+    to: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +172,8 @@ class _Making:
             said = self._w(f"why_{one.kind}", reason=one.waiver)
             if why and one.kind != "waived":
                 said += self._w("colon") + why if one.kind == "tried" else f" ({why})"
-            short = Cell(f"{one.served}/{one.required}", _STATES.get(one.kind, "missed"))
+            state = _STATES.get(one.kind, "missed")
+            short = Cell(f"{one.served}/{one.required}", state, self._to(one.month, one.village))
             where = (Cell(one.village.township), Cell(one.village.name), Cell(one.village.code))
             rows.append((Cell(f"{one.month:%Y-%m}"), *where, short, Cell(said)))
         heads = (Column(self._w("month")), *self._places(), Column(self._w("visits"), "num"), Column(self._w("why")))
@@ -281,13 +287,18 @@ class _Making:
         devices = self._report.services.devices_in.get(one.village.code, 0)
         return (
             *_place(one),
-            *(month_cell(one.months.get(month)) for month in self._months),
+            *(month_cell(one.months.get(month))._replace(to=self._to(month, one.village)) for month in self._months),
             *duty_cells(one.duty),
             Cell(hours(one.minutes)),
             people_cell(shown(one.people)),
             Cell(devices),
             Cell(of_whole(one.proven.whole, one.proven.counted)),
         )
+
+    def _to(self, month: date, village: Village) -> str:
+        """The village's row in the month table, where each day leads to its visit."""
+        asked = {"month": f"{month:%Y-%m}", "practice": int(self._report.practice), "township": village.township}
+        return f"/county/coverage?{urlencode(asked)}#village-{village.code}"
 
     def _van(self, van: VanReport) -> tuple[Cell, ...]:
         devices = sum(one.vehicle == van.vehicle for one in self._report.services.devices)

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import AsyncIterator
 from datetime import date
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -327,6 +328,19 @@ async def test_page_workbook_and_json_tell_the_same(founded: Founded) -> None:
         assert word in page
     assert "/county/visits/" not in page
     assert any(line.what == "acceptance-2026-Q3.xlsx" for line in founded.county.audit.latest())
+
+
+async def test_a_village_and_month_lead_to_their_visits_whom_may_open_them(founded: Founded) -> None:
+    short = next(row for row in table(report(founded), "shortfalls").rows if row[3].value == CODES[1])
+    client = await founded.signed_in("xu.jing")
+    page = (await client.get(f"{PAGE}?period=2026-Q3&lang=zh")).text
+    assert short[4].to.endswith(f"#village-{CODES[1]}")
+    assert f'<a href="{escape(short[4].to)}">{short[4].value}</a>' in page
+    month = (await client.get(short[4].to)).text
+    row = month[month.index(f'<tr id="village-{CODES[1]}"') :].partition("</tr>")[0]
+    assert row.count("/county/visits/") == 2
+    reviewer = await founded.signed_in("qian.xu")
+    assert "/county/coverage?month=2026-09" not in (await reviewer.get(f"{PAGE}?period=2026-Q3&lang=zh")).text
 
 
 async def test_a_long_table_is_added_up_on_paper_to_the_same_sums(

@@ -19,6 +19,8 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).parents[1]
 QUICK_DATACLASSES = ROOT / "sync" / "verify" / "quick_dataclasses.py"
 """Stands in the file under the name of the standard library's module; there it says why."""
+QUICK_TYPING = ROOT / "sync" / "verify" / "quick_typing.py"
+"""Our modules import it there instead of ``typing``: it says why. The real one stays for whoever else wants it."""
 ENTRY = "sync.verify.__main__"
 OUR_PACKAGES = ("devices", "sync")
 _SHEBANG = b"#!/usr/bin/env python3\n"
@@ -57,10 +59,15 @@ def build() -> bytes:
     packed.write(_SHEBANG)
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
         _add(archive, "__main__", _MAIN.encode())
-        _add(archive, "dataclasses", QUICK_DATACLASSES.read_bytes())
+        _add(archive, QUICK_TYPING.stem, QUICK_TYPING.read_bytes())
+        _add(archive, "dataclasses", _with_quick_typing(QUICK_DATACLASSES))
         for path in modules().values():
-            _add(archive, path.relative_to(ROOT).with_suffix("").as_posix(), path.read_bytes())
+            _add(archive, path.relative_to(ROOT).with_suffix("").as_posix(), _with_quick_typing(path))
     return packed.getvalue()
+
+
+def _with_quick_typing(path: Path) -> bytes:
+    return path.read_bytes().replace(b"from typing import ", f"from {QUICK_TYPING.stem} import ".encode())
 
 
 def _add(archive: zipfile.ZipFile, stem: str, source: bytes) -> None:

@@ -211,8 +211,18 @@ class Presence:
 
     def feed(self, fix: Fix) -> list[Arrived | Left]:
         """Take the next fix. One that is not valid, or not newer than the last, changes nothing but the flags."""
-        if self._stands_still(fix):
-            return []
+        return self.follow((fix,))
+
+    def follow(self, fixes: Sequence[Fix]) -> list[Arrived | Left]:
+        """``feed`` for the next fixes, one after another."""
+        events: list[Arrived | Left] = []
+        place = 0
+        while (place := self._standing_still(fixes, place)) < len(fixes):
+            events += self._take(fixes[place])
+            place += 1
+        return events
+
+    def _take(self, fix: Fix) -> list[Arrived | Left]:
         refusal = self._refusal(fix)
         if refusal is not None:
             if refusal and self._stay:
@@ -234,23 +244,39 @@ class Presence:
             events += self._consider(place, fix)
         return events
 
-    def _stands_still(self, fix: Fix) -> bool:
-        """Whether this is one more valid fix where nothing changes, far from every border; then it has been counted."""
+    def _standing_still(self, fixes: Sequence[Fix], place: int) -> int:
+        """The place of the first fix, from ``place`` on, that may change anything. Those before it are valid, far from
+        every border, and counted: nearly all of a track, so nothing is called for each of them."""
         parked, stay, last = self._parked, self._stay, self._last
         village = stay.village if stay is not None else None
         if parked is None or last is None or parked.current is not village or parked.place is not village:
-            return False
-        if self._change is not None or self._doubt is not None or fix.at >= parked.until:
-            return False
-        step_s = (fix.at - last.at).total_seconds()
-        if fix.spoof or fix.accuracy_m > MAX_ACCURACY_M or fix.satellites < MIN_SATELLITES:
-            return False
-        if not 0.0 < step_s <= MAX_STEP_S or not parked.holds(fix) or _at_most_m(last, fix) > MAX_SPEED_M_S * step_s:
-            return False
-        self._last = fix
+            return place
+        if self._change is not None or self._doubt is not None or (stay is not None and stay.last is not last):
+            return place
+        until, clear_deg = parked.until, parked.clear_deg
+        parked_north, parked_east = parked.latitude_deg, parked.longitude_deg
+        at, north, east = last.at, last.latitude_deg, last.longitude_deg
+        observed_s = stay.observed_s if stay is not None else 0.0
+        for passed in range(place, len(fixes)):
+            fix = fixes[passed]
+            now, to_north, to_east = fix.at, fix.latitude_deg, fix.longitude_deg
+            step_s = (now - at).total_seconds()
+            if fix.spoof or fix.accuracy_m > MAX_ACCURACY_M or fix.satellites < MIN_SATELLITES or now >= until:
+                break
+            if (
+                not 0.0 < step_s <= MAX_STEP_S
+                or not abs(to_north - parked_north) + abs(to_east - parked_east) < clear_deg
+            ):
+                break
+            if (abs(to_north - north) + abs(to_east - east)) * METRES_PER_DEGREE > MAX_SPEED_M_S * step_s:  # at_most_m
+                break
+            observed_s += step_s
+            last, at, north, east = fix, now, to_north, to_east
+            place = passed + 1
+        self._last = last
         if stay is not None:
-            stay.step_to(fix)
-        return True
+            stay.last, stay.observed_s = last, observed_s
+        return place
 
     def conceal(self, hole_s: float) -> list[Left]:
         """What was recorded since the last fix is hidden, or the vehicle was not followed before this.
@@ -452,7 +478,7 @@ def _moved_fix(fix: Fix, by: timedelta) -> Fix:
 def stays(fixes: Iterable[Fix], villages: Sequence[Village], named: Named = lambda at: None) -> list[Stay]:
     """All stays of a track, in order; the last one has ``departed_at`` None when the track ends inside."""
     presence = Presence(villages, named)
-    found = [event.stay for fix in fixes for event in presence.feed(fix) if isinstance(event, Left)]
+    found = [event.stay for event in presence.follow(tuple(fixes)) if isinstance(event, Left)]
     if presence.stay is not None:
         found.append(presence.stay)
     return found

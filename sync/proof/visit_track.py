@@ -131,7 +131,7 @@ def follow(span: VisitRange, clock: ClockCheck, villages: Sequence[Village]) -> 
         if concealed:
             stays += [left.stay for left in presence.conceal((at - seen_at).total_seconds())]
             concealed, ever = False, True
-        stays += [change.stay for fix in track.fixes for change in presence.feed(fix) if isinstance(change, Left)]
+        stays += [change.stay for change in presence.follow(track.fixes) if isinstance(change, Left)]
         known_at = seen_at = track.points[-1].at
     if presence.stay is not None:
         stays.append(_until_closed(presence.stay, span, clock, known_n))

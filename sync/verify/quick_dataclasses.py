@@ -70,7 +70,7 @@ def _made(cls: type, frozen: bool) -> type:
             else:
                 setattr(cls, name, described.default)
     cls.__dataclass_fields__ = fields  # type: ignore[attr-defined]
-    cls.__init__ = _init(cls, fields)  # type: ignore[misc]
+    cls.__init__ = _init_when_used(cls, fields)  # type: ignore[misc]
     names = tuple(fields)
     if "__eq__" not in cls.__dict__:
         cls.__eq__ = _equal(names)  # type: ignore[assignment]
@@ -78,6 +78,16 @@ def _made(cls: type, frozen: bool) -> type:
     if "__repr__" not in cls.__dict__:
         cls.__repr__ = _repr(tuple(name for name in names if fields[name].repr))  # type: ignore[assignment]
     return cls
+
+
+def _init_when_used(cls: type, fields: dict[str, Field]) -> Callable[..., None]:
+    """Half of the classes have no instance in a run, and compiling is what takes time."""
+
+    def first(self: Any, *args: Any, **named: Any) -> None:
+        cls.__init__ = made = _init(cls, fields)  # type: ignore[misc]
+        made(self, *args, **named)
+
+    return first
 
 
 def _init(cls: type, fields: dict[str, Field]) -> Callable[..., None]:

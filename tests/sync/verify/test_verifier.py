@@ -10,13 +10,14 @@ import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from sync import standalone
 from sync.proof.evidence import read_bundle, write_bundle
 from sync.verify import quick_dataclasses as quick
+from sync.verify import quick_typing
 from sync.verify.__main__ import USAGE, main
 from sync.verify.words import EN, ZH, Words, language_of
 from tests.sync.evidence_county import SIGN_JPEG, EvidenceCounty
@@ -186,7 +187,7 @@ def test_the_file_holds_exactly_what_the_verifier_imports(folder: Path) -> None:
     with zipfile.ZipFile(folder / "verify.pyz") as archive:
         inside = {name.removesuffix(".py") for name in archive.namelist() if name.endswith(".py")}
     ours = {path.relative_to(standalone.ROOT).with_suffix("").as_posix() for path in standalone.modules().values()}
-    assert inside == ours | {"__main__", "dataclasses"}
+    assert inside == ours | {"__main__", "dataclasses", "quick_typing"}
     modules = "__main__, bundle_check, log_audit, report, sealed_check"
     script = f"import sys; from sync.verify import {modules}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True, timeout=60)
@@ -286,3 +287,24 @@ def test_dataclasses_do_what_our_modules_use(library: Any) -> None:
         Point(-1)
     with pytest.raises(TypeError):
         hash(Open())
+
+
+@pytest.mark.parametrize("base", [NamedTuple, quick_typing.NamedTuple], ids=["real", "quick"])
+def test_the_quick_named_tuple_is_as_the_real_one(base: Any) -> None:
+    known: dict[str, Any] = {"Base": base}
+    exec(
+        "from __future__ import annotations\n"
+        "class Where(Base):\n"
+        "    '''A place.'''\n"
+        "    place: int\n"
+        "    name: str = 'somewhere'\n"
+        "    def __str__(self): return f'{self.place} ({self.name})'\n",
+        known,
+    )
+    made = known["Where"]
+    assert made(1) == (1, "somewhere") == tuple(made(place=1))
+    assert (str(made(2, "here")), repr(made(2, "here"))) == ("2 (here)", "Where(place=2, name='here')")
+    assert (made._fields, made.__doc__, made._field_defaults) == (("place", "name"), "A place.", {"name": "somewhere"})
+    assert made(1)._replace(name="there") == (1, "there")
+    with pytest.raises(TypeError):
+        made()

@@ -59,6 +59,7 @@ bench-sync: $(VENV)/.test
 	$(BIN)/python -m benchmarks.bench_evidence
 	$(BIN)/python -m benchmarks.bench_county
 	$(BIN)/python -m benchmarks.bench_lists
+	$(BIN)/python -m benchmarks.bench_acceptance
 
 # The live consultation beside plain aiortc: the engine's cost, then what a real Chromium sees over a bad radio (as
 # root). One scenario: make bench-media MEDIA=drop2; there are steady drop2 drop1 loss outage rebind address starve

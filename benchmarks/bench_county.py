@@ -75,7 +75,7 @@ def kept_year(size: Size) -> CountySettings:
             BUILD.mkdir(exist_ok=True)
             shutil.move(Path(name) / "county", folder)
     settings = _settings(folder)
-    county = open_county(settings, _after(size), hasher=QUICK)
+    county = open_county(settings, after(size), hasher=QUICK)
     with closing(county):
         read = county.interpreter.catch_up_all()  # again, when the program reads entries otherwise than it did then
         for vehicle in county.fleet.all():
@@ -97,7 +97,7 @@ def _make(settings: CountySettings, size: Size) -> None:
 
 def finish(settings: CountySettings, size: Size) -> None:
     """Seal the months that are over, and let somebody in."""
-    county = open_county(settings, _after(size), hasher=QUICK)
+    county = open_county(settings, after(size), hasher=QUICK)
     county.sealing.seal_due()
     county.accounts.add(ACCOUNT, "许静", "administrator", PASSWORD)
     county.close()
@@ -107,7 +107,7 @@ def _settings(folder: Path, database: str = "") -> CountySettings:
     return CountySettings(name="年度", data=folder, origin="county.bench.example", database=database)
 
 
-def _after(size: Size) -> SimulatedClock:
+def after(size: Size) -> SimulatedClock:
     """The evening of the last day of the last month, which goes on."""
     last = end_of_month(date(size.year, size.months, 1))
     return SimulatedClock(datetime(last.year, last.month, last.day, 20, 0, tzinfo=LOCAL).astimezone(UTC))
@@ -158,7 +158,7 @@ def measure(name: str, settings: CountySettings, size: Size) -> float:
 def _tables(settings: CountySettings, size: Size, months: Sequence[date]) -> tuple[list[Taken], list[Taken]]:
     first, again = [], []
     for month in months:
-        county = open_county(settings, _after(size), hasher=QUICK)
+        county = open_county(settings, after(size), hasher=QUICK)
         with closing(county):
             table, taken = _timed(county.coverage.table, month, False)
             visits = sum(len(row.visits) for row in table.rows)
@@ -177,7 +177,7 @@ def _timed(work: Callable[_Asked, _Result], *asked: _Asked.args, **how: _Asked.k
 
 async def _requests(settings: CountySettings, size: Size, months: Sequence[date]) -> tuple[list[Taken], list[Taken]]:
     """The page and the JSON of each month, through the whole application."""
-    app = create_county(settings, _after(size), hasher=QUICK)
+    app = create_county(settings, after(size), hasher=QUICK)
     with closing(app.state.county):
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://county.test") as client:
             signed_in = await client.post("/sign-in", data={"account": ACCOUNT, "password": PASSWORD})

@@ -72,5 +72,9 @@ async def test_the_same_case_is_answered_later(stage: Stage, browser: Browser) -
             await elsewhere.goto("/specialist/consultations/consultation-1")
             await becomes(elsewhere, "document.body.dataset.state === 'opinion_signed'")
             await becomes(elsewhere, "document.querySelector('#stage').hasAttribute('data-over')")
-            assert await elsewhere.get_by_test_id("hang-up").is_hidden()
+            for gone in ("hang-up", "share"):
+                assert await elsewhere.get_by_test_id(gone).is_hidden()
+            await elsewhere.set_viewport_size({"width": 390, "height": 844})
+            width = "document.getElementById('opinion').getBoundingClientRect().width"
+            await becomes(elsewhere, f"{width} > 340 && document.documentElement.scrollWidth === 390")
             assert await elsewhere.evaluate("document.body.dataset.media ?? 'idle'") == "idle"

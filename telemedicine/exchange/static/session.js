@@ -53,6 +53,7 @@ function update(c) {
   media.fingerprint = c.dtls_fingerprint ?? '';
   if (c.van_online) media.hurry();
   for (const name of ['hang-up', 'mute', 'camera']) byId(name).hidden = !live;
+  document.getElementById('share')?.toggleAttribute('hidden', !live);
   byId('back-in').hidden = !hungUp || role === 'lead' || !LIVE.has(c.state) || c.session_over;
   quality.show();
 }

@@ -23,10 +23,18 @@ pytestmark = pytest.mark.browser
 ROOM_BELOW_PX = """(() => {
   const rate = document.getElementById('mini-rate');
   rate.hidden = false;
+  document.getElementById('tiles').dataset.rows = '4';
+  document.querySelector('[data-testid="tile-ecg"]').removeAttribute('data-tall');
   rate.querySelector('b').textContent = '71';
   const bottom = (place) => document.querySelector(place).getBoundingClientRect().bottom;
   return bottom('[data-testid="tile-ecg"] .body') - bottom('#mini-rate small');
 })()"""
+
+CREW_TO_BUTTONS_PX = """(() => {
+  const box = (place) => document.querySelector(place).getBoundingClientRect();
+  return box('.visit footer').top - box('.visit .crew > :last-child').bottom;
+})()"""
+"""Between the last line of who and where and the buttons below it."""
 
 
 @pytest.fixture
@@ -52,13 +60,14 @@ async def waits(bench: Bench) -> None:
 
 
 def test_the_ecg_tile_and_the_queue(van: Van, page: Any, complaints: Callable[[Any], list[str]]) -> None:
-    """The unit of the heart rate keeps off the line below it; who waited and went home leaves by two taps."""
+    """The rate's unit keeps off the line below; no button covers the crew; who left is taken out by two taps."""
     serve(van, page)
     van.do(lambda bench: bench.publish("cuff-1", BloodPressure(128, 78, pulse_bpm=70)))
     page.goto(f"{van.address}/measure?focus=blood_pressure")
     assert page.evaluate(ROOM_BELOW_PX) >= 3
     van.wait(waits)
     page.goto(f"{van.address}/today")
+    assert page.evaluate(CREW_TO_BUTTONS_PX) >= 0
     page.get_by_test_id("gone-1").click()
     assert page.get_by_test_id("gone-now-1").is_visible()
     assert complaints(page) == []

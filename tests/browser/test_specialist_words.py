@@ -72,6 +72,7 @@ async def test_a_diagnosis_is_found_by_its_letters_and_what_is_missing_is_shown(
         assert await chosen(page) == ("心律", ""), "another diagnosis does not keep the last one's code"
         await type_in(page, "opinion-icd10", "i480")
         await page.get_by_role("option", name="阵发性心房颤动").click()
+        await page.get_by_test_id("opinion-diagnosis").press("End")
         await page.get_by_test_id("opinion-diagnosis").press_sequentially("，心室率快")
         assert await chosen(page) == ("阵发性心房颤动，心室率快", "I48.0"), "words added to it do"
         await type_in(page, "opinion-diagnosis", "没有编码的诊断")

@@ -110,11 +110,13 @@ FROZEN = """(async () => {
   host.style.cssText = 'position:fixed;inset:0 auto auto 0;width:1100px;height:440px;margin:0';
   document.body.append(host);
   const channels = ['I', 'II', 'V1', 'V2', 'V3', 'V4', 'V5', 'V6'], n = 250, store = new SampleStore();
-  const about = { type: 'samples', stream: 'ecg', device: 'ecg-1', channels, unit: 'uV', segment: 0, resolution: 1, sample_rate_hz: 500 };
+  const about = { type: 'samples', stream: 'ecg', device: 'ecg-1', channels, unit: 'uV', segment: 0 };
+  const form = { resolution: 1, sample_rate_hz: 500 };
   let first = 0;
   const send = (uv) => {
-    const counts = new Int16Array(n * channels.length).map((_, k) => (Math.floor(k / channels.length) % 100 < 10 ? uv : 0));
-    store.push({ ...about, n, first_index: first, counts });
+    const high = (k) => Math.floor(k / channels.length) % 100 < 10;
+    const counts = new Int16Array(n * channels.length).map((_, k) => (high(k) ? uv : 0));
+    store.push({ ...about, ...form, n, first_index: first, counts });
     first += n;
   };
   const frame = () => new Promise((next) => requestAnimationFrame(() => requestAnimationFrame(next)));

@@ -219,6 +219,14 @@ async def test_a_critical_value_of_who_is_served_may_not_be_left(world: Laborato
     assert world.told("prompts")
 
 
+@pytest.mark.parametrize(("said", "reds"), [("2.8", 1), ("2.9", 0)])
+async def test_so_low_a_glucose_is_red_whatever_was_eaten(world: LaboratoryWorld, said: str, reds: int) -> None:
+    await world.serve()
+    await world.specimens.take("blood", "101", DOCTOR)
+    world.publish(result("101", values=(laboratory_value("urit 8030", "GLI", said, "mmol/L"),)), "lab-1")
+    assert len(world.measurements.critical("zh")) == reds
+
+
 async def test_the_specialist_reads_every_analyte_and_no_name_typed_at_the_analyser(world: LaboratoryWorld) -> None:
     patient = await world.serve()
     specimen = await world.specimens.take("blood", "101", DOCTOR)

@@ -31,6 +31,8 @@ FASTING = Field("fasting", "boolean", "空腹(≥8小时)", "")
 MEAL = Field("meal", "code", "空腹还是餐后", "")
 """How that is asked, in the words of the meters' own field Meal."""
 MEALS_ASKED = ("fasting", "postprandial", "casual")
+LOW_WHATEVER_WAS_EATEN_MMOL_L = 2.8
+"""The red value of a fasting glucose (CRIT-A): no meal lowers it, so it is red as well when nothing was asked yet."""
 LEAST_STRIP_MS = 29_500
 """An ECG shorter than this is no rhythm strip (2021 APHRS: 30 s of one lead; half a second for where devices cut)."""
 
@@ -199,6 +201,9 @@ def _codes(question: Question | None) -> Sequence[object] | None:
 
 def _with_meal(known: dict[str, object]) -> dict[str, object]:
     """A glucose value whose meter said no meal counts as fasting or random once the person was asked."""
+    glucose = known.get("glu")
+    if isinstance(glucose, int | float) and glucose <= LOW_WHATEVER_WAS_EATEN_MMOL_L and "fpg" not in known:
+        known = known | {"fpg": glucose}
     fasting = known.get("fasting") if known.get("meal") is None else known["meal"] == "fasting"
     if "glu" in known and "fpg" not in known and "rpg" not in known and fasting is not None:
         return known | {"fpg" if fasting else "rpg": known["glu"]}

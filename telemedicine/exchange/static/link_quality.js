@@ -82,6 +82,7 @@ export class LinkQuality {
     /** @type {Period} */
     const now = { received: 0, lost: 0, pictures: [], rtt: 0, microphone: Boolean(this.media.microphone), ecg: null };
     const reports = [...(await pc.getStats()).values()];
+    if (this.ended || this.media.state !== 'connected') return;      // hung up meanwhile
     for (const report of reports) if (report.type === 'candidate-pair' && report.nominated) now.rtt = Math.round((report.currentRoundTripTime ?? 0) * 1000);
     for (const report of reports) {
       if (report.type !== 'inbound-rtp') continue;

@@ -24,7 +24,7 @@ from sync.record.store import Store
 from tests.sync.conftest import OpenStore, reading, recording
 from tests.sync.county_simulator import UNREACHABLE, Answer, CountySimulator
 
-ECG, WANTED, CLIPS, TRACKS = LANES
+ECG, WANTED, PHOTOS, CLIPS, TRACKS = LANES
 
 
 class Van:
@@ -65,10 +65,10 @@ def van(store: Store, signer: SeedSigner, clock: SimulatedClock, tmp_path: Path)
 
 
 def test_lanes_are_in_order_of_urgency_and_share_the_recordings() -> None:
-    assert [lane.rank for lane in LANES] == [1, 2, 3, 4]
-    assert [lane.when_live for lane in LANES] == [WhenLive.PACED, WhenLive.HELD, WhenLive.HELD, WhenLive.HELD]
+    assert [lane.rank for lane in LANES] == [1, 2, 3, 4, 5]
+    assert [lane.when_live for lane in LANES] == [WhenLive.PACED] + 4 * [WhenLive.HELD]
     assert all(lane.in_flight == (3 if lane.what is None else 1) for lane in LANES)
-    assert [lane.bulk for lane in LANES] == [False, True, True, True]
+    assert [lane.bulk for lane in LANES] == [False, True, True, True, True]
 
 
 async def test_recordings_go_by_urgency(van: Van) -> None:
@@ -153,9 +153,9 @@ async def test_next_part_waits_while_something_more_urgent_is_sent() -> None:
 
 async def test_turn_waits_for_no_lane_that_is_less_urgent() -> None:
     way = RightOfWay()
-    async with way.sending(CLIPS.rank), way.sending(TRACKS.rank):
+    async with way.sending(PHOTOS.rank), way.sending(CLIPS.rank), way.sending(TRACKS.rank):
         await asyncio.wait_for(way.turn(WANTED), 5)
-        await asyncio.wait_for(way.turn(CLIPS), 5)
+        await asyncio.wait_for(way.turn(PHOTOS), 5)
 
 
 async def test_held_lane_says_so_at_once() -> None:

@@ -20,10 +20,10 @@ OLD, NEW = b"o" * SECTOR_BYTES * 64, b"n" * SECTOR_BYTES * 64
 
 
 @pytest.mark.parametrize("level", ["t1", "t2"])
-def test_nothing_acknowledged_is_lost_in_thirty_power_cuts(level: str) -> None:
+def test_nothing_acknowledged_is_lost_in_twenty_power_cuts(level: str) -> None:
     others = {"t1": "--t2", "t2": "--t1"}[level]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.powercut", f"--{level}", "30", others, "0", "--controls", "10"],
+        [sys.executable, "-m", "tests.powercut", f"--{level}", "20", others, "0", "--controls", "10"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -126,6 +126,10 @@ async def becomes(page: Page, expression: str, timeout_s: float = 90.0) -> None:
 
 async def enter_session(stage: Stage, page: Page) -> None:
     stage.vehicle.request()
+    await accept(page)
+
+
+async def accept(page: Page) -> None:
     await page.get_by_test_id("accept-invitation").click(timeout=WITHIN_MS)
     await page.wait_for_url("**/specialist/consultations/consultation-1", timeout=WITHIN_MS)
     await page.wait_for_selector("body[data-media=connected]", timeout=WITHIN_MS)
@@ -215,7 +219,7 @@ async def test_practice_is_marked_wherever_the_case_is(stage: Stage, browser: Br
         stage.vehicle.request()
         await page.get_by_test_id("invitation").get_by_text("演练").wait_for()
         assert await page.get_by_test_id("practice").is_visible()
-        await enter_session(stage, page)
+        await accept(page)
         for _ in range(2):
             await becomes(page, "document.documentElement.dataset.practice === '演练'")
             assert await page.get_by_test_id("practice").is_visible()

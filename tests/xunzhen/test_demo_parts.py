@@ -72,6 +72,17 @@ def test_residents_are_the_same_at_every_call_and_have_valid_numbers() -> None:
         assert person.diastolic_mmhg < person.systolic_mmhg
 
 
+def test_whoever_comes_again_has_values_of_that_day() -> None:
+    people = residents(VILLAGES[0].code, VILLAGES[0].name, 30)
+    visits = [date(2026, 11, 1), date(2026, 11, 21)]
+    for person in people:
+        first, again = (person.on(day) for day in visits)
+        assert person.on(visits[0]) == first
+        assert (first.systolic_mmhg, first.diastolic_mmhg) != (again.systolic_mmhg, again.diastolic_mmhg)
+        assert abs(first.systolic_mmhg - person.systolic_mmhg) < 30
+        assert first.diastolic_mmhg < first.systolic_mmhg
+
+
 def test_settings_files_read_back_as_written(tmp_path: Path) -> None:
     tables = {
         "language": "zh",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from devices.clock import Clock
+from sync.proof.presence import LOCAL
 from xunzhen.demo.residents import Resident
 
 BEFORE_NEXT_S = 6.0
@@ -106,7 +107,7 @@ class Morning:
         await self._simulators.do("card_off")
         served = self._served()
         if served:
-            await self._measure(person)
+            await self._measure(person.on(self._clock.now().astimezone(LOCAL).date()))
         while self._served() == served and self._visit_open():
             await self._analyse()
             await self._clock.sleep(2.0)

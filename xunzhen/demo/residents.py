@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from vehicle.clinic.identity import check_digit
@@ -60,6 +60,19 @@ class Resident:
     def fibrillates(self) -> bool:
         """About one in six of those born before 1957 has atrial fibrillation."""
         return self.born_on.year < 1957 and int(self.id_number[-4:-1]) % 6 == 0
+
+    def on(self, day: date) -> Resident:
+        """The same person as measured that day: nobody has the value of last time to the digit."""
+        chance = random.Random(f"{self.id_number} on {day}")
+        systolic = self.systolic_mmhg + round(chance.gauss(0, 6))
+        return replace(
+            self,
+            systolic_mmhg=systolic,
+            diastolic_mmhg=self.diastolic_mmhg + round((systolic - self.systolic_mmhg) * 0.4 + chance.gauss(0, 2)),
+            glucose_mmol_l=round(max(3.6, self.glucose_mmol_l + chance.gauss(0, 0.04 * self.glucose_mmol_l)), 1),
+            spo2_percent=min(99, self.spo2_percent + chance.choice((-1, 0, 0, 1))),
+            pulse_bpm=self.pulse_bpm + round(chance.gauss(0, 3)),
+        )
 
 
 def id_number(area: str, born_on: date, order: int) -> str:

@@ -279,21 +279,22 @@ class _Weeks:
                 lambda: chronic.take_over(self._van, people, self._doctor, self._chance),
             )
         for place, person in enumerate(chosen):
-            yield begins + timedelta(seconds=place * each_s), self._encounter(person, with_ecg=place % 4 == 1)
+            yield begins + timedelta(seconds=place * each_s), self._encounter(person, outing.day, place % 4 == 1)
 
-    def _encounter(self, person: Resident, with_ecg: bool) -> Action:
+    def _encounter(self, person: Resident, day: date, with_ecg: bool) -> Action:
         async def serve() -> None:
             patient = await self._van.people.from_card(_card(person), self._leader)
             await self._van.encounters.open(patient.patient, self._leader)
+            now = person.on(day)
             self._publish(
                 "cuff-1",
                 "bluetooth_blood_pressure",
-                BloodPressure(person.systolic_mmhg, person.diastolic_mmhg, pulse_bpm=person.pulse_bpm),
+                BloodPressure(now.systolic_mmhg, now.diastolic_mmhg, pulse_bpm=now.pulse_bpm),
             )
-            self._publish("glucose-1", "bluetooth_glucose", Glucose(person.glucose_mmol_l, meal="fasting"))
+            self._publish("glucose-1", "bluetooth_glucose", Glucose(now.glucose_mmol_l, meal="fasting"))
             for _ in range(12):
                 self._clock.advance(1)
-                self._publish("oximeter-1", "contec_cms50_v7", PulseOximetry(person.spo2_percent, person.pulse_bpm))
+                self._publish("oximeter-1", "contec_cms50_v7", PulseOximetry(now.spo2_percent, now.pulse_bpm))
             self._publish("oximeter-1", "contec_cms50_v7", PulseOximetry(None, None))
             for tile in self._van.measurements.tiles():
                 if tile.reading is not None and tile.state == "arrived":

@@ -8,6 +8,7 @@ power cut leave a recording marked as interrupted, cut to where it can be played
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import logging
 from collections.abc import Callable
@@ -221,16 +222,27 @@ class Captures:
 
         :param facts: what is known at the end only
         :raises CaptureUnknown, CaptureRefused: see there; nothing of it is kept
-        :raises DiskFull, DiskFault: what came is kept as far as the disk took it, and brought back at the next start
+        :raises DiskFull, DiskFault: what came stays: it may be tried again, is tried once more when it has fallen
+            silent, and is brought back at the next start
         """
         under = self._get(name)
         async with under.turn:
-            if self._under.pop(name, None) is None:
+            if name not in self._under:
                 raise CaptureUnknown("this still or clip has ended already")
-            return await self._finish(under, duration_ms, facts or {})
+            fault = _not_of_its_kind(under.about.what, under.head, under.writer.size)
+            if fault is None:
+                sha256, size = await asyncio.to_thread(under.writer.keep)
+                made = _Made(under.about, sha256, size, duration_ms, facts or {})
+                if not self._known(sha256):
+                    await self._journal.commit(made.draft())
+            del self._under[name]
+            under.writer.abandon()
+        if fault is not None:
+            raise CaptureRefused(fault)
+        return self._told(made)
 
     async def end_silent(self) -> None:
-        """Store as interrupted what has fallen silent."""
+        """Store what has fallen silent: as interrupted, unless it had ended."""
         now_s = self._clock.monotonic_s()
         for name, under in list(self._under.items()):
             if now_s - under.heard_mono_s > SILENT_AFTER_S:
@@ -248,9 +260,9 @@ class Captures:
             await self._interrupt(name, under)
 
     def recover(self) -> list[CaptureView]:
-        """Make recordings of the clips that a crash or a power cut has left; called once, at start.
+        """Make recordings of what a crash, a power cut or a full disk has left; called once, at start.
 
-        A still that is not whole, and a clip without a whole second, are removed. What the disk does not take stays
+        A still that had not ended, and a clip without a whole second, are removed. What the disk does not take stays
         for the next start: people are served without it.
         """
         found = []
@@ -292,17 +304,6 @@ class Captures:
             if kept is not None:
                 self._told(kept)
 
-    async def _finish(self, under: _Under, duration_ms: int, facts: dict[str, Any]) -> CaptureView:
-        fault = _not_of_its_kind(under.about.what, under.head, under.writer.size)
-        if fault:
-            under.writer.abandon()
-            raise CaptureRefused(fault)
-        sha256, size = await asyncio.to_thread(under.writer.finish)
-        made = _Made(under.about, sha256, size, duration_ms, facts)
-        if not self._known(sha256):
-            await self._journal.commit(made.draft())
-        return self._told(made)
-
     def _recovered(self, partial: Partial) -> CaptureView | None:
         try:
             made = self._store_whole(_About.of(partial.facts), partial.path)
@@ -316,15 +317,17 @@ class Captures:
         return self._told(made)
 
     def _store_whole(self, about: _About, path: Path) -> _Made | None:
-        """The playable part of an unfinished clip as a file by its hash; None when there is none."""
-        if about.what != CLIP:
-            return None
+        """What had ended, or the playable part of a clip, as a file by its hash; None when there is none."""
         came = path.read_bytes()
-        count, size = whole(came)
+        count, size = whole(came) if about.what == CLIP else (0, 0)
+        duration_ms = round(count * FRAGMENT_S * 1000)
+        sha256 = hashlib.sha256(came).hexdigest()
+        if self._recordings.has(sha256):  # only its entry is missing
+            return _Made(about, sha256, len(came), duration_ms, {})
         if not size:
             return None
         sha256, size = self._recordings.store(came[:size], MEDIA_TYPES[CLIP])
-        return _Made(about, sha256, size, round(count * FRAGMENT_S * 1000), {"interrupted": True})
+        return _Made(about, sha256, size, duration_ms, {"interrupted": True})
 
     def _known(self, sha256: str) -> bool:
         return bool(self._journal.read("SELECT 1 FROM recordings WHERE sha256 = ?", (sha256,)))

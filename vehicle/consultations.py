@@ -260,7 +260,7 @@ class Consultations:
             check_consent(consent, served.patient.age)
             self._none_under_way(served.encounter)
             text = texts(self._language)("clinic.consent.text")
-            sha256, size = await asyncio.to_thread(self._keep, consent.signature_png)
+            sha256, size = await asyncio.to_thread(self._recordings.store, consent.signature_png, "image/png")
             consultation = self._ids.new("consultation")
             patient = served.patient.patient
             signature: dict[str, Json] = {
@@ -439,11 +439,6 @@ class Consultations:
         return self._store.read(
             f"SELECT consultation, state, encounter FROM consultations WHERE state IN ({marks})", talking
         )
-
-    def _keep(self, png: bytes) -> tuple[str, int]:
-        writer = self._recordings.begin("image/png")
-        writer.append(png)
-        return writer.finish()
 
     def _change(self, consultation: str, state: State, who: str, reason: str, over: bool = False) -> Draft:
         said: dict[str, Json] = {"consultation": consultation, "state": str(state)}

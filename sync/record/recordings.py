@@ -70,17 +70,23 @@ class RecordingWriter:
         with _in_our_words():
             os.fdatasync(self._file.fileno())
 
-    def finish(self) -> tuple[str, int]:
-        """(sha256, bytes); the recording is durable under its name when this returns. :raises DiskFull, DiskFault:"""
+    def keep(self) -> tuple[str, int]:
+        """(sha256, bytes); the recording is durable under its name when this returns. What ``partials`` tells of it
+        stays until ``abandon``, called when the entry is written. :raises DiskFull, DiskFault:"""
         self.sync()
-        self._file.close()
         sha256 = self._hash.hexdigest()
         with _in_our_words():
             self._recordings.adopt(self.path, sha256)
         return sha256, self.size
 
+    def finish(self) -> tuple[str, int]:
+        """``keep``, and nothing stays in ``tmp``. :raises DiskFull, DiskFault:"""
+        kept = self.keep()
+        self.abandon()
+        return kept
+
     def abandon(self) -> None:
-        """Throw away what was written."""
+        """Throw away what is in ``tmp``."""
         self._file.close()
         self.path.unlink(missing_ok=True)
         self.path.with_suffix(".json").unlink(missing_ok=True)
@@ -154,15 +160,17 @@ class Recordings:
         return writer
 
     def adopt(self, path: Path, sha256: str) -> None:
-        """Give a finished, synced file its name."""
+        """Give a finished, synced file its name; ``path`` is there too."""
         target = self.path(sha256)
         if not target.parent.exists():
             target.parent.mkdir(exist_ok=True)  # another thread may be there first
             sync_folder(self.folder)
-        path.rename(target)
+        named = path.with_name(f"{path.stem}-named.part")
+        named.hardlink_to(path)
+        named.replace(target)
+        named.unlink(missing_ok=True)  # it stays where the target is the same file already
         sync_folder(target.parent)
         emit("recording_stored", sha256=sha256, bytes=target.stat().st_size)
-        path.with_suffix(".json").unlink(missing_ok=True)
 
     def path(self, sha256: str) -> Path:
         """:raises ValueError: not a SHA-256 in lowercase hex."""

@@ -179,6 +179,36 @@ async def test_a_clip_that_the_journal_does_not_take_at_the_end_is_brought_back_
     assert len(van.again().captures.recover()) == 1
 
 
+@pytest.mark.parametrize("what", [STILL, CLIP])
+@pytest.mark.parametrize("later", ["finished again", "silent", "next start"])
+async def test_what_the_journal_does_not_take_is_tried_again(
+    van: Van, clip: bytes, monkeypatch: pytest.MonkeyPatch, what: str, later: str
+) -> None:
+    content = PNG if what == STILL else clip
+    name = await van.captures.begin(what, "ultrasound-1", None, 0, FACTS)
+    await van.captures.append(name, 0, content)
+
+    async def refuse(*drafts: object) -> list[object]:
+        raise DiskFull("no room")
+
+    with monkeypatch.context() as full:
+        full.setattr(van.world.store, "commit", refuse)
+        with pytest.raises(DiskFull):
+            await van.captures.finish(name, 3500)
+    assert van.rows() == []
+    if later == "finished again":
+        await van.captures.finish(name, 3500)
+    elif later == "silent":
+        van.clock.advance(SILENT_AFTER_S + 1)
+        await van.captures.end_silent()
+    else:
+        van = van.again()
+        van.captures.recover()
+    kept = [str(row["sha256"]) for row in van.rows()]
+    assert [van.world.recordings.read(sha256) for sha256 in kept] == [content]
+    assert (list(van.world.recordings.names()), list(van.world.recordings.partials())) == (kept, [])
+
+
 async def test_half_a_still_is_no_still(van: Van) -> None:
     name = await van.captures.begin(STILL, "ultrasound-1", None, 0, FACTS)
     await van.captures.append(name, 0, PNG[: len(PNG) // 2])

@@ -245,9 +245,13 @@ def has_day(members: CTE) -> ColumnElement[bool]:
     return func.length(members.c.due_on) == _DAY_LETTERS
 
 
+def soon(members: CTE, today: date) -> ColumnElement[bool]:
+    """Whether the next follow-up is due before the van comes again."""
+    return members.c.due_on.between(today.isoformat(), (today + DUE_WITHIN).isoformat())
+
+
 def _counted(database: Database, today: date, practice: bool) -> list[FollowUps]:
     members = members_due(practice)
-    soon = members.c.due_on.between(today.isoformat(), (today + DUE_WITHIN).isoformat())
     query = (
         select(
             members.c.origin,
@@ -255,7 +259,7 @@ def _counted(database: Database, today: date, practice: bool) -> list[FollowUps]
             func.max(members.c.village_name).label("village_name"),
             members.c.programme,
             func.count().label("members"),
-            func.sum(case((soon, 1), else_=0)).label("due"),
+            func.sum(case((soon(members, today), 1), else_=0)).label("due"),
             func.sum(case((members.c.due_on < today.isoformat(), 1), else_=0)).label("overdue"),
         )
         .where(has_day(members))

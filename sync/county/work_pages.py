@@ -16,7 +16,7 @@ from sync.county.pages import NOT_KEPT, NUMBER_READERS, READERS, Month, Practice
 from sync.county.programme_lists import IN_TIME_MINUTES
 from sync.county.programme_sheets import word
 from sync.county.visit_work import DISEASES
-from sync.county.work_records import KINDS, MOST_SHOWN, Asked, Record, work_records
+from sync.county.work_records import FOLLOW_UPS, KINDS, MOST_SHOWN, RED, VISITS, Asked, Record, work_records
 from sync.county.work_report import WorkReport, work_report
 from sync.county.work_table import Showing, work_xlsx
 from sync.interop.spreadsheet import XLSX_TYPE
@@ -102,7 +102,9 @@ async def records_page(
         "asked": asked,
         "named": caller.role in EXACT,
         "most": MOST_SHOWN,
-        "title": word("", what, t) if what in DISEASES else t(f"county.workload.records_{what}"),
+        "title": word("", what, t) if what in DISEASES else t(f"county.workload.{what}"),
+        "of_people": what not in VISITS,
+        "of_today": what in FOLLOW_UPS,
     }
     return render(request, "work-records.html", facts)
 
@@ -110,23 +112,27 @@ async def records_page(
 def _how(what: str, record: Record, t: Texts) -> str:
     """How it stands, in words."""
     facts = record.facts
-    if what == "critical":
+    if what in VISITS:
+        return t("county.workload.how_served", people=facts["people"])
+    if what in RED:
         kind = word("", facts["type"], t)
         if facts["minutes"] is None:
             return t("county.workload.how_open", kind=kind)
         action = t(f"county.lists.source_{facts['action']}")
         return t("county.workload.how_closed", kind=kind, action=action, minutes=facts["minutes"])
-    if what == "referrals":
+    if what in FOLLOW_UPS:
+        programme = t(f"county.follow_up.programme_{facts['programme']}")
+        return t("county.workload.how_due", programme=programme, day=facts["due_on"])
+    if "follow_up_on" in facts:
         how = t(f"county.referrals.outcome_{facts['outcome']}") if facts["outcome"] else ""
         waits = t("county.workload.how_waits", day=facts["follow_up_on"] or "—")
         return f"{facts['place']}{t('county.workload.colon')}{how or waits}"
-    if what == "opinions":
+    if "state" in facts:
         state = f"county.workload.state_{facts['state']}"
         return t(state) if state in t else str(facts["state"])
-    if what == "ecgs":
-        return t("county.workload.how_ecg", rate=facts["heart_rate_bpm"] or "—")
-    if what == "follow_ups":
-        return t("county.workload.how_due", programme=t(f"county.follow_up.programme_{facts['programme']}"))
+    if "reviewed_at" in facts:
+        how = "how_ecg_reviewed" if facts["reviewed_at"] else "how_ecg"
+        return t(f"county.workload.{how}", rate=facts["heart_rate_bpm"] or "—")
     return f"{facts['rule']} {facts['code']}"
 
 

@@ -14,21 +14,40 @@ from typing import Any
 from sqlalchemy import ColumnElement, FromClause, Table, and_, func, or_, select, true
 
 from sync.county.database import Database, Row
-from sync.county.follow_up_report import CONFIDENTIAL, has_day, members_due
+from sync.county.follow_up_report import CONFIDENTIAL, PROGRAMMES, has_day, members_due, soon
+from sync.county.programme_lists import IN_TIME_MINUTES
 from sync.county.red_values import closed, closing_of
-from sync.county.schema import logs, projected
-from sync.county.visit_work import DISEASES, FOUND
-from sync.county.work_report import By, local_midnight, period
+from sync.county.registrations import is_same
+from sync.county.schema import logs, projected, same_people, visit_work
+from sync.county.visit_work import DISEASES, FOUND, SERVED
+from sync.county.work_report import By, counted, local_midnight, period
 from sync.formats.records import parse_time
 from sync.proof.areas import Village
 from sync.proof.coverage import month_of
 from sync.proof.presence import local_day
 
-KINDS = ("critical", "referrals", "opinions", "ecgs", "follow_ups", *DISEASES)
+RED = ("critical", "in_time", "open_critical")
+VISITS = ("visits", "served")
+FOLLOW_UPS = ("follow_members", "follow_due", "follow_overdue")
+_HOW = {
+    "referrals": ("place", "urgency", "outcome", "follow_up_on"),
+    "consultations": ("state",),
+    "ecg_analyses": ("heart_rate_bpm", "reviewed_at"),
+}
+"""By table, what says how a record stands."""
 MOST_SHOWN = 500
 _VISITS, _PATIENTS = projected["visits"], projected["patients"]
 _WHO = {"village": _VISITS.c.village, "village_name": _VISITS.c.village_name, "township": _VISITS.c.township}
 _WHO |= {"name": _PATIENTS.c.name, "sex": _PATIENTS.c.sex, "born_on": _PATIENTS.c.born_on}
+
+
+def _counted_as(today: date) -> dict[str, tuple[Table, ColumnElement[str], ColumnElement[bool]]]:
+    """By the name of a number, the rows behind it: of which table, when they happened, which of them."""
+    return {name: (table, at, wanted) for table, at, each in counted(today) for name, wanted in each.items()}
+
+
+KINDS = (*VISITS, *RED, *_counted_as(date.min), *FOLLOW_UPS, *DISEASES)
+"""The numbers of ``work_table`` by name; a disease for those who were found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,24 +104,43 @@ class _Reading:
 
     def read(self, today: date) -> list[Record]:
         what = self._asked.what
-        if what == "follow_ups":
-            return self._overdue(today)
-        if what == "critical":
-            return self._critical()
+        if what in VISITS:
+            return self._visits()
+        if what in FOLLOW_UPS:
+            return self._follow_ups(what, today)
+        if what in RED:
+            return self._red(what)
         if what in DISEASES:
             return self._found(what)
-        table = projected[{"referrals": "referrals", "opinions": "consultations", "ecgs": "ecg_analyses"}[what]]
-        if what == "referrals":
-            facts = [table.c[name] for name in ("place", "urgency", "outcome", "follow_up_on")]
-            return self._records(table, table.c.at, facts)
-        if what == "opinions":
-            waiting = table.c.state.not_in(("cancelled", "declined", "closed"))
-            facts = [table.c.state, table.c.urgency, table.c.specialist]
-            return self._records(table, table.c.requested_at, facts, table.c.opinion_at.is_(None), waiting)
-        facts = [table.c.rhythm, table.c.heart_rate_bpm]
-        return self._records(table, table.c.analysed_at, facts, table.c.reviewed_at.is_(None))
+        table, at, wanted = _counted_as(today)[what]
+        facts = [table.c[name] for name in _HOW[table.name]]
+        return [self._record(row, row) for row in self._rows(table, at, facts, wanted)]
 
-    def _critical(self) -> list[Record]:
+    def _visits(self) -> list[Record]:
+        same = and_(visit_work.c.origin == _VISITS.c.origin, visit_work.c.visit == _VISITS.c.visit)
+        visited = {name: column for name, column in _WHO.items() if column.table is _VISITS}
+        query = (
+            select(
+                _VISITS.c.origin,
+                _VISITS.c.visit,
+                _VISITS.c.opened_at.label("at"),
+                func.coalesce(visit_work.c.people, 0).label("people"),
+                *(column.label(name) for name, column in visited.items()),
+            )
+            .select_from(_VISITS.outerjoin(visit_work, and_(same, visit_work.c.what == SERVED)))
+            .where(
+                _VISITS.c.origin.in_(self._origins),
+                _VISITS.c.opened_at >= self._since,
+                _VISITS.c.opened_at < self._until,
+                self._of_township(_VISITS.c.village),
+            )
+            .order_by(_VISITS.c.opened_at.desc())
+            .limit(MOST_SHOWN)
+        )
+        nobody = {"name": "", "sex": "", "born_on": ""}
+        return [self._record({**row, **nobody}, row) for row in self._database.rows(query)]
+
+    def _red(self, what: str) -> list[Record]:
         actions, readings = projected["critical_actions"], projected["readings"]
         same = and_(readings.c.origin == actions.c.origin, readings.c.reading == actions.c.reading)
         findings = projected["critical_findings"]
@@ -110,24 +148,31 @@ class _Reading:
         facts = [actions.c.reading, kind, actions.c.at.label("found_at"), closing_of(actions).label("closing")]
         finding = and_(findings.c.origin == actions.c.origin, findings.c.finding == actions.c.reading)
         source = actions.outerjoin(readings, same).outerjoin(findings, finding)
-        found = self._rows(actions, actions.c.at, facts, actions.c.action == "found", source=source)
-        return [self._record(row, _answered(row)) for row in found]
+        found = self._rows(actions, actions.c.at, facts, actions.c.action == "found", source=source, most=None)
+        records = [self._record(row, _answered(row)) for row in found]
+        return [one for one in records if _is_of(what, one.facts["minutes"])][:MOST_SHOWN]
 
     def _found(self, disease: str) -> list[Record]:
-        """One for each person and visit; the newest result."""
+        """One for each person; the newest result."""
         table = projected["screening_results"]
         codes = [pair for pair, of in FOUND.items() if of == disease]
         points = [and_(table.c.rule == rule, table.c.code == code) for rule, code in codes]
-        facts = [table.c.rule, table.c.code, table.c.level]
-        wanted = or_(*points)
-        once: dict[tuple[str, str, str], Record] = {}
-        for row in self._rows(table, table.c.at, facts, wanted, by_visit=True):
-            once.setdefault((row["origin"], row["visit"] or "", row["patient"] or ""), self._record(row, row))
+        first = [
+            func.coalesce(same_people.c.first_origin, table.c.origin).label("first_origin"),
+            func.coalesce(same_people.c.first_patient, table.c.patient).label("first_patient"),
+        ]
+        facts = [table.c.rule, table.c.code, table.c.level, *first]
+        source = table.outerjoin(same_people, is_same(table))
+        once: dict[tuple[str, str], Record] = {}
+        for row in self._rows(table, table.c.at, facts, or_(*points), source=source, by_visit=True):
+            once.setdefault((row["first_origin"], row["first_patient"] or ""), self._record(row, row))
         return list(once.values())
 
-    def _overdue(self, today: date) -> list[Record]:
+    def _follow_ups(self, what: str, today: date) -> list[Record]:
+        """The longest overdue first."""
         members = members_due(self._asked.practice)
         same = and_(_PATIENTS.c.origin == members.c.origin, _PATIENTS.c.patient == members.c.patient)
+        wanted = {"follow_overdue": members.c.due_on < today.isoformat(), "follow_due": soon(members, today)}
         query = (
             select(
                 members.c.origin,
@@ -141,8 +186,8 @@ class _Reading:
             .where(
                 has_day(members),
                 members.c.origin.in_(self._origins),
-                members.c.programme.not_in(sorted(CONFIDENTIAL)),
-                members.c.due_on < today.isoformat(),
+                members.c.programme.in_(sorted(set(PROGRAMMES) - CONFIDENTIAL)),
+                wanted.get(what, true()),
                 self._of_township(members.c.village),
             )
             .order_by(members.c.due_on, members.c.origin, members.c.patient)
@@ -152,9 +197,6 @@ class _Reading:
             self._record({**row, "visit": "", "township": "", "at": None}, row) for row in self._database.rows(query)
         ]
 
-    def _records(self, table: Table, at: ColumnElement[str], facts: Sequence[Any], *wanted: Any) -> list[Record]:
-        return [self._record(row, row) for row in self._rows(table, at, facts, *wanted)]
-
     def _rows(
         self,
         table: Table,
@@ -163,6 +205,7 @@ class _Reading:
         *wanted: Any,
         source: FromClause | None = None,
         by_visit: bool = False,
+        most: int | None = MOST_SHOWN,
     ) -> list[Row]:
         """:param by_visit: found by the visits of the period, for tables without an index on when it happened"""
         visit = and_(_VISITS.c.origin == table.c.origin, _VISITS.c.visit == table.c.visit)
@@ -194,7 +237,7 @@ class _Reading:
                 *wanted,
             )
             .order_by(at.desc())
-            .limit(MOST_SHOWN)
+            .limit(most)
         )
         return self._database.rows(query)
 
@@ -221,6 +264,13 @@ class _Reading:
 def masked(name: str) -> str:
     """The family name: "王*"."""
     return f"{name[:1]}*" if name else ""
+
+
+def _is_of(what: str, minutes: int | None) -> bool:
+    """Whether a red value that was closed after ``minutes``, None: not yet, is counted as ``what`` of ``RED``."""
+    if what == "open_critical":
+        return minutes is None
+    return what == "critical" or (minutes is not None and minutes <= IN_TIME_MINUTES)
 
 
 def _answered(row: Row) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, Table, and_, case, func, literal_column, or_, select
+from sqlalchemy import Column, ColumnElement, Select, Table, and_, case, func, literal_column, or_, select, true
 
 from sync.county.attendances import BIT
 from sync.county.database import Database, Row
@@ -52,7 +52,6 @@ class Tally:
     sent: int = 0
     arrived: int = 0
     result: int = 0
-    lost: int = 0
     overdue: int = 0
     consultations: int = 0
     unsigned_opinions: int = 0
@@ -121,12 +120,37 @@ def work_report(
     counting.visits()
     every = counting.screening()
     counting.critical()
-    counting.referrals(today)
-    counting.consultations()
-    counting.ecgs()
+    counting.counted(today)
     if by != "month":
         counting.follow_ups(today, practice)
     return WorkReport(by, counting.ordered(), every, first, last, practice)
+
+
+def counted(today: date) -> tuple[tuple[Table, Column[Any], Mapping[str, ColumnElement[bool]]], ...]:
+    """Which rows of a table, by when they happened, are behind which numbers of a ``Tally``.
+
+    A consultation that was cancelled or declined waits for no opinion.
+    """
+    referrals, consultations, ecgs = (projected[name] for name in ("referrals", "consultations", "ecg_analyses"))
+    outcome = func.coalesce(referrals.c.outcome, "")
+    due_on = referrals.c.follow_up_on
+    unsigned = and_(
+        consultations.c.opinion_at.is_(None), consultations.c.state.not_in(("cancelled", "declined", "closed"))
+    )
+    return (
+        (
+            referrals,
+            referrals.c.at,
+            {
+                "sent": true(),
+                "arrived": outcome.in_(("arrived", "treated")),
+                "result": outcome == "treated",
+                "overdue": and_(outcome == "", due_on < today.isoformat(), due_on != ""),
+            },
+        ),
+        (consultations, consultations.c.requested_at, {"consultations": true(), "unsigned_opinions": unsigned}),
+        (ecgs, ecgs.c.analysed_at, {"ecgs": true(), "unsigned_ecgs": ecgs.c.reviewed_at.is_(None)}),
+    )
 
 
 class _Counting:
@@ -222,30 +246,9 @@ class _Counting:
             if done is not None:
                 tally.answered_minutes.append(done.minutes)
 
-    def referrals(self, today: date) -> None:
-        table = projected["referrals"]
-        outcome = func.coalesce(table.c.outcome, "")
-        late = and_(outcome == "", table.c.follow_up_on < today.isoformat(), table.c.follow_up_on != "")
-        numbers = {
-            "sent": func.count(),
-            "arrived": _count(outcome.in_(("arrived", "treated"))),
-            "result": _count(outcome == "treated"),
-            "lost": _count(outcome.in_(("not_gone", "not_reached"))),
-            "overdue": _count(late),
-        }
-        self._count_rows(table, table.c.at, numbers)
-
-    def consultations(self) -> None:
-        """A consultation that was cancelled or declined waits for no opinion."""
-        table = projected["consultations"]
-        due = and_(table.c.opinion_at.is_(None), table.c.state.not_in(("cancelled", "declined", "closed")))
-        numbers = {"consultations": func.count(), "unsigned_opinions": _count(due)}
-        self._count_rows(table, table.c.requested_at, numbers)
-
-    def ecgs(self) -> None:
-        table = projected["ecg_analyses"]
-        numbers = {"ecgs": func.count(), "unsigned_ecgs": _count(table.c.reviewed_at.is_(None))}
-        self._count_rows(table, table.c.analysed_at, numbers)
+    def counted(self, today: date) -> None:
+        for table, at, each in counted(today):
+            self._count_rows(table, at, {name: _count(wanted) for name, wanted in each.items()})
 
     def follow_ups(self, today: date, practice: bool) -> None:
         for of in follow_ups_by_village(self._database, today, practice):

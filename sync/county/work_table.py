@@ -17,15 +17,13 @@ from sync.web.catalog import Texts
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """:ivar name: of its words ``county.workload.<name>``
-    :ivar records: which records stand behind the number (``work_records.KINDS``); empty for none
+    """:ivar name: of its words ``county.workload.<name>``, and of the records behind it (``work_records.KINDS``)
     :ivar people: whether a small number may tell somebody
     :ivar once: of people who are counted once in each row, so that rows do not add up
     """
 
     name: str
     number: Callable[[Tally], int]
-    records: str = ""
     people: bool = True
     once: bool = False
 
@@ -35,22 +33,22 @@ SERVED = (
     Column("served", lambda tally: tally.served),
 )
 LOOPS = (
-    Column("critical", lambda tally: tally.critical, "critical"),
-    Column("in_time", lambda tally: tally.in_time, "critical"),
-    Column("open_critical", lambda tally: tally.open_critical, "critical"),
-    Column("sent", lambda tally: tally.sent, "referrals"),
-    Column("arrived", lambda tally: tally.arrived, "referrals"),
-    Column("result", lambda tally: tally.result, "referrals"),
-    Column("overdue", lambda tally: tally.overdue, "referrals"),
+    Column("critical", lambda tally: tally.critical),
+    Column("in_time", lambda tally: tally.in_time),
+    Column("open_critical", lambda tally: tally.open_critical),
+    Column("sent", lambda tally: tally.sent),
+    Column("arrived", lambda tally: tally.arrived),
+    Column("result", lambda tally: tally.result),
+    Column("overdue", lambda tally: tally.overdue),
     Column("consultations", lambda tally: tally.consultations),
-    Column("unsigned_opinions", lambda tally: tally.unsigned_opinions, "opinions"),
+    Column("unsigned_opinions", lambda tally: tally.unsigned_opinions),
     Column("ecgs", lambda tally: tally.ecgs),
-    Column("unsigned_ecgs", lambda tally: tally.unsigned_ecgs, "ecgs"),
+    Column("unsigned_ecgs", lambda tally: tally.unsigned_ecgs),
 )
 FOLLOW_UPS = (
     Column("follow_members", lambda tally: tally.follow_ups.members),
     Column("follow_due", lambda tally: tally.follow_ups.due),
-    Column("follow_overdue", lambda tally: tally.follow_ups.overdue, "follow_ups"),
+    Column("follow_overdue", lambda tally: tally.follow_ups.overdue),
 )
 
 
@@ -59,7 +57,7 @@ def screened(disease: str) -> Column:
 
 
 def found(disease: str) -> Column:
-    return Column("found", lambda tally: tally.found.get(disease, 0), disease, once=True)
+    return Column("found", lambda tally: tally.found.get(disease, 0), once=True)
 
 
 @dataclass(frozen=True, slots=True)

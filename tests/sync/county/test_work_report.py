@@ -16,8 +16,10 @@ from county_work import some_work
 
 from devices.clock import SimulatedClock
 from sync.county.follow_up_report import Count
+from sync.county.visit_work import DISEASES
 from sync.county.work_records import Asked, Record, work_records
 from sync.county.work_report import By, WorkReport, work_report
+from sync.county.work_table import FOLLOW_UPS, LOOPS, SERVED, found
 
 SEPTEMBER = date(2026, 9, 1)
 TODAY = date(2026, 9, 20)
@@ -74,7 +76,7 @@ async def test_follow_ups_are_of_today_and_without_what_is_confidential(founded:
     rows = report(founded, "township").rows
     assert rows[HERE].follow_ups == Count(1, 0, 1)
     assert rows[THERE].follow_ups == Count(1, 0, 1)
-    assert [record.facts["programme"] for record in behind(founded, "follow_ups", "van", "van-09")] == ["diabetes"]
+    assert [record.facts["programme"] for record in behind(founded, "follow_overdue", "van", "van-09")] == ["diabetes"]
 
 
 async def test_the_same_numbers_by_van_and_by_month(founded: Founded) -> None:
@@ -94,17 +96,50 @@ async def test_the_same_numbers_by_van_and_by_month(founded: Founded) -> None:
     [
         ("critical", "", ["丁*", "丙*", "乙*", "戊*", "甲*"]),
         ("critical", THERE, ["戊*"]),
-        ("opinions", "", ["子*"]),
-        ("ecgs", HERE, ["卯*"]),
+        ("open_critical", "", ["丁*"]),
+        ("in_time", HERE, ["乙*", "甲*"]),
+        ("consultations", HERE, ["子*", "癸*"]),
+        ("unsigned_opinions", "", ["子*"]),
+        ("unsigned_ecgs", HERE, ["卯*"]),
+        ("arrived", "", ["己*", "庚*"]),
+        ("overdue", "", ["辛*"]),
         ("hypertension", HERE, ["复*", "王*", "王*", "王*", "王*", "王*"]),
-        ("referrals", THERE, []),
+        ("sent", THERE, []),
     ],
-    ids=["red", "red-there", "opinions", "ecgs", "found", "none"],
+    ids=[
+        "red",
+        "red-there",
+        "red-open",
+        "red-in-time",
+        "asked",
+        "opinions",
+        "ecgs",
+        "arrived",
+        "late",
+        "found",
+        "none",
+    ],
 )
 async def test_the_records_behind_a_number(founded: Founded, what: str, of: str, names: list[str]) -> None:
     records = behind(founded, what, "township", of)
     assert sorted(record.name for record in records) == sorted(names)
     assert all(record.visit and record.village for record in records)
+
+
+@pytest.mark.parametrize("by", ["township", "van", "month"])
+async def test_every_number_is_that_of_the_records_it_leads_to(founded: Founded, by: By) -> None:
+    showing = report(founded, by)
+    columns = (*LOOPS, *SERVED, *(FOLLOW_UPS if by != "month" else ()))
+    for name, tally in showing.rows.items():
+        for column in columns:
+            records = behind(founded, column.name, by, name)
+            told = sum(one.facts["people"] for one in records) if column.name == "served" else len(records)
+            assert (name, column.name, told) == (name, column.name, column.number(tally))
+        for disease in DISEASES:
+            assert len(behind(founded, disease, by, name)) == found(disease).number(tally), disease
+    page = (await (await founded.signed_in("xu.jing")).get(f"/county/activity?month=2026-09&by={by}")).text
+    linked = {what.partition("?")[0] for what in page.split('"/county/activity/')[1:]}
+    assert linked >= {column.name for column in columns if any(map(column.number, showing.rows.values()))}
 
 
 async def test_a_row_by_month_is_a_month_of_its_own(founded: Founded) -> None:
@@ -171,6 +206,6 @@ async def test_pages_stand_in_both_languages_and_every_grouping(founded: Founded
     for query in ("by=township&lang=zh", "by=van&lang=en", "by=month&lang=en"):
         answer = await administrator.get(f"/county/activity?month=2026-09&{query}")
         assert answer.status_code == 200, answer.text
-    for what in ("referrals", "opinions", "ecgs", "follow_ups", "tuberculosis"):
+    for what in ("visits", "sent", "consultations", "ecgs", "follow_members", "tuberculosis"):
         assert (await administrator.get(f"/county/activity/{what}?month=2026-09&lang=en")).status_code == 200
     assert (await administrator.get("/county/activity/nothing")).status_code == 404

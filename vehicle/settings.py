@@ -5,17 +5,16 @@ Relative paths are relative to the folder of the settings file, so that a whole 
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from devices.serial_ports import LABELS
 from devices.session import DeviceSettings
 from sync.formats.notes import NoteRefused, VerifierKey
 from sync.keys.tpm import KeyProtection, Tpm
-from sync.settings_file import Settings, read_settings
+from sync.settings_file import HostAddress, Settings, read_settings
 from vehicle.clinic.settings import ClinicSettings
 from vehicle.picture_archive import PictureArchiveSettings
 from vehicle.printing.settings import PaperPrinterSettings, PrinterSettings
@@ -65,18 +64,10 @@ class CountySettings(Settings):
 
 
 class TouchscreenSettings(Settings):
-    host: str = "127.0.0.1"
+    host: HostAddress = "127.0.0.1"
     """Loopback unless the van's own network shall see the pages."""
     port: int = Field(default=8400, ge=0, le=65535)
     socket: Path = Path("run/vehicle.sock")
-
-    @field_validator("host")
-    @classmethod
-    def _is_address(cls, host: str) -> str:
-        try:
-            return str(ipaddress.ip_address(host))
-        except ValueError:
-            raise ValueError("write an address of this PC: 127.0.0.1, or 0.0.0.0 for the van's network") from None
 
 
 class PatrolSettings(Settings):

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from sync.county.forwarded import Network
 from sync.formats.notes import ED25519_COSIGNATURE, NoteRefused, VerifierKey
 from sync.formats.relay_address import TURN_URL
-from sync.settings_file import Settings, read_settings
+from sync.settings_file import HostAddress, Settings, read_settings
 
 
 class WitnessAddress(Settings):
@@ -99,7 +99,7 @@ class CountySettings(Settings):
     name: str = Field(min_length=1, max_length=40)
     data: Path
     origin: str = Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")
-    host: str = "127.0.0.1"
+    host: HostAddress = "127.0.0.1"
     port: int = Field(default=8500, ge=0, le=65535)
     language: str = Field(default="zh", pattern="^(zh|en)$")
     database: str = ""
@@ -107,7 +107,7 @@ class CountySettings(Settings):
     session_secret_file: Path | None = None
     secure_cookies: bool = False
     probe_port: int = Field(default=0, ge=0, le=65535)
-    probe_host: str = "0.0.0.0"
+    probe_host: HostAddress = "0.0.0.0"
     largest_recording_bytes: int = Field(default=2 * 1024**3, ge=1024)
     witness: WitnessAddress | None = None
     sm2: Sm2Settings | None = None

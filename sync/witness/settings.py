@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from sync.formats.notes import ED25519, ED25519_COSIGNATURE, NoteRefused, VerifierKey
 from sync.proof.registry_entries import is_registry, registry_origin
-from sync.settings_file import Settings, SettingsRefused, read_settings
+from sync.settings_file import HostAddress, Settings, SettingsRefused, read_settings
 
 
 class WitnessedCounty(Settings):
@@ -46,7 +46,7 @@ class WitnessSettings(Settings):
 
     data: Path
     origin: str = Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")
-    host: str = "127.0.0.1"
+    host: HostAddress = "127.0.0.1"
     port: int = Field(default=8600, ge=0, le=65535)
     county: tuple[WitnessedCounty, ...] = ()
 

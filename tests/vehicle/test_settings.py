@@ -67,7 +67,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ('name = "cuff-1"', 'name = "ecg-1"', "ecg-1"),
         ('port = "ports/ecg"', "", "ecg-1"),
         ("[touchscreen]", "[touchscreen]\nport = 70000", "touchscreen.port"),
-        ("[touchscreen]", '[touchscreen]\nhost = "van.local"', "an address of this PC"),
+        ("[touchscreen]", '[touchscreen]\nhost = "van.local"', "an address of this computer"),
         ("[touchscreen]", '[county]\nurl = "http://c.example"\n[touchscreen]', "county"),
         ("[touchscreen]", "[patrol]\nrequired_dwell_minutes = 0\n[touchscreen]", "required_dwell_minutes"),
     ],

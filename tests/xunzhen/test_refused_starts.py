@@ -80,6 +80,48 @@ def test_settings_that_cannot_be_read(service: Service) -> None:
     assert "cannot be read (Is a directory); name a file" in refusal(SettingsRefused, service)
 
 
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda text: text.encode("gb18030"), "save the file as UTF-8"),
+        (lambda text: b"a = " + b"[" * 5000, "too many brackets"),
+        (lambda text: text.encode() + b"#" * 2**20, "name the settings file"),
+        (lambda text: text.replace('"data"', r'"da\u0000ta"').encode(), "remove it"),
+        (lambda text: text.replace('"data"', "true").encode(), "key 'data': Input should be a valid"),
+    ],
+    ids=["gb18030", "deep", "huge", "nul", "true"],
+)
+def test_settings_that_cannot_be_meant(service: Service, spoil: Callable[[str], bytes], says: str) -> None:
+    _, settings = service
+    settings.write_bytes(spoil("# 县\n" + settings.read_text(encoding="utf-8")))
+    assert says in refusal(SettingsRefused, service)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_nobody_listens_on_every_network_by_leaving_the_host_empty(tmp_path: Path, name: str) -> None:
+    start, text = SERVICES[name]
+    settings = tmp_path / "settings.toml"
+    host = 'touchscreen.host = ""\n' if name == "vehicle" else 'host = ""\n'
+    settings.write_text(host + text, encoding="utf-8")
+    assert "127.0.0.1" in refusal(SettingsRefused, (start, settings))
+
+
+def test_settings_with_a_byte_order_mark_are_read(service: Service) -> None:
+    start, settings = service
+    settings.write_bytes(b"\xef\xbb\xbf" + settings.read_bytes())
+    start(settings)
+
+
+def test_a_refused_table_is_not_printed(tmp_path: Path) -> None:
+    """It holds keys and hashes of PINs."""
+    person = '[[staff]]\nid = "a"\nname = "甲"\nrole = "nurse"\npin_hash = "$argon2id$secret"\n'
+    settings = tmp_path / "settings.toml"
+    settings.write_text(VAN + person * 2, encoding="utf-8")
+    said = refusal(SettingsRefused, (start_vehicle, settings))
+    assert said.endswith("staff id 'a' stands twice: give each its own")
+    assert "argon2" not in said
+
+
 def test_a_data_folder_that_is_none(service: Service) -> None:
     _, settings = service
     (settings.parent / "data").write_text("")

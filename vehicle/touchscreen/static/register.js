@@ -40,7 +40,7 @@ function judge() {
   const typed = field.value.replace(/\s/g, '').toUpperCase(), what = kind();
   label.textContent = say[`number_${what}`];
   field.disabled = what === 'temporary';
-  born.placeholder = what === 'temporary' ? say.birth_about : '1958-03-21';
+  born.placeholder = what === 'temporary' ? say.birth_about : say.birth_day;
   field.inputMode = what === 'passport' ? 'text' : 'numeric';
   if (what === 'temporary' || !typed) { said.textContent = say[`hint_${what}`]; return; }
   if (what === 'passport') { said.textContent = /^[A-Z0-9]{5,15}$/.test(typed) ? say.passport_right : say.passport_wrong; return; }
@@ -63,10 +63,13 @@ function askGuardian() {
   if (child) guardian.scrollIntoView({ block: 'nearest' });
 }
 
-/** Who knows only an age or a year of birth counts from the first of January; eight digits are a day without hyphens. */
+/** Who knows only an age or a year of birth counts from the first of January; eight digits
+ * are a day without hyphens; 年月日, dots and slashes are hyphens. */
 function completeBirth() {
-  const typed = born.value.trim(), year = new Date(Date.now() + 8 * 3600_000).getUTCFullYear();
-  if (/^\d{8}$/.test(typed)) born.value = `${typed.slice(0, 4)}-${typed.slice(4, 6)}-${typed.slice(6)}`;
+  const typed = born.value.trim().replace(/岁$/, ''), year = new Date(Date.now() + 8 * 3600_000).getUTCFullYear();
+  const [, y, m, d] = /^(\d{4})[.\/年-](\d{1,2})[.\/月-](\d{1,2})日?$/.exec(typed) ?? [];
+  if (d) born.value = `${y}-${m.padStart(2, '0')}-${d.padStart(2, '0')}`;
+  else if (/^\d{8}$/.test(typed)) born.value = `${typed.slice(0, 4)}-${typed.slice(4, 6)}-${typed.slice(6)}`;
   else if (/^\d{4}$/.test(typed)) born.value = `${typed}-01-01`;
   else if (/^\d{1,3}$/.test(typed) && Number(typed) <= 120) born.value = `${year - Number(typed)}-01-01`;
   askGuardian();

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tomllib
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import cv2
 import pytest
@@ -175,6 +178,36 @@ async def test_a_person_is_measured_with_the_devices_that_are_there(tmp_path: Pa
     await measuring
     cuff_and_meter = ["blood_pressure", "glucose"] if meters else []
     assert far_ends.told == ["heart", "finger", *cuff_and_meter, "finger", "urine"]
+
+
+async def test_people_come_in_again_after_the_simulators_were_down(tmp_path: Path) -> None:
+    class Dying(FarEnds):
+        async def do(self, command: str, **facts: Any) -> dict[str, Any]:
+            await super().do(command, **facts)
+            return json.loads("" if len(self.told) == 1 else "{}")  # type: ignore[no-any-return]
+
+    far_ends, clock = Dying(), SimulatedClock(datetime(2026, 11, 21, 1, tzinfo=UTC))
+    people = residents(VILLAGES[0].code, VILLAGES[0].name, 2)
+    playing = asyncio.create_task(Morning(far_ends, tmp_path / "journal.db", people, clock, meters=False).play())
+    for _ in range(10):  # no journal yet
+        clock.advance(1.0)
+        await asyncio.sleep(0)
+    with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as journal:
+        journal.execute("create table visits (closed_at)")
+        journal.execute("create table encounters (encounter, closed_at, opened_at)")
+        journal.execute("insert into visits values (null)")
+        journal.commit()
+    for _ in range(60):
+        clock.advance(1.0)
+        await asyncio.sleep(0)
+    playing.cancel()
+    assert far_ends.told[:3] == ["card", "card", "card_off"]
+
+
+def test_specialist_and_administrator_are_signed_in_side_by_side() -> None:
+    """Browsers keep one session for a host, whatever the port."""
+    home = Home(Path("unused"), Ports(8400, 8500))
+    assert urlsplit(home.county_url).hostname != urlsplit(home.specialist_url).hostname
 
 
 def test_a_second_demo_in_the_same_folder_is_told_so_and_forgets_nothing(tmp_path: Path) -> None:

@@ -201,6 +201,7 @@ def announce(home: Home) -> None:
         f"  village doctor  {home.touchscreen_url:34} {person((doctor.name, 'PIN ' + doctor.secret))}\n"
         f"  specialist      {home.specialist_url:34} {person((SPECIALIST.id, SPECIALIST.secret))}\n"
         f"  county          {home.county_url:34} {person((ADMINISTRATOR.id, ADMINISTRATOR.secret))}\n"
+        f"Begin as the village doctor: start the visit, and people come in by themselves.\n"
         f"printed slips:  {home.slips}\n"
         f"data and logs: {home.folder}   Ctrl-C ends all of it\n",
         flush=True,

@@ -123,7 +123,8 @@ class Home:
 
     @property
     def county_url(self) -> str:
-        return f"http://127.0.0.1:{self.ports.county}/"
+        """To a browser another place than the specialist's: both can be signed in at once, side by side."""
+        return f"http://localhost:{self.ports.county}/"
 
     @property
     def witness_url(self) -> str:
@@ -131,7 +132,7 @@ class Home:
 
     @property
     def specialist_url(self) -> str:
-        return f"{self.county_url}specialist"
+        return f"http://127.0.0.1:{self.ports.county}/specialist"
 
     def origin(self, vehicle: str) -> str:
         return f"{vehicle}.qingyu.example"

@@ -51,7 +51,7 @@ class Simulators:
         """Send one command and return the reply.
 
         :raises OSError: the simulators are not running
-        :raises ValueError: they refused the command; the message says why
+        :raises ValueError: they refused the command, the message says why; or they ended before they answered
         """
         reader, writer = await asyncio.open_unix_connection(str(self._socket), limit=1 << 24)
         try:
@@ -86,7 +86,7 @@ class Morning:
     async def play(self) -> None:
         """For ever: one person after the other, at the doctor's pace."""
         while True:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError, sqlite3.OperationalError):  # a service is down: once more
                 await self._next_person()
             await self._clock.sleep(2.0)
 
@@ -157,14 +157,8 @@ class Morning:
         return str(rows[0][0]) if rows else None
 
     def _ask(self, sql: str) -> list[tuple[Any, ...]]:
-        try:
-            connection = sqlite3.connect(f"file:{self._journal}?mode=ro", uri=True)
-        except sqlite3.OperationalError:
-            return []
-        try:
+        with contextlib.closing(sqlite3.connect(f"file:{self._journal}?mode=ro", uri=True)) as connection:
             return connection.execute(sql).fetchall()
-        finally:
-            connection.close()
 
 
 def _found() -> list[dict[str, Any]]:

@@ -91,6 +91,22 @@ WALKS: dict[str, tuple[str, dict[str, Any], str, str, str, str]] = {
         "consultation",
         "county_hospital",
     ),
+    "74 y, regular: no ECG is asked for": (
+        "af",
+        {"age": 74, "rr_irregular": False},
+        "AF-SCREEN",
+        "REGULAR",
+        "advice",
+        "",
+    ),
+    "75 y, regular, but no ECG yet": (
+        "af",
+        {"age": 75, "rr_irregular": False},
+        "AF-SCREEN",
+        "INSUFFICIENT",
+        "advice",
+        "",
+    ),
     "75 y, regular, the ECG that everybody of that age has is in order": (
         "af",
         {"age": 75, "rr_irregular": False, "ecg_reading": "not_af"},

@@ -124,7 +124,7 @@ def heard_by_rules(found: Mapping[str, Any], af: str | None = None) -> dict[str,
         known["hr"] = rate
     if found.get("rhythm") in (AfLevel.POSSIBLE, AfLevel.LIKELY):
         known["rr_irregular"] = True
-    elif found.get("rhythm") == AfLevel.NONE:
+    elif found.get("rhythm") == AfLevel.NONE and af != "unclear":
         known["rr_irregular"] = False
     if af in ("yes", "no"):
         known["ecg_af"] = af == "yes"

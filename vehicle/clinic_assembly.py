@@ -50,7 +50,9 @@ def assemble_clinic(vehicle: Vehicle, sealer: Sealer) -> None:
     vehicle.encounters = Encounters(store, ids, clock, live, vehicle.people, vehicle.staff, vehicle.visits)
     vehicle.encounters.listen(vehicle.feed)
     paths = shipped_paths()
-    vehicle.screening = Prompts(store, ids, clock, live, shipped_rules(), settings.clinic, settings.language, paths)
+    vehicle.screening = Prompts(
+        store, ids, clock, live, vehicle.people, shipped_rules(), settings.clinic, settings.language, paths
+    )
     vehicle.rule_book = RuleBook(store, clock, vehicle.screening, vehicle.county)
     vehicle.paths = PathRuns(store, ids, clock, vehicle.screening, paths)
     vehicle.referrals = Referrals(store, ids, clock, vehicle.screening, vehicle.paths, paths)

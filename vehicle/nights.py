@@ -24,7 +24,7 @@ from sync.formats.canonical import Json
 from sync.formats.records import Draft, format_time, parse_time
 from sync.record.recordings import Recordings
 from vehicle.clinic.night_oximetry import NightSummary, summary
-from vehicle.clinic.ports import Journal, Listenable, Live, Soon
+from vehicle.clinic.ports import Journal, Listenable, Live, Soon, marks
 from vehicle.recorded_ecg import Served
 
 WHAT = "oximetry"
@@ -77,9 +77,9 @@ class Nights:
         """Nights that belong to nobody yet, newest first."""
         return self._nights("patient IS NULL")
 
-    def of(self, patient: str) -> list[Night]:
-        """Newest first."""
-        return self._nights("patient = ?", patient)
+    def of(self, *registrations: str) -> list[Night]:
+        """Of one person over all registrations, newest first."""
+        return self._nights(f"patient IN ({marks(registrations)})", *registrations)
 
     def get(self, sha256: str) -> Night | None:
         return next(iter(self._nights("sha256 = ?", sha256)), None)

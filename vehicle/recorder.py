@@ -22,7 +22,7 @@ from sync.formats import ecg_file
 from sync.formats.records import format_time
 from sync.record.database import DiskFault, DiskFull
 from sync.record.recordings import RecordingMissing, Recordings, RecordingWriter
-from vehicle.clinic.ports import Journal
+from vehicle.clinic.ports import Journal, marks
 from vehicle.recorded_ecg import (
     PARTIAL_TYPE,
     About,
@@ -216,12 +216,12 @@ class EcgRecorder:
             await self._clock.sleep(0.5)
             self.tick()
 
-    def recordings_of(self, patient: str) -> list[RecordingView]:
-        """ECG recordings of one person, newest first."""
+    def recordings_of(self, *registrations: str) -> list[RecordingView]:
+        """ECG recordings of one person over all registrations, newest first."""
         rows = self._journal.read(
             "select sha256, duration_ms, started_at, facts_json from recordings "
-            "where patient = ? and what = 'ecg' order by started_at desc",
-            (patient,),
+            f"where patient in ({marks(registrations)}) and what = 'ecg' order by started_at desc",
+            registrations,
         )
         return [view_of(row) for row in rows]
 

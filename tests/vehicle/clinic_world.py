@@ -112,7 +112,7 @@ class World:
         self.encounters = Encounters(self.store, ids, clock, self, self.people, self.staff, self.visits)
         paths = shipped_paths()
         settings = settings or ClinicSettings(altitude_m=480)
-        self.prompts = Prompts(self.store, ids, clock, self, shipped_rules(), settings, language, paths)
+        self.prompts = Prompts(self.store, ids, clock, self, self.people, shipped_rules(), settings, language, paths)
         self.paths = PathRuns(self.store, ids, clock, self.prompts, paths)
         self.referrals = Referrals(self.store, ids, clock, self.prompts, self.paths, paths)
         self.measurements = Measurements(

@@ -72,6 +72,62 @@ async def test_body_mass_index_is_graded_from_18_years(world: World) -> None:
         await world.encounters.close("zhou.min")
 
 
+@pytest.mark.parametrize(
+    ("born_on", "order", "pregnant", "code"),
+    [
+        (date(2008, 9, 1), "042", True, "URGENT_REFERRAL"),  # 17 years old
+        (date(2008, 9, 1), "042", None, "INSUFFICIENT"),
+        (date(1999, 9, 1), "042", True, "URGENT_REFERRAL"),
+        (date(2008, 9, 1), "041", None, "INSUFFICIENT"),  # a boy: danger signs are asked for, no pregnancy
+    ],
+    ids=["pregnant at 17", "a girl of 17", "pregnant at 26", "a boy of 17"],
+)
+async def test_a_pregnancy_with_high_pressure_is_urgent_at_any_age(
+    world: World, born_on: date, order: str, pregnant: bool | None, code: str
+) -> None:
+    await world.serve(card(born_on=born_on, order=order))
+    served = world.encounters.current()
+    assert served is not None
+    await world.measurements.confirm(world.cuff(150, 95), DOCTOR)
+    if pregnant is not None:
+        await world.prompts.answer(served.encounter, {"pregnant": pregnant}, DOCTOR)
+    [urgent] = [prompt for prompt in world.prompts.prompts(served.encounter) if prompt.rule == "BP-URGENT"]
+    assert urgent.code == code
+    asked = [missing.field for missing in urgent.missing]
+    assert ("pregnant" in asked) is (code == "INSUFFICIENT" and order == "042")
+
+
+async def test_the_risks_of_adults_are_no_risks_of_a_child(world: World) -> None:
+    answers = {"sbp": 132, "dbp": 70, "bmi": 24.5, "waist": 86, "sedentary": True}
+    adults = {"BP-HIGHRISK6", "GLU-HIGHRISK", "BMI-CN"}
+    for born_on, speak in ((date(2012, 5, 6), set[str]()), (date(1990, 5, 6), adults)):
+        await world.serve(card(born_on=born_on))
+        served = world.encounters.current()
+        assert served is not None
+        await world.prompts.answer(served.encounter, answers, DOCTOR)
+        assert {prompt.rule for prompt in world.prompts.prompts(served.encounter)} & adults == speak
+        await world.encounters.close(DOCTOR)
+
+
+async def test_a_fast_pulse_is_no_emergency_of_diabetes_where_nobody_has_it(world: World) -> None:
+    await world.serve()
+    served = world.encounters.current()
+    assert served is not None
+    encounter = served.encounter
+
+    def urgent() -> list[str]:
+        return [prompt.code for prompt in world.prompts.prompts(encounter) if prompt.rule == "GLU-URGENT"]
+
+    await world.measurements.confirm(world.cuff(128, 76, pulse=108), DOCTOR)
+    await world.measurements.confirm(world.meter(5.4, sequence=1), DOCTOR)
+    assert urgent() == []
+    await world.measurements.confirm(world.meter(17.2, sequence=2), DOCTOR)
+    assert urgent() == ["URGENT_REFERRAL"]
+    await world.measurements.confirm(world.meter(5.4, sequence=3), DOCTOR)
+    await world.prompts.answer(encounter, {"known_dm": True}, DOCTOR)
+    assert urgent() == ["URGENT_REFERRAL"]
+
+
 async def test_a_running_ecg_of_a_child_is_red_at_the_childs_limit(world: World) -> None:
     await world.serve(card(born_on=CHILD))
     world.critical_findings.on_live_ecg("ecg-1", "ecg_rate_high", {"heart_rate_bpm": 155})

@@ -17,7 +17,7 @@ from sync.formats.records import parse_time
 from vehicle.clinic.forms.form import BACKGROUND, Field, shipped_forms
 from vehicle.clinic.forms.wording import SEPARATOR, shown_answer
 from vehicle.clinic.people import People
-from vehicle.clinic.ports import Journal
+from vehicle.clinic.ports import Journal, marks
 from vehicle.clinic.views import CHINA
 
 ALLERGIES = (("drug_allergies", "drug_allergies_other", "5"), ("other_allergies", "other_allergies_said", ""))
@@ -107,19 +107,15 @@ class Backgrounds:
         self._people = people
 
     def of(self, patient: str) -> Background:
-        """Over all registrations.
-
-        :raises NobodyFound: no such person
-        """
-        who = (patient, *self._people.get(patient).linked)
-        marks = ",".join("?" * len(who))
+        """Over all registrations."""
+        who = self._people.registrations(patient)
         rows = self._store.read(
             "SELECT n, answers_json, filled_at FROM follow_up_forms "
-            f"WHERE form = ? AND patient IN ({marks}) ORDER BY n DESC LIMIT 1",
+            f"WHERE form = ? AND patient IN ({marks(who)}) ORDER BY n DESC LIMIT 1",
             (BACKGROUND, *who),
         )
         signed = json.loads(rows[0]["answers_json"]) if rows else {}
-        tapped = self._tapped(who, marks)
+        tapped = self._tapped(who)
         answers = {**signed, **tapped}
         return Background(
             answers={name: value for name, value in answers.items() if value is not None},
@@ -128,13 +124,13 @@ class Backgrounds:
             on=parse_time(rows[0]["filled_at"]).astimezone(CHINA).date() if rows else None,
         )
 
-    def _tapped(self, who: tuple[str, ...], marks: str) -> dict[str, Json | None]:
+    def _tapped(self, who: tuple[str, ...]) -> dict[str, Json | None]:
         """Allergies of an open draft; one that was taken away there stays until that is signed."""
         names = [name for row in ALLERGIES for name in row[:2]]
         rows = self._store.read(
             "SELECT a.field, a.answer_json FROM follow_up_answers a JOIN follow_up_drafts d ON d.draft = a.draft "
-            f"WHERE d.form = ? AND d.closed_at IS NULL AND d.corrects IS NULL AND d.patient IN ({marks}) "
-            f"AND a.field IN ({','.join('?' * len(names))}) ORDER BY a.at",
+            f"WHERE d.form = ? AND d.closed_at IS NULL AND d.corrects IS NULL AND d.patient IN ({marks(who)}) "
+            f"AND a.field IN ({marks(names)}) ORDER BY a.at",
             (BACKGROUND, *who, *names),
         )
         found = {row["field"]: json.loads(row["answer_json"]).get("is") for row in rows}

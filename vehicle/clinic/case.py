@@ -11,7 +11,7 @@ from vehicle.clinic import laboratory_report
 from vehicle.clinic.background import Backgrounds
 from vehicle.clinic.critical_record import Critical, findings_of
 from vehicle.clinic.people import People
-from vehicle.clinic.ports import Journal
+from vehicle.clinic.ports import Journal, marks
 from vehicle.clinic.prompts import ANSWERS, Prompts
 from vehicle.clinic.units import TYPES, UNITS, shown_values
 
@@ -87,9 +87,9 @@ class CaseNotes:
         ]
 
     def _trends(self, encounter: str, patient: str) -> list[dict[str, Any]]:
-        who = [patient, *self._people.get(patient).linked]
+        who = self._people.registrations(patient)
         rows = self._store.read(
-            f"SELECT type, values_json, taken_at FROM readings WHERE patient IN ({','.join('?' * len(who))}) "
+            f"SELECT type, values_json, taken_at FROM readings WHERE patient IN ({marks(who)}) "
             "AND encounter != ? AND confirmed_at IS NOT NULL AND rejected_at IS NULL AND type != ? "
             "ORDER BY taken_at DESC LIMIT ?",
             (*who, encounter, ANSWERS, MOST_TREND_POINTS),

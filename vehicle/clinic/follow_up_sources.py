@@ -17,7 +17,7 @@ from vehicle.clinic.critical_record import SIGNED_ECG
 from vehicle.clinic.forms.filling import Known
 from vehicle.clinic.known_inputs import ANSWERS
 from vehicle.clinic.laboratory_report import TYPE as LABORATORY
-from vehicle.clinic.ports import Journal
+from vehicle.clinic.ports import Journal, marks
 from vehicle.clinic.units import RULE_ORDER, rule_inputs, shown_values
 from vehicle.clinic.views import CHINA
 
@@ -39,10 +39,9 @@ def numbers_of(
     :param registrations: all of one person
     :param meal: what the person said of it when the meter did not: a glucose value then is a fasting one or not
     """
-    marks = ",".join("?" * len(registrations))
     rows = store.read(
         "SELECT reading, encounter, type, device, values_json, taken_at FROM readings "
-        f"WHERE patient IN ({marks}) AND confirmed_at IS NOT NULL AND rejected_at IS NULL "
+        f"WHERE patient IN ({marks(registrations)}) AND confirmed_at IS NOT NULL AND rejected_at IS NULL "
         "ORDER BY taken_at DESC, reading DESC LIMIT ?",
         (*registrations, MOST_READINGS),
     )
@@ -99,13 +98,12 @@ def _signed_ecg(store: Journal, registrations: Sequence[str], encounter: str | N
 
     Nothing says here that an ECG is normal: the signature is on rhythm and rate only.
     """
-    marks = ",".join("?" * len(registrations))
     rows = store.read(
         "SELECT r.sha256, r.encounter, r.started_at, r.device, a.rhythm, a.heart_rate_bpm, a.reviewed_name, a.agrees, "
         "a.af, a.words, "
         "(SELECT count(*) FROM critical_findings f WHERE f.sha256 = a.sha256 AND f.source = ?) AS critical "
         "FROM ecg_analyses a JOIN recordings r ON r.sha256 = a.sha256 JOIN encounters e "
-        f"ON e.encounter = r.encounter WHERE e.patient IN ({marks}) AND a.reviewed_at IS NOT NULL "
+        f"ON e.encounter = r.encounter WHERE e.patient IN ({marks(registrations)}) AND a.reviewed_at IS NOT NULL "
         "ORDER BY r.encounter = ? DESC, r.started_at DESC LIMIT 1",
         (SIGNED_ECG, *registrations, encounter or ""),
     )

@@ -31,7 +31,7 @@ from vehicle.clinic.follow_up_views import (
 from vehicle.clinic.forms.filling import Answer, Filled, Given, Said, fill
 from vehicle.clinic.forms.form import BACKGROUND, Form, ValueRefused, shipped_forms
 from vehicle.clinic.people import PatientView, People
-from vehicle.clinic.ports import Ids, Journal, Live
+from vehicle.clinic.ports import Ids, Journal, Live, marks
 from vehicle.clinic.programmes import Confidential, Programmes, may_see
 from vehicle.clinic.staff import Person, Staff
 from vehicle.clinic.views import CHINA
@@ -90,7 +90,7 @@ class FollowUps:
         """
         kind = self._form(form, by)
         async with self._changing:
-            who = (patient, *self._people.get(patient).linked)
+            who = self._people.registrations(patient)
             for row in self._open_drafts(who):
                 if row["form"] != form or row["corrects"] is not None:
                     continue
@@ -211,9 +211,9 @@ class FollowUps:
 
     def of(self, patient: str, by: Person, limit: int = 60) -> list[SignedForm]:
         """The signed forms of somebody over all registrations, newest first; nothing this member may not see."""
-        who = (patient, *self._people.get(patient).linked)
+        who = self._people.registrations(patient)
         rows = self._store.read(
-            f"SELECT * FROM follow_up_forms WHERE patient IN ({','.join('?' * len(who))}) ORDER BY n DESC LIMIT ?",
+            f"SELECT * FROM follow_up_forms WHERE patient IN ({marks(who)}) ORDER BY n DESC LIMIT ?",
             (*who, limit),
         )
         known = [row for row in rows if row["form"] in shipped_forms()]
@@ -221,7 +221,7 @@ class FollowUps:
 
     def drafts_of(self, patient: str, by: Person) -> list[tuple[str, Form]]:
         """(draft, form) of what was begun today, and of corrections, and neither signed nor put away."""
-        who = (patient, *self._people.get(patient).linked)
+        who = self._people.registrations(patient)
         drafts = [row for row in self._open_drafts(who) if row["corrects"] is not None or self._of_today(row)]
         rows = [(str(row["draft"]), shipped_forms().get(row["form"])) for row in drafts]
         return [(draft, form) for draft, form in rows if form is not None and may_see(form, by)]
@@ -238,7 +238,7 @@ class FollowUps:
 
     async def _open(self, form: Form, patient: str, by: Person, corrects: int | None = None) -> str:
         served = self._encounters.current()
-        here = served if served is not None and served.patient.patient == patient else None
+        here = served if served is not None and served.patient.patient in self._people.registrations(patient) else None
         draft = self._ids.new("follow-up")
         fields: dict[str, Json] = {"draft": draft, "form": form.id, "form_version": form.version, "patient": patient}
         if corrects is not None:
@@ -249,7 +249,7 @@ class FollowUps:
 
     def _open_drafts(self, who: tuple[str, ...]) -> list[dict[str, Any]]:
         return self._store.read(
-            f"SELECT * FROM follow_up_drafts WHERE patient IN ({','.join('?' * len(who))}) AND closed_at IS NULL "
+            f"SELECT * FROM follow_up_drafts WHERE patient IN ({marks(who)}) AND closed_at IS NULL "
             "ORDER BY opened_at DESC, draft DESC",
             who,
         )
@@ -269,13 +269,13 @@ class FollowUps:
         if row["corrects"] is not None:
             return None, None
         served = self._encounters.current()
-        if served is not None and row["patient"] in (served.patient.patient, *served.patient.linked):
+        if served is not None and row["patient"] in self._people.registrations(served.patient.patient):
             return served.visit, served.encounter
         return row["visit"], row["encounter"]
 
     def _fill(self, form: Form, patient: PatientView, row: Mapping[str, Any], encounter: str | None) -> Filled:
         rules, in_force = self._in_force()
-        who = (patient.patient, *patient.linked)
+        who = self._people.registrations(patient.patient)
         facts = dict(self._facts(encounter)) if encounter else {}
         if patient.age is not None:
             facts["age"] = patient.age
@@ -313,7 +313,7 @@ class FollowUps:
     def _last(self, form: str, who: tuple[str, ...], before: int | None) -> dict[str, Any] | None:
         """The last signed form of this kind, of a correction the one before what it corrects."""
         rows = self._store.read(
-            f"SELECT * FROM follow_up_forms WHERE form = ? AND patient IN ({','.join('?' * len(who))}) "
+            f"SELECT * FROM follow_up_forms WHERE form = ? AND patient IN ({marks(who)}) "
             "AND n < ? ORDER BY n DESC LIMIT 1",
             (form, *who, before if before is not None else 1 << 62),
         )
@@ -323,7 +323,7 @@ class FollowUps:
         """Field to what the newest other form says; of what is confidential nothing."""
         rows = self._store.read(
             f"SELECT form, answers_json, filled_at FROM follow_up_forms WHERE form != ? AND patient IN "
-            f"({','.join('?' * len(who))}) ORDER BY n DESC LIMIT ?",
+            f"({marks(who)}) ORDER BY n DESC LIMIT ?",
             (form, *who, MOST_ELSEWHERE),
         )
         found: dict[str, Said] = {}

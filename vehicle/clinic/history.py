@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from sync.formats.records import parse_time
-from vehicle.clinic.ports import Journal
+from vehicle.clinic.ports import Journal, marks
 from vehicle.clinic.units import shown_values
 
 
@@ -57,10 +57,9 @@ def history(store: Journal, registrations: tuple[str, ...], limit: int) -> Histo
     :param registrations: all of one person
     :param limit: rows of each kind
     """
-    marks = ",".join("?" * len(registrations))
 
     def rows(sql: str) -> list[dict[str, Any]]:
-        return store.read(f"{sql.format(who=f'({marks})')} LIMIT {int(limit)}", registrations)
+        return store.read(f"{sql.format(who=f'({marks(registrations)})')} LIMIT {int(limit)}", registrations)
 
     return History(
         encounters=tuple(

@@ -15,7 +15,7 @@ from devices.errors import AskPerson
 from sync.formats.records import Draft, parse_time
 from vehicle.clinic.guardians import Guardian, guardian_draft
 from vehicle.clinic.people import PatientView, People
-from vehicle.clinic.ports import Ids, Journal
+from vehicle.clinic.ports import Ids, Journal, marks
 
 RELATIONS = ("head", "spouse", "son", "daughter", "grandchild", "parent", "grandparent", "sibling", "other")
 """To the head of the household: GB/T 4761, the first digits 0 to 8 in this order."""
@@ -84,8 +84,12 @@ class Households:
         household = self._household(patient)
         if not household:
             return None
-        rows = self._store.read("SELECT patient, relation FROM household_members WHERE household = ?", (household,))
-        members = [Member(self._people.get(row["patient"]), row["relation"]) for row in rows]
+        rows = self._store.read(
+            "SELECT patient, relation FROM household_members WHERE household = ? ORDER BY since", (household,)
+        )
+        here = [row for row in rows if self._household(row["patient"]) == household]
+        once = {min(self._people.registrations(row["patient"])): row for row in here}
+        members = [Member(self._people.get(row["patient"]), row["relation"]) for row in once.values()]
         members.sort(key=lambda one: (RELATIONS.index(one.relation) > 0, -(one.patient.age or 0), one.patient.patient))
         watched = self._store.read("SELECT category FROM household_monitoring WHERE household = ?", (household,))
         category = watched[0]["category"] if watched else ""
@@ -93,14 +97,14 @@ class Households:
 
     def neighbours(self, patient: str, limit: int = 12) -> list[PatientView]:
         """Others registered at the very same address who are not in the same household: who may belong to it."""
-        me = self._people.get(patient)
+        me, who = self._people.get(patient), self._people.registrations(patient)
         if not me.address:
             return []
         rows = self._store.read(
             "SELECT p.patient FROM patients p LEFT JOIN household_members m ON m.patient = p.patient "
-            "WHERE p.address = ? AND p.patient != ? AND (m.household IS NULL OR m.household != ?) "
+            f"WHERE p.address = ? AND p.patient NOT IN ({marks(who)}) AND (m.household IS NULL OR m.household != ?) "
             "ORDER BY p.patient LIMIT ?",
-            (me.address, patient, self._household(patient) or "-", limit),
+            (me.address, *who, self._household(patient) or "-", limit),
         )
         return [self._people.get(row["patient"]) for row in rows]
 
@@ -110,7 +114,7 @@ class Households:
         :raises HouseholdRefused: no such relation, or the person themselves
         :raises NobodyFound: one of them does not exist
         """
-        if relation not in RELATIONS or patient == beside:
+        if relation not in RELATIONS or patient in self._people.registrations(beside):
             raise HouseholdRefused("choose the relation to the head of the household", field="relation")
         self._people.get(patient)
         self._people.get(beside)
@@ -154,7 +158,8 @@ class Households:
 
     def guardian(self, patient: str) -> Guardian | None:
         """Who speaks for somebody; None when nobody said."""
-        rows = self._store.read("SELECT * FROM guardians WHERE patient = ?", (patient,))
+        who = self._people.registrations(patient)
+        rows = self._store.read(f"SELECT * FROM guardians WHERE patient IN ({marks(who)}) ORDER BY since DESC", who)
         return Guardian(rows[0]["name"], rows[0]["relation"], rows[0]["phone"] or "") if rows else None
 
     async def set_guardian(self, patient: str, guardian: Guardian, by: str) -> None:
@@ -164,8 +169,7 @@ class Households:
 
     def conditions(self, patient: str) -> list[Condition]:
         """The diseases that somebody is known to have, in the order of ``CONDITIONS``."""
-        rows = self._store.read("SELECT * FROM conditions WHERE patient = ? AND state = 'known'", (patient,))
-        known = {row["condition"]: row for row in rows}
+        known = {row["condition"]: row for row in self._known(patient)}
         return [
             Condition(name, code, parse_time(known[name]["since"]))
             for name, code in CONDITIONS.items()
@@ -180,26 +184,29 @@ class Households:
         if not known <= CONDITIONS.keys():
             raise HouseholdRefused("choose from the list of diseases", field="condition")
         self._people.get(patient)
-        before = {one.condition for one in self.conditions(patient)}
+        before = [(row["patient"], row["condition"]) for row in self._known(patient)]
+        new = [(patient, name, "known") for name in known - {name for _, name in before}]
+        over = [(registration, name, "withdrawn") for registration, name in before if name not in known]
         drafts = [
-            Draft(
-                "condition/1",
-                {
-                    "patient": patient,
-                    "condition": name,
-                    "icd10": code,
-                    "state": "known" if name in known else "withdrawn",
-                },
-                by=by,
-            )
-            for name, code in CONDITIONS.items()
-            if (name in known) != (name in before)
+            Draft("condition/1", {"patient": one, "condition": name, "icd10": CONDITIONS[name], "state": state}, by=by)
+            for one, name, state in sorted(new + over)
         ]
         if drafts:
             await self._store.commit(*drafts)
 
+    def _known(self, patient: str) -> list[dict[str, Any]]:
+        """Diseases over all registrations, the one that was noted first last."""
+        who = self._people.registrations(patient)
+        return self._store.read(
+            f"SELECT * FROM conditions WHERE patient IN ({marks(who)}) AND state = 'known' ORDER BY since DESC", who
+        )
+
     def _household(self, patient: str) -> str:
-        rows = self._store.read("SELECT household FROM household_members WHERE patient = ?", (patient,))
+        """What was said last, under whichever registration; empty: nobody said, or they have left."""
+        who = self._people.registrations(patient)
+        rows = self._store.read(
+            f"SELECT household FROM household_members WHERE patient IN ({marks(who)}) ORDER BY since DESC", who
+        )
         return str(rows[0]["household"]) if rows else ""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from devices.clock import Clock
@@ -16,9 +16,10 @@ from devices.errors import AskPerson
 from sync.formats.canonical import Json
 from vehicle.clinic.ecg.findings import heard_by_rules, with_ecg
 from vehicle.clinic.identity import age_years
-from vehicle.clinic.occasions import CARRIED, NOT_PREGNANT_FROM_AGE, adults_rate
+from vehicle.clinic.occasions import CARRIED, NOT_PREGNANT_BELOW_AGE, NOT_PREGNANT_FROM_AGE, adults_rate
 from vehicle.clinic.paths import PathSet, Question
-from vehicle.clinic.ports import Journal
+from vehicle.clinic.people import People
+from vehicle.clinic.ports import Journal, marks
 from vehicle.clinic.screening import Field, RuleSet
 from vehicle.clinic.settings import ClinicSettings
 from vehicle.clinic.units import MEALS, RULE_ORDER, rule_inputs
@@ -37,6 +38,20 @@ LEAST_STRIP_MS = 29_500
 """An ECG shorter than this is no rhythm strip (2021 APHRS: 30 s of one lead; half a second for where devices cut)."""
 
 
+FOLLOWS_FROM: Mapping[str, tuple[str, ...]] = {
+    "hypertension": ("known_htn",),
+    "diabetes": ("known_dm",),
+    "atrial_fibrillation": ("af_or_valve",),
+    "stroke": ("stroke_tia", "ascvd"),
+    "coronary": ("ascvd",),
+    "maternal": ("pregnant",),
+}
+"""A noted disease (``households.CONDITIONS``) or programme, and the inputs that it answers."""
+PREGNANT_FOR = timedelta(days=365)
+"""So long after joining the maternal programme somebody counts as pregnant or breast-feeding (project choice: nine
+months and the first weeks at the breast); afterwards they are asked."""
+
+
 class AnswerRefused(AskPerson):
     """An answer no rule asks for, of the wrong type or out of range; ``facts["field"]`` says which."""
 
@@ -51,12 +66,16 @@ class NoEncounter(AskPerson):
 
 class KnownInputs:
     """
+    :param people: who says which registrations are one person
     :param rules: whose inputs are looked for; replace ``rules`` when others come into force
     """
 
-    def __init__(self, store: Journal, clock: Clock, rules: RuleSet, paths: PathSet, settings: ClinicSettings) -> None:
+    def __init__(
+        self, store: Journal, clock: Clock, people: People, rules: RuleSet, paths: PathSet, settings: ClinicSettings
+    ) -> None:
         self._store = store
         self._clock = clock
+        self.people = people
         self._paths = paths
         self._settings = settings
         self.rules = rules
@@ -101,13 +120,14 @@ class KnownInputs:
         return {name: number for name, number in place.items() if number is not None}
 
     def facts(self, encounter: str) -> dict[str, object]:
-        """Place, patient and answers: everything but the measured values."""
+        """Place, patient over all registrations, and answers: everything but the measured values."""
         patient, _ = self.whose(encounter)
-        known = self.site() | self.of_patient(patient)
+        who = self.people.registrations(patient)
+        known = self.site() | self._diagnosed(who) | self._registered(who)
         for row in self._store.read(
-            "SELECT encounter, values_json FROM readings WHERE patient = ? AND type = ? AND rejected_at IS NULL "
-            "ORDER BY taken_at, reading",
-            (patient, ANSWERS),
+            f"SELECT encounter, values_json FROM readings WHERE patient IN ({marks(who)}) AND type = ? "
+            "AND rejected_at IS NULL ORDER BY taken_at, reading",
+            (*who, ANSWERS),
         ):
             values = self.as_given(json.loads(row["values_json"]))
             if row["encounter"] == encounter:
@@ -116,20 +136,34 @@ class KnownInputs:
                 known |= {name: True for name in CARRIED if values.get(name) is True}
         return known
 
-    def of_patient(self, patient: str) -> dict[str, object]:
-        """What the registration says: age in years, sex as M or F, not pregnant where nobody is asked."""
-        rows = self._store.read("SELECT sex, born_on FROM patients WHERE patient = ?", (patient,))
+    def _registered(self, who: Sequence[str]) -> dict[str, object]:
+        """Age in years, sex as M or F, not pregnant where nobody is asked; ``who``: the registration at hand first."""
+        rows = self._store.read(f"SELECT patient, sex, born_on FROM patients WHERE patient IN ({marks(who)})", who)
+        rows.sort(key=lambda row: who.index(row["patient"]))
         known: dict[str, object] = {}
-        if not rows:
-            return known
-        sex, born_on = rows[0]["sex"], rows[0]["born_on"]
-        if sex in ("male", "female"):
+        sex = next((row["sex"] for row in rows if row["sex"] in ("male", "female")), None)
+        born_on = next((row["born_on"] for row in rows if row["born_on"]), None)
+        age = age_years(date.fromisoformat(born_on), self._today()) if born_on else None
+        if sex is not None:
             known["sex"] = "M" if sex == "male" else "F"
-        if born_on:
-            known["age"] = age_years(date.fromisoformat(born_on), self._clock.now().astimezone(CHINA).date())
-        if sex == "male" or (sex == "female" and int(str(known.get("age", 0))) >= NOT_PREGNANT_FROM_AGE):
+        if age is not None:
+            known["age"] = age
+        if sex == "male" or (age is not None and not NOT_PREGNANT_BELOW_AGE <= age < NOT_PREGNANT_FROM_AGE):
             known["pregnant"] = False
         return known
+
+    def _diagnosed(self, who: Sequence[str]) -> dict[str, object]:
+        """What follows from the diseases that are noted of somebody, and from the programmes they are in."""
+        rows = self._store.read(
+            f"SELECT condition AS what FROM conditions WHERE state = 'known' AND patient IN ({marks(who)}) "
+            f"UNION SELECT programme FROM programme_memberships WHERE state = 'member' AND patient IN ({marks(who)}) "
+            "AND (programme != 'maternal' OR since >= ?)",
+            (*who, *who, (self._today() - PREGNANT_FOR).isoformat()),
+        )
+        return {name: True for row in rows for name in FOLLOWS_FROM.get(row["what"], ())}
+
+    def _today(self) -> date:
+        return self._clock.now().astimezone(CHINA).date()
 
     def as_given(self, values: Mapping[str, object]) -> dict[str, object]:
         """Stored answers as the evaluator takes them: numbers with decimals are stored as text."""

@@ -25,6 +25,8 @@ class Occasion:
     """Nobody known to be younger is asked: the rule's limits are those of adults."""
     asks_if: tuple[str, bool] | None = None
     """Of a quiet rule: speaks up about missing inputs too when this fact holds."""
+    hears_lead: bool = False
+    """Until ``asks_if`` holds it hears its ``lead`` alone: a fast pulse is no emergency of diabetes without one."""
 
 
 ADULT = 18
@@ -45,6 +47,8 @@ def adults_rate(bpm: object, age: object) -> bool:
 
 _RAISED = (("BP-GRADE", "HTN1"), ("BP-GRADE", "HTN2"), ("BP-GRADE", "HTN3"))
 _HYPERTENSIVE = (("known_htn", True),)
+_HIGH_OR_TREATED = (*_HYPERTENSIVE, ("htn_factor", True))
+"""At any age: the grades of BP-GRADE begin at 18, a pregnancy and its danger do not."""
 _DIABETIC = (("known_dm", True),)
 _PREGNANT = (("pregnant", True),)
 _DIABETES_RISKS = (
@@ -63,16 +67,24 @@ OCCASIONS: dict[str, Occasion] = {
     for row in (
         # blood pressure
         Occasion("BP-GRADE", ("sbp", "dbp")),
-        Occasion("BP-URGENT", ("sbp", "dbp", "bp_danger"), only_if=_HYPERTENSIVE, after=_RAISED),
+        Occasion("BP-URGENT", ("sbp", "dbp", "bp_danger"), only_if=_HIGH_OR_TREATED, after=_RAISED),
         Occasion("BP-FIRST", ("sbp", "dbp"), after=_RAISED),
         Occasion("BP-FOLLOWUP", ("sbp", "dbp"), only_if=_HYPERTENSIVE),
-        Occasion("BP-HIGHRISK6", ("sbp", "waist", "bmi", "high_salt"), unless=("known_htn", True), quiet=True),
+        Occasion(
+            "BP-HIGHRISK6",
+            ("sbp", "waist", "bmi", "high_salt"),
+            unless=("known_htn", True),
+            quiet=True,
+            from_age=ADULT,
+        ),
         Occasion("BP-ARMDIFF", ("sbp_left", "sbp_right")),
         # glucose
-        Occasion("GLU-URGENT", ("glu",), unless=("known_dm", False), quiet=True, asks_if=("known_dm", True)),
+        Occasion(
+            "GLU-URGENT", ("glu",), unless=("known_dm", False), quiet=True, asks_if=("known_dm", True), hears_lead=True
+        ),
         Occasion("GLU-FOLLOWUP", ("fpg",), only_if=_DIABETIC),
         Occasion("GLU-SCREEN", ("glu", "fpg", "rpg", "ogtt2h", "hba1c")),
-        Occasion("GLU-HIGHRISK", _DIABETES_RISKS, unless=("known_dm", True)),
+        Occasion("GLU-HIGHRISK", _DIABETES_RISKS, unless=("known_dm", True), from_age=ADULT),
         Occasion("GLU-CDRS", ("waist",), unless=("known_dm", True)),
         Occasion("GDM-OGTT", ("ogtt1h", "ogtt2h"), only_if=_PREGNANT),
         # body, circulation, breathing
@@ -99,7 +111,7 @@ OCCASIONS: dict[str, Occasion] = {
 }
 
 TILE_RULES: dict[str, tuple[str, ...]] = {
-    "blood_pressure": ("BP-GRADE", "CRIT-A"),
+    "blood_pressure": ("BP-GRADE", "MAT-BP", "CRIT-A"),
     "glucose": ("GLU-SCREEN", "GLU-URGENT", "CRIT-A"),
     "pulse_oximetry": ("SPO2", "CRIT-A"),
     "temperature": ("TEMP",),
@@ -133,5 +145,5 @@ DEVICE_INPUTS = frozenset({
 CARRIED = ("known_htn", "known_dm")
 """Diagnoses do not go away: said true once, they hold in later encounters. Nothing else is carried over."""
 
-NOT_PREGNANT_FROM_AGE = 60
-"""Women of this age and men are not asked (project choice)."""
+NOT_PREGNANT_BELOW_AGE, NOT_PREGNANT_FROM_AGE = 10, 60
+"""Girls below (WHO counts adolescent pregnancy from 10), women from this age and men are not asked (project choice)."""

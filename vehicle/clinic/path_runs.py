@@ -18,7 +18,7 @@ from devices.errors import AskPerson
 from sync.formats.canonical import Json
 from sync.formats.records import Draft
 from vehicle.clinic.paths import NEXT, Outcome, Path, PathSet, Step, StepState
-from vehicle.clinic.ports import Ids, Journal
+from vehicle.clinic.ports import Ids, Journal, marks
 from vehicle.clinic.prompt_views import InputShown, Missing, Prompt, PromptWords
 from vehicle.clinic.prompts import AnswerRefused, Prompts
 from vehicle.clinic.screening import Result
@@ -244,13 +244,18 @@ class PathRuns:
             "SELECT encounter, patient, opened_at FROM encounters WHERE visit = ? ORDER BY opened_at, encounter",
             (visit,),
         )
-        people = {row["patient"]: (row, self._prompts.inputs(row["encounter"])) for row in served}
+        last_of, came_at = {}, dict[str, str]()
+        for row in served:
+            person = min(self._prompts.known.people.registrations(row["patient"]))
+            last_of[person] = row["encounter"]
+            came_at.setdefault(person, row["opened_at"])
+        people = {person: self._prompts.inputs(encounter) for person, encounter in last_of.items()}
         told = []
         for path in self.paths.paths.values():
             asked = due = 0
-            for patient, (row, known) in people.items():
-                ended_at = self._last(patient, path.id)
-                here = ended_at is not None and ended_at >= datetime.fromisoformat(row["opened_at"])
+            for person, known in people.items():
+                ended_at = self._last(person, path.id)
+                here = ended_at is not None and ended_at >= datetime.fromisoformat(came_at[person])
                 if here or (path.is_due(known) and not self._lately(path, ended_at)):
                     due, asked = due + 1, asked + here
             if due:
@@ -340,8 +345,10 @@ class PathRuns:
         return rows[-1] if rows else None
 
     def _last(self, patient: str, path: str) -> datetime | None:
+        who = self._prompts.known.people.registrations(patient)
         rows = self._store.read(
-            "SELECT max(ended_at) AS at FROM screening_paths WHERE patient = ? AND path = ?", (patient, path)
+            f"SELECT max(ended_at) AS at FROM screening_paths WHERE patient IN ({marks(who)}) AND path = ?",
+            (*who, path),
         )
         return datetime.fromisoformat(rows[0]["at"]) if rows[0]["at"] else None
 

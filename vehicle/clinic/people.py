@@ -142,6 +142,10 @@ class People:
         """:raises NobodyFound: no such person"""
         return self._view(self._row(patient))
 
+    def registrations(self, patient: str) -> tuple[str, ...]:
+        """All of the same person, this one first."""
+        return (patient, *self._links.beside(patient))
+
     def possible_duplicates(self, patient: str) -> list[PatientView]:
         """Other registrations that may be the same person, not both with a number of their own.
 
@@ -153,7 +157,7 @@ class People:
             rows += self._store.read(
                 f"SELECT {_COLUMNS} FROM patients WHERE name = ? AND phone = ? LIMIT 20", (me["name"], me["phone"])
             )
-        known = {patient, *self._links.beside(patient)}
+        known = set(self.registrations(patient))
         found = {row["patient"]: row for row in rows if row["patient"] not in known}
         return [
             self._view(row)
@@ -163,7 +167,8 @@ class People:
 
     def history(self, patient: str, limit: int = 200) -> history.History:
         """:raises NobodyFound: no such person"""
-        return history.history(self._store, (patient, *self.get(patient).linked), limit)
+        self._row(patient)
+        return history.history(self._store, self.registrations(patient), limit)
 
     # looked at
 

@@ -19,6 +19,11 @@ class Journal(Protocol):
     def read(self, sql: str, params: Sequence[object] = ()) -> list[dict[str, Any]]: ...
 
 
+def marks(params: Sequence[object]) -> str:
+    """``?,?,?`` for "IN (...)" of ``Journal.read``."""
+    return ",".join("?" * len(params))
+
+
 class Ids(Protocol):
     """``sync.formats.identifiers.Identifiers``: time-ordered, never twice."""
 

@@ -19,7 +19,7 @@ from sync.formats.canonical import Json
 from sync.formats.records import Draft, parse_time
 from vehicle.clinic.forms.form import Form, form_after, programme_forms
 from vehicle.clinic.people import PatientView, People
-from vehicle.clinic.ports import Journal, Visits
+from vehicle.clinic.ports import Journal, Visits, marks
 from vehicle.clinic.staff import Person
 from vehicle.clinic.views import CHINA
 
@@ -96,8 +96,8 @@ class Programmes:
 
     def of(self, patient: str, person: Person) -> list[Membership]:
         """The programmes somebody is in, over all registrations, as far as ``person`` may see them."""
-        who = self._everybody(patient)
-        found = {row.programme: row for row in self._members(f"patient IN ({_marks(who)})", who)}
+        who = self._people.registrations(patient)
+        found = {row.programme: row for row in self._members(f"patient IN ({marks(who)})", who)}
         order = [(programme, forms[0]) for programme, forms in programme_forms().items()]
         return [found[programme] for programme, form in order if programme in found and may_see(form, person)]
 
@@ -122,11 +122,11 @@ class Programmes:
 
     def leaving(self, patient: str, programme: str, reason: str, by: str) -> list[Draft]:
         """The entries that somebody is in a programme no longer: one for each registration that was in it."""
-        who = self._everybody(patient)
+        who = self._people.registrations(patient)
         said: dict[str, Json] = {"programme": programme, "state": "left", "since": self.today().isoformat()}
         return [
             Draft("programme_membership/1", {**said, "patient": row.patient, "reason": reason}, by, self._visit())
-            for row in self._members(f"programme = ? AND patient IN ({_marks(who)})", (programme, *who))
+            for row in self._members(f"programme = ? AND patient IN ({marks(who)})", (programme, *who))
         ]
 
     def membership(self, patient: str, programme: str, since: date, by: str) -> Draft:
@@ -161,12 +161,18 @@ class Programmes:
         today, here = self.today(), self._here()
         found = []
         for row in self._members(where, params):
-            if row.form.confidential is not confidential or row.state == "later":
+            if row.form.confidential is not confidential or row.state == "later" or self._renewed(row):
                 continue
             patient = self._people.get(row.patient)
-            there = bool(here & {patient.patient, *patient.linked})
+            there = not here.isdisjoint(self._people.registrations(row.patient))
             found.append(DueFollowUp(patient, row, (today - row.due_on).days, there))
         return sorted(found, key=lambda one: (-one.days_late, one.patient.patient, one.membership.programme))
+
+    def _renewed(self, row: Membership) -> bool:
+        """The person has joined again under another registration, perhaps elsewhere: only that one is due."""
+        others = self._people.registrations(row.patient)[1:]
+        again = self._members(f"programme = ? AND patient IN ({marks(others)})", (row.programme, *others))
+        return any((row.since, row.patient) < (one.since, one.patient) for one in again)
 
     def _members(self, where: str, params: Sequence[object]) -> list[Membership]:
         rows = self._store.read(
@@ -178,7 +184,9 @@ class Programmes:
 
     def _membership(self, row: dict[str, Any], last: LastForms) -> Membership:
         ids = [form.id for form in programme_forms()[row["programme"]]]
-        forms = [last[who, form] for who in self._everybody(row["patient"]) for form in ids if (who, form) in last]
+        forms = [
+            last[who, form] for who in self._people.registrations(row["patient"]) for form in ids if (who, form) in last
+        ]
         since = date.fromisoformat(row["since"])
         _, last_form, filled_on, next_on = max(forms, default=(0, None, None, None))
         due_on = next_on or since
@@ -198,7 +206,7 @@ class Programmes:
         )
 
     def _last_forms(self, patients: Iterable[str]) -> LastForms:
-        who = sorted({one for patient in patients for one in self._everybody(patient)})
+        who = sorted({one for patient in patients for one in self._people.registrations(patient)})
         rows = self._store.read(
             "SELECT n, patient, form, filled_at, next_on FROM follow_up_forms WHERE n IN ("
             "SELECT max(n) FROM follow_up_forms WHERE patient IN (SELECT value FROM json_each(?)) "
@@ -222,9 +230,6 @@ class Programmes:
         )
         return {row["patient"] for row in rows}
 
-    def _everybody(self, patient: str) -> tuple[str, ...]:
-        return (patient, *self._people.get(patient).linked)
-
     def _visit(self) -> str | None:
         visit = self._visits.current()
         return visit.visit if visit is not None else None
@@ -235,10 +240,6 @@ class Programmes:
             raise ProgrammeRefused(f"no programme {programme!r}", programme=programme)
         if not may_see(forms[0], by):
             raise Confidential("only for staff who may see severe mental illness")
-
-
-def _marks(params: Sequence[object]) -> str:
-    return ",".join("?" * len(params))
 
 
 def _day(at: str) -> date:

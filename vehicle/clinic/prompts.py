@@ -15,6 +15,7 @@ from sync.formats.records import Draft
 from vehicle.clinic.known_inputs import ANSWERS, AnswerRefused, KnownInputs, NoEncounter, as_json
 from vehicle.clinic.occasions import LADDERS, OCCASIONS, RED_BEYOND_RANGE, TILE_RULES, Occasion
 from vehicle.clinic.paths import NO_PATHS, PathSet
+from vehicle.clinic.people import People
 from vehicle.clinic.ports import Ids, Journal, Live
 from vehicle.clinic.prompt_views import (
     Grade,
@@ -60,6 +61,7 @@ class Prompts:
         ids: Ids,
         clock: Clock,
         live: Live,
+        people: People,
         rules: RuleSet,
         settings: ClinicSettings,
         language: str,
@@ -70,7 +72,7 @@ class Prompts:
         self._live = live
         self._settings = settings
         self._language = language
-        self.known = KnownInputs(store, clock, rules, paths, settings)
+        self.known = KnownInputs(store, clock, people, rules, paths, settings)
         self._in_force: dict[str, Rule] = {}
         self.take(rules)
 
@@ -257,12 +259,15 @@ class Prompts:
                 or any(other in self._in_force and answer(other).code == code for other, code in occasion.after)
             ):
                 continue
-            result = answer(rule)
-            if result.code in (NOT_APPLICABLE, NONE):
-                continue
             speaks = outright or (
                 occasion.asks_if is not None and known.get(occasion.asks_if[0]) is occasion.asks_if[1]
             )
+            if occasion.hears_lead and not speaks:
+                result = self.rules.evaluate(rule, {name: known.get(name) for name in occasion.lead})
+            else:
+                result = answer(rule)
+            if result.code in (NOT_APPLICABLE, NONE):
+                continue
             if occasion.quiet and not speaks and not result.level:
                 continue
             results.append(result)

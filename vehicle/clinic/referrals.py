@@ -166,13 +166,6 @@ class Referrals:
             raise ReferralUnknown(f"there is no referral {referral[:40]!r}")
         return _view(rows[0])
 
-    def of_patient(self, patient: str) -> list[ReferralView]:
-        """The newest first."""
-        rows = self._store.read(
-            "SELECT * FROM referrals WHERE patient = ? AND at IS NOT NULL ORDER BY at DESC, referral DESC", (patient,)
-        )
-        return [_view(row) for row in rows]
-
     def to_follow_up(self, on: date) -> list[ReferralView]:
         """Those nobody has followed up whose day has come, the longest due first."""
         rows = self._store.read(

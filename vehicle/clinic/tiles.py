@@ -19,7 +19,7 @@ from sync.web.catalog import texts
 from vehicle.clinic.critical_record import Critical, done_about, findings_of
 from vehicle.clinic.encounters import Encounters, EncounterView
 from vehicle.clinic.instruments import Instrument
-from vehicle.clinic.ports import Journal
+from vehicle.clinic.ports import Journal, marks
 from vehicle.clinic.prompts import ANSWERS, Grade, Missing, Prompts
 from vehicle.clinic.settling import Settling
 from vehicle.clinic.units import ALWAYS_SHOWN, TYPES, UNITS, implausible, shown_values, stored_values
@@ -197,10 +197,10 @@ class Tiles:
         )
 
     def _previous(self, served: EncounterView) -> dict[str, Previous]:
-        who = [served.patient.patient, *served.patient.linked]
+        who = (served.patient.patient, *served.patient.linked)
         found: dict[str, Previous] = {}
         for row in self._store.read(
-            f"SELECT type, values_json, taken_at FROM readings WHERE patient IN ({','.join('?' * len(who))}) "
+            f"SELECT type, values_json, taken_at FROM readings WHERE patient IN ({marks(who)}) "
             "AND confirmed_at IS NOT NULL AND rejected_at IS NULL AND encounter != ? AND type != ? "
             "ORDER BY taken_at DESC LIMIT 50",
             (*who, served.encounter, ANSWERS),

@@ -17,7 +17,7 @@ from sync.formats.slips import APPOINTMENT, REFERRAL, RESULT, Block, Emphasis, F
 from sync.web.catalog import Texts, texts
 from vehicle.clinic.case import CaseNotes
 from vehicle.clinic.encounters import EncounterView
-from vehicle.clinic.ports import Journal
+from vehicle.clinic.ports import Journal, marks
 from vehicle.clinic.views import CHINA
 from vehicle.touchscreen.wording import value_text
 
@@ -80,9 +80,11 @@ class SlipContents:
 
     def proposed_next_on(self, encounter: EncounterView) -> date | None:
         """The next date of the last follow-up form of this person, when it is still to come."""
+        who = (encounter.patient.patient, *encounter.patient.linked)
         rows = self._store.read(
-            "SELECT next_on FROM follow_up_forms WHERE patient = ? AND next_on IS NOT NULL ORDER BY n DESC LIMIT 1",
-            (encounter.patient.patient,),
+            f"SELECT next_on FROM follow_up_forms WHERE patient IN ({marks(who)}) AND next_on IS NOT NULL "
+            "ORDER BY n DESC LIMIT 1",
+            who,
         )
         proposed = date.fromisoformat(rows[0]["next_on"]) if rows else None
         return proposed if proposed and proposed > encounter.opened_at.astimezone(CHINA).date() else None

@@ -42,7 +42,7 @@ def routes(screen: Screen) -> APIRouter:
     async def live(request: Request, seconds: Length = RECORD_SECONDS) -> Response:
         """:param seconds: how long the next recording is"""
         served = vehicle.encounters.current()
-        recordings = vehicle.ecg.recordings_of(served.patient.patient) if served else []
+        recordings = vehicle.ecg.recordings_of(*vehicle.people.registrations(served.patient.patient)) if served else []
         context = {
             "recordings": recordings,
             "findings": vehicle.ecg_findings.of_all([row.sha256 for row in recordings]),

@@ -134,9 +134,9 @@ def routes(screen: Screen) -> APIRouter:
                 }
                 for reading in past.readings
             ],
-            "recordings": (recordings := vehicle.ecg.recordings_of(patient)),
+            "recordings": (recordings := vehicle.ecg.recordings_of(patient, *who.linked)),
             "ecg_findings": vehicle.ecg_findings.of_all([row.sha256 for row in recordings]),
-            "nights": vehicle.nights.of(patient),
+            "nights": vehicle.nights.of(patient, *who.linked),
             "visits": len(past.encounters),
             "home": homes.of(patient),
             "neighbours": homes.neighbours(patient),

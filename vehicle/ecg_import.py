@@ -27,7 +27,7 @@ from devices.events import emit
 from devices.readings import Stamped, StoredEcg
 from sync.formats import ecg_file
 from sync.formats.canonical import Json
-from sync.formats.records import Draft, format_time
+from sync.formats.records import Draft, format_time, parse_time
 from sync.record.recordings import Recordings
 from vehicle.clinic.people import PatientView
 from vehicle.clinic.ports import Journal, Listenable, Soon
@@ -38,6 +38,8 @@ from vehicle.recorded_ecg import Served
 
 MOST_FILES = 200
 MOST_LOOKED_AT = 5_000
+UNREAD = "ecg_file"
+"""``what`` of a recording that is a device's file as it came."""
 DEEPEST = 4
 """Folders below the stick's own."""
 
@@ -96,6 +98,17 @@ class Held:
     duration_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A file out of a device's memory that is not read here, kept as it came: the device may forget it."""
+
+    sha256: str
+    device: str
+    received_at: datetime
+    refused: str
+    """Code of the refusal."""
+
+
 class EcgImport:
     """
     :param sticks: what is put in just now
@@ -122,25 +135,30 @@ class EcgImport:
         feed.on("stored_ecg", partial(self._on_stored, commits), "ecg import")
 
     def _on_stored(self, commits: Soon, stamped: Stamped) -> None:
-        """In the feed's turn: a device may forget only what is durable, so nothing is left for later."""
+        """In the feed's turn: a device may forget only what is durable, so nothing is left for later. A file that is
+        not read here is kept as it came.
+        """
         if not isinstance(stamped.event, StoredEcg):
             return
         content = stamped.event.content
+        looked: LookedAt | None = None
         try:
-            document = ecg_files.read(content)
-        except EcgFileRefused as refusal:
-            emit("stored_ecg_refused", logging.WARNING, device=stamped.device, code=refusal.code, reason=str(refusal))
-            return
-        blob = ecg_file.write([document.samples])
+            looked = LookedAt("", "", hashlib.sha256(content).hexdigest(), ecg_files.read(content))
+            blob, media_type = ecg_file.write([looked.document.samples]), ecg_file.MEDIA_TYPE
+        except EcgFileRefused as refused:
+            refusal, blob, media_type = refused, content, "application/octet-stream"
         sha256 = hashlib.sha256(blob).hexdigest()
-        if sha256 in self._on_the_way or self._rows("sha256 = ?", sha256):
+        if sha256 in self._on_the_way or self._journal.read("SELECT 1 FROM recordings WHERE sha256 = ?", (sha256,)):
             return
-        self._recordings.store(blob, ecg_file.MEDIA_TYPE)
+        self._recordings.store(blob, media_type)
         self._on_the_way.add(sha256)
-        looked = LookedAt("", "", hashlib.sha256(content).hexdigest(), document)
-        fields = _fields(looked, sha256, len(blob), stamped.received_at, []) | {"device": stamped.device}
+        if looked is None:
+            fields = _unread_fields(refusal, sha256, len(blob), stamped)
+            emit("stored_ecg_refused", logging.WARNING, device=stamped.device, code=refusal.code, reason=str(refusal))
+        else:
+            fields = _fields(looked, sha256, len(blob), stamped.received_at, []) | {"device": stamped.device}
+            emit("ecg_imported", sha256=sha256, format=looked.document.format, held=True)
         commits.soon(Draft("recording/1", fields), then=partial(self._on_the_way.discard, sha256))
-        emit("ecg_imported", sha256=sha256, format=document.format, held=True)
 
     def files(self) -> list[FoundFile]:
         """What may be ECG files on the sticks, the newest first. Reads the sticks: not for the event loop."""
@@ -222,6 +240,16 @@ class EcgImport:
             found.append(Held(row["sha256"], name, row["device"] or "", said_at, row["duration_ms"]))
         return found
 
+    def unread(self) -> list[Unread]:
+        """What came out of devices and could not be read, newest first."""
+        rows = self._journal.read("SELECT * FROM recordings WHERE what = ? ORDER BY started_at DESC", (UNREAD,))
+        return [
+            Unread(
+                row["sha256"], row["device"], parse_time(row["started_at"]), json.loads(row["facts_json"])["refused"]
+            )
+            for row in rows
+        ]
+
     async def assign(self, sha256: str, patient: str, by: str) -> None:
         """Say that a held ECG is that of the person being served.
 
@@ -268,6 +296,19 @@ def _fields(looked: LookedAt, sha256: str, n_bytes: int, at: datetime, differs: 
         "started_at": format_time(at),
         "duration_ms": round(document.duration_s * 1000),
         "facts": _facts(looked, differs),
+    }
+
+
+def _unread_fields(refusal: EcgFileRefused, sha256: str, n_bytes: int, stamped: Stamped) -> dict[str, Json]:
+    return {
+        "sha256": sha256,
+        "bytes": n_bytes,
+        "media_type": "application/octet-stream",
+        "what": UNREAD,
+        "device": stamped.device,
+        "started_at": format_time(stamped.received_at),
+        "duration_ms": 0,
+        "facts": {"driver": stamped.driver, "refused": refusal.code, "reason": str(refusal)},
     }
 
 

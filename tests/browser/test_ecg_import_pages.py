@@ -15,6 +15,7 @@ from touch_van import Van
 
 pytest.importorskip("playwright.sync_api", reason="skipped: playwright is not installed")
 
+from devices.readings import Stamped, StoredEcg
 from tests.devices.ecg_file_writers import Scp, ascii_tag, contec, heartbeats
 from vehicle.clinic.people import PatientForm
 from vehicle.mounts import find_sticks
@@ -52,6 +53,12 @@ def serve(van: Van) -> None:
         await vehicle.encounters.open(patient.patient, by="zhou.min")
 
     van.wait(begin)
+
+
+def unreadable_comes(bench: Any) -> None:
+    """Out of a device's memory."""
+    vehicle, event = bench.vehicle, StoredEcg(b"no ECG at all")
+    vehicle.feed.publish(Stamped("ecg-7", "creative_pc80b", vehicle.clock.now(), vehicle.clock.monotonic_s(), event))
 
 
 def choose(page: Any, van: Van, name: str) -> None:
@@ -128,6 +135,7 @@ def test_the_pages_are_clean_in_both_languages_by_day_and_by_night(
     choose(page, van, "0000007.ECG")
     page.get_by_test_id("keep-held").click()
     page.get_by_test_id("held-ecg").wait_for()
+    van.do(unreadable_comes)
     (van_folder,) = {Path(file.path).parent for file in van.do(lambda bench: bench.vehicle.ecg_import.files()[:1])}
     stick = van_folder if van_folder.name == "KINGSTON" else van_folder.parent
     looked = "/ecg/import/file?" + urlencode({"path": str(stick / "ECG90A" / "0000007.ECG")})
@@ -136,7 +144,9 @@ def test_the_pages_are_clean_in_both_languages_by_day_and_by_night(
     for path in ("/ecg/import?", f"{looked}&", f"/ecg/recordings/{kept.sha256}?"):
         for language, theme in LOOKS:
             page.goto(f"{van.address}{path}lang={language}&theme={theme}")
-            if "import?" not in path:
+            if "import?" in path:
+                assert "ecg-7" in page.get_by_test_id("unread-ecg").inner_text()
+            else:
                 page.get_by_test_id("page-said").wait_for()
             if said := complaints(page):
                 found[f"{path} {language} {theme}"] = said

@@ -376,11 +376,16 @@ async def test_an_ecg_out_of_a_devices_memory_waits_once_for_its_person(bench: B
         event = StoredEcg(content)
         vehicle.feed.publish(Stamped("ecg-7", "creative_pc80b", clock.now(), clock.monotonic_s(), event))
 
-    for content in (file, file, file[:3000], b"no ECG at all"):
+    unreadable = {"ecg_file_damaged": file[:3000], "ecg_file_unknown": b"no ECG at all"}
+    for content in (file, file, *unreadable.values()):
         sent(content)
     await vehicle.commits.settle()
-    sent(file)
+    for content in (file, *unreadable.values()):
+        sent(content)
     await vehicle.commits.settle()
+    unread = vehicle.ecg_import.unread()
+    assert {one.refused: vehicle.recordings.read(one.sha256) for one in unread} == unreadable, "the device may forget"
+    assert [one.device for one in unread] == ["ecg-7", "ecg-7"]
     (held,) = vehicle.ecg_import.held()
     assert (held.device, held.device_said_at, held.duration_ms) == ("ecg-7", "2026-02-27T08:30:05", 30000)
     _, stored = ecg_file.read(vehicle.recordings.read(held.sha256))

@@ -15,6 +15,7 @@ from devices.wire import pack_samples
 from sync.web.access import roles
 from sync.web.pages import HEADERS
 from vehicle.ecg_import import EcgImportedAlready
+from vehicle.hints import hint
 from vehicle.touchscreen.frame import Screen, back
 from vehicle.touchscreen.sessions import CLINICAL
 
@@ -34,6 +35,8 @@ def routes(screen: Screen) -> APIRouter:
             "sticks": await asyncio.to_thread(vehicle.sticks.found),
             "files": await asyncio.to_thread(ecgs.files),
             "held": ecgs.held(),
+            "unread": ecgs.unread(),
+            "hint_title": lambda code: hint(code, screen.texts(request).language).title,
         }
         return screen.page(request, "ecg_import.html", "measure", context)
 

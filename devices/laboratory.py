@@ -20,6 +20,10 @@ MAX_WORD, MAX_UNIT = 40, 24
 MAX_SAID = 60
 """Longer "results" are pictures and histograms: their beginning is kept, and an ellipsis."""
 MAX_REMARKS, MAX_REMARK = 10, 100
+NO_RESULT = "---"
+"""What stands for a result that there is none of, whatever was sent in its place."""
+PRELIMINARY = ("P", "R", "S")
+"""Status of a value that another one will follow: preliminary, entered and not verified, partial."""
 
 _NUMBER = re.compile(r"(<=|>=|<|>|≤|≥)?\s*(-?[0-9]{1,9}(?:\.[0-9]{1,6})?)")
 _COMPARATORS = {"≤": "<=", "≥": ">="}
@@ -82,13 +86,16 @@ def laboratory_value(
     reference_range: str = "",
     flags: Iterable[str] = (),
     status: str = "",
+    obtained: bool = True,
 ) -> LaboratoryValue:
     """One analyte as sent, with what our map knows of it.
 
     :param sender: what the analyser calls itself
     :param loinc: where the analyser itself gives the LOINC code
+    :param obtained: False: its status says that there is no result, whatever stands in its place
     """
-    code, said, unit = word(code), word(said, MAX_SAID), word(unit, MAX_UNIT)
+    code, unit, status = word(code), word(unit, MAX_UNIT), word(status, 4)
+    said = word(said, MAX_SAID) if obtained else NO_RESULT
     number, comparator = number_of(said)
     analyte = analyte_of(sender, code, unit, loinc)
     quantity = None
@@ -104,8 +111,8 @@ def laboratory_value(
         quantity=quantity,
         ucum=analyte.ucum if analyte and quantity is not None else None,
         reference_range=word(reference_range),
-        flags=tuple(flag for flag in (word(flag, 8) for flag in flags) if flag)[:6],
-        status=word(status, 4),
+        flags=tuple(flag for flag in (word(flag, 8) for flag in flags) if flag and obtained)[:6],
+        status=status,
     )
 
 

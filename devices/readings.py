@@ -331,7 +331,8 @@ class LaboratoryValue:
     flags: tuple[str, ...] = ()
     """Abnormal flags as sent: "H", "LL", "A", "N"."""
     status: str = ""
-    """Result status as sent: "F" final, "C" corrected, "P" preliminary."""
+    """Result status as sent (HL7 table 0085): "F" final, "C" corrected, "P" preliminary; with "X" (cannot be obtained)
+    and "D", "W" (an earlier one is withdrawn) there is no result, and ``said`` is dashes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,10 @@ from devices.readings import DeviceState, LaboratoryResult, LaboratoryValue, Lin
 MOST_AT_ONCE = 400
 """Results that are held: a longer message, such as a whole day's at the evening, is told in parts."""
 CONTROL = "Q"
+NOT_DONE = "X"
+"""Status of a result: cannot be done."""
+STATUSES = {"R": "F", "W": "F"}
+"""Of R-9, where a letter means another thing in HL7: sent before; of questionable validity."""
 
 
 @dataclass(slots=True)
@@ -161,8 +165,8 @@ class Message:
         )
 
     def _result(self, fields: list[str]) -> None:
-        said = self.delimiters.plain(field_at(fields, 4))
-        if not said.strip():
+        said, status = self.delimiters.plain(field_at(fields, 4)), field_at(fields, 9).strip()
+        if not said.strip() and status != NOT_DONE:
             return
         if not self.orders:
             self.orders.append(Order(person=self.person))
@@ -179,7 +183,8 @@ class Message:
                 unit=self.delimiters.plain(field_at(fields, 5)),
                 reference_range=self.delimiters.plain(field_at(fields, 6)),
                 flags=field_at(fields, 7).split(self.delimiters.repeat),
-                status=field_at(fields, 9),
+                status=STATUSES.get(status, status),
+                obtained=status != NOT_DONE,
             )
         )
 

@@ -2,16 +2,18 @@ r"""Analysers that speak HL7 v2: ORU^R01 (2.3.1 and later) in MLLP frames (``0B 
 
 The analyser is the client. Each message is answered by ACK^R01 (chapter 2, 2.12): AA when its results are durable, and
 when there are none in it (OBX is optional), AE with the reason when it cannot be read, AR when it is of another type or
-too long. Without an answer, and after AE, the analyser sends it again.
+too long. Without an answer, and after AE, the analyser sends it again. Who fills MSH-15 or MSH-16 (AL always, ER only
+errors, SU only success, NE never) is answered in enhanced mode: CA, CE or CR as MSH-15 asks; as MSH-16 asks AA behind
+it, or AE and AR where no CE or CR said so already. An acknowledgement is never acknowledged.
 
 =======  ==============================================================================================================
 segment  what is used
 =======  ==============================================================================================================
-MSH      3 and 4 sender, 7 time of the message, 9 type, 10 control id, 11 processing id (Q: control), 16 (1 calibration,
-         2 control, as Mindray and URIT write it)
+MSH      3 and 4 sender, 7 time of the message, 9 type, 10 control id, 11 processing id (Q: control), 15 and 16 which
+         answers are wanted (in 16 Mindray and URIT write 1 calibration, 2 control)
 PID      3 and 5: what was typed at the analyser, shown to whoever assigns, never used to assign
 OBR      2 specimen, else 3; 7 time, 15 material
-OBX      2 type, 3 test, 5 result, 6 unit, 7 range, 8 flags, 11 status, 14 time
+OBX      2 type, 3 test, 5 result, 6 unit, 7 range, 8 flags, 11 status (table 0085), 14 time
 NTE      3 comment
 =======  ==============================================================================================================
 
@@ -33,7 +35,15 @@ from typing import ClassVar
 
 from devices.analytes import analytes
 from devices.driver import About, Counters, Metric, Output, TcpListener, Write
-from devices.laboratory import MAX_REMARK, MAX_REMARKS, decoded, in_entries, laboratory_value, time_of, word
+from devices.laboratory import (
+    MAX_REMARK,
+    MAX_REMARKS,
+    decoded,
+    in_entries,
+    laboratory_value,
+    time_of,
+    word,
+)
 from devices.readings import DeviceState, LaboratoryResult, LaboratoryValue, Link, Sensor
 
 START, END = 0x0B, 0x1C
@@ -50,6 +60,12 @@ LATIN_1 = b"8859/1"
 """Of MSH-18, HL7 table 0211. What else stands there is not to be relied on."""
 LONGEST_ECHO = 199
 """Of a field that comes back in the answer: MSH-10 is at most so long in any version."""
+CONDITIONS = ("AL", "ER", "NE", "SU")
+"""Of MSH-15 and MSH-16, table 0155: when an answer is wanted."""
+WITHOUT_RESULT = ("X", "D", "W")
+"""Status of an OBX: cannot be obtained; an earlier result is to be deleted, or was somebody else's."""
+NOT_YET = ("I", "N", "O")
+"""Status of an OBX that holds no result: pending, not asked, a description of the order."""
 
 
 class MessageRefused(ValueError):
@@ -134,21 +150,31 @@ class Head:
     version: str = ""
     sender: tuple[str, str] = ("", "")
     processing_id: str = ""
+    accept: str = ""
+    """Which accept acknowledgement is wanted, one of ``CONDITIONS``; empty: not said."""
+    application: str = ""
+
+    @property
+    def enhanced(self) -> bool:
+        return bool(self.accept or self.application)
 
     @classmethod
     def of(cls, segment: Segment) -> Head:
         def echo(number: int) -> str:
             return segment.raw(number)[:LONGEST_ECHO].replace("|", "\\F\\")
 
-        return cls(echo(10), echo(12), (echo(3), echo(4)), echo(11))
+        wanted = [segment.first(number) for number in (15, 16)]
+        accept, application = (said if said in CONDITIONS else "" for said in wanted)
+        return cls(echo(10), echo(12), (echo(3), echo(4)), echo(11), accept, application)
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """An ORU^R01, read."""
+    """An ORU^R01, read; or an acknowledgement, which is never answered."""
 
     head: Head
     results: tuple[LaboratoryResult, ...]
+    wants_answer: bool = True
 
 
 def segments_of(text: str) -> list[Segment]:
@@ -172,6 +198,8 @@ def message_of(text: str) -> Message:
     """
     head, *others = segments_of(text)
     echoed = Head.of(head)
+    if head.first(9) == "ACK":
+        return Message(echoed, (), wants_answer=False)
     if head.parts(9)[:2] != ["ORU", "R01"]:
         raise MessageRefused("only ORU^R01 is taken", "AR", echoed)
     sender = word(f"{head.first(3)} {head.first(4)}")
@@ -213,7 +241,9 @@ def message_of(text: str) -> Message:
 
 
 def _is_result(segment: Segment) -> bool:
-    return segment.name == "OBX" and segment.first(2) not in (*ATTACHMENTS, *REMARKS) and bool(word(segment.raw(5)))
+    if segment.name != "OBX" or segment.first(2) in (*ATTACHMENTS, *REMARKS) or segment.first(11) in NOT_YET:
+        return False
+    return bool(word(segment.raw(5))) or segment.first(11) in WITHOUT_RESULT
 
 
 def _report(segment: Segment, person: str | None) -> Report:
@@ -236,9 +266,10 @@ def _observe(segment: Segment, sender: str, report: Report) -> None:
     elif value_type in CODED:
         identifier, words, *_ = [*segment.parts(5), ""]
         said = words or identifier
-    if not word(said):
+    status = segment.first(11)
+    if not word(said) and status not in WITHOUT_RESULT:
         return  # empty, or nothing but control characters
-    if value_type in REMARKS or not code:
+    if value_type in REMARKS or not code or status in NOT_YET:
         report.remark(f"{code or segment.first(1)}: {said}")
         return
     report.said_at = max((at for at in (report.said_at, time_of(segment.first(14))) if at), default=None)
@@ -251,7 +282,8 @@ def _observe(segment: Segment, sender: str, report: Report) -> None:
             loinc=loinc,
             reference_range=segment.encoding.plain(segment.raw(7)),
             flags=segment.raw(8).split(segment.encoding.repeat),
-            status=segment.first(11),
+            status=status,
+            obtained=status not in WITHOUT_RESULT,
         )
     )
 
@@ -274,10 +306,23 @@ def _unit(segment: Segment) -> str:
 def answer(code: str, to: Head, reason: str = "") -> bytes:
     """ACK^R01 in its frame. MSH-7 stays empty: a driver reads no clock, and the field is optional."""
     head = ["MSH", "^~\\&", "xunzhen", "", *to.sender, "", "", "ACK^R01", to.control_id]
-    head += [to.processing_id or "P", to.version or "2.3.1"]
+    head += [to.processing_id or "P", to.version or "2.3.1", *(["", "", "NE", "NE"] if to.enhanced else [])]
     acknowledgement = ["MSA", code, to.control_id, *([reason] if reason else [])]
     text = "|".join(head) + "\r" + "|".join(acknowledgement) + "\r"
     return bytes((START,)) + text.encode("utf-8") + bytes((END, 0x0D))
+
+
+def answers(code: str, to: Head, reason: str = "") -> bytes:
+    """What is to be sent back, by what MSH-15 and MSH-16 of the message ask for; empty: nothing.
+
+    :param code: of the original mode: AA, AE or AR
+    """
+    if not to.enhanced:
+        return answer(code, to, reason)
+    when = ("AL", "SU" if code == "AA" else "ER")
+    accepted = answer("C" + code[1], to, reason) if to.accept in when else b""
+    refused_already = accepted and code != "AA"
+    return accepted + (answer(code, to, reason) if to.application in when and not refused_already else b"")
 
 
 def text_of(raw: bytes) -> str:
@@ -352,10 +397,12 @@ class Driver:
             self._refuse(refusal, output)
             return
         self.counters.frames += 1
+        if not message.wants_answer:
+            return
         self._tell_fault(None, output)
         output.events += message.results
-        said = answer("AA", message.head, "" if message.results else "no result in it")
-        output.writes.append(Write(said, after_stored=bool(message.results)))
+        if said := answers("AA", message.head, "" if message.results else "no result in it"):
+            output.writes.append(Write(said, after_stored=bool(message.results)))
 
     def _too_long(self, began: bytes, output: Output) -> None:
         """The rest of it is dropped as it comes."""
@@ -367,7 +414,8 @@ class Driver:
         self._refuse(MessageRefused(f"longer than {MAX_MESSAGE_BYTES} bytes", "AR", head), output)
 
     def _refuse(self, refusal: MessageRefused, output: Output) -> None:
-        output.writes.append(Write(answer(refusal.code, refusal.head, str(refusal))))
+        if said := answers(refusal.code, refusal.head, str(refusal)):
+            output.writes.append(Write(said))
         self._tell_fault("analyser_message_refused", output)
 
     def _tell_fault(self, fault: str | None, output: Output) -> None:

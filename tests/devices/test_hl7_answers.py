@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
 from test_analysers import REPORT, SAID, said
 
 from devices.drivers import hl7_analyser
@@ -83,3 +86,69 @@ def test_latin_1_is_believed_where_the_message_says_so() -> None:
     for charset in ("latin-1", "utf-8"):
         (result,), _, _ = answered(b"\x0b" + head.encode(charset) + b"\x1c\r")
         assert result.values[0].unit == "µmol/L"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "taken", "refused"),
+    [
+        ("|", ["AA"], ["AE"]),
+        ("|2", ["AA"], ["AE"]),
+        ("NE|AL", ["AA"], ["AE"]),
+        ("AL|NE", ["CA"], ["CE"]),
+        ("AL|", ["CA"], ["CE"]),
+        ("AL|AL", ["CA", "AA"], ["CE"]),
+        ("ER|AL", ["AA"], ["CE"]),
+        ("SU|ER", ["CA"], ["AE"]),
+        ("ER|ER", [], ["CE"]),
+        ("SU|SU", ["CA", "AA"], []),
+        ("NE|NE", [], []),
+    ],
+)
+def test_what_is_answered_is_what_msh_15_and_16_ask_for(wanted: str, taken: list[str], refused: list[str]) -> None:
+    """HL7 2.3.1, 2.13.2 and table 0155: the accept acknowledgement, and the one of the application behind it."""
+
+    def answers_to(obx: str) -> list[str]:
+        driver = hl7_analyser.Driver()
+        driver.open()
+        head = f"MSH|^~\\&|x|y|||1||ORU^R01|7|P|2.4|||{wanted}\r"
+        output = driver.feed(b"\x0b" + (head + obx).encode() + b"\x1c\r")
+        stored = any(isinstance(event, LaboratoryResult) for event in output.events)
+        assert all(write.after_stored is stored for write in output.writes)
+        assert len(output.writes) <= 1, "one question to the disk for both"
+        sent = b"".join(write.payload for write in output.writes)
+        return re.findall(r"\rMSA\|(..)\|7[|\r]", sent.decode())
+
+    assert answers_to("OBX|1|NM|GLU||5.5\r") == taken
+    assert [code.replace("AR", "AE") for code in answers_to("OBX|1|NM|||5.5\r")] == refused
+
+
+def test_an_acknowledgement_is_not_acknowledged() -> None:
+    """Two who answered each other's answers would never end."""
+    driver = hl7_analyser.Driver()
+    driver.open()
+    output = driver.feed(b"\x0bMSH|^~\\&|x|y|||1||ACK^R01|8|P|2.4\rMSA|CA|7\r\x1c\r")
+    assert (output.writes, output.events, driver.counters.frames) == ([], [], 1)
+
+
+def test_what_cannot_be_obtained_is_no_value_whatever_stands_in_it() -> None:
+    text = "\r".join(
+        (
+            "MSH|^~\\&|x|y|||20260301093000||ORU^R01|9|P|2.4",
+            "OBX|1|NM|718-7^HGB^LN||0|g/L|110-150|LL|||X",
+            "OBX|2|NM|6690-2^WBC^LN|||10^9/L|||||X",
+            "OBX|3|NM|777-3^PLT^LN||90|10^9/L|||||P",
+            "OBX|4|NM|789-8^RBC^LN||4.1|10^12/L|||||I",
+            "OBX|5|NM|4544-3^HCT^LN||0|%|||||D",
+        )
+    )
+    (result,) = hl7_analyser.message_of(text).results
+    assert [(value.code, value.said, value.number, value.flags, value.status) for value in result.values] == [
+        ("HGB", "---", None, (), "X"),
+        ("WBC", "---", None, (), "X"),
+        ("PLT", "90", 90.0, (), "P"),
+        ("HCT", "---", None, (), "D"),
+    ]
+    assert result.comments == ("RBC: 4.1",)
+    answered_only_pending = answered(b"\x0bMSH|^~\\&|x|y|||1||ORU^R01|9|P|2.4\rOBX|1|NM|||4.1||||||I\r\x1c\r")
+    assert answered_only_pending[0] == []
+    assert b"MSA|AA|9|no result in it" in answered_only_pending[1]

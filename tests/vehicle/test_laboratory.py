@@ -136,6 +136,54 @@ async def test_what_was_measured_before_the_specimen_was_taken_is_not_of_it(worl
     assert found.device_said_at == "2026-03-01T11:00:00"
 
 
+def of_status(status: str, **said: str) -> tuple[LaboratoryValue, ...]:
+    return tuple(replace(value, status=status) for value in blood(**said))
+
+
+async def test_a_corrected_result_takes_the_place_and_the_person_of_the_first(world: LaboratoryWorld) -> None:
+    """HL7 table 0085: C replaces, D and W withdraw, what is final replaces what was preliminary."""
+    patient = await world.serve()
+    world.publish(result("102", values=(*of_status("P", HGB="52"), *of_status("F", WBC="6.4"))), "lab-1")
+    (held,) = world.waiting()
+    await world.measurements.assign(held.reading, DOCTOR)
+    (first,) = world.recent()
+    assert [row.status for group in first.groups for row in group.rows] == ["", "preliminary"]
+    assert first.open_red
+    for _ in range(2):  # sent again because our answer was lost
+        world.publish(result("102", values=of_status("F", HGB="134")), "lab-1")
+    (second,) = world.recent()
+    assert world.waiting() == []
+    assert (second.patient, second.encounter, list(second.line)) == (
+        patient.patient,
+        first.encounter,
+        ["WBC 6.4", "HGB 134"],
+    )
+    assert not second.open_red
+    await world.serve(OTHER)  # nothing red holds the first one any more
+    red = [(row["reading"], row["action"]) for row in world.store.read("SELECT * FROM critical_actions ORDER BY n")]
+    assert red == [(first.reading, "found"), (first.reading, "withdrawn")]
+    world.publish(result("102", values=of_status("C", WBC="64")), "lab-1")
+    (third,) = world.recent()
+    assert (third.patient, list(third.line)) == (patient.patient, ["HGB 134", "WBC 64"])
+    world.publish(result("102", values=of_status("D", WBC="---")), "lab-1")
+    (fourth,) = world.recent()
+    assert list(fourth.line) == ["HGB 134"]
+    world.publish(result("102", values=of_status("W", HGB="---")), "lab-1")
+    world.publish(result("102", values=of_status("D", HGB="---")), "lab-1")
+    assert (world.recent(), world.waiting()) == ([], [])
+    kept = world.store.read("SELECT reading FROM readings WHERE rejected_reason = 'corrected'")
+    assert len(kept) == 4, "all stay in the journal"
+
+
+async def test_a_result_that_corrects_nothing_is_one_of_its_own(world: LaboratoryWorld) -> None:
+    await world.serve()
+    world.publish(result("102", values=of_status("F", HGB="134")), "lab-1")
+    for specimen, device in (("103", "lab-1"), ("102", "lab-2"), (None, "lab-1")):
+        world.publish(result(specimen, values=of_status("C", HGB="135")), device)
+    world.publish(result("102", values=of_status("F", HGB="136")), "lab-1")
+    assert [found.line[0] for found in world.waiting()] == ["HGB 134", "HGB 135", "HGB 135", "HGB 135", "HGB 136"]
+
+
 async def test_a_discarded_specimen_claims_nothing(world: LaboratoryWorld) -> None:
     await world.serve()
     specimen = await world.specimens.take("blood", "101", DOCTOR)

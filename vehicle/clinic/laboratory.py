@@ -12,12 +12,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from devices.clock import Clock
 from devices.readings import LaboratoryResult, Stamped
 from sync.formats.canonical import Json
-from sync.formats.critical_actions import CLOSING
+from sync.formats.critical_actions import CLOSING, ENDING, WITHDRAWN
 from sync.formats.records import Draft, format_time, parse_time
 from vehicle.clinic.critical_record import done_about, found_draft
 from vehicle.clinic.laboratory_report import (
@@ -25,14 +25,18 @@ from vehicle.clinic.laboratory_report import (
     Group,
     decimal_text,
     groups,
+    holds,
     material_of,
+    replaced,
+    replaces,
+    rule_inputs,
     side,
     stored_values,
     summary,
 )
 from vehicle.clinic.ports import Ids, Journal, Listenable, Live, Soon, Visits
 from vehicle.clinic.prompts import Grade, Prompts
-from vehicle.clinic.specimens import Specimen, Specimens
+from vehicle.clinic.specimens import Specimens
 from vehicle.clinic.tiles import measured_at
 
 BEFORE_TAKEN = timedelta(minutes=10)
@@ -40,6 +44,19 @@ BEFORE_TAKEN = timedelta(minutes=10)
 SAME_AGAIN = timedelta(hours=1)
 """The same values without any device time within this time are the same result sent again."""
 SHOWN_FOR = timedelta(hours=48)
+CORRECTED_WITHIN = timedelta(days=14)
+"""So long after a result a correction of the same specimen number is of it: numbers begin anew every month."""
+CORRECTED = "corrected"
+"""Why a result that was replaced is shown no more."""
+
+
+class Whose(NamedTuple):
+    """Who a result belongs to; ``specimen`` is what said so, or None where a person did."""
+
+    patient: str
+    encounter: str
+    visit: str | None
+    specimen: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +139,40 @@ class Laboratory:
         mark = json.dumps([stamped.device, result.device_said_at, values], sort_keys=True)
         if mark in self._on_the_way or self._have(stamped, result.device_said_at, values):
             return
+        earlier = self._replaced_by(stamped, values)
+        values = replaced(json.loads(earlier["values_json"]) if earlier else {}, values)
         offset_s = clock_offset_s(result, stamped.received_at)
-        specimen = self._claimed_by(result, values, offset_s)
-        self._on_the_way.add(mark)
-        reading, draft = self._draft(stamped, result, values, offset_s)
-        self._commit(reading, values, draft, specimen, mark)
+        whose = _owner(earlier) or self._claimed_by(result, values, offset_s)
+        drafts, reading = ([], "") if earlier is None else (self._withdrawn(earlier), str(earlier["reading"]))
+        if values["results"]:
+            reading, draft = self._draft(stamped, result, values, offset_s)
+            drafts += [draft, *(self._confirmed(reading, values, whose, earlier) if whose is not None else [])]
+        if drafts:
+            self._on_the_way.add(mark)
+            self._commit(reading, drafts, whose, mark)
+
+    def _replaced_by(self, stamped: Stamped, values: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The newest result of the same specimen of which this one corrects, completes or withdraws something."""
+        if values.get("specimen") is None:
+            return None
+        since = format_time(stamped.received_at - CORRECTED_WITHIN)
+        rows = self._store.read(
+            "SELECT * FROM readings WHERE device = ? AND type = ? AND rejected_at IS NULL AND taken_at >= ? "
+            "ORDER BY taken_at DESC, reading DESC",
+            (stamped.device, TYPE, since),
+        )
+        return next((row for row in rows if replaces(json.loads(row["values_json"]), values)), None)
+
+    def _withdrawn(self, earlier: Mapping[str, Any]) -> list[Draft]:
+        """It is shown no more, and nobody has to act on it."""
+        reading, visit, encounter = earlier["reading"], earlier["visit"], earlier["encounter"]
+        fields: dict[str, Json] = {"reading": reading, "reason": CORRECTED}
+        drafts = [Draft("reading_rejected/1", fields, None, visit, encounter)]
+        found = self._store.read("SELECT 1 FROM critical_actions WHERE reading = ? AND action = 'found'", (reading,))
+        if found and not ENDING & set(done_about(self._store, reading)):
+            fields = {"reading": reading, "patient": earlier["patient"], "action": WITHDRAWN, "reason": CORRECTED}
+            drafts.append(Draft("critical_action/1", fields, None, visit, encounter))
+        return drafts
 
     def _draft(
         self, stamped: Stamped, result: LaboratoryResult, values: dict[str, Json], offset_s: int | None
@@ -147,34 +193,35 @@ class Laboratory:
         visit = self._visits.current()
         return reading, Draft("reading/1", fields, None, visit.visit if visit else None, None, stamped.received_at)
 
-    def _commit(
-        self, reading: str, values: Mapping[str, object], draft: Draft, specimen: Specimen | None, mark: str
-    ) -> None:
-        drafts = [draft]
-        if specimen is not None:
-            drafts += self._confirmed(reading, values, specimen)
-
+    def _commit(self, reading: str, drafts: list[Draft], whose: Whose | None, mark: str) -> None:
         def durable() -> None:
             self._on_the_way.discard(mark)
-            self._tell("arrived" if specimen is None else "confirmed", reading)
-            if specimen is not None:
-                self._prompts.announce(specimen.encounter)
+            self._tell("arrived" if whose is None else "confirmed", reading)
+            if whose is not None:
+                self._prompts.announce(whose.encounter)
 
         self._commits.soon(*drafts, then=durable)
 
-    def _confirmed(self, reading: str, values: Mapping[str, object], specimen: Specimen) -> list[Draft]:
-        known = self._prompts.inputs_with(specimen.encounter, TYPE, values)
-        fields = {"reading": reading, "patient": specimen.patient, "specimen": specimen.specimen}
+    def _confirmed(
+        self, reading: str, values: Mapping[str, Any], whose: Whose, earlier: Mapping[str, Any] | None
+    ) -> list[Draft]:
+        known = self._prompts.inputs_with(whose.encounter, TYPE, values)
+        if earlier is not None:
+            gone = rule_inputs(json.loads(earlier["values_json"])).keys() - rule_inputs(values).keys()
+            known = {name: value for name, value in known.items() if name not in gone}
+        fields: dict[str, Json] = {"reading": reading, "patient": whose.patient}
+        if whose.specimen is not None:
+            fields["specimen"] = whose.specimen
         drafts = [
-            Draft("reading_confirmed/1", fields, None, specimen.visit, specimen.encounter),
-            *self._prompts.results_to_record(specimen.encounter, specimen.patient, specimen.visit, known, None),
+            Draft("reading_confirmed/1", fields, None, whose.visit, whose.encounter),
+            *self._prompts.results_to_record(whose.encounter, whose.patient, whose.visit, known, None),
         ]
-        if self._prompts.grade(specimen.encounter, TYPE, values).grade == "red":
-            drafts.append(found_draft(reading, specimen.patient, None, specimen.visit, specimen.encounter))
+        if self._prompts.grade(whose.encounter, TYPE, values).grade == "red":
+            drafts.append(found_draft(reading, whose.patient, None, whose.visit, whose.encounter))
         return drafts
 
-    def _claimed_by(self, result: LaboratoryResult, values: Mapping[str, Any], offset_s: int | None) -> Specimen | None:
-        """The specimen whose result this is; None when that is not certain."""
+    def _claimed_by(self, result: LaboratoryResult, values: Mapping[str, Any], offset_s: int | None) -> Whose | None:
+        """Whose specimen this is the result of; None when that is not certain."""
         if result.specimen is None:
             return None
         named = self._specimens.named(result.specimen)
@@ -184,15 +231,19 @@ class Laboratory:
         fitting = [known for known in named if material in (None, known.material)]
         at = _measured_at(result.device_said_at, offset_s or 0)
         fitting = [known for known in fitting if at is None or known.taken_at - BEFORE_TAKEN <= at]
-        return fitting[0] if fitting else None
+        if not fitting:
+            return None
+        taken = fitting[0]
+        return Whose(taken.patient, taken.encounter, taken.visit, taken.specimen)
 
-    def _have(self, stamped: Stamped, said_at: str | None, values: Mapping[str, Json]) -> bool:
+    def _have(self, stamped: Stamped, said_at: str | None, values: Mapping[str, Any]) -> bool:
+        """Whether all of it was sent before, be it corrected or discarded since."""
         since = format_time(stamped.received_at - SAME_AGAIN) if said_at is None else ""
         rows = self._store.read(
             "SELECT values_json FROM readings WHERE device = ? AND type = ? AND device_said_at IS ? AND taken_at >= ?",
             (stamped.device, TYPE, said_at, since),
         )
-        return any(json.loads(row["values_json"]) == values for row in rows)
+        return any(holds(json.loads(row["values_json"]), values) for row in rows)
 
     # what is
 
@@ -249,6 +300,13 @@ class Laboratory:
 
     def _tell(self, state: str, reading: str) -> None:
         self._live.send({"type": "reading", "live": False, "state": state, "kind": TYPE, "reading": reading})
+
+
+def _owner(row: Mapping[str, Any] | None) -> Whose | None:
+    """Whose a reading is; None: nobody's."""
+    if row is None or not row["confirmed_at"]:
+        return None
+    return Whose(row["patient"], row["encounter"], row["visit"], row["specimen"])
 
 
 def clock_offset_s(result: LaboratoryResult, received_at: datetime) -> int | None:

@@ -17,6 +17,11 @@ from devices.readings import LaboratoryResult, LaboratoryValue
 from sync.formats.canonical import Json
 
 TYPE = "laboratory"
+WITHDRAWS = ("D", "W")
+"""Status of a value (HL7 table 0085) that holds none: an earlier one is no longer true."""
+REPLACES = ("C", *WITHDRAWS)
+PRELIMINARY = ("P", "R", "S")
+"""Another one will follow: preliminary, entered and not verified, partial."""
 MATERIALS = ("blood", "urine")
 OTHER = "other"
 """Group of analytes that our map does not know."""
@@ -43,6 +48,7 @@ _SIDES = {
     "A": "abnormal",
     "AA": "abnormal",
 }
+_STATUSES = {**dict.fromkeys(PRELIMINARY, "preliminary"), "C": "corrected", "X": "not_obtained"}
 _RANGE = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)\s*(?:-|~|–|to)\s*(-?[0-9]+(?:\.[0-9]+)?)")
 _BOUND = re.compile(r"(<=|>=|<|>|≤|≥)\s*(-?[0-9]+(?:\.[0-9]+)?)")
 _POSITIVE = re.compile(r"±|\+.*|[1-4]\+|pos.*|阳性.*|弱阳性", re.IGNORECASE)
@@ -63,6 +69,8 @@ class Row:
     known: bool
     converted: str
     """ "6.16 mmol/L" where the analyser sent another unit; else empty."""
+    status: str
+    """preliminary, corrected, not_obtained, or empty: final, as far as the analyser says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,36 @@ def _stored(value: LaboratoryValue) -> dict[str, Json]:
         "status": value.status or None,
     }
     return {name: given for name, given in said.items() if given is not None}
+
+
+def holds(earlier: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
+    """Whether every value of a result is in an earlier one of the same specimen."""
+    same = earlier.get("specimen") == stored.get("specimen")
+    return same and all(value in earlier["results"] for value in stored["results"])
+
+
+def replaces(earlier: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
+    """Whether a result of the same specimen corrects or withdraws something of an earlier one, or makes it final."""
+    if earlier.get("specimen") != stored.get("specimen"):
+        return False
+    before = {value["code"]: value.get("status") for value in earlier["results"]}
+    return any(
+        value["code"] in before and (value.get("status") in REPLACES or before[value["code"]] in PRELIMINARY)
+        for value in stored["results"]
+    )
+
+
+def replaced(earlier: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Json]:
+    """What holds after both: of each analyte the later word, and nothing of what is withdrawn.
+
+    :param earlier: empty: there is none
+    """
+    codes = {value["code"] for value in stored["results"]}
+    comments = dict.fromkeys((*earlier.get("comments", ()), *stored.get("comments", ())))
+    results = [value for value in earlier.get("results", ()) if value["code"] not in codes]
+    results += [value for value in stored["results"] if value.get("status") not in WITHDRAWS]
+    together: dict[str, Json] = {**earlier, **stored, "results": results}
+    return together | ({"comments": [*comments]} if comments else {})
 
 
 def decimal_text(number: float | None) -> str | None:
@@ -201,6 +239,7 @@ def _row(value: Mapping[str, Any], language: str) -> Row:
         reference_range=str(value.get("reference_range", "")),
         side=side(value),
         known=analyte is not None,
+        status=_STATUSES.get(str(value.get("status", "")), ""),
         converted=f"{comparator}{float(value['quantity']):.4g} {value['ucum']}" if other_unit else "",
     )
 

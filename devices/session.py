@@ -37,6 +37,9 @@ FIRST_ANSWER_WITHIN_S = 3.0
 BACK_OFF_FIRST_S = 0.2
 BACK_OFF_MOST_S = 2.0
 BACK_OFF_FACTOR = 1.6
+LIVED_S = 2.0
+"""A connection that ends sooner is tried again after growing pauses, whoever ended it; but not that of a device which
+speaks only when it is used: there that is all it has to say."""
 ABSENT_MOST_S = 0.7
 """Whether a path is there costs next to nothing to see: who is plugged in again is back within 2 s."""
 MAX_PENDING_WRITES = 32
@@ -161,6 +164,7 @@ class DeviceSession:
         self._link_state = Link.ABSENT
         self._fault: str | None = None
         self._attached = False
+        self._attached_s = -math.inf
         self._back_off_s = BACK_OFF_FIRST_S
         self._writes: deque[Write] = deque()
         self._written_s = -math.inf
@@ -199,7 +203,6 @@ class DeviceSession:
             self._back_off_s = min(self._back_off_s, ABSENT_MOST_S)
         except SessionEnded as reason:
             self._gone(Link.ABSENT, reason)
-            self._back_off_s = BACK_OFF_FIRST_S
         except LinkLost as reason:
             self._gone(Link.LOST if self._link_state != Link.ABSENT else Link.ABSENT, reason)
         finally:
@@ -263,8 +266,8 @@ class DeviceSession:
 
     def _attach(self) -> None:
         self._attached = True
+        self._attached_s = self._clock.monotonic_s()
         self._fault = None
-        self._back_off_s = BACK_OFF_FIRST_S
         emit("device_attached", device=self.settings.name, driver=self.settings.driver, port=self._link.place)
         self._tell(Link.CONNECTED)
 
@@ -274,6 +277,9 @@ class DeviceSession:
         fault = None if hung_up or reason is None or type(reason) is LinkLost else reason.code
         if self._attached:
             self._attached = False
+            lived = self._clock.monotonic_s() - self._attached_s >= LIVED_S
+            if lived or self._driver.about.speaks_when_used(self.settings.link):
+                self._back_off_s = BACK_OFF_FIRST_S
             self._publish_events(self._driver.close().events)
             if not hung_up:
                 emit("device_lost", device=self.settings.name, reason=str(reason) if reason else "unplugged")

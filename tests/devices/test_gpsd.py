@@ -257,3 +257,35 @@ async def test_a_connection_is_given_back() -> None:
         await link.close()
     await twin.close()
     assert len(os.listdir("/proc/self/fd")) < before + 10
+
+
+class Unhurried(SystemClock):
+    """Notes how long it was asked to wait, and does not."""
+
+    def __init__(self) -> None:
+        self.pauses: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.pauses.append(round(seconds, 2))
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("greeting", [b"", b'{"class":"VERSION","release":"3.22"}\r\n'], ids=["mute", "greets"])
+async def test_who_hangs_up_at_once_is_called_again_after_growing_pauses(greeting: bytes) -> None:
+    def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(greeting)
+        writer.close()
+
+    clock = Unhurried()
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        settings = DeviceSettings(name="gnss-1", driver="gpsd_gnss", link="tcp", address=address)
+        driver = gpsd_gnss.Driver()
+        session = DeviceSession(settings, driver, TcpLink(address), lambda _: None, clock, random_unit=lambda: 1.0)
+        running = asyncio.create_task(session.run())
+        async with asyncio.timeout(WITHIN_S):
+            while len(clock.pauses) < 7:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert clock.pauses[:7] == [0.2, 0.32, 0.51, 0.82, 1.31, 2.0, 2.0]

@@ -109,6 +109,34 @@ async def test_the_risks_of_adults_are_no_risks_of_a_child(world: World) -> None
         await world.encounters.close(DOCTOR)
 
 
+async def test_a_pregnant_woman_is_not_told_to_lose_weight_nor_that_her_glucose_is_normal(world: World) -> None:
+    await world.serve(card(born_on=date(1999, 9, 1)))
+    served = world.encounters.current()
+    assert served is not None
+    encounter = served.encounter
+
+    def codes() -> dict[str, str]:
+        said = {prompt.rule: prompt.code for prompt in world.prompts.prompts(encounter)}
+        return {
+            rule: code for rule, code in said.items() if rule in ("BMI-CN", "WAIST-CN", "BP-HIGHRISK6", "GLU-SCREEN")
+        }
+
+    told = {"bmi": 29.0, "waist": 98, "known_dm": False, "pregnant": False}
+    await world.prompts.answer(encounter, told, DOCTOR)
+    await world.measurements.confirm(world.meter(5.6, meal="fasting", sequence=1), DOCTOR)
+    assert codes() == {
+        "BMI-CN": "OBESE",
+        "WAIST-CN": "CENTRAL_OBESITY",
+        "BP-HIGHRISK6": "HIGH_RISK",
+        "GLU-SCREEN": "NORMAL",
+    }
+    await world.prompts.answer(encounter, {"pregnant": True}, DOCTOR)
+    assert codes() == {}
+    assert world.tile("glucose").grade == "none"
+    await world.measurements.confirm(world.meter(7.2, meal="fasting", sequence=2), DOCTOR)
+    assert codes() == {"GLU-SCREEN": "DM_RANGE"}
+
+
 async def test_a_fast_pulse_is_no_emergency_of_diabetes_where_nobody_has_it(world: World) -> None:
     await world.serve()
     served = world.encounters.current()

@@ -364,13 +364,32 @@ async def test_a_later_signature_counts_and_its_words_replace_the_earlier_ones(b
     assert (signed.review.words, signed.review.by_name) == ("", "李文")
 
 
-async def test_an_irregular_cuff_is_not_calmed_by_an_ecg_that_nobody_has_read(bench: Bench) -> None:
+@pytest.mark.parametrize(("level", "rate"), [(AfLevel.NONE, 104), (AfLevel.LIKELY, 75)])
+async def test_a_pulse_after_the_ecg_counts_unless_the_rhythm_is_irregular(
+    bench: Bench, level: AfLevel, rate: int
+) -> None:
     encounter = await serve(bench)
-    bench.publish("cuff-1", BloodPressure(128, 80, irregular_pulse=True))
+    bench.publish("cuff-1", BloodPressure(128, 80, pulse_bpm=96))
+    await confirm_cuff(bench)
+    await analysed_as(bench, told(level))
+    assert bench.vehicle.screening.inputs(encounter)["hr"] == 75
+    bench.clock.advance(120.0)
+    bench.publish("cuff-1", BloodPressure(128, 80, pulse_bpm=104))
+    await confirm_cuff(bench)
+    assert bench.vehicle.screening.inputs(encounter)["hr"] == rate
+
+
+async def confirm_cuff(bench: Bench) -> None:
     await bench.vehicle.commits.settle()
     reading = next(tile for tile in bench.vehicle.measurements.tiles("zh") if tile.type == "blood_pressure").reading
     assert reading is not None
     await bench.vehicle.measurements.confirm(reading, "zhou.min")
+
+
+async def test_an_irregular_cuff_is_not_calmed_by_an_ecg_that_nobody_has_read(bench: Bench) -> None:
+    encounter = await serve(bench)
+    bench.publish("cuff-1", BloodPressure(128, 80, irregular_pulse=True))
+    await confirm_cuff(bench)
     await analysed_as(bench, told())
     said = {prompt.rule: prompt.code for prompt in bench.vehicle.screening.prompts(encounter)}
     assert said["AF-SCREEN"] == "NEED_ECG"

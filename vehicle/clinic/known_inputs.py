@@ -195,29 +195,39 @@ class KnownInputs:
     def _measured(self, encounter: str) -> dict[str, object]:
         known = self.facts(encounter)
         rows = self._readings(encounter)
+        felt_at = ""
         for type_ in RULE_ORDER:
             for row in rows:
                 if row["type"] == type_:
-                    known |= rule_inputs(type_, json.loads(row["values_json"]))
+                    heard = rule_inputs(type_, json.loads(row["values_json"]))
+                    felt_at = max(felt_at, row["taken_at"]) if "hr" in heard else felt_at
+                    known |= heard
         known |= self._store.read(
             "SELECT count(*) FILTER (WHERE what = 'ecg' AND duration_ms >= ?) AS ecg_strips, "
             "count(*) FILTER (WHERE what LIKE 'ultrasound%') AS pictures_linked FROM recordings WHERE encounter = ?",
             (LEAST_STRIP_MS, encounter),
         )[0]
-        return with_ecg(known, self._ecg(encounter))
+        return with_ecg(known, self._ecg(encounter, felt_at))
 
-    def _ecg(self, encounter: str) -> dict[str, object]:
-        """What the newest analysed ECG of an encounter says."""
+    def _ecg(self, encounter: str, felt_at: str) -> dict[str, object]:
+        """What the newest analysed ECG of an encounter says. A pulse that was measured after it counts instead of its
+        heart rate, unless the rhythm is irregular: not every beat reaches the wrist then.
+        """
         rows = self._store.read(
-            "SELECT a.findings_json, a.af FROM ecg_analyses a JOIN recordings r ON r.sha256 = a.sha256 "
+            "SELECT a.findings_json, a.af, r.started_at FROM ecg_analyses a JOIN recordings r ON r.sha256 = a.sha256 "
             "WHERE r.encounter = ? AND a.analysed_at IS NOT NULL ORDER BY r.started_at DESC LIMIT 1",
             (encounter,),
         )
-        return heard_by_rules(json.loads(rows[0]["findings_json"]), rows[0]["af"]) if rows else {}
+        if not rows:
+            return {}
+        heard = heard_by_rules(json.loads(rows[0]["findings_json"]), rows[0]["af"])
+        if felt_at > rows[0]["started_at"] and heard.get("rr_irregular") is not True:
+            heard.pop("hr", None)
+        return heard
 
     def _readings(self, encounter: str) -> list[dict[str, Any]]:
         return self._store.read(
-            "SELECT type, values_json FROM readings WHERE encounter = ? AND type != ? "
+            "SELECT type, taken_at, values_json FROM readings WHERE encounter = ? AND type != ? "
             "AND confirmed_at IS NOT NULL AND rejected_at IS NULL ORDER BY taken_at, reading",
             (encounter, ANSWERS),
         )

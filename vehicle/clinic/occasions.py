@@ -18,9 +18,12 @@ class Occasion:
     """Known facts of which one must hold; ``after`` is a further way."""
     after: tuple[tuple[str, str], ...] = ()
     """(other rule, its code): one of these answers opens it too."""
-    unless: tuple[str, bool] | None = None
+    unless: tuple[tuple[str, bool], ...] = ()
+    """Known facts of which none may hold."""
     quiet: bool = False
     """Shown only when a case above green matched: silence says nothing, and asks nothing."""
+    no_green_if: tuple[str, bool] | None = None
+    """Where this fact holds the rule's limits are too high to call anything normal."""
     from_age: int = 0
     """Nobody known to be younger is asked: the rule's limits are those of adults."""
     asks_if: tuple[str, bool] | None = None
@@ -30,7 +33,8 @@ class Occasion:
 
 
 ADULT = 18
-"""WS/T 428-2013 grades body mass index and waist of adults; a child's go by tables of age."""
+"""WS/T 428-2013 grades body mass index and waist of adults; a child's go by tables of age. Neither the grades nor their
+advice to lose weight are for a pregnancy."""
 CHILD_BELOW = 12
 CHILD_SLOW_BPM, CHILD_FAST_BPM, INFANT_FAST_BPM = 60, 180, 220
 """A child's heart rate between slow and fast is left to the doctor: limits of adults (over 100, from 150) are ordinary
@@ -73,23 +77,28 @@ OCCASIONS: dict[str, Occasion] = {
         Occasion(
             "BP-HIGHRISK6",
             ("sbp", "waist", "bmi", "high_salt"),
-            unless=("known_htn", True),
+            unless=(*_HYPERTENSIVE, *_PREGNANT),
             quiet=True,
             from_age=ADULT,
         ),
         Occasion("BP-ARMDIFF", ("sbp_left", "sbp_right")),
         # glucose
         Occasion(
-            "GLU-URGENT", ("glu",), unless=("known_dm", False), quiet=True, asks_if=("known_dm", True), hears_lead=True
+            "GLU-URGENT",
+            ("glu",),
+            unless=(("known_dm", False),),
+            quiet=True,
+            asks_if=("known_dm", True),
+            hears_lead=True,
         ),
         Occasion("GLU-FOLLOWUP", ("fpg",), only_if=_DIABETIC),
-        Occasion("GLU-SCREEN", ("glu", "fpg", "rpg", "ogtt2h", "hba1c")),
-        Occasion("GLU-HIGHRISK", _DIABETES_RISKS, unless=("known_dm", True), from_age=ADULT),
-        Occasion("GLU-CDRS", ("waist",), unless=("known_dm", True)),
+        Occasion("GLU-SCREEN", ("glu", "fpg", "rpg", "ogtt2h", "hba1c"), no_green_if=_PREGNANT[0]),  # 5.1, not 6.1
+        Occasion("GLU-HIGHRISK", _DIABETES_RISKS, unless=_DIABETIC, from_age=ADULT),
+        Occasion("GLU-CDRS", ("waist",), unless=_DIABETIC),
         Occasion("GDM-OGTT", ("ogtt1h", "ogtt2h"), only_if=_PREGNANT),
         # body, circulation, breathing
-        Occasion("BMI-CN", ("bmi",), from_age=ADULT),
-        Occasion("WAIST-CN", ("waist",), from_age=ADULT),
+        Occasion("BMI-CN", ("bmi",), unless=_PREGNANT, from_age=ADULT),
+        Occasion("WAIST-CN", ("waist",), unless=_PREGNANT, from_age=ADULT),
         Occasion("CRIT-A", ("sbp", "dbp", "hr", "fpg", "rpg", "hb", "plt", "wbc"), quiet=True),
         Occasion("HR-ADULT", ("hr",)),
         Occasion("TEMP", ("temp",)),

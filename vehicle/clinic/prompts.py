@@ -252,16 +252,14 @@ class Prompts:
                 continue
             if isinstance(age := known.get("age"), int) and age < occasion.from_age:
                 continue
-            if occasion.unless is not None and known.get(occasion.unless[0]) is occasion.unless[1]:
+            if _holds(known, occasion.unless):
                 continue
             if (occasion.only_if or occasion.after) and not (
-                any(known.get(fact) is holds for fact, holds in occasion.only_if)
+                _holds(known, occasion.only_if)
                 or any(other in self._in_force and answer(other).code == code for other, code in occasion.after)
             ):
                 continue
-            speaks = outright or (
-                occasion.asks_if is not None and known.get(occasion.asks_if[0]) is occasion.asks_if[1]
-            )
+            speaks = outright or _holds(known, (occasion.asks_if,))
             if occasion.hears_lead and not speaks:
                 result = self.rules.evaluate(rule, {name: known.get(name) for name in occasion.lead})
             else:
@@ -270,9 +268,16 @@ class Prompts:
                 continue
             if occasion.quiet and not speaks and not result.level:
                 continue
+            if result.level == 0 and _holds(known, (occasion.no_green_if,)):
+                continue
             results.append(result)
         return results
 
     def _ladder(self, rule: str, name: str, words: PromptWords) -> Ladder:
         field = self.rules.fields[name]
         return Ladder(rule, name, words.label(field), words.unit(field), tuple(self.ladder(rule, name)), field.high)
+
+
+def _holds(known: Inputs, facts: Sequence[tuple[str, bool] | None]) -> bool:
+    """Whether one of the facts is known to be so."""
+    return any(fact is not None and known.get(fact[0]) is fact[1] for fact in facts)

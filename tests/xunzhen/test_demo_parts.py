@@ -24,7 +24,7 @@ import pytest
 from devices.clock import SimulatedClock, SystemClock
 from sync.proof.areas import read_villages
 from vehicle.clinic.identity import IdNumber, check_id_number
-from xunzhen.demo.before_start import DemoRunsAlready, PortIsTaken, forget, need_free_ports, only_one
+from xunzhen.demo.before_start import DemoRunsAlready, NoRoom, PortIsTaken, forget, need_free_ports, need_room, only_one
 from xunzhen.demo.founding import write_toml
 from xunzhen.demo.home import TOWNSHIP, Home, Ports
 from xunzhen.demo.morning import Morning, Simulators
@@ -239,3 +239,10 @@ def test_a_taken_port_is_named_with_what_to_do() -> None:
         port = holder.getsockname()[1]
         with pytest.raises(PortIsTaken, match=rf"port {port} for the county .*--ports"):
             need_free_ports(Home(Path("unused"), Ports(0, port)))
+
+
+def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    need_room(tmp_path)
+    with pytest.raises(NoRoom, match=r"needs 1000000000000: make room, or choose another disk with .*--home"):
+        need_room(tmp_path, 10**18)
+    assert list(tmp_path.iterdir()) == []

@@ -16,7 +16,7 @@ from devices.clock import SystemClock
 from devices.errors import AskPerson
 from sync.proof.areas import Village, read_villages
 from xunzhen.demo import founding, history
-from xunzhen.demo.before_start import forget, need_free_ports, only_one
+from xunzhen.demo.before_start import forget, need_free_ports, need_room, only_one
 from xunzhen.demo.clips import render_clips
 from xunzhen.demo.home import ADMINISTRATOR, CREWS, LIVE_VAN, SPECIALIST, Home, Ports
 from xunzhen.demo.morning import Morning, Simulators
@@ -47,13 +47,14 @@ def main() -> None:
         touchscreen, county = (int(port) for port in chosen.ports.split(","))
     except ValueError:
         sys.exit("--ports takes two numbers with a comma between them, such as 8400,8500")
-    ports = Ports(touchscreen, county, *(free_port(county + step) for step in (100, 200, 300)))
-    home = Home(chosen.home.resolve(), ports)
     try:
+        ports = Ports(touchscreen, county, *(free_port(county + step) for step in (100, 200, 300)))
+        home = Home(chosen.home.resolve(), ports)
         with only_one(home.folder):
             need_free_ports(home)
             if chosen.fresh or (home.county_data.exists() and not history.lived_through(home)):
                 forget(home.folder)  # also what an interrupted first start has left
+            need_room(home.folder)
             asyncio.run(run(home, chosen))
     except AskPerson as stop:
         sys.exit(f"xunzhen demo: {stop}")

@@ -1,4 +1,4 @@
-"""What would spoil a start, found before anything is written: a demo that runs already, a port that is taken."""
+"""What would spoil a start, found before anything is written: a demo that runs already, a port taken, a full disk."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from devices.errors import AskPerson
 from sync.data_folder import FolderRefused
 from xunzhen.demo.home import Home
 
+ROOM_BYTES = 500 * 10**6
+"""The past weeks take 70 MB; the rest is for what the live van records."""
+
 
 class DemoRunsAlready(AskPerson):
     code = "demo_runs_already"
@@ -21,6 +24,10 @@ class DemoRunsAlready(AskPerson):
 
 class PortIsTaken(AskPerson):
     code = "port_taken"
+
+
+class NoRoom(AskPerson):
+    code = "disk_full"
 
 
 @contextlib.contextmanager
@@ -57,6 +64,16 @@ def forget(folder: Path) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
+
+
+def need_room(folder: Path, room_bytes: int = ROOM_BYTES) -> None:
+    """:raises NoRoom: the disk of ``folder`` has less than ``room_bytes`` left"""
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < room_bytes:
+        raise NoRoom(
+            f"{folder} has {free_bytes // 10**6} MB left and a demo needs {room_bytes // 10**6}: make room, or choose "
+            "another disk with make demo DEMO='--home ~/xz'"
+        )
 
 
 def need_free_ports(home: Home) -> None:

@@ -129,3 +129,19 @@ async def test_what_is_no_outreach_is_refused(app: FastAPI, bench: Bench, form: 
     answer = await caller.post("/visit/outreach", data=form)
     assert answer.status_code >= 400 or "没有记下" in (await caller.get("/today")).text
     assert entries(bench, "outreach/1") == []
+
+
+async def test_a_bug_in_a_page_leaves_a_way_out(app: FastAPI, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The panel has no address line and no way back of its own."""
+    signed_in = await nurse(app)
+    careful = httpx.AsyncClient(
+        transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://van", cookies=signed_in.cookies
+    )
+    spoiled = await careful.post("/visit/outreach", data={"what": "talk", "people": "-1"})
+    monkeypatch.setattr(bench.vehicle.encounters, "queue", lambda: 1 / 0)
+    broken = await careful.get("/today")
+    for answer, status in ((spoiled, 422), (broken, 500)):
+        assert answer.status_code == status
+        assert "这一页出错了" in answer.text
+        assert all(f'href="{way}"' in answer.text for way in ("/today", "/emergency"))
+    assert (await careful.get("/today", headers={"X-Background": "1"})).json() == {"detail": "ZeroDivisionError"}

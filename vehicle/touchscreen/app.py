@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -145,7 +146,7 @@ def _answer_errors(app: FastAPI, screen: Screen) -> None:
     @app.exception_handler(HTTPException)
     async def refuse(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        if wants_json(request) or BACKGROUND in request.headers or request.scope["path"].startswith("/api"):
+        if for_scripts(request):
             return JSONResponse({"detail": error.detail}, status_code=error.status_code, headers=HEADERS)
         caller = getattr(request.state, "caller", None)
         if error.status_code == 401 or caller is None:
@@ -155,6 +156,19 @@ def _answer_errors(app: FastAPI, screen: Screen) -> None:
             t(f"touch.refused.{error.status_code}") if f"touch.refused.{error.status_code}" in t else str(error.detail)
         )
         return screen.page(request, "refused.html", "", {"title": title}, error.status_code)
+
+    @app.exception_handler(RequestValidationError)
+    @app.exception_handler(Exception)
+    async def broken(request: Request, error: Exception) -> Response:
+        """A bug: the server logs it; the panel has no way back of its own, and the frame may be what is broken."""
+        status = 422 if isinstance(error, RequestValidationError) else 500
+        if for_scripts(request):
+            return JSONResponse({"detail": type(error).__name__}, status_code=status, headers=HEADERS)
+        return screen.bare(request, "broken.html", status=status)
+
+
+def for_scripts(request: Request) -> bool:
+    return wants_json(request) or BACKGROUND in request.headers or request.scope["path"].startswith("/api")
 
 
 def wants_json(request: Request) -> bool:

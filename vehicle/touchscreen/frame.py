@@ -62,12 +62,14 @@ class Screen:
         everything = {"place": place, **self._frame(request, t), **self.words(t), **(context or {})}
         return self.pages.render(request, template, everything, status)
 
-    def bare(self, request: Request, template: str, context: Mapping[str, Any] | None = None) -> Response:
+    def bare(
+        self, request: Request, template: str, context: Mapping[str, Any] | None = None, status: int = 200
+    ) -> Response:
         """A page without the frame (sign-in)."""
         t = self.texts(request)
         now = self.vehicle.clock.now()
         base = {"now": now, "practice": self.vehicle.settings.practice, **self.words(t), **(context or {})}
-        return self.pages.render(request, template, base)
+        return self.pages.render(request, template, base, status)
 
     @staticmethod
     def words(t: Texts) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def archive_words(vehicle: Vehicle, sha256: str, belongs: bool, t: Texts) -> tup
     """
     queue = vehicle.picture_archive
     if queue is None:
-        return "none", t("touch.ultrasound.archive_none")
+        return "none", ""
     rows = vehicle.store.read(
         f"SELECT d.state, d.reason, {SIGNED_SINCE} AS again FROM dicom_deliveries AS d "
         "LEFT JOIN ecg_analyses AS s ON s.sha256 = d.sha256 WHERE d.sha256 = ? AND d.destination = ?",

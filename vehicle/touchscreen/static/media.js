@@ -144,18 +144,19 @@ export function stayJoined(speak, say) {
   /** @type {Media | null} */
   let media = null;
   const place = document.getElementById('media-said');
+  const through = speak ? say.picture : '';                         // a picture without a voice speaks for itself
   const tell = (/** @type {string} */ title, text = '') => {
     if (!place) return;
     const bold = Object.assign(document.createElement('b'), { textContent: title });
     const small = Object.assign(document.createElement('small'), { textContent: text });
     place.replaceChildren(bold, small);
-    place.toggleAttribute('data-away', title !== say.picture && title !== say.connecting);
+    place.toggleAttribute('data-away', title !== through && title !== say.connecting);
   };
   const again = (pauseMs = 3000) => { media?.close(); media = null; setTimeout(start, pauseMs); };
   async function start() {
     /** @type {Media | null} */
     let mine = null;
-    const joined = () => tell(say.picture, mine && speak && !mine.microphone ? say.no_microphone : '');
+    const joined = () => tell(through, mine && speak && !mine.microphone ? say.no_microphone : '');
     try {
       media = mine = await join(speak, (state) => {
         if (mine !== media) return;

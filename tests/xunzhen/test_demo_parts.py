@@ -107,9 +107,16 @@ time.sleep(60)
 
 
 async def test_a_process_that_fails_to_start_says_why(tmp_path: Path) -> None:
+    """In the words of this start, not of one before."""
+    (tmp_path / "broken.log").write_text("all was well\n")
     broken = Process("broken", [sys.executable, "-c", "raise SystemExit('no such port')"], tmp_path, SystemClock())
-    with pytest.raises(ServiceDidNotStart, match="no such port"):
+    with pytest.raises(ServiceDidNotStart, match=r"(?s)broken ended; .*no such port") as failed:
         await broken.start()
+    assert "all was well" not in str(failed.value)
+    silent = Process("silent", [sys.executable, "-c", "import time; time.sleep(60)"], tmp_path, SystemClock())
+    with pytest.raises(ServiceDidNotStart, match="silent did not get ready within 0 s"):
+        await silent.start(within_s=0.1)
+    await silent.stop()
 
 
 async def test_a_killed_process_is_started_again_three_times_and_then_left(tmp_path: Path) -> None:

@@ -48,10 +48,11 @@ class Process:
     def pid(self) -> int | None:
         return self._process.pid if self._process and self._process.returncode is None else None
 
-    async def start(self, within_s: float = 60.0) -> None:
+    async def start(self, within_s: float = 180.0) -> None:
         """Start and wait for readiness.
 
-        :raises ServiceDidNotStart: it ended or stayed silent; the message carries the last lines of its log
+        :raises ServiceDidNotStart: it ended, or said nothing ``within_s``, which on a computer with something else to
+            do may be long; the message carries the last lines of this start's log
         """
         self._notify_path.unlink(missing_ok=True)
         ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -60,6 +61,7 @@ class Process:
         waits: list[asyncio.Future[Any]] = []
         try:
             with self._log.open("ab") as log:
+                log_begins_at = log.tell()
                 self._process = await asyncio.create_subprocess_exec(
                     *self._arguments,
                     stdin=asyncio.subprocess.DEVNULL,
@@ -71,7 +73,10 @@ class Process:
             waits = [asyncio.ensure_future(_hear_ready(ready)), asyncio.ensure_future(self._process.wait())]
             await asyncio.wait(waits, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
             if not waits[0].done():
-                raise ServiceDidNotStart(f"{self.name} did not get ready; end of {self._log}:\n{self.log_tail()}")
+                happened = "ended" if waits[1].done() else f"did not get ready within {within_s:.0f} s"
+                raise ServiceDidNotStart(
+                    f"{self.name} {happened}; end of {self._log}:\n{self._log_tail(log_begins_at)}"
+                )
         finally:
             for wait in waits:
                 wait.cancel()
@@ -108,10 +113,9 @@ class Process:
                 os.killpg(self._process.pid, signal.SIGKILL)
             await self._process.wait()
 
-    def log_tail(self, lines: int = 15) -> str:
-        if not self._log.exists():
-            return ""
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
+    def _log_tail(self, begins_at: int, lines: int = 15) -> str:
+        """:param begins_at: bytes of the log that are of former starts"""
+        return "\n".join(self._log.read_bytes()[begins_at:].decode(errors="replace").splitlines()[-lines:])
 
 
 async def _hear_ready(ready: socket.socket) -> None:

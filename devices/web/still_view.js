@@ -8,7 +8,7 @@
 import { MOST_LINE_POINTS, POINTS, inWords, measure } from './measuring.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
-const GRAB_PX = 24;
+const GRAB_PX = 24, TAP_PX = 8;
 
 /** @typedef {{ measurement?: string, tool: string, points: [number, number][], sizes: import('./measuring.js').Sizes }} Measured */
 /** @typedef {{ sha256: string, width: number, height: number, pixel_mm: [number, number] | null, measurements: Measured[] }} Still */
@@ -100,8 +100,8 @@ export class StillView {
     const wanted = POINTS[/** @type {'distance'} */ (this.chosen)];
     if (this.moving < 0) {
       if (this.points.length >= wanted) this.points = [];
+      if (!this.points.length) this.points.push([...at]);
       this.points.push(at);
-      if (this.points.length === 1) this.points.push([...at]);
       this.moving = this.points.length - 1;
     }
     this.svg.setPointerCapture(event.pointerId);
@@ -122,9 +122,18 @@ export class StillView {
 
   #up() {
     this.moving = -1;
-    if (this.chosen !== 'line' || this.points.length < 2) return;
+    if (this.chosen !== 'line') { this.#tapped(); return; }
+    if (this.points.length < 2) return;
     this.keep('line', thinned(this.points, MOST_LINE_POINTS));
     this.points = [];
+    this.#draw();
+  }
+
+  /** The first end was tapped, not drawn: the next tap is the other one. */
+  #tapped() {
+    const [a, b] = this.points, perPx = this.svg.getScreenCTM()?.a ?? 1;
+    if (this.points.length !== 2 || Math.hypot(b[0] - a[0], b[1] - a[1]) * perPx >= TAP_PX) return;
+    this.points.pop();
     this.#draw();
   }
 
@@ -144,7 +153,7 @@ export class StillView {
       group.append(element('path', { d: `M${points.map(([x, y]) => `${x} ${y}`).join('L')}`, class: 'line' }));
       return group;
     }
-    group.append(element('path', { d: `M${a[0]} ${a[1]}L${b[0]} ${b[1]}`, class: tool === 'ellipse' ? 'axis' : 'line' }));
+    if (b) group.append(element('path', { d: `M${a[0]} ${a[1]}L${b[0]} ${b[1]}`, class: tool === 'ellipse' ? 'axis' : 'line' }));
     const pixel = this.still?.pixel_mm;
     if (tool === 'ellipse' && c && pixel) group.append(element('path', { d: ellipsePath(a, b, c, pixel), class: 'line' }));
     const arm = (this.still?.width ?? 1000) / 90;

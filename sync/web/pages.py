@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from sync.web.catalog import LANGUAGES, texts
@@ -28,6 +28,16 @@ HEADERS = {
     "Referrer-Policy": "same-origin",  # with "no-referrer" browsers post our own forms with "Origin: null"
     "Cache-Control": "no-store",
 }
+
+
+class PageFiles(StaticFiles):
+    """Style sheets and scripts. A browser asks each time whether they have changed: else it goes on with those of the
+    release before for days, beside pages of the new one."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
 
 
 class Pages:
@@ -80,6 +90,6 @@ class Pages:
     @staticmethod
     def mount(app: FastAPI, static: Path | None = None) -> None:
         """Serve the shared files at ``/shared`` and the screen's own at ``/static``; both are public by design."""
-        app.mount("/shared", StaticFiles(directory=SHARED), name="shared")
+        app.mount("/shared", PageFiles(directory=SHARED), name="shared")
         if static is not None:
-            app.mount("/static", StaticFiles(directory=static), name="static")
+            app.mount("/static", PageFiles(directory=static), name="static")

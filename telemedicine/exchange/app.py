@@ -15,7 +15,6 @@ from urllib.parse import quote
 from fastapi import APIRouter, FastAPI, Form, HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from devices.clock import Clock
@@ -23,7 +22,7 @@ from devices.events import emit
 from sync.formats.notes import NoteRefused, VerifierKey, unb64
 from sync.keys.vehicle_key import verify_for
 from sync.web.access import PUBLIC, Caller, roles
-from sync.web.pages import HEADERS, Pages
+from sync.web.pages import HEADERS, PageFiles, Pages
 from telemedicine.consultation import LIVE, State
 from telemedicine.exchange.guests import LinkRefused
 from telemedicine.exchange.links import SocketLink
@@ -106,7 +105,7 @@ def add_exchange(
     app.include_router(_specialist_routes(rooms, store, county.accounts, pages, turn))
     app.include_router(recording_routes(rooms, county.blobs))
     app.include_router(offer_routes(rooms, store))
-    app.mount("/specialist/static", StaticFiles(directory=FOLDER / "static"), name="specialist-static")
+    app.mount("/specialist/static", PageFiles(directory=FOLDER / "static"), name="specialist-static")
     app.state.exchange = exchange
     return exchange
 

@@ -90,3 +90,12 @@ def test_a_foreign_page_cannot_open_the_specialists_socket(founded: Founded) -> 
             browser.websocket_connect("/exchange/specialist", headers=foreign) as socket,
         ):
             socket.receive_json()
+
+
+def test_a_browser_asks_whether_scripts_are_still_those_of_this_release(founded: Founded) -> None:
+    client = TestClient(founded.app)
+    for path in ("/specialist/static/session.js", "/shared/tokens.css", "/static/county.css"):
+        first = client.get(path)
+        again = client.get(path, headers={"If-None-Match": first.headers["etag"]})
+        told = [(answer.status_code, answer.headers.get("cache-control")) for answer in (first, again)]
+        assert told == [(200, "no-cache"), (304, "no-cache")], path

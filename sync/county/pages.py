@@ -78,7 +78,7 @@ async def sign_in(request: Request) -> Response:
         locked = known is not None and known.locked_until is not None
         await run_in_threadpool(county.audit.note, known.id if known else UNKNOWN, "sign_in", "", "refused")
         emit("sign_in_refused", person=known.id if known else "", reason="locked" if locked else "wrong")
-        return _sign_in(request, form.get("next", ""), problem="locked" if locked else "wrong", status=401)
+        return _sign_in(request, form.get("next", ""), "locked" if locked else "wrong", id, status=401)
     request.session.clear()
     request.session.update(account=account.id, stamp=account.stamp)
     await run_in_threadpool(county.audit.note, account.id, "sign_in")
@@ -105,8 +105,11 @@ def form_of(body: bytes, most_fields: int = 5) -> dict[str, str]:
         return {}
 
 
-def _sign_in(request: Request, target: str, problem: str | None = None, status: int = 200) -> HTMLResponse:
-    return render(request, "sign-in.html", {"problem": problem, "next": _own_page(target)}, status)
+def _sign_in(
+    request: Request, target: str, problem: str | None = None, account: str = "", status: int = 200
+) -> HTMLResponse:
+    shown = {"problem": problem, "account": account, "next": _own_page(target)}
+    return render(request, "sign-in.html", shown, status)
 
 
 def _own_page(target: str) -> str:

@@ -108,6 +108,7 @@ def test_signing_in_and_its_refusal_are_clean(browser: Any, complaints: Complain
     page.get_by_test_id("password").fill("wrong-password")
     page.get_by_test_id("sign-in").click()
     page.get_by_test_id("sign-in-problem").wait_for()
+    assert page.get_by_test_id("account").input_value() == "nobody", "only the password is typed again"
     assert complaints(page) == []
     page.close()
 

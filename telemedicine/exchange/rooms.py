@@ -203,9 +203,9 @@ class Rooms:
                 self._accept(page, message.consultation)
             case PageDecline():
                 case = self._moment(message.consultation, Event.DECLINED)
-                self._declined.setdefault(message.consultation, set()).add(page.specialist.id)
                 decline = Decline(consultation=message.consultation, specialist=page.specialist, reason=message.reason)
                 self._to_van(case, decline)
+                self._declined.setdefault(message.consultation, set()).add(page.specialist.id)
             case PageOffer():
                 case, guest = self._seen_by(page, message.consultation)
                 if not case.live:

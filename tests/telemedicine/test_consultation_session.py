@@ -379,6 +379,12 @@ async def test_declining_names_the_reason(stage: Stage) -> None:
     async with specialist(stage) as page:
         stage.vehicle.request()
         await until(lambda: page.state() == "invited")
+        rooms = stage.exchange.rooms
+        van = rooms._vans.pop(ORIGIN)
+        await page.send(type="decline", consultation="consultation-1", reason="手术中，请找何平")
+        assert (await page.next("error"))["word"] == "van_away"
+        assert rooms.case_for("shen.ruochuan", "consultation-1"), "nobody heard it: the invitation stands"
+        rooms._vans[ORIGIN] = van
         await page.send(type="decline", consultation="consultation-1", reason="手术中，请找何平")
         await until(lambda: stage.vehicle.state == State.DECLINED)
         assert stage.vehicle.events[-1] == ("declined", "沈若川, 主任医师 (shen.ruochuan)", "手术中，请找何平")

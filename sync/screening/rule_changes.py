@@ -160,9 +160,7 @@ def _row_differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[Dif
         found.append(Difference(rule, "switched_on" if _is_on(now) else "switched_off", after=name))
     old = {one.key: one for one in thresholds(was)}
     new = {one.key: one for one in thresholds(now)}
-    if set(old) != set(new) or [case.get("code") for case in was["cases"]] != [
-        case.get("code") for case in now["cases"]
-    ]:
+    if _without_numbers(_decided(was)) != _without_numbers(_decided(now)):
         return [*found, Difference(rule, "cases")]
     for key, one in new.items():
         if old[key].value != one.value:
@@ -182,8 +180,18 @@ def _row_differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[Dif
     return found
 
 
-def _codes(row: Mapping[str, Any]) -> list[Any]:
-    return [case.get("code") for case in row["cases"]]
+def _decided(row: Mapping[str, Any]) -> list[Any]:
+    """Everything that decides what a rule answers."""
+    cases = [(case.get("code"), case.get("when")) for case in (*row["cases"], row.get("default") or {})]
+    return [row.get("applies"), row.get("items"), cases]
+
+
+def _without_numbers(part: Any) -> Any:
+    """The same with the numbers left out that ``thresholds`` tells of."""
+    if isinstance(part, Mapping):
+        left_out = "value" if part.get("op") != "==" and is_number(part.get("value")) else None
+        return {key: _without_numbers(inner) for key, inner in part.items() if key != left_out}
+    return [_without_numbers(inner) for inner in part] if isinstance(part, list | tuple) else part
 
 
 def _is_on(row: Mapping[str, Any]) -> bool:

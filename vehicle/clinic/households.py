@@ -36,8 +36,6 @@ CONDITIONS: dict[str, str] = {
 }
 """Diseases that the lists ask for, with the category of ICD-10. Severe mental illness is not among them: it stands on
 no list (Mental Health Law, art. 4)."""
-SERIOUS = frozenset({"stroke", "kidney", "cancer", "echinococcosis"})
-"""Counted as serious illness on the list of monitored households (project choice; the county's list decides)."""
 LEFT = "left"
 
 

@@ -113,6 +113,25 @@ def test_other_numbers_are_said_in_words_and_by_the_tests_they_turn() -> None:
     assert check(again).rule("BP-GRADE").version == shipped_rules().rule("BP-GRADE").version
 
 
+@pytest.mark.parametrize(
+    ("rule", "change"),
+    [
+        ("BP-GRADE", lambda one: one["cases"][0]["when"]["any"][0].update(op=">")),
+        ("BP-GRADE", lambda one: one["cases"][0]["when"]["any"].pop()),
+        ("BP-GRADE", lambda one: one["applies"].update(field="sbp")),
+        ("BP-FIRST", lambda one: one["cases"][0]["when"]["all"][0].update(value=True)),
+        ("COPD-SQ", lambda one: one["items"][0]["options"][0].update(points=1)),
+        ("ECHINO-CE", lambda one: one["cases"][0]["when"]["value"].remove("CE2")),
+        ("SPO2", lambda one: one["cases"][0].update(code="LOWER")),
+    ],
+    ids=["operator", "a condition less", "whom it is for", "yes for no", "points", "a stage less", "code"],
+)
+def test_no_change_of_what_a_rule_decides_is_passed_over(rule: str, change: Change) -> None:
+    changed = shipped_raw()
+    change(row(changed, rule))
+    assert differences(shipped_raw(), changed) == [Difference(rule, "cases")]
+
+
 def test_a_number_that_is_not_there_is_refused() -> None:
     for key in ("cases/99/any/0", "cases/0", "nowhere", "cases/0/any/0/field"):
         with pytest.raises(RuleFileRefused):

@@ -63,6 +63,8 @@ def filled(form: str, told: dict[str, Any], **more: Any) -> Filled:
         ("tcm_constitution", "male", 64, False),
         ("maternal", "female", 30, True),
         ("maternal", "male", 30, False),
+        ("maternal", "female", 60, False),
+        ("maternal", "female", 11, False),
         ("maternal", "unknown", None, True),
         ("newborn", "male", 0, True),
         ("newborn", "female", 1, False),

@@ -38,8 +38,6 @@ from telemedicine.van import Van
 SERVICE = "consultation"
 SOCKET_MODE = 0o660
 KEY_WITHIN_S = 30.0
-START_AGAIN = 75
-"""Exit status EX_TEMPFAIL (sysexits.h): ``Restart=on-failure`` starts it again."""
 SWITCH_INTERVAL_S = 0.0005
 """How long one thread may hold the interpreter while others wait. Every picture passes from its reader to its encoder
 to the event loop; with Python's 5 ms each passing may cost that much on a busy computer."""
@@ -54,7 +52,11 @@ class _Server(uvicorn.Server):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0 after SIGTERM or SIGINT, 2 when the settings or the key are refused, 75 to be started with other cameras."""
+    """0 after SIGTERM or SIGINT, 2 when the settings or the key are refused.
+
+    For other cameras the program takes its own place: to the service manager that is no restart, of which there are
+    only three in ten minutes.
+    """
     parser = argparse.ArgumentParser(prog="python -m telemedicine", description=__doc__)
     parser.add_argument("--settings", type=Path, required=True, help="consultation.toml")
     options = parser.parse_args(arguments)
@@ -63,7 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     aiortc_patches.apply()
     try:
-        return START_AGAIN if asyncio.run(serve(load_settings(options.settings))) else 0
+        if asyncio.run(serve(load_settings(options.settings))):
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        return 0
     except AskPerson as refusal:
         emit("service_refused", service=SERVICE, code=refusal.code, reason=str(refusal))
         return 2

@@ -1,9 +1,8 @@
 """The cameras that the crew chose at the touchscreen, in place of those that the settings name.
 
 The vehicle process writes them into a file, ``{"room": "/dev/v4l/by-path/...", "ultrasound": ...}``. They count from
-the next start of this process, which ends by itself for that while no specialist watches; the service manager starts
-it again. The camera that looks out of the van, ``"outside"``, is no picture of a consultation: it is looked up when a
-photo is taken.
+the next start of this process, which starts itself anew for that while no specialist watches. The camera that looks
+out of the van, ``"outside"``, is no picture of a consultation: it is looked up when a photo is taken.
 """
 
 from __future__ import annotations

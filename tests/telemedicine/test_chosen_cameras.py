@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,3 +123,21 @@ async def test_a_choice_that_is_taken_back_at_once_starts_nothing(file: Path) ->
     )
     await until_others_are_chosen(file, chosen, lambda: False, day)
     assert day.passed_s == 500 + SETTLED_AFTER_S
+
+
+def test_other_cameras_are_no_restart_to_the_service_manager() -> None:
+    """It allows three in ten minutes, and who sets up a van chooses more often than that."""
+    again = """
+import os, telemedicine.__main__ as process
+async def serve(settings):
+    print(os.getpid(), flush=True)
+    first = "STARTED" not in os.environ
+    os.environ["STARTED"] = "1"
+    return first
+process.serve = serve
+raise SystemExit(process.main())
+"""
+    example = Path(__file__).parents[2] / "systemd" / "consultation.example.toml"
+    run = subprocess.run([sys.executable, "-c", again, "--settings", str(example)], capture_output=True, text=True)
+    first, second = run.stdout.split()
+    assert (first, run.returncode) == (second, 0), run.stderr

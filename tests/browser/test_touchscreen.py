@@ -84,6 +84,7 @@ def test_the_visit_ends_only_after_a_second_tap(van: Van, page: Any) -> None:
     start_visit(van, page)
     page.get_by_test_id("end-visit").click()
     assert van.do(lambda bench: bench.vehicle.visits.current()) is not None
+    assert "还没有：村牌照片、村干部签字" in page.get_by_test_id("unfinished").inner_text()
     page.get_by_test_id("confirm-end-visit").click()
     page.get_by_test_id("start-visit").wait_for()
     assert van.do(lambda bench: bench.vehicle.visits.current()) is None

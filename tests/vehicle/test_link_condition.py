@@ -113,3 +113,4 @@ def test_the_strip_calls_good_what_carries_a_consultation(
 ) -> None:
     said = link_words({"online": True, "rtt_ms": rtt_ms, "up_mbit_s": up_mbit_s}, texts("zh"))
     assert said["good"] is good
+    assert ("上行 0.6M" in said["title"]) is (up_mbit_s == 0.6)

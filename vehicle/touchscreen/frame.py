@@ -151,6 +151,13 @@ class Screen:
         return {"code": error.code, "title": title, "cause": words.cause, "next_step": words.next_step}
 
 
+def _mbit_s(speed: float) -> str:
+    """Short, and never 0 of a line that carries something."""
+    if speed >= FAST_MBIT_S:
+        return f"{FAST_MBIT_S}+"
+    return f"{speed:.0f}" if speed >= 1 else f"{max(speed, 0.1):.1f}"
+
+
 def _gives(kind: Any, metric: str) -> bool:
     return any(one.key == metric for one in kind.about.metrics)
 
@@ -175,7 +182,7 @@ def link_words(link: Mapping[str, Any], t: Texts) -> dict[str, Any]:
     rtt, up, down = link.get("rtt_ms"), link.get("up_mbit_s"), link.get("down_mbit_s")
     kind = t(f"touch.link.kind.{link.get('kind') or 'other'}")
     speeds = [
-        t(f"touch.link.{name}", n=f"{speed:.0f}" if speed < FAST_MBIT_S else f"{FAST_MBIT_S}+")
+        t(f"touch.link.{name}", n=_mbit_s(speed))
         for name, speed in (("up", up), ("down", down))
         if speed is not None
     ]

@@ -73,6 +73,15 @@ def test_readiness_watchdog_and_bounded_restarts(name: str) -> None:
     assert service["User"] not in ("", "root")
 
 
+@pytest.mark.parametrize("name", MOST_EXPOSURE)
+def test_what_is_installed_runs(name: str) -> None:
+    """``python -m`` takes the modules of its working directory first: a checkout's, compiled anew at every start."""
+    service = Unit(FOLDER / name)["Service"]
+    assert "WorkingDirectory" not in service
+    if "ConfigurationDirectory" in service:
+        assert service["ConfigurationDirectoryMode"] == "0750", "as the README makes it, or systemd warns at each start"
+
+
 def test_the_media_process_cannot_starve_the_recorder() -> None:
     consultation, vehicle = (
         Unit(FOLDER / f"{name}.service")["Service"] for name in ("vehicle-consultation", "vehicle")

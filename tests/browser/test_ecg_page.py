@@ -208,12 +208,12 @@ def test_gain_speed_filter_lead_and_caliper_are_what_the_paper_says(van: Van, pa
     x, y = box["x"] + 400, box["y"] + 150
     page.mouse.click(x, y)
     page.mouse.click(x + 80, y + 60)  # 4 px a millimetre: 20 mm and 15 mm
-    assert page.locator("#caliper-said").inner_text() == "800 ms　75 次/分　1.50 mV"
+    assert page.get_by_test_id("caliper-said").inner_text() == "800 ms　75 次/分　1.50 mV"
     page.mouse.move(x + 80, y + 60)
     page.mouse.down()
     page.mouse.move(x + 100, y + 60)
     page.mouse.up()
-    assert page.locator("#caliper-said").inner_text() == "1000 ms　60 次/分　1.50 mV"
+    assert page.get_by_test_id("caliper-said").inner_text() == "1000 ms　60 次/分　1.50 mV"
 
 
 def test_twelve_rows_begin_at_five_and_leave_as_they_found_it(van: Van, page: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -164,6 +165,12 @@ async def test_a_whole_consultation(stage: Stage, browser: Browser) -> None:
         await page.wait_for_selector("body[data-media=connected]", timeout=WITHIN_MS)
         assert await moves(page, "ultrasound"), "a reload comes back into the session"
         assert await page.get_by_test_id("opinion-findings").input_value() == "肝右叶囊性占位约 46×39 mm"
+        await page.get_by_test_id("template-liver_cyst").click()
+        assert await page.get_by_test_id("opinion-findings").input_value() == "肝右叶囊性占位约 46×39 mm"
+        assert await page.get_by_test_id("opinion-icd10").input_value() == "K76.8", "nobody had written that"
+        await page.get_by_text("模板没有改动您已写的：所见").wait_for()
+        await page.get_by_test_id("template-cystic_echinococcosis").click()
+        await page.locator("input[value=CE2]").check()
 
         await page.get_by_test_id("sign-password").fill("not-the-password")
         await page.get_by_test_id("sign-opinion").click()
@@ -224,9 +231,13 @@ async def test_practice_is_marked_wherever_the_case_is(stage: Stage, browser: Br
             await becomes(page, "document.documentElement.dataset.practice === '演练'")
             assert await page.get_by_test_id("practice").is_visible()
             await page.reload()
-        await page.goto("/specialist/to-sign")
-        await page.get_by_test_id("case-to-sign").get_by_text("演练").wait_for()
-        assert await page.get_by_test_id("practice").is_visible()
+        for path, case in (("/specialist/to-sign", "case-to-sign"), ("/specialist", "invitation")):
+            await page.goto(path)
+            await page.get_by_test_id(case).get_by_text("演练").wait_for()
+            assert await page.get_by_test_id("practice").is_visible()
+        assert await page.get_by_test_id("accept-invitation").is_hidden()
+        await page.get_by_test_id("back-to-session").click()
+        await page.wait_for_url("**/specialist/consultations/consultation-1")
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
@@ -243,6 +254,7 @@ async def test_pages_by_day_and_night(stage: Stage, browser: Browser, lang: str)
         complaints["session"] = await looked_at(page, script, f"session-{lang}")
         await page.get_by_test_id("view-ecg").click()
         complaints["session, ECG"] = await looked_at(page, script, f"session-ecg-{lang}")
+        await calipers(page)
         await page.get_by_test_id("view-room").click()
         for name, size in SIZES.items():
             await page.set_viewport_size(size)
@@ -255,6 +267,20 @@ async def test_pages_by_day_and_night(stage: Stage, browser: Browser, lang: str)
         await page.get_by_test_id("consultation-over").wait_for()
         complaints["over"] = await looked_at(page, script, f"over-{lang}")
     assert {name: found for name, found in complaints.items() if found} == {}
+
+
+async def calipers(page: Page) -> None:
+    """80 x 40 px on paper of 4 px a millimetre; the sheet stands still meanwhile."""
+    await page.get_by_test_id("measure").click()
+    assert await page.get_by_test_id("freeze").get_attribute("aria-pressed") == "true"
+    box = await page.locator("#sheet").bounding_box()
+    assert box is not None
+    await page.mouse.click(box["x"] + 200, box["y"] + 150)
+    await page.mouse.click(box["x"] + 280, box["y"] + 190)
+    said = page.get_by_test_id("caliper-said")
+    assert re.fullmatch(r"800 ms　75 \S+　1.00 mV", await said.inner_text())
+    await page.get_by_test_id("freeze").click()
+    assert await said.is_hidden()
 
 
 async def looked_at(page: Page, script: str, name: str) -> list[str]:

@@ -51,6 +51,10 @@ async def test_the_same_case_is_answered_later(stage: Stage, browser: Browser) -
         await kept.get_by_text("还没有传到").wait_for()
         await kept.locator("[data-recording=ecg]").click()
         await becomes(page, "document.querySelector('#recording-shown canvas')?.getBoundingClientRect().height > 300")
+        await page.get_by_test_id("recording-measure").click()
+        for x, y in ((300, 150), (380, 190)):  # 4 px a millimetre
+            await page.locator("#recording-shown .ecg-paper").click(position={"x": x, "y": y})
+        assert await page.get_by_test_id("caliper-said").inner_text() == "800 ms　75 次/分　1.00 mV"
         if folder := os.environ.get("XUNZHEN_SCREENSHOTS"):
             await asyncio.sleep(0.5)
             await page.screenshot(path=f"{folder}/later-ecg.png")

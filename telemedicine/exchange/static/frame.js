@@ -12,6 +12,9 @@ export function t(key, facts = {}) {
   return (texts[key] ?? key).replace(/\{(\w+)\}/g, (/** @type {string} */ _, /** @type {string} */ name) => String(facts[name] ?? ''));
 }
 
+/** What the calipers on ECG paper say. */
+export const caliperWords = { caliper_first: t('caliper_first'), caliper_second: t('caliper_second'), per_minute: t('unit_heart_rate') };
+
 /** @param {string} key */
 export const has = (key) => key in texts;
 
@@ -85,7 +88,7 @@ export const isPractice = (c) => c.summary.practice === true;
 function markPractice(cases) {
   const { consultation } = document.querySelector('main')?.dataset ?? {};
   const page = document.body.dataset.page ?? '';
-  const shown = cases.filter((c) => (consultation ? c.consultation === consultation : page === 'to_sign' ? isToSign(c) : isInvitation(c)));
+  const shown = cases.filter((c) => (consultation ? c.consultation === consultation : page === 'to_sign' ? isToSign(c) : isInvitation(c) || isLive(c)));
   const practice = shown.length > 0 && shown.every(isPractice);
   if (practice) document.documentElement.dataset.practice = t('practice'); else delete document.documentElement.dataset.practice;
   byId('practice').hidden = !practice;

@@ -1,4 +1,5 @@
 // Invitations as they come: accept leads into the session as soon as the van has confirmed, decline asks for a reason.
+// A session that was left for this page stands first, with the way back.
 
 import { card, put } from './case_words.js';
 import { Cases, byId, isInvitation, isLive, sessionPath, t, whyRefused } from './frame.js';
@@ -18,7 +19,7 @@ const PRESSING = new Set(['urgent', 'emergency']);
  * @param {import('./exchange_socket.js').Case} a @param {import('./exchange_socket.js').Case} b
  */
 function byNeed(a, b) {
-  return Number(PRESSING.has(b.urgency)) - Number(PRESSING.has(a.urgency)) || a.requested_at.localeCompare(b.requested_at);
+  return Number(isLive(b)) - Number(isLive(a)) || Number(PRESSING.has(b.urgency)) - Number(PRESSING.has(a.urgency)) || a.requested_at.localeCompare(b.requested_at);
 }
 
 /** @param {import('./exchange_socket.js').Case} c */
@@ -29,17 +30,23 @@ function waited(c) {
 
 const cases = new Cases((all) => {
   for (const c of all.values()) if (accepting.has(c.consultation) && isLive(c)) location.assign(sessionPath(c.consultation));
-  const shown = [...all.values()].filter((c) => isInvitation(c) || accepting.has(c.consultation)).sort(byNeed);
+  for (const name of accepting) if (!all.get(name)?.van_online) forget(name);
+  const shown = [...all.values()].filter((c) => isInvitation(c) || isLive(c)).sort(byNeed);
   for (const item of [...list.children]) {
     if (item instanceof HTMLElement && !shown.some((c) => c.consultation === item.dataset.consultation)) item.remove();
   }
   for (const [at, c] of shown.entries()) {
     const item = card(list, template, c);
     if (list.children[at] !== item) list.insertBefore(item, list.children[at] ?? null);
-    put(item, 'waited', waited(c));
+    put(item, 'waited', isLive(c) ? '' : waited(c));
     item.dataset.urgency = c.urgency;
-    const accept = item.querySelector('[data-do="accept"]');
-    if (accept instanceof HTMLButtonElement) accept.disabled = !c.van_online || accepting.has(c.consultation);
+    for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (item.querySelectorAll('[data-do]'))) {
+      button.hidden = isLive(c);
+      button.disabled = button.dataset.do === 'accept' && (!c.van_online || accepting.has(c.consultation));
+    }
+    const back = /** @type {HTMLAnchorElement} */ (item.querySelector('[data-part="back"]'));
+    back.hidden = !isLive(c);
+    back.href = sessionPath(c.consultation);
   }
   byId('empty').hidden = shown.length > 0;
   ringing.look([...all.values()].filter((c) => isInvitation(c) && !accepting.has(c.consultation)));
@@ -51,34 +58,43 @@ list.addEventListener('click', ({ target }) => {
   if (!(button instanceof HTMLButtonElement) || !(item instanceof HTMLElement)) return;
   const consultation = item.dataset.consultation ?? '';
   if (button.dataset.do === 'decline') { declining = consultation; dialog.showModal(); return; }
-  if (cases.socket.send({ type: 'accept', consultation })) {
-    accepting.add(consultation);
-    button.disabled = true;
-    put(item, 'told', t('accepting'));
-  }
+  const sent = cases.socket.send({ type: 'accept', consultation });
+  if (sent) accepting.add(consultation);
+  button.disabled = sent;
+  tell(consultation, sent ? t('accepting') : byId('line-lost').textContent ?? '');
 });
 
 dialog.addEventListener('close', () => {
   if (dialog.returnValue !== 'send' || !declining) return;
   const form = new FormData(/** @type {HTMLFormElement} */ (dialog.querySelector('form')));
   const reason = [form.get('reason'), form.get('more')].map((part) => String(part ?? '').trim()).filter(Boolean).join(t('list_comma'));
-  cases.socket.send({ type: 'decline', consultation: declining, reason });
-  const item = list.querySelector(`[data-consultation="${CSS.escape(declining)}"]`);
-  if (item instanceof HTMLElement) put(item, 'told', t('declining'));
+  const sent = cases.socket.send({ type: 'decline', consultation: declining, reason });
+  tell(declining, sent ? t('declining') : byId('line-lost').textContent ?? '');
   declining = '';
 });
 
-/** @param {any} refusal */
+/** @param {string} consultation @param {string} words */
+function tell(consultation, words) {
+  const item = list.querySelector(`[data-consultation="${CSS.escape(consultation)}"]`);
+  if (item instanceof HTMLElement) put(item, 'told', words);
+}
+
+/**
+ * The van or the line went before there was an answer: it can be asked again.
+ * @param {string} consultation
+ */
+function forget(consultation) { accepting.delete(consultation); tell(consultation, ''); }
+
+/** @param {any} refusal about the last that was sent where it names none */
 function refused(refusal) {
   const { consultation } = refusal;
   for (const name of consultation ? [consultation] : accepting) {
     accepting.delete(name);
-    const item = list.querySelector(`[data-consultation="${CSS.escape(name)}"]`);
-    if (item instanceof HTMLElement) put(item, 'told', t('refused') + whyRefused(refusal));
+    tell(name, t('refused') + whyRefused(refusal));
   }
   cases.changed(cases.all);
 }
 
-cases.socket.on('refused', refused).on('error', refused);
+cases.socket.on('refused', refused).on('error', refused).on('line', ({ online }) => { if (!online) for (const name of accepting) forget(name); });
 setInterval(() => cases.changed(cases.all), 30_000);
 cases.start();

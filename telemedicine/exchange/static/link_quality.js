@@ -24,6 +24,8 @@ export class LinkQuality {
     this.refusal = '';
     this.vanOnline = true;
     this.ended = false;
+    /** Whether anybody is to hear us: else no microphone is missed. */
+    this.speaks = true;
     /** Why there is no session any more, a key of the texts. */
     this.over = 'link_ended';
     /** What this browser lacks for a live session; '' when nothing. */
@@ -55,7 +57,7 @@ export class LinkQuality {
   show() {
     const words = this.#stateWords();
     if (this.media.state === 'connected') this.refusal = '';
-    if (words !== null) this.#say(words === '' ? 'none' : this.media.state === 'restoring' ? 'poor' : 'none', words, this.refusal, '');
+    if (words !== null) this.#say(this.media.state === 'restoring' ? 'poor' : 'none', words, this.vanOnline ? this.refusal : '', '');
   }
 
   /** @param {string} grade @param {string} title @param {string} rest @param {string} numbers */
@@ -80,7 +82,7 @@ export class LinkQuality {
     if (!pc || this.media.state !== 'connected') { this.before.clear(); this.show(); return; }
     const first = this.before.size === 0;      // rates need two looks
     /** @type {Period} */
-    const now = { received: 0, lost: 0, pictures: [], rtt: 0, microphone: Boolean(this.media.microphone), ecg: null };
+    const now = { received: 0, lost: 0, pictures: [], rtt: 0, microphone: !this.speaks || Boolean(this.media.microphone), ecg: null };
     const reports = [...(await pc.getStats()).values()];
     if (this.ended || this.media.state !== 'connected') return;      // hung up meanwhile
     for (const report of reports) if (report.type === 'candidate-pair' && report.nominated) now.rtt = Math.round((report.currentRoundTripTime ?? 0) * 1000);
@@ -106,7 +108,7 @@ export class LinkQuality {
       now.received > 0 && 'link_carries_voice', now.ecg && 'link_carries_ecg',
       moving && ultrasound.fps > 0 && 'link_carries_ultrasound', moving && room.fps > 0 && 'link_carries_room',
     ].filter(Boolean).map((key) => t(String(key)));
-    const rest = grade === 'good' ? '' : carried.length ? t('link_carries', { what: carried.join(t('list_items')) }) : t('link_carries_none');
+    const rest = grade === 'good' ? '' : carried.length ? t('link_carries', { what: carried.join(t('list_items')) }) : this.rung === 'asynchronous' ? '' : t('link_carries_none');
     const reasons = [...why, ...(now.microphone ? [] : ['no_microphone'])].map((key) => t(`link_why_${key}`));
     const title = t(`link_${grade}`) + (reasons.length ? t('link_colon') + reasons.join(t('list_comma')) : '');
     const silent = this.rung === 'asynchronous' && carried.length > 0;    // what is heard speaks against it

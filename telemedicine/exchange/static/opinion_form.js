@@ -28,6 +28,7 @@ export class OpinionForm {
     this.signing.addEventListener('submit', (event) => { event.preventDefault(); void this.#sign(); });
     this.search = new IcdSearch(this.#field('diagnosis'), this.#field('icd10'), () => this.#keep());
     this.#restore();
+    window.addEventListener('storage', ({ key, newValue }) => { if (key === this.key && newValue) this.#restore(); });   // written in another window
   }
 
   /** @param {Case} c */
@@ -81,9 +82,15 @@ export class OpinionForm {
     } finally { password.value = ''; }
   }
 
-  /** @param {HTMLButtonElement} chip */
+  /**
+   * A template fills what is empty or still as another template left it; what somebody wrote stands.
+   * @param {HTMLButtonElement} chip
+   */
   #fill(chip) {
-    this.#show({ ...JSON.parse(chip.dataset.content ?? '{}'), template: chip.dataset.template });
+    const wanted = contentOf(chip), last = contentOf(this.#chips().find((one) => one.dataset.template === this.template));
+    const written = Object.entries(this.content()).filter(([name, text]) => name in wanted && text && text !== last[name] && text !== wanted[name]);
+    this.#show({ ...wanted, ...Object.fromEntries(written), template: chip.dataset.template });
+    this.#say(written.length ? t('template_kept', { fields: written.map(([name]) => this.#label(name)).join(t('list_comma')) }) : '');
     this.#keep();
   }
 
@@ -152,3 +159,6 @@ export class OpinionForm {
 
   #chips() { return /** @type {HTMLButtonElement[]} */ ([...this.form.querySelectorAll('[data-template]')]); }
 }
+
+/** @param {HTMLElement | undefined} chip @returns {Record<string, string>} what its template fills in */
+const contentOf = (chip) => { const { name: _, ...content } = JSON.parse(chip?.dataset.content ?? '{}'); return content; };

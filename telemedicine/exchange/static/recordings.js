@@ -1,10 +1,11 @@
 // Stored ECGs, stills and clips of the case: what an answer rests on when there is no live link, or not any more.
 
+import { caliper } from '/shared/ecg_caliper.js';
 import { EcgStrip } from '/shared/ecg_strip.js';
 import { decodeSamples } from '/shared/live_feed.js';
 import { clockTime, element } from './case_words.js';
 import { foundWords } from './ecg_words.js';
-import { byId, t } from './frame.js';
+import { byId, caliperWords, t } from './frame.js';
 
 const AGAIN_MS = 15_000;
 
@@ -16,6 +17,11 @@ export class Recordings {
     this.timer = 0;
     /** @type {Map<string, string>} findings in words, by recording */
     this.found = new Map();
+    /** @type {EcgStrip | null} the sheet that is open */
+    this.strip = null;
+    /** @type {(on: boolean) => void} its calipers */
+    this.measure = () => {};
+    byId('recording-measure').addEventListener('click', () => this.#press(byId('recording-measure').getAttribute('aria-pressed') !== 'true'));
     byId('recording-close').addEventListener('click', () => this.#close());
     document.addEventListener('keydown', (event) => { if (event.key === 'Escape') this.#close(); });
   }
@@ -54,16 +60,20 @@ export class Recordings {
   async #open(one) {
     const place = byId('recording'), shown = byId('recording-shown'), address = `${this.path}/${one.sha256}`;
     byId('recording-title').textContent = [t(`recording_${one.what}`), clockTime(one.started_at), this.found.get(one.sha256)].filter(Boolean).join('　');
-    shown.replaceChildren();
+    this.#close();
     place.hidden = false;
+    this.#press(false);
+    byId('recording-measure').hidden = one.what !== 'ecg';
     if (one.what === 'ecg') {
       const paper = element('div', '');
       paper.className = 'ecg-paper';
       paper.toggleAttribute('data-shown', true);
       shown.append(paper);
       const answer = await fetch(address);
-      if (answer.ok) new EcgStrip(paper, { layout: '3x4+1', offWord: t('paper_off') }).stored(decodeSamples(await answer.arrayBuffer()));
-      else shown.replaceChildren(element('p', t('recording_unreadable')));
+      if (answer.ok) {
+        this.strip = new EcgStrip(paper, { layout: '3x4+1', offWord: t('paper_off') }).stored(decodeSamples(await answer.arrayBuffer()));
+        this.measure = caliper(this.strip, caliperWords, (words) => { byId('recording-told').textContent = words; });
+      } else shown.replaceChildren(element('p', t('recording_unreadable')));
     } else if (one.what === 'ultrasound_clip') {
       shown.append(Object.assign(document.createElement('video'), { src: address, controls: true, loop: true, autoplay: true, muted: true }));
     } else {
@@ -71,5 +81,18 @@ export class Recordings {
     }
   }
 
-  #close() { byId('recording').hidden = true; byId('recording-shown').replaceChildren(); }
+  /** @param {boolean} on */
+  #press(on) {
+    byId('recording-measure').setAttribute('aria-pressed', String(on));
+    byId('recording-told').textContent = '';
+    this.measure(on);
+  }
+
+  #close() {
+    this.strip?.stop();
+    this.strip = null;
+    this.measure = () => {};
+    byId('recording').hidden = true;
+    byId('recording-shown').replaceChildren();
+  }
 }

@@ -1,9 +1,10 @@
 // One consultation: media, live data, summary, opinion. A reload comes back here and goes on.
 
+import { caliper } from '/shared/ecg_caliper.js';
 import { EcgStrip } from '/shared/ecg_strip.js';
 import { SampleStore, exposeSamples } from '/shared/live_feed.js';
 import { PlethStrip } from '/shared/pleth_strip.js';
-import { Cases, byId, sessionPath, stateWord, t, whyRefused } from './frame.js';
+import { Cases, byId, caliperWords, sessionPath, stateWord, t, whyRefused } from './frame.js';
 import { showAnalysis, withdrawAnalysis } from './ecg_words.js';
 import { LinkQuality } from './link_quality.js';
 import { MediaSession } from './media_session.js';
@@ -32,8 +33,12 @@ const recordings = new Recordings(consultation);
 const rhythm = new EcgStrip(byId('rhythm'), { layout: 'one', calibration: false, labels: false });
 /** @type {EcgStrip | null} */
 let sheet = null;
+/** @type {(on: boolean) => void} calipers on the sheet, once it is looked at */
+let measureEcg = () => {};
 const BEGAN = `xunzhen-began-${consultation}`;      // a reload does not set the session's clock back
 let hungUp = false, seen = false, live = false;
+const speaks = role !== 'observer';             // the van takes neither sound nor marks from one who only looks
+quality.speaks = speaks;
 if (role !== 'lead') quality.over = 'link_left';
 
 /** @param {import('./exchange_socket.js').Case} c */
@@ -52,7 +57,8 @@ function update(c) {
   media.wanted = live && ready;
   media.fingerprint = c.dtls_fingerprint ?? '';
   if (c.van_online) media.hurry();
-  for (const name of ['hang-up', 'mute', 'camera']) byId(name).hidden = !live;
+  byId('hang-up').hidden = !live;
+  for (const name of ['mute', 'camera']) byId(name).hidden = !live || !speaks;
   document.getElementById('share')?.toggleAttribute('hidden', !live);
   byId('back-in').hidden = !hungUp || role === 'lead' || !LIVE.has(c.state) || c.session_over;
   quality.show();
@@ -192,8 +198,11 @@ function look(view) {
     slot.toggleAttribute('data-shown', main);
     if (!main && slot.dataset.slot !== 'ecg') slot.dataset.inset = String(inset += 1);
   }
-  if (view === 'ecg') { sheet ??= new EcgStrip(byId('sheet'), { layout: '3x4+1', offWord: t('paper_off') }).live(store); }
-  byId('measure').toggleAttribute('disabled', view !== 'ultrasound');
+  if (view === 'ecg' && !sheet) {
+    sheet = new EcgStrip(byId('sheet'), { layout: '3x4+1', offWord: t('paper_off') }).live(store);
+    measureEcg = caliper(sheet, caliperWords, (words) => { byId('sheet-told').textContent = words; });
+  }
+  byId('measure').toggleAttribute('disabled', view === 'room');
   pointing.follow();
   freeze(false);
 }
@@ -204,19 +213,29 @@ function look(view) {
  */
 function freeze(on) {
   byId('freeze').setAttribute('aria-pressed', String(on));
-  const ecg = on && byId('stage').dataset.view === 'ecg';
+  const { view } = byId('stage').dataset, ecg = on && view === 'ecg';
+  const unseen = view !== 'ecg';               // twelve leads that nobody sees are not drawn
   if (rhythm.frozen !== ecg) rhythm.freeze(ecg);
-  if (sheet && sheet.frozen !== ecg) sheet.freeze(ecg);
-  for (const slot of document.querySelectorAll('[data-slot]')) {
+  if (sheet && sheet.frozen !== (ecg || unseen)) sheet.freeze(ecg || unseen);
+  if (!ecg) measureEcg(false);
+  for (const slot of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('[data-slot]'))) {
     const video = slot.querySelector('video'), still = slot.querySelector('canvas.still');
     if (!video || !(still instanceof HTMLCanvasElement)) continue;
-    if (on && video.videoWidth) {
+    const stands = on && slot.dataset.slot === view && video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA;
+    if (stands) {
       still.width = video.videoWidth;
       still.height = video.videoHeight;
       still.getContext('2d')?.drawImage(video, 0, 0);
     }
-    still.hidden = !on || !video.videoWidth;
+    still.hidden = !stands;
   }
+}
+
+/** A sweep runs away under the caliper: it is put on the frozen sheet. */
+function measureOnEcg() {
+  if (byId('stage').dataset.view !== 'ecg') return;
+  freeze(true);
+  measureEcg(true);
 }
 
 const tabs = /** @type {HTMLElement[]} */ ([...document.querySelectorAll('[role="tab"]')]);
@@ -228,6 +247,7 @@ for (const [at, tab] of tabs.entries()) {
   });
 }
 byId('freeze').addEventListener('click', () => freeze(byId('freeze').getAttribute('aria-pressed') !== 'true'));
+byId('measure').addEventListener('click', measureOnEcg);
 byId('full').addEventListener('click', () => { if (document.fullscreenElement) void document.exitFullscreen(); else void byId('stage').requestFullscreen(); });
 new Voice(media);
 byId('camera').addEventListener('click', async () => {
@@ -263,7 +283,7 @@ let ready = false;
 offerLinks(consultation, cases.socket);
 look('ultrasound');
 cases.start();
-void media.openMicrophone().then(() => {
+void (speaks ? media.openMicrophone() : Promise.resolve()).then(() => {
   ready = true;
   const c = cases.all.get(consultation);
   if (c) update(c);

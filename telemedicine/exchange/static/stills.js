@@ -77,15 +77,22 @@ export class Stills {
       else if (byId('stage').dataset.view === 'ultrasound') {
         this.marked = this.drawn();
         this.asked = this.#send({ type: 'freeze' });
+        this.#tell(t(this.asked ? 'still_asked' : 'still_no_link'));
       }
     }));
     byId('measure').addEventListener('click', () => this.#measure());
     media.on('stills', (data) => { if (typeof data === 'string') this.#take(JSON.parse(data)); else void this.#piece(new Uint8Array(data)); });
-    media.on('state', (state) => { if (state !== 'connected') this.arriving.clear(); });
+    media.on('state', (state) => {
+      if (state === 'connected') return;
+      this.arriving.clear();
+      if (this.asked) this.#tell(t('still_no_link'));
+      this.asked = false;
+    });
   }
 
   /** Measuring is done on a still: freeze, then choose the distance. */
   #measure() {
+    if (byId('stage').dataset.view !== 'ultrasound') return;
     this.measuring = true;
     if (this.layer.hidden) byId('freeze').click(); else this.#draw();
   }

@@ -1,9 +1,8 @@
 // The live ECG page: sweep, what the analysis says now, lead-off by name, freeze, caliper, a recording with its progress.
 
 import { EcgStrip } from '/shared/ecg_strip.js';
-import { caliper } from './ecg_caliper.js';
 import { LiveFindings } from './ecg_live.js';
-import { beatButton, displayButtons, layoutButtons, tell } from './ecg_tools.js';
+import { beatButton, caliperButton, displayButtons, layoutButtons, tell } from './ecg_tools.js';
 import { feed, recent, renew, store, words } from './frame.js';
 
 const say = words();
@@ -12,7 +11,7 @@ const strip = new EcgStrip(paper, { offWord: say.off_word }).live(store);
 recent('ecg').then(() => strip.relayout());
 layoutButtons(strip, say, beatButton(strip, say, () => { strip.live(store); }));
 displayButtons(strip, say);
-caliper(strip, say, tell);
+caliperButton(strip, say);
 
 // --- electrodes and findings ----------------------------------------------------------------------------------------
 

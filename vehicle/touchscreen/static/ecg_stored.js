@@ -2,8 +2,7 @@
 
 import { EcgStrip } from '/shared/ecg_strip.js';
 import { SampleStore, decodeSamples, exposeSamples } from '/shared/live_feed.js';
-import { caliper } from './ecg_caliper.js';
-import { beatButton, displayButtons, layoutButtons, pageButtons, tell } from './ecg_tools.js';
+import { beatButton, caliperButton, displayButtons, layoutButtons, pageButtons, tell } from './ecg_tools.js';
 import { feed, renew, words } from './frame.js';
 
 const say = words();
@@ -18,7 +17,7 @@ if (answer.ok) {
   exposeSamples(held);
   layoutButtons(strip, say, beatButton(strip, say, () => strip.stored(frame)));
   displayButtons(strip, say);
-  caliper(strip, say, tell);
+  caliperButton(strip, say);
   strip.stored(frame);
   pageButtons(strip);
 } else {

@@ -1,5 +1,6 @@
-// What the live and the stored ECG page share: layout, display, pages, median beat, what is written on the paper.
+// What the live and the stored ECG page share: layout, display, pages, caliper, median beat, words on the paper.
 
+import { caliper } from '/shared/ecg_caliper.js';
 import { FILTERS } from '/shared/ecg_filter.js';
 import { EcgStrip } from '/shared/ecg_strip.js';
 import { decodeSamples } from '/shared/live_feed.js';
@@ -11,6 +12,16 @@ export function tell(text) {
   if (!place) return;
   place.textContent = text;
   place.hidden = !text;
+}
+
+/** @param {EcgStrip} strip @param {Record<string, string>} words */
+export function caliperButton(strip, words) {
+  const button = document.getElementById('caliper'), measure = caliper(strip, words, tell);
+  button?.addEventListener('click', () => {
+    const on = button.getAttribute('aria-pressed') !== 'true';
+    button.setAttribute('aria-pressed', String(on));
+    measure(on);
+  });
 }
 
 /** @param {string} selector @returns {HTMLElement[]} */

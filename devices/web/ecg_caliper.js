@@ -1,6 +1,9 @@
 // Calipers on ECG paper: time, rate and amplitude between two points, at the sheet's own speed and gain.
+//
+//   const measure = caliper(strip, words, tell);    words: caliper_first, caliper_second, per_minute; tell: what to do next
+//   measure(true);                                  begins anew; false takes it off the paper
 
-import { EcgStrip } from '/shared/ecg_strip.js';
+import { EcgStrip } from './ecg_strip.js';
 
 const NEAR_PX = 36, TAP_PX = 8;
 /** @typedef {{ x: number, y: number }} Point */
@@ -8,26 +11,24 @@ const NEAR_PX = 36, TAP_PX = 8;
 /**
  * Two taps, or one stroke, set the two points; each of them can be drawn elsewhere afterwards.
  * @param {EcgStrip} strip @param {Record<string, string>} words @param {(text: string) => void} tell
+ * @returns {(on: boolean) => void}
  */
 export function caliper(strip, words, tell) {
-  const button = document.getElementById('caliper'), { host } = strip;
-  if (!button) return;
-  const mark = document.createElement('span'), said = document.createElement('b');
+  const { host } = strip, mark = document.createElement('span'), said = document.createElement('b');
   mark.className = 'caliper';
   mark.dataset.testid = 'caliper-box';
   mark.hidden = true;
   const ends = [0, 1].map(() => document.createElement('i'));
   said.setAttribute('role', 'status');
-  said.id = 'caliper-said';
+  said.dataset.testid = 'caliper-said';
   mark.append(said, ...ends);
   host.append(mark);
   /** @type {Point[]} none, the first, or both */
   let points = [];
   /** @type {number | null} which point the finger has */
   let held = null;
-  let stroke = false;
+  let stroke = false, on = false;
 
-  const on = () => button.getAttribute('aria-pressed') === 'true';
   const draw = () => {
     mark.hidden = points.length === 0;
     if (points.length === 0) return;
@@ -44,15 +45,8 @@ export function caliper(strip, words, tell) {
     return { x: Math.min(box.width, Math.max(0, event.clientX - box.left)), y: Math.min(box.height, Math.max(0, event.clientY - box.top)) };
   };
 
-  button.addEventListener('click', () => {
-    button.setAttribute('aria-pressed', String(!on()));
-    host.toggleAttribute('data-measuring', on());
-    points = [];
-    draw();
-    tell(on() ? words.caliper_first : '');
-  });
   host.addEventListener('pointerdown', (event) => {
-    if (!on()) return;
+    if (!on) return;
     host.setPointerCapture(event.pointerId);
     const point = at(event);
     const near = points.length === 2 ? points.findIndex((one) => Math.hypot(one.x - point.x, one.y - point.y) < NEAR_PX) : -1;
@@ -73,6 +67,13 @@ export function caliper(strip, words, tell) {
   });
   for (const kind of ['pointerup', 'pointercancel']) host.addEventListener(kind, () => { held = null; stroke = false; });
   host.addEventListener('ecg-scale', draw);
+  return (wanted) => {
+    on = wanted;
+    host.toggleAttribute('data-measuring', on);
+    points = [];
+    draw();
+    tell(on ? words.caliper_first : '');
+  };
 }
 
 /** @param {EcgStrip} strip @param {number} widePx @param {number} highPx @param {Record<string, string>} words */

@@ -124,6 +124,15 @@ def check(raw: Any) -> RuleSet:
 
     :raises RuleFileRefused: the first thing that is wrong, and where
     """
+    try:
+        return _checked(raw)
+    except RuleFileRefused:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as fault:
+        raise RuleFileRefused("unreadable", f"{type(fault).__name__} {fault}") from None
+
+
+def _checked(raw: Any) -> RuleSet:
     if not isinstance(raw, Mapping) or raw.get("schema") != "screening-rules/1":
         raise RuleFileRefused("schema", "a rule file is one JSON object of schema screening-rules/1")
     fields = raw.get("fields")
@@ -134,10 +143,7 @@ def check(raw: Any) -> RuleSet:
         _check_field(str(name), field)
     for row in rows:
         _check_row(row, fields, raw["sources"])
-    try:
-        rules = RuleSet(raw)
-    except (KeyError, TypeError, ValueError, AttributeError) as fault:
-        raise RuleFileRefused("unreadable", f"{type(fault).__name__} {fault}") from None
+    rules = RuleSet(raw)
     lost = sorted({row["id"] for row in shipped_raw()["rules"]} - set(rules.rules))
     if lost:
         raise RuleFileRefused(
@@ -168,12 +174,11 @@ def _check_row(row: Any, fields: Mapping[str, Any], sources: Mapping[str, Any]) 
             raise RuleFileRefused("rule", f"{name} is missing", rule, name)
     if not row["source"] or any(source not in sources for source in row["source"]):
         raise RuleFileRefused("source", "each rule names sources that stand in the file", rule)
-    known = {*row["inputs"], *COMPUTED}
     unknown = [name for name in row["inputs"] if name not in fields]
     if unknown:
         raise RuleFileRefused("input", f"no input {unknown[0]}", rule, str(unknown[0]))
     for where, condition in conditions(row):
-        _check_condition(condition, known, rule, where)
+        _check_condition(condition, {name: fields[name]["type"] for name in row["inputs"]}, rule, where)
     for case in [*row["cases"], *([row["default"]] if row.get("default") else [])]:
         if case.get("level") not in range(len(GRADES)) or not all(
             isinstance(case.get(name), str) for name in ("code", "result_zh", "result_en", "advice_zh", "advice_en")
@@ -192,17 +197,18 @@ def conditions(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield f"items/{place}/{number}", option.get("when")
 
 
-def _check_condition(condition: Any, known: set[str], rule: str, where: str) -> None:
+def _check_condition(condition: Any, types: Mapping[str, str], rule: str, where: str) -> None:
+    """:param types: of the rule's inputs"""
     if not isinstance(condition, Mapping):
         raise RuleFileRefused("condition", f"{where} has no condition", rule, where)
     for joint in ("all", "any"):
         if joint in condition:
             for part in condition[joint]:
-                _check_condition(part, known, rule, where)
+                _check_condition(part, types, rule, where)
             return
     names = [condition[key] for key in ("field", "value_field") if key in condition]
     names += [name for listing in ("count", "absdiff") for name in condition.get(listing, ())]
-    strange = [name for name in names if name not in known]
+    strange = [name for name in names if name not in types and name not in COMPUTED]
     if not names or strange:
         raise RuleFileRefused("input", f"{where} asks for {strange or 'nothing'}", rule, str(strange[:1]))
     if condition.get("op") not in OPERATORS or not ("value" in condition or "value_field" in condition):
@@ -212,6 +218,8 @@ def _check_condition(condition: Any, known: set[str], rule: str, where: str) -> 
     ordered = condition["op"] in (">=", ">", "<=", "<")
     if ordered and "value" in condition and not is_number(condition["value"]):
         raise RuleFileRefused("condition", f"{where} compares with {condition['value']!r}, no number", rule, where)
+    if ordered and "count" not in condition and any(types.get(name, "number") != "number" for name in names):
+        raise RuleFileRefused("condition", f"{where} asks whether {' and '.join(names)} is more or less", rule, where)
 
 
 def is_number(value: object) -> bool:

@@ -67,6 +67,17 @@ BROKEN: dict[str, tuple[str, Change]] = {
         "condition",
         lambda raw: row(raw, "BP-GRADE")["cases"][0]["when"]["any"][0].update(value="180"),
     ),
+    "a yes or no that is more than five": (
+        "condition",
+        lambda raw: row(raw, "AF-SCREEN")["cases"][0]["when"].update(op=">=", value=5),
+    ),
+    "points in words": ("unreadable", lambda raw: row(raw, "COPD-SQ")["items"][0]["options"][0].update(points="ten")),
+    "items without options": ("unreadable", lambda raw: row(raw, "COPD-SQ")["items"][0].pop("options")),
+    "a list for a condition's field": (
+        "unreadable",
+        lambda raw: row(raw, "BP-GRADE")["cases"][0]["when"]["any"][0].update(field=["sbp"]),
+    ),
+    "no cases": ("unreadable", lambda raw: row(raw, "BP-GRADE").update(cases=None)),
     "a source that is not there": ("source", lambda raw: row(raw, "BP-GRADE").update(source=["HEARSAY"])),
     "a level beyond red": ("case", lambda raw: row(raw, "BP-GRADE")["cases"][0].update(level=4)),
     "a threshold without new tests": (

@@ -182,9 +182,7 @@ def link_words(link: Mapping[str, Any], t: Texts) -> dict[str, Any]:
     rtt, up, down = link.get("rtt_ms"), link.get("up_mbit_s"), link.get("down_mbit_s")
     kind = t(f"touch.link.kind.{link.get('kind') or 'other'}")
     speeds = [
-        t(f"touch.link.{name}", n=_mbit_s(speed))
-        for name, speed in (("up", up), ("down", down))
-        if speed is not None
+        t(f"touch.link.{name}", n=_mbit_s(speed)) for name, speed in (("up", up), ("down", down)) if speed is not None
     ]
     needs = LADDER[Rung.LIVE]
     good = rtt is not None and rtt <= needs.most_rtt_ms and (up is None or up * 1e6 >= needs.least_up_bit_s)

@@ -12,6 +12,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 import tomllib
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -142,6 +143,30 @@ async def test_stopping_ends_it(tmp_path: Path) -> None:
     assert service.pid is None
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_what_the_demo_has_started_ends_with_it_even_when_it_is_killed(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    demo = f"""
+import asyncio, pathlib, sys
+from devices.clock import SystemClock
+from xunzhen.demo.processes import Process
+async def main():
+    service = [sys.executable, "-c", {READY!r}, {str(starts)!r}]
+    await Process("service", service, pathlib.Path({str(tmp_path)!r}), SystemClock()).start()
+    print("ready", flush=True)
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+    with subprocess.Popen([sys.executable, "-c", demo], stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"ready\n"
+        running.kill()
+    stat = Path(f"/proc/{starts.read_text().strip()}/stat")
+    until = time.monotonic() + 20
+    while stat.exists() and ") Z " not in stat.read_text():
+        assert time.monotonic() < until, "it goes on without the demo"
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xunzhen.demo.home import CREWS, Home
-from xunzhen.demo.processes import ServiceDidNotStart
+from xunzhen.demo.processes import ServiceDidNotStart, end_with_the_demo
 
 
 def lived_through(home: Home) -> bool:
@@ -25,6 +25,7 @@ async def live_through(home: Home, days: int) -> None:
             *(sys.executable, "-m", "xunzhen.demo.weeks", str(home.folder), vehicle, str(days)),
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
+            preexec_fn=end_with_the_demo,
         )
         for vehicle in CREWS
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -17,6 +18,13 @@ from devices.errors import AskPerson
 
 RESTARTS_AT_MOST = 3
 RESTART_WINDOW_S = 600.0
+PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+
+
+def end_with_the_demo() -> None:
+    """In a child, before it becomes the program: SIGTERM when the demo dies, also of SIGKILL (prctl(2))."""
+    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class ServiceDidNotStart(AskPerson):
@@ -69,6 +77,7 @@ class Process:
                     stderr=log,
                     env={**os.environ, **self._environment, "NOTIFY_SOCKET": str(self._notify_path)},
                     start_new_session=True,
+                    preexec_fn=end_with_the_demo,
                 )
             waits = [asyncio.ensure_future(_hear_ready(ready)), asyncio.ensure_future(self._process.wait())]
             await asyncio.wait(waits, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)

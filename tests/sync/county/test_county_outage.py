@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,3 +70,18 @@ def test_a_database_that_is_not_there_is_told_in_words(tmp_path: Path) -> None:
     ):
         with pytest.raises(DatabaseRefused, match=said):
             Database(url, metadata)
+
+
+def test_a_run_of_tests_that_is_killed_leaves_no_server_behind() -> None:
+    if not postgresql.installed():
+        pytest.skip("skipped: postgresql not installed")
+    run = "from tests.sync.postgresql import *\nprint(PostgresqlServer().pid, flush=True)\ntime.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", run], stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        server = Path("/proc", running.stdout.readline().strip())
+        assert (server / "comm").read_text() == "postgres\n"
+        running.kill()
+    until = time.monotonic() + 30
+    while server.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not server.exists()

@@ -42,7 +42,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The transmission is over. ``in_order``: by EOT; else it broke off and comes again, whole."""
+    """The transmission is over. ``in_order``: by EOT behind a good frame; else it broke off and comes again, whole."""
 
     in_order: bool
 
@@ -80,6 +80,8 @@ class AstmReceiver:
         """The answer that waits for CR LF."""
         self._last: int | None = None
         """Number of the last good frame."""
+        self._refused = False
+        """The last frame was answered with NAK: an EOT now means that the sender gave up, and sends all of it again."""
         self._text = bytearray()
         self._idle_s = 0.0
 
@@ -124,7 +126,7 @@ class AstmReceiver:
         yield Answer(ACK)
 
     def _end(self, in_order: bool) -> Iterator[Received]:
-        in_order = in_order and self._frame is None
+        in_order = in_order and self._frame is None and not self._refused
         if not in_order:
             self._counters.gaps += 1
         elif self._text:
@@ -181,6 +183,7 @@ class AstmReceiver:
     def _answer(self) -> Iterator[Received]:
         if self._due is not None:
             answer, self._due = Answer(self._due), None
+            self._refused = answer.payload == NAK
             yield answer
 
     def _drop_half_frame(self) -> None:

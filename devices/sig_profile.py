@@ -137,3 +137,9 @@ def _is_off(shown: datetime | None, wanted: datetime) -> bool:
 def number(value: float | Special | None) -> float | None:
     """None where the device says that it has none."""
     return None if isinstance(value, Special) else value
+
+
+def above_zero(value: float | Special | None) -> float | None:
+    """The same for what nobody living has none of: 0 and less are how simple firmware writes "not measured"."""
+    said = number(value)
+    return said if said is not None and said > 0 else None

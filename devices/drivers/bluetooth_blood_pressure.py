@@ -23,7 +23,7 @@ from devices.driver import About, GattUse, Output
 from devices.nomenclature import metrics
 from devices.readings import BloodPressure, Sensor
 from devices.sig import Fields, Special, said_at
-from devices.sig_profile import CLOCK_WRITES, READ, ProfileDriver, Take, number
+from devices.sig_profile import CLOCK_WRITES, READ, ProfileDriver, Take, above_zero
 
 MEASUREMENT = "2A35"
 
@@ -87,15 +87,15 @@ class Driver(ProfileDriver):
 
     def _on_measurement(self, value: bytes) -> Output:
         measurement = decode_measurement(value)
-        systolic, diastolic = measurement.systolic_mmhg, measurement.diastolic_mmhg
-        if isinstance(systolic, Special) or isinstance(diastolic, Special):
+        systolic, diastolic = above_zero(measurement.systolic_mmhg), above_zero(measurement.diastolic_mmhg)
+        if systolic is None or diastolic is None:
             cause = _cause(measurement.status)
             return Output([self.now(sensor=Sensor.ERROR, fault="blood_pressure_not_measured", vendor_text=cause)])
         reading = BloodPressure(
             systolic_mmhg=systolic,
             diastolic_mmhg=diastolic,
-            mean_mmhg=number(measurement.mean_mmhg),
-            pulse_bpm=number(measurement.pulse_bpm),
+            mean_mmhg=above_zero(measurement.mean_mmhg),
+            pulse_bpm=above_zero(measurement.pulse_bpm),
             irregular_pulse=_bit(measurement.status, IRREGULAR_PULSE),
             body_movement=_bit(measurement.status, BODY_MOVEMENT),
             cuff_too_loose=_bit(measurement.status, CUFF_TOO_LOOSE),

@@ -24,7 +24,7 @@ from devices.driver import About, GattUse, Output, Write
 from devices.nomenclature import metrics
 from devices.readings import Glucose, GlucoseRange, Sensor
 from devices.sig import Fields, Special, said_at
-from devices.sig_profile import READ, ProfileDriver, Take
+from devices.sig_profile import READ, ProfileDriver, Take, above_zero
 from devices.sig_records import (
     ABORT,
     ALL_RECORDS,
@@ -342,9 +342,8 @@ def _result(measurement: Measurement) -> tuple[float | None, GlucoseRange]:
         return None, GlucoseRange.HIGH
     if status & RESULT_TOO_LOW or concentration is Special.NEGATIVE_INFINITY:
         return None, GlucoseRange.LOW
-    if concentration is None or isinstance(concentration, Special):
-        return None, GlucoseRange.IN_RANGE
-    return millimol_per_litre(concentration, measurement.unit), GlucoseRange.IN_RANGE
+    said = above_zero(concentration)
+    return None if said is None else millimol_per_litre(said, measurement.unit), GlucoseRange.IN_RANGE
 
 
 def _failure(measurement: Measurement) -> str | None:

@@ -216,7 +216,9 @@ class Driver(ProfileDriver):
     def _on_spot_check(self, value: bytes) -> Output:
         measurement = decode_spot_check(value)
         self._unanswered_s = 0.0
-        reading = None if (measurement.measurement_status or 0) & (NOBODYS | NO_NUMBER) else _reading(measurement, True)
+        doubtful = (measurement.measurement_status or 0) & (NOBODYS | NO_NUMBER)
+        broken = (measurement.sensor_status or 0) & BROKEN
+        reading = None if doubtful or broken else _reading(measurement, True)
         if reading is None:
             text = _said(measurement)
             return Output([self.now(sensor=Sensor.ERROR, fault="oximetry_not_measured", vendor_text=text)])

@@ -79,13 +79,13 @@ def decode_composition(value: bytes) -> Composition:
             fields.uint16()
     weight = fields.uint16() if flags & 1 << 10 else UNSUCCESSFUL
     height = fields.uint16() if flags & 1 << 11 else 0
-    fat = None if fat_e1 == UNSUCCESSFUL else fat_e1 / 10
+    fat = None if fat_e1 in (0, UNSUCCESSFUL) else fat_e1 / 10
     return Composition(fat, shown_at, _mass_kg(weight, imperial), _height_cm(height, imperial))
 
 
 def _mass_kg(raw: int, imperial: bool) -> float | None:
-    """Resolution 0.005 kg, or 0.01 lb."""
-    if raw == UNSUCCESSFUL:
+    """Resolution 0.005 kg, or 0.01 lb; None: not measured."""
+    if raw in (0, UNSUCCESSFUL):  # 0: nobody stands on it
         return None
     return round(raw / 100 * KG_PER_POUND, 2) if imperial else round(raw * 0.005, 3)
 

@@ -3,8 +3,8 @@
 Used: RMC (time, date, A or V), GGA (quality, satellites, HDOP), GST (accuracy), GSA (fix mode). The sentences of one
 second are put together into one Position; it is told as soon as all kinds have come that the second before had, at most
 one a second, and one more when the fix comes or goes: the time of some receivers stands still without one. RMC "V",
-GGA quality 0, a manual or simulated fix (7, 8), dead reckoning (6) and GSA mode 1 are no fix: Position(None). Sentences
-without or with a wrong checksum are counted and not used.
+GGA quality 0, a manual or simulated fix (7, 8; in RMC mode M, S), dead reckoning (6; E) and GSA mode 1 are no fix:
+Position(None). Sentences without or with a wrong checksum are counted and not used.
 
 The receiver is only listened to. Old receivers' dates may be off by a week rollover (1024 weeks): ``gnss_at`` is what
 it says, no more.
@@ -30,6 +30,8 @@ LONGEST_LINE = 120
 """NMEA says 82; receivers with many decimals need more."""
 TIMED = ("RMC", "GGA", "GST")
 FIX_QUALITIES = (1, 2, 3, 4, 5)
+NO_FIX_MODES = ("N", "E", "M", "S")
+"""Mode indicator of RMC, from NMEA 2.3 on: not valid, dead reckoning, manual input, simulator."""
 SILENCE_ENDS_SECOND_S = 0.4
 
 
@@ -161,7 +163,7 @@ def _facts_of(sentence: Any) -> tuple[str, dict[str, Any]]:
         return kind, _where(sentence) | {
             "at": _time(sentence.timestamp),
             "date": sentence.datestamp if isinstance(sentence.datestamp, date) else None,
-            "valid": sentence.status == "A",
+            "valid": sentence.status == "A" and (sentence.mode_indicator or "A") not in NO_FIX_MODES,
             "speed_m_s": _number(sentence.spd_over_grnd, 0, 2000, scale=1852 / 3600),
         }
     if kind == "GGA":

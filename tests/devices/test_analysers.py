@@ -223,6 +223,25 @@ def test_a_long_record_runs_over_frames_and_all_records_may_come_in_one() -> Non
     assert [write.payload for write in driver.tick(0.3).writes] == [ACK]
 
 
+def test_a_transmission_given_up_after_a_refused_frame_is_not_half_a_report() -> None:
+    """E1381: who is refused six times ends with EOT, and sends the whole message again later."""
+    lines = ["H|\\^&|||Twin^1", "P|1", "O|1|0042||^^^ALL", "R|1|^^^GLU|6.4|mmol/L", "R|2|^^^CREA|88|umol/L", "L|1|N"]
+    frames = [frame(number, line.encode() + b"\r") for number, line in enumerate(lines, start=1)]
+    spoiled = frames[4].replace(b"88", b"86")
+    driver = astm_analyser.Driver()
+    driver.open()
+
+    def told(stream: bytes) -> list[Event]:
+        return driver.feed(ENQ + stream + EOT).events
+
+    (state,) = told(b"".join(frames[:4]) + spoiled * 6)
+    assert isinstance(state, DeviceState)
+    assert state.fault == "analyser_interrupted"
+    once_more = b"".join([*frames[:4], spoiled, *frames[4:]])
+    (result,) = [event for event in told(once_more) if isinstance(event, LaboratoryResult)]
+    assert [value.said for value in result.values] == ["6.4", "88"]
+
+
 def test_a_whole_day_in_one_message_comes_whole_and_each_result_with_its_own_person() -> None:
     """E1394 allows many patients in a message; 25 people with 30 analytes are more than is held at a time."""
     lines = ["H|\\^&|||Batch^1"]

@@ -124,6 +124,7 @@ def test_hi_and_lo_are_no_numbers(value: bytes, status: int | None, where: Gluco
     ("value", "status", "kind", "words"),
     [
         (NAN, None, 0x11, "no concentration"),
+        (to_sfloat(0, -5), None, 0x11, "no concentration"),
         (to_sfloat(640, -5), 1 << 2, 0x11, "sample size insufficient"),
         (to_sfloat(640, -5), 1 << 1 | 1 << 10, 0x11, "sensor malfunction, general fault"),
         (to_sfloat(640, -5), None, 0xFA, "control solution"),
@@ -337,6 +338,16 @@ def test_what_the_cuff_does_not_say_is_none() -> None:
     assert reading.pulse_bpm is None
     assert reading.irregular_pulse is None
     assert reading.device_said_at is None
+
+
+def test_nought_is_how_simple_cuffs_say_none() -> None:
+    nought = to_sfloat(0, 0)
+    (reading,) = readings(cuff.Driver().feed(pressure(0x04, to_sfloat(128, 0), to_sfloat(82, 0), nought, nought)))
+    assert reading == BloodPressure(systolic_mmhg=128.0, diastolic_mmhg=82.0)
+    for systolic, diastolic in ((0, 0), (128, 0), (0, 82)):
+        output = cuff.Driver().feed(pressure(0x00, to_sfloat(systolic, 0), to_sfloat(diastolic, 0)))
+        assert readings(output) == []
+        assert states(output)[0].fault == "blood_pressure_not_measured"
 
 
 def test_a_failed_measurement_is_told_with_its_cause() -> None:

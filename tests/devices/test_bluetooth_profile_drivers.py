@@ -181,6 +181,10 @@ def test_a_spot_check_without_a_set_clock_has_no_time_and_a_demonstration_is_nob
     shown = driver.feed(b"\x03" + to_sfloat(95, 0) + to_sfloat(60, 0) + AT + struct.pack("<H", 1 << 11), "2A5E")
     assert told(PulseOximetry, shown) == []
     assert told(DeviceState, shown)[-1].fault == "oximetry_not_measured"
+    broken = b"\x04" + to_sfloat(95, 0) + to_sfloat(60, 0) + (1 << 14).to_bytes(3, "little")
+    output = driver.feed(broken, "2A5E")
+    assert told(PulseOximetry, output) == []
+    assert told(DeviceState, output)[-1].vendor_text == "sensor malfunctioning"
 
 
 def test_the_memory_is_asked_for_only_where_there_is_one_and_again_after_long_silence() -> None:
@@ -254,6 +258,16 @@ def test_composition_alone_carries_its_own_weight_past_everything_between() -> N
     assert (reading.weight_kg, reading.height_cm, reading.body_fat_percent) == (70.0, 172.5, 27.5)
     with pytest.raises(Truncated):
         scale.decode_composition(value[:-1])
+
+
+def test_a_scale_that_nobody_stands_on_and_shoes_on_its_electrodes_are_no_numbers() -> None:
+    driver = scale.Driver()
+    output = driver.feed(b"\x00\x00\x00")
+    output.events += ticks(driver, 2.0).events
+    assert told(Weight, output) == []
+    assert told(DeviceState, output)[-1].fault == "weight_not_measured"
+    (shod,) = told(Weight, driver.feed(struct.pack("<HHH", 1 << 10, 0, 14000), "2A9C"))
+    assert (shod.weight_kg, shod.body_fat_percent) == (70.0, None)
 
 
 # strap

@@ -407,8 +407,8 @@ class Vehicle:
 
     def _bluetooth_places(self) -> dict[str, str]:
         """Device name -> Bluetooth address, of those that were found."""
-        rows = self.on_board.sessions.items()
-        return {name: row.place for name, row in rows if row.settings.link == "bluetooth" and row.place}
+        sessions = self.on_board.sessions.items()
+        return {name: one.place for name, one in sessions if one.settings.link == "bluetooth" and one.place}
 
     def _tell_found(self) -> None:
         """Pages that show devices look again."""
@@ -461,11 +461,8 @@ class Vehicle:
     def _serial_of(self, device: str) -> str | None:
         """What the hardware says it is: its own serial number, its Bluetooth address, or that of its USB adapter."""
         session = self.on_board.sessions.get(device)
-        if session is None or not session.place:
-            return None
-        if session.identity is not None and session.identity.serial:
-            return session.identity.serial
-        return session.place if session.settings.link == "bluetooth" else usb_serial(session.place)
+        told = session.identity.serial if session is not None and session.place and session.identity else None
+        return told or self.hardware_of(device)
 
     def _time_source_changed(self, source: str) -> None:
         self.store.set_time_source(source)

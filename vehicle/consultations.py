@@ -146,13 +146,9 @@ class Consultations:
 
     def current(self) -> ConsultationView | None:
         """The consultation that somebody is waiting on: the one being talked, else the newest that is not over."""
-        marks = ",".join("?" * len(OPEN))
-        rows = self._store.read(
-            f"SELECT consultation, state FROM consultations WHERE state IN ({marks}) ORDER BY consultation DESC",
-            tuple(sorted(OPEN)),
-        )
+        rows = self._open()
         talking = [row for row in rows if row["state"] not in _DONE_TALKING]
-        chosen = (talking or rows)[:1]
+        chosen = (talking or rows)[-1:]
         return self.get(chosen[0]["consultation"]) if chosen else None
 
     def get(self, consultation: str, language: str | None = None) -> ConsultationView:
@@ -301,7 +297,9 @@ class Consultations:
         What else is under way is cancelled or hung up; one about the same encounter is taken instead.
         """
         async with self._one_at_a_time:
-            for row in self._under_way():
+            for row in self._open():
+                if row["state"] in _DONE_TALKING:
+                    continue
                 if row["encounter"] == encounter:
                     return self.get(row["consultation"])
                 gives_way = Event.CANCELLED if Event.CANCELLED in TABLE[State(row["state"])] else Event.ENDED
@@ -422,23 +420,20 @@ class Consultations:
             raise ConsultationUnknown("no such consultation: look again", consultation=consultation)
         return rows[0]
 
-    def _none_under_way(self, encounter: str) -> None:
+    def _open(self) -> list[dict[str, Any]]:
+        """consultation, state and encounter of every consultation that is not over, oldest first."""
         marks = ",".join("?" * len(OPEN))
-        for row in self._store.read(
-            f"SELECT consultation, state, encounter FROM consultations WHERE state IN ({marks})", tuple(sorted(OPEN))
-        ):
+        return self._store.read(
+            f"SELECT consultation, state, encounter FROM consultations WHERE state IN ({marks}) ORDER BY consultation",
+            tuple(sorted(OPEN)),
+        )
+
+    def _none_under_way(self, encounter: str) -> None:
+        for row in self._open():
             if row["state"] not in _DONE_TALKING or row["encounter"] == encounter:
                 raise ConsultationOpen(
                     "another consultation is under way: end or cancel it first", consultation=row["consultation"]
                 )
-
-    def _under_way(self) -> list[dict[str, Any]]:
-        """Consultations that somebody waits for or talks in."""
-        talking = sorted(OPEN - set(_DONE_TALKING))
-        marks = ",".join("?" * len(talking))
-        return self._store.read(
-            f"SELECT consultation, state, encounter FROM consultations WHERE state IN ({marks})", talking
-        )
 
     def _change(self, consultation: str, state: State, who: str, reason: str, over: bool = False) -> Draft:
         said: dict[str, Json] = {"consultation": consultation, "state": str(state)}

@@ -71,7 +71,6 @@ def main() -> int:
     record_commands.add_options(options)
     stick_command.add_options(options)
     arguments = options.parse_args()
-    command = "show-key" if arguments.show_key else arguments.command
     log_to_stderr("vehicle")
     try:
         command = "show-key" if arguments.show_key else arguments.command

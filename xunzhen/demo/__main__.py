@@ -88,7 +88,7 @@ async def live(home: Home, chosen: argparse.Namespace) -> None:
     villages = read_villages(json.loads(home.township.read_text(encoding="utf-8")))
     founding.prepare(home, chosen)
     if not history.lived_through(home):
-        print(f"living through the past {chosen.history_days} days in simulated time ...", flush=True)
+        print(f"living through the past {chosen.history_days} days in simulated time, once ...", flush=True)
         await asyncio.gather(
             history.live_through(home, chosen.history_days), asyncio.to_thread(render_clips, home.clips)
         )

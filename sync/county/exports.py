@@ -82,7 +82,8 @@ def _month_sheet(sheet: Worksheet, table: MonthTable, county: str, t: Texts) -> 
     sheet.append(headings)
     for row in table.rows:
         sheet.append([plain(cell) for cell in _cells(table, row, t)])
-    days = [table.counted_on(day) or "" for day in table.days]
+    counted_on = table.counted_on()
+    days = [counted_on[day] or "" for day in table.days]
     totals = [table.counted, len(table.rows) * table.rules.visits_per_month]
     sums = [sum(row.dwell_minutes for row in table.rows), sum(row.encounters for row in table.rows)]
     sheet.append([t("county.export.total"), "", "", *days, *totals, *sums, ""])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
@@ -102,8 +103,9 @@ class MonthTable:
     def visits_of_state(self, *states: VisitState) -> int:
         return sum(visit.verdict.state in states for row in self.rows for visit in row.visits)
 
-    def counted_on(self, day: date) -> int:
-        return sum(visit.verdict.counted and visit.case.facts.day == day for row in self.rows for visit in row.visits)
+    def counted_on(self) -> Counter[date]:
+        """How many visits count, by day."""
+        return Counter(one.case.facts.day for row in self.rows for one in row.visits if one.verdict.counted)
 
     @property
     def counted(self) -> int:
@@ -211,7 +213,9 @@ def _as_sealed(now: MonthVerdict, rules: Rules, verdict: Verdict, sealed: Sealed
     visits = dict(now.visits)
     for visit in sealed.visits:
         known = visits.get(visit.visit, VisitVerdict(visit.visit, VisitState.NOT_COUNTED))
-        visits[visit.visit] = replace(known, state=VisitState(visit.state), reasons=visit.reasons)
+        if (known.state, known.reasons) != (visit.state, visit.reasons):
+            known = replace(known, state=VisitState(visit.state), reasons=visit.reasons)
+        visits[visit.visit] = known
     return replace(
         now,
         state=MonthState(sealed.state),

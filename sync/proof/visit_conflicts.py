@@ -79,11 +79,15 @@ def _stays(proofs: Sequence[VisitProof]) -> Iterable[list[_Span]]:
 
 
 def _on_duty(proofs: Sequence[VisitProof]) -> Iterable[list[_Span]]:
-    """When each person was on duty during stays."""
+    """When each person who was seen in several vehicles was on duty during stays."""
+    vehicles: dict[str, set[str]] = {}
+    for _, proof in _standing(proofs):
+        for shift in proof.evidence.on_duty:
+            vehicles.setdefault(shift.person, set()).add(proof.facts.vehicle)
     found: dict[str, list[_Span]] = {}
     for place, proof in _standing(proofs):
         for shift in proof.evidence.on_duty:
-            for stay in proof.stays:
+            for stay in proof.stays if len(vehicles[shift.person]) > 1 else ():
                 since, until = max(shift.since, stay.arrived_at), min(shift.until, stay.left_at)
                 found.setdefault(shift.person, []).append(_Span(since, until, place, shift.role))
     return found.values()

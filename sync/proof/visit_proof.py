@@ -170,7 +170,7 @@ def proof_of_visit(
 ) -> VisitProof:
     """What the entries say together with what the registry and the cosignatures say."""
     open_ = evidence.closed_at is None and going_on
-    review, flags = set(evidence.review), set(evidence.flags)
+    review = set(evidence.review)
     if evidence.closed_at is None and not going_on:
         review.add("unclosed")
     if bracket is None or bracket.weak or _arrived_long_before(evidence, bracket):
@@ -194,7 +194,7 @@ def proof_of_visit(
         encounters=len(evidence.served),
         outreach=evidence.outreach,
         review=_ordered(review, REVIEW_REASONS),
-        flags=_ordered(flags, FLAGS),
+        flags=evidence.flags,
         open=open_,
         decision=decision.decision if decision is not None else None,
     )

@@ -69,6 +69,8 @@ def period_name(period: Period, t: Texts) -> str:
         return t("county.acceptance.quarter", year=period.first.year, quarter=period.first.month // 3 + 1)
     if period.kind == "year":
         return t("county.acceptance.year", year=period.first.year)
+    if period.months == 1:
+        return t("county.month_title", year=period.first.year, month=period.first.month)
     return t("county.acceptance.months", first=f"{period.first:%Y-%m}", last=f"{period.last:%Y-%m}")
 
 

@@ -13,6 +13,7 @@ from sync.county.device_list import device_list
 from sync.county.fleet import EnrolmentRefused
 from sync.county.fleet_view import fleet_view
 from sync.county.freezing import UnfreezingRefused, frozen, unfreeze
+from sync.county.month_table import NOT_SYNCED_AFTER
 from sync.county.pages import MOST_FORM_BYTES, NOT_KEPT, READERS, form_of, render
 from sync.county.vehicle_requests import bounded_body
 from sync.interop.asset_list import csv_bytes, xlsx_bytes
@@ -35,7 +36,12 @@ async def fleet_page(request: Request) -> Response:
     county = _county(request)
     lines = await run_in_threadpool(fleet_view, county.database, county.fleet)
     waiting = await run_in_threadpool(county.enrolments.waiting)
-    facts: dict[str, Any] = {"vehicles": lines, "waiting": waiting, "now": county.clock.now()}
+    facts: dict[str, Any] = {
+        "vehicles": lines,
+        "waiting": waiting,
+        "now": county.clock.now(),
+        "silent_after": NOT_SYNCED_AFTER,
+    }
     return render(request, "fleet.html", {**facts, "said": request.session.pop(_SAID, None)})
 
 

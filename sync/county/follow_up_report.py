@@ -113,7 +113,7 @@ def shown_total(parts: Sequence[int]) -> str:
     hidden = [part for part in parts if 0 < part < SMALL]
     exact = sum(parts) - sum(hidden)
     if not hidden or (len(hidden) < sum(hidden) < len(hidden) * (SMALL - 1) and len(hidden) > 1):
-        return str(sum(parts))
+        return shown(sum(parts))
     return f"≥{exact}" if exact else f"<{SMALL}" if len(hidden) == 1 else f"≥{len(hidden)}"
 
 

@@ -121,8 +121,7 @@ def _how(what: str, record: Record, t: Texts) -> str:
         action = t(f"county.lists.source_{facts['action']}")
         return t("county.workload.how_closed", kind=kind, action=action, minutes=facts["minutes"])
     if what in FOLLOW_UPS:
-        programme = t(f"county.follow_up.programme_{facts['programme']}")
-        return t("county.workload.how_due", programme=programme, day=facts["due_on"])
+        return t(f"county.follow_up.programme_{facts['programme']}")
     if "follow_up_on" in facts:
         how = t(f"county.referrals.outcome_{facts['outcome']}") if facts["outcome"] else ""
         waits = t("county.workload.how_waits", day=facts["follow_up_on"] or "—")

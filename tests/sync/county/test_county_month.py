@@ -263,9 +263,13 @@ async def test_a_silent_vehicle_is_told_apart_from_a_missed_village(founded: Fou
     table = await month(founded)
     assert table["not_synced"] == ["van-07"]
     assert by_name(table)["上湾村"]["state"] == "not_synced"
+    administrator = await founded.signed_in("xu.jing")
+    assert "240 小时没同步" in (await administrator.get("/county/fleet?lang=zh")).text
     founded.clock.advance(30 * 86400)
     van.visit(founded.villages[2], at(10, 12, 8))
     await van.deliver()
+    administrator = await founded.signed_in("xu.jing")
+    assert "没同步" not in (await administrator.get("/county/fleet?lang=zh")).text
     table = await month(founded)
     assert table["not_synced"] == []
     assert by_name(table)["上湾村"]["state"] == "missed"

@@ -99,6 +99,7 @@ async def test_page_and_json_name_nobody_and_show_no_small_number(founded: Found
         ([4, 4, 9], "≥9"),
         ([1, 1], "≥2"),
         ([1, 4], "5"),
+        ([1, 3], "<5"),  # whoever reads it knows that four are not told
     ],
 )
 def test_a_total_tells_no_small_part(parts: list[int], text: str) -> None:

@@ -10,10 +10,11 @@ from contextlib import suppress
 from typing import Any
 
 from dbus_fast import BusType, DBusError, Message, MessageType, Variant, unpack_variants
-from dbus_fast.aio import MessageBus
 from dbus_fast.annotations import DBusObjectPath, DBusStr, DBusUInt16, DBusUInt32
 from dbus_fast.errors import AuthError, InvalidAddressError
 from dbus_fast.service import ServiceInterface, dbus_method
+
+from devices.links.dbus_send import MessageBus
 
 AGENT_PATH = "/xunzhen/agent"
 CAPABILITY = "KeyboardDisplay"

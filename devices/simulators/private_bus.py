@@ -16,9 +16,9 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from dbus_fast import Message, MessageType, Variant
-from dbus_fast.aio import MessageBus
 
 from devices.errors import AskPerson
+from devices.links.dbus_send import MessageBus
 
 PROPERTIES = "org.freedesktop.DBus.Properties"
 OBJECT_MANAGER = "org.freedesktop.DBus.ObjectManager"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -63,6 +64,22 @@ async def test_bus_killed_and_back(bench: Bench, told: pytest.LogCaptureFixture)
     await comes_through(bench)
     assert bench.fault("glucose-1") is None
     assert bluetooth_events(told) == ["bluetooth_unavailable", "bluetooth_available"]
+
+
+async def test_a_call_on_a_dead_bus_fails_and_leaves_no_error_that_nobody_read(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def call_too_late() -> None:
+        bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
+        await bench.meters.bluez.kill_bus()
+        with pytest.raises((EOFError, OSError)):
+            await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
+        with pytest.raises((EOFError, OSError)):
+            await bus.call(Message(destination="org.bluez", path="/", interface="org.bluez", member="Anything"))
+
+    await call_too_late()
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def test_bluetoothd_killed_on_a_living_bus_and_back(bench: Bench) -> None:

@@ -49,6 +49,7 @@ async def test_the_same_case_is_answered_later(stage: Stage, browser: Browser) -
         await page.get_by_test_id("open-case").click()
         kept = page.get_by_test_id("recordings")
         await kept.get_by_text("还没有传到").wait_for()
+        await page.get_by_test_id("recording").wait_for()  # the newest stands where no live picture is to come
         await kept.locator("[data-recording=ecg]").click()
         await becomes(page, "document.querySelector('#recording-shown canvas')?.getBoundingClientRect().height > 300")
         await page.get_by_test_id("recording-measure").click()
@@ -72,6 +73,7 @@ async def test_the_same_case_is_answered_later(stage: Stage, browser: Browser) -
         await becomes(page, "document.body.dataset.state === 'opinion_signed'")
         assert await page.evaluate("document.body.dataset.media ?? 'idle'") == "idle", "what was ended stays ended"
         assert await page.locator("#stage").get_attribute("data-over") is not None
+        await page.get_by_text("会诊已结束，意见已签名。").wait_for()
         async with signed_in(browser, stage) as elsewhere:
             await elsewhere.goto("/specialist/consultations/consultation-1")
             await becomes(elsewhere, "document.body.dataset.state === 'opinion_signed'")

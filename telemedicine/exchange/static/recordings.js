@@ -15,6 +15,9 @@ export class Recordings {
     this.path = `/specialist/consultations/${encodeURIComponent(consultation)}/recordings`;
     this.named = '';
     this.timer = 0;
+    /** Without a live picture the newest that is here is shown at once, one time. */
+    this.waiting = false;
+    this.opened = false;
     /** @type {Map<string, string>} findings in words, by recording */
     this.found = new Map();
     /** @type {EcgStrip | null} the sheet that is open */
@@ -26,8 +29,9 @@ export class Recordings {
     document.addEventListener('keydown', (event) => { if (event.key === 'Escape') this.#close(); });
   }
 
-  /** @param {import('./exchange_socket.js').Case} c */
-  update(c) {
+  /** @param {import('./exchange_socket.js').Case} c @param {boolean} live whether pictures come from the van */
+  update(c, live) {
+    this.waiting = !live && !this.opened;
     const told = /** @type {any[]} */ (c.summary.recordings ?? []);
     this.found = new Map(told.map((one) => [one.sha256, foundWords(one.ecg)]));
     const named = JSON.stringify(told.map((one) => [one.sha256, this.found.get(one.sha256)]));
@@ -53,6 +57,8 @@ export class Recordings {
       return item;
     }));
     byId('recordings-panel').hidden = found.length === 0;
+    const newest = found.find((one) => one.here);
+    if (this.waiting && newest) void this.#open(newest);
     if (found.some((one) => !one.here)) this.timer = window.setTimeout(() => void this.#list(), AGAIN_MS);
   }
 
@@ -61,6 +67,8 @@ export class Recordings {
     const place = byId('recording'), shown = byId('recording-shown'), address = `${this.path}/${one.sha256}`;
     byId('recording-title').textContent = [t(`recording_${one.what}`), clockTime(one.started_at), this.found.get(one.sha256)].filter(Boolean).join('　');
     this.#close();
+    this.opened = true;
+    this.waiting = false;
     place.hidden = false;
     this.#press(false);
     byId('recording-measure').hidden = one.what !== 'ecg';

@@ -50,10 +50,11 @@ function update(c) {
   document.body.dataset.state = c.state;
   showSummary(c);
   showPeople(c);
-  recordings.update(c);
+  recordings.update(c, live);
   opinion?.update(c);
   quality.vanOnline = c.van_online;
   quality.ended = !live;
+  if (role === 'lead') quality.over = c.opinion ? 'link_signed' : 'link_ended';
   media.wanted = live && ready;
   media.fingerprint = c.dtls_fingerprint ?? '';
   if (c.van_online) media.hurry();

@@ -78,6 +78,7 @@ def test_a_whole_form_by_taps_then_the_profile_and_the_due_list(
     expect(page.get_by_test_id("part-symptoms")).not_to_contain_text("缺")
     page.get_by_test_id("next-part").click()
     expect(page.get_by_test_id("systolic_mmhg")).to_have_value("148")
+    expect(page.get_by_test_id("systolic_mmhg")).to_have_attribute("data-fresh", "")  # the first key replaces it
     expect(page.locator('[data-field="systolic_mmhg"] .from')).to_contain_text("蓝牙血压计")
     page.get_by_test_id("weight_kg").click()
     for key in "61":

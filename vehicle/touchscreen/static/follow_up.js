@@ -78,7 +78,10 @@ questions.addEventListener('change', ({ target }) => {
 });
 
 questions.addEventListener('input', ({ target }) => { if (target instanceof HTMLInputElement) delete target.dataset.fresh; touched(target); });
-questions.addEventListener('focusin', ({ target }) => { if (target instanceof HTMLInputElement && target.matches('.number')) { target.select(); target.dataset.fresh = ''; } });
+/** @param {EventTarget | null} target */
+function entered(target) { if (target instanceof HTMLInputElement && target.matches('#form-questions .number')) { target.select(); target.dataset.fresh = ''; } }
+questions.addEventListener('focusin', ({ target }) => entered(target));
+entered(document.activeElement);                                    // the keypad has put the cursor there already
 document.addEventListener('click', ({ target }) => {               // the first key replaces what was filled in
   const input = document.activeElement;
   if (!(target instanceof Element) || !target.closest('.form-fields .pad [data-key]') || !(input instanceof HTMLInputElement)) return;

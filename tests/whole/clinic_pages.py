@@ -86,7 +86,8 @@ def forms(demo: Demo, doctor: VillageDoctor, album: Album, patient: str) -> None
 def paper(demo: Demo, doctor: VillageDoctor, album: Album) -> None:
     """A slip before and after it came out; the spoken prompts."""
     url, page = demo.touchscreen, doctor.page
-    album.both(page, f"{url}print", "print")
+    page.goto(f"{url}print")
+    album.both(page, page.url.partition("?")[0], "print")  # where it leads: the language goes along
     opened(page, album, f"{url}screening", "voice", "voice")
     page.goto(f"{url}print")
     page.get_by_test_id("print-slip").click()

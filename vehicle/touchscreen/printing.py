@@ -113,8 +113,6 @@ def routes(screen: Screen) -> APIRouter:
     ) -> Response:
         chosen = _chosen(request, encounter, form, on)
         await printing.queue.print(form, chosen.slip, chosen.view, request.state.caller.id)
-        t = screen.texts(request)
-        screen.say(request, t("touch.print.kept"), t("touch.print.kept_hint"))
         return back(f"/print/{encounter}?form={form}&on={on}")
 
     @router.get("/print/{encounter}/slip.svg")
@@ -161,8 +159,6 @@ def routes(screen: Screen) -> APIRouter:
     async def again(request: Request, slip: str) -> Response:
         view = _print(slip)
         await printing.queue.print(view.form, view.slip, _encounter(view.encounter or ""), request.state.caller.id)
-        t = screen.texts(request)
-        screen.say(request, t("touch.print.kept"), t("touch.print.kept_hint"))
         return back(f"/print/{view.encounter}")
 
     @router.post("/print/slips/{slip}/discard")

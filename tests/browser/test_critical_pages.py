@@ -88,7 +88,8 @@ def test_it_rings_on_the_ecg_page_and_is_answered_on_its_own(van: Van, page: Any
     page.get_by_test_id("critical-referred").check()
     page.get_by_test_id("receiver-hospital").click()
     page.get_by_test_id("critical-read-back").check()
-    assert page.get_by_test_id("critical-leave").is_disabled()  # why not is still to be said
+    assert page.get_by_test_id("critical-leave").is_disabled()
+    assert page.get_by_test_id("critical-lacks").inner_text() == "还要说明为什么没法告诉"
     page.get_by_test_id("not_told-unconscious").click()
     page.get_by_test_id("critical-leave").click()
     page.locator('[data-testid="finding"][data-closed="yes"]').wait_for()

@@ -66,7 +66,7 @@ async def test_a_hypertension_prompt_says_rule_inputs_source_and_what_is_missing
     assert grade.disclaimer == "筛查提示，不作为诊断依据"
     assert grade.rule_version == RULES.rule("BP-GRADE").version
     first = prompts(world)["BP-FIRST"]
-    assert (first.code, first.level, first.result) == ("INSUFFICIENT", None, "资料不足，还不能判断")
+    assert (first.code, first.level, first.result) == ("INSUFFICIENT", None, "还不能判断")
     assert [(missing.field, missing.ask) for missing in first.missing] == [("known_htn", True)]
     urgent = prompts(world)["BP-URGENT"]
     assert [missing.field for missing in urgent.missing] == ["bp_danger", "cannot_handle"]  # not pregnant at 67

@@ -21,7 +21,9 @@ function judge(form) {
   const refused = !chosen.has('refused') || Boolean(field('reason')?.value.trim() && pad && !pad.empty);
   const closing = ['referred', 'consulted', 'refused'].some((action) => chosen.has(action));
   const leave = form.querySelector('[data-needs-closing]');
-  if (leave instanceof HTMLButtonElement) leave.disabled = !(told && closing && called && refused);
+  const lacks = chosen.has('not_told') && !told ? 'why' : !told || !closing ? 'choose' : !called ? 'call' : !refused ? 'refusal' : '';
+  if (leave instanceof HTMLButtonElement) leave.disabled = lacks !== '';
+  for (const said of form.querySelectorAll('[data-lacks]')) if (said instanceof HTMLElement) said.hidden = said.dataset.lacks !== lacks;
 }
 
 /** @type {Record<string, string[]>} told and not told exclude each other; who could not be told does not refuse */

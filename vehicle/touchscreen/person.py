@@ -131,6 +131,7 @@ def routes(screen: Screen) -> APIRouter:
                     "icon": ICONS.get(reading.type, "measure"),
                     "text": wording.value_text(reading.type, reading.values),
                     "by_hand": reading.by_hand,
+                    "meal": reading.values.get("meal"),
                 }
                 for reading in past.readings
             ],

@@ -16,7 +16,6 @@ from sync.county.acceptance_pages import router as acceptance_router
 from sync.county.accounts import Accounts
 from sync.county.audit import Audit
 from sync.county.blobs import Blobs, BlobStore, FolderStore
-from sync.county.body_limits import BodyLimits
 from sync.county.database import Database
 from sync.county.enrolment import AskingRate, Enrolments
 from sync.county.evidence_pages import router as evidence_router
@@ -50,7 +49,7 @@ from sync.county.sealing import Sealing
 from sync.county.settings import CountySettings
 from sync.county.slip_pages import router as slip_router
 from sync.county.sm2 import Sm2Key, Sm2Signer
-from sync.county.vehicle_requests import identify
+from sync.county.vehicle_requests import MOST_BODY_BYTES, identify
 from sync.county.village_contacts import VillageContacts
 from sync.county.village_uploads import VillageUploads
 from sync.county.visits import Visits
@@ -66,10 +65,13 @@ from sync.record.secret_file import create_secret, read_secret
 from sync.service import notify
 from sync.settings_file import SettingsRefused
 from sync.web.access import guarded_app
+from sync.web.body_limits import MOST_BYTES
 from sync.web.pages import Pages
 from sync.witness.client import WitnessClient
 
 HERE = Path(__file__).parent
+_LARGE = ("/log/", "/recordings", "/link-probe/", "/county/registry/preview")
+"""Where vehicles send, and lists of villages with their outlines."""
 _GO_ON_WAITING = "EXTEND_TIMEOUT_USEC=60000000"
 """sd_notify(3): after an upgrade all entries may have to be read again before we are ready."""
 
@@ -184,7 +186,7 @@ def create_county(
     county = open_county(settings, clock, random_bytes, hasher)
     county.interpreter.catch_up_all(lambda: notify(_GO_ON_WAITING))
     secret = _session_secret(settings.secret_file, random_bytes)
-    app = guarded_app(f"巡诊 {settings.name}", identify, secret, settings.secure_cookies)
+    app = guarded_app(f"巡诊 {settings.name}", identify, secret, settings.secure_cookies, _most_bytes)
     app.state.county = county
     app.include_router(missing_recordings_router)
     app.include_router(intake_router)
@@ -206,9 +208,12 @@ def create_county(
     app.include_router(acceptance_router)
     app.include_router(work_router)
     county.pages.mount(app, HERE / "static")
-    app.add_middleware(BodyLimits)
     answer_refusals(app)
     return app
+
+
+def _most_bytes(path: str) -> int:
+    return MOST_BODY_BYTES if path.startswith(_LARGE) else MOST_BYTES
 
 
 def _blob_store(settings: CountySettings) -> BlobStore:

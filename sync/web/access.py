@@ -17,6 +17,8 @@ from starlette.exceptions import HTTPException, WebSocketException
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import HTTPConnection
 
+from sync.web.body_limits import BodyLimits, forms_only
+
 PUBLIC = "public"
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
@@ -82,12 +84,19 @@ def _refuse(connection: HTTPConnection, status: int, reason: str) -> None:
     raise HTTPException(status, reason)
 
 
-def guarded_app(title: str, identify: Identify, session_secret: str, secure_cookies: bool) -> FastAPI:
+def guarded_app(
+    title: str,
+    identify: Identify,
+    session_secret: str,
+    secure_cookies: bool,
+    most_bytes: Callable[[str], int] = forms_only,
+) -> FastAPI:
     """A FastAPI application behind the gate.
 
     :param identify: says who calls, from session cookie or signature; None for nobody
     :param session_secret: signs the session cookie; at least 32 characters, kept outside the database
     :param secure_cookies: False only on loopback without TLS
+    :param most_bytes: of what is sent to a path; more is refused before a route reads it
     """
     if len(session_secret) < 32:
         raise ValueError("session_secret needs at least 32 characters")
@@ -101,4 +110,5 @@ def guarded_app(title: str, identify: Identify, session_secret: str, secure_cook
         https_only=secure_cookies,
         max_age=12 * 3600,
     )
+    app.add_middleware(BodyLimits, most_bytes=most_bytes)
     return app

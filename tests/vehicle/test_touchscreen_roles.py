@@ -13,6 +13,7 @@ from touch_bench import PIN, STAFF, Bench
 
 from devices.clock import SimulatedClock
 from sync.web.access import PUBLIC
+from sync.web.body_limits import MOST_BYTES
 from vehicle.touchscreen.app import create_touchscreen
 from vehicle.touchscreen.sessions import CLINICAL, CREW, DOCTORS, IDLE_LIMIT, LOCAL
 
@@ -158,6 +159,23 @@ async def test_a_form_from_a_foreign_page_is_refused(app: FastAPI) -> None:
     for headers in ({"origin": "http://evil.example"}, {"sec-fetch-site": "cross-site"}):
         answer = await caller.post("/encounter/close", headers={**headers, "accept": "application/json"})
         assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("says", [True, False], ids=["said", "sent"])
+async def test_a_request_that_is_too_long_is_refused_before_it_is_read(app: FastAPI, says: bool) -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < 100 * MOST_BYTES:
+            sent += 65536
+            yield b"a" * 65536
+
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    length = {"Content-Length": "99000000000"} if says else {}
+    answer = await client(app).post("/sign-in", content=endless(), headers={**form, **length})
+    assert answer.status_code == 413
+    assert sent <= (0 if says else MOST_BYTES + 65536)
 
 
 async def test_a_wrong_pin_is_refused_and_the_fifth_locks_the_name(app: FastAPI) -> None:

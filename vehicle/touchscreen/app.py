@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from devices.errors import AskPerson, Park
 from sync.web.access import PUBLIC, guarded_app, roles
+from sync.web.body_limits import MOST_BYTES
 from sync.web.pages import HEADERS, Pages
 from vehicle.touchscreen import (
     add_analyser,
@@ -102,7 +103,7 @@ def create_touchscreen(vehicle: Vehicle) -> FastAPI:
     random_bytes = vehicle.random_bytes
     sessions = Sessions(vehicle.staff.all, vehicle.clock, random_bytes)
     secret = session_secret(vehicle.settings.data / "keys", random_bytes)
-    app = guarded_app("Xunzhen touchscreen", sessions.identify, secret, secure_cookies=False)
+    app = guarded_app("Xunzhen touchscreen", sessions.identify, secret, secure_cookies=False, most_bytes=_most_bytes)
     screen = Screen(vehicle)
     app.state.vehicle, app.state.screen, app.state.sessions = vehicle, screen, sessions
     screen.pages.globals["as_time"] = status.as_time
@@ -126,6 +127,10 @@ def create_touchscreen(vehicle: Vehicle) -> FastAPI:
     return app
 
 
+def _most_bytes(path: str) -> int:
+    return capture_api.LARGEST_PART_BYTES if path.startswith("/api/captures/") else MOST_BYTES
+
+
 def _answer_errors(app: FastAPI, screen: Screen) -> None:
     @app.exception_handler(AskPerson)
     async def ask(request: Request, error: Exception) -> Response:
@@ -146,7 +151,7 @@ def _answer_errors(app: FastAPI, screen: Screen) -> None:
     @app.exception_handler(HTTPException)
     async def refuse(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        if for_scripts(request):
+        if for_scripts(request) or error.status_code in (408, 413):  # no page of ours sends so much, or so slowly
             return JSONResponse({"detail": error.detail}, status_code=error.status_code, headers=HEADERS)
         caller = getattr(request.state, "caller", None)
         if error.status_code == 401 or caller is None:

@@ -26,13 +26,13 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from devices.clock import SimulatedClock
-from sync.county.body_limits import MOST_FORM_BYTES, BodyLimits
 from sync.county.schema import checkpoints, entries, logs, refused_checkpoints, uploads
 from sync.county.vehicle_requests import MOST_BODY_BYTES
 from sync.formats import wire
 from sync.formats.merkle import consistency_proof, leaf_hash, root_of
 from sync.formats.notes import Checkpoint, SeedSigner
 from sync.formats.request_signature import signature_headers
+from sync.web.body_limits import MOST_BYTES, BodyLimits
 from tests.sync.formats.test_merkle import reader
 
 _FEW = settings(max_examples=35, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -334,7 +334,7 @@ def test_bodies_that_are_too_long_are_not_even_read(founded: Founded) -> None:
 
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     assert asyncio.run(post("/sign-in", **form)) == 413
-    assert sent <= MOST_FORM_BYTES + 2 * 65536
+    assert sent <= MOST_BYTES + 2 * 65536
     log, sent = Log(founded), 0
     claim = signature_headers(log.signer, "POST", log.uploads[0].path, b"", founded.clock.now())
     assert asyncio.run(post(log.uploads[0].path, **claim)) == 413
@@ -344,7 +344,7 @@ def test_bodies_that_are_too_long_are_not_even_read(founded: Founded) -> None:
 @pytest.fixture
 def impatient(founded: Founded) -> Iterator[int]:
     """The port of a server that waits a fifth of a second for the next part of a body, half a second for all of it."""
-    app = BodyLimits(founded.app, 0.2, 0.5)
+    app = BodyLimits(founded.app, stall_s=0.2, whole_s=0.5)
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -82,6 +82,7 @@ def test_the_visit_is_proposed_from_the_position_and_opens_with_one_tap(van: Van
 
 def test_the_visit_ends_only_after_a_second_tap(van: Van, page: Any) -> None:
     start_visit(van, page)
+    page.wait_for_load_state()  # a tap counts once the page's scripts are there
     page.get_by_test_id("end-visit").click()
     assert van.do(lambda bench: bench.vehicle.visits.current()) is not None
     assert "还没有：村牌照片、村干部签字" in page.get_by_test_id("unfinished").inner_text()
@@ -349,6 +350,7 @@ def test_a_consultation_from_the_five_fields_to_the_signed_decision(van: Van, pa
     van.wait(lambda bench: bench.vehicle.consultations.receive_opinion(asked.consultation, opinion))
     page.get_by_test_id("opinion").wait_for()
     assert page.get_by_test_id("reason").count() == 0
+    page.wait_for_load_state()
     page.get_by_test_id("open-decision").click()
     page.get_by_test_id("decision-accept").check()
     page.get_by_test_id("plan").fill("马上转县医院")

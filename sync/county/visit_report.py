@@ -173,7 +173,7 @@ class VisitReports:
             table = projected[name]
             wanted = (table.c.visit == record.visit) & (table.c.origin == record.origin)
             if name == "readings":
-                wanted &= table.c.confirmed_at.is_not(None)
+                wanted &= table.c.confirmed_at.is_not(None) & table.c.rejected_at.is_(None)
             if name in ("screening_results", "follow_up_forms", "consultations"):  # not by form: some are secret
                 row = self._database.row(select(func.count().label("n")).where(wanted))
                 counts += [(shown, row["n"])] if row and row["n"] else []

@@ -113,7 +113,7 @@ class CriticalValues:
             drafts: list[Draft] = []
             signature = ""
             if "refused" in answer.actions:
-                signature, size = await asyncio.to_thread(self._keep, answer.signature_png)
+                signature, size = await asyncio.to_thread(self._recordings.store, answer.signature_png, "image/png")
                 drafts.append(self._signature_draft(signature, size, row, by))
             drafts += [
                 Draft("critical_action/1", fields, by, row["visit"], row["encounter"])
@@ -132,11 +132,6 @@ class CriticalValues:
             "SELECT finding AS reading, patient, visit, encounter FROM critical_findings WHERE finding = ?", (name,)
         )
         return rows[0]
-
-    def _keep(self, png: bytes) -> tuple[str, int]:
-        writer = self._recordings.begin("image/png")
-        writer.append(png)
-        return writer.finish()
 
     def _signature_draft(self, sha256: str, size: int, row: Mapping[str, Any], by: str) -> Draft:
         fields: dict[str, Json] = {

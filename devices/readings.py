@@ -332,7 +332,8 @@ class LaboratoryValue:
     """Abnormal flags as sent: "H", "LL", "A", "N"."""
     status: str = ""
     """Result status as sent (HL7 table 0085): "F" final, "C" corrected, "P" preliminary; with "X" (cannot be obtained)
-    and "D", "W" (an earlier one is withdrawn) there is no result, and ``said`` is dashes."""
+    and "D", "W" (an earlier one is withdrawn) there is no result, and ``said`` is dashes; with "U" (the preliminary one
+    is final) it may be empty."""
 
 
 @dataclass(frozen=True, slots=True)

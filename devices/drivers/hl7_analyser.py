@@ -64,6 +64,8 @@ CONDITIONS = ("AL", "ER", "NE", "SU")
 """Of MSH-15 and MSH-16, table 0155: when an answer is wanted."""
 WITHOUT_RESULT = ("X", "D", "W")
 """Status of an OBX: cannot be obtained; an earlier result is to be deleted, or was somebody else's."""
+FINAL_AS_SENT = "U"
+"""Status of an OBX: what was sent as preliminary is final; the result need not be sent again."""
 NOT_YET = ("I", "N", "O")
 """Status of an OBX that holds no result: pending, not asked, a description of the order."""
 
@@ -243,7 +245,7 @@ def message_of(text: str) -> Message:
 def _is_result(segment: Segment) -> bool:
     if segment.name != "OBX" or segment.first(2) in (*ATTACHMENTS, *REMARKS) or segment.first(11) in NOT_YET:
         return False
-    return bool(word(segment.raw(5))) or segment.first(11) in WITHOUT_RESULT
+    return bool(word(segment.raw(5))) or segment.first(11) in (*WITHOUT_RESULT, FINAL_AS_SENT)
 
 
 def _report(segment: Segment, person: str | None) -> Report:
@@ -267,7 +269,7 @@ def _observe(segment: Segment, sender: str, report: Report) -> None:
         identifier, words, *_ = [*segment.parts(5), ""]
         said = words or identifier
     status = segment.first(11)
-    if not word(said) and status not in WITHOUT_RESULT:
+    if not word(said) and status not in (*WITHOUT_RESULT, FINAL_AS_SENT):
         return  # empty, or nothing but control characters
     if value_type in REMARKS or not code or status in NOT_YET:
         report.remark(f"{code or segment.first(1)}: {said}")

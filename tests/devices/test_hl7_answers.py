@@ -139,6 +139,7 @@ def test_what_cannot_be_obtained_is_no_value_whatever_stands_in_it() -> None:
             "OBX|3|NM|777-3^PLT^LN||90|10^9/L|||||P",
             "OBX|4|NM|789-8^RBC^LN||4.1|10^12/L|||||I",
             "OBX|5|NM|4544-3^HCT^LN||0|%|||||D",
+            "OBX|6|NM|787-2^MCV^LN|||fL|||||U",
         )
     )
     (result,) = hl7_analyser.message_of(text).results
@@ -147,6 +148,7 @@ def test_what_cannot_be_obtained_is_no_value_whatever_stands_in_it() -> None:
         ("WBC", "---", None, (), "X"),
         ("PLT", "90", 90.0, (), "P"),
         ("HCT", "---", None, (), "D"),
+        ("MCV", "", None, (), "U"),
     ]
     assert result.comments == ("RBC: 4.1",)
     answered_only_pending = answered(b"\x0bMSH|^~\\&|x|y|||1||ORU^R01|9|P|2.4\rOBX|1|NM|||4.1||||||I\r\x1c\r")

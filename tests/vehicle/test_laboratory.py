@@ -175,6 +175,21 @@ async def test_a_corrected_result_takes_the_place_and_the_person_of_the_first(wo
     assert len(kept) == 4, "all stay in the journal"
 
 
+async def test_a_preliminary_result_becomes_final_without_being_sent_again(world: LaboratoryWorld) -> None:
+    """HL7 table 0085: U without a value; of what was never sent it says nothing."""
+    await world.serve()
+    world.publish(result("102", values=(*of_status("P", HGB="134", PLT="210"), *of_status("C", WBC="6.4"))), "lab-1")
+    world.publish(result("103", values=of_status("U", HGB="")), "lab-1")
+    for _ in range(2):
+        world.publish(result("102", values=of_status("U", HGB="", WBC="", RBC="")), "lab-1")
+    (found,) = world.waiting()
+    assert {row.code: (row.said, row.status) for group in found.groups for row in group.rows} == {
+        "HGB": ("134", ""),
+        "PLT": ("210", "preliminary"),
+        "WBC": ("6.4", "corrected"),
+    }
+
+
 async def test_a_result_that_corrects_nothing_is_one_of_its_own(world: LaboratoryWorld) -> None:
     await world.serve()
     world.publish(result("102", values=of_status("F", HGB="134")), "lab-1")

@@ -135,12 +135,24 @@ def replaced(earlier: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str,
 
     :param earlier: empty: there is none
     """
-    codes = {value["code"] for value in stored["results"]}
+    values = _made_final(earlier, stored["results"])
+    codes = {value["code"] for value in values}
     comments = dict.fromkeys((*earlier.get("comments", ()), *stored.get("comments", ())))
     results = [value for value in earlier.get("results", ()) if value["code"] not in codes]
-    results += [value for value in stored["results"] if value.get("status") not in WITHDRAWS]
+    results += [value for value in values if value.get("status") not in WITHDRAWS]
     together: dict[str, Json] = {**earlier, **stored, "results": results}
     return together | ({"comments": [*comments]} if comments else {})
+
+
+def _made_final(earlier: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """``results`` with what status U says without a value: the preliminary value of before is final."""
+    before = {v["code"]: v for v in earlier.get("results", ()) if v.get("status") in PRELIMINARY}
+    told = [before.get(v["code"], {}) | {"status": "F"} if _without_value(v) else v for v in results]
+    return [value for value in told if "code" in value]
+
+
+def _without_value(value: Mapping[str, Any]) -> bool:
+    return value.get("status") == "U" and not value["said"]
 
 
 def decimal_text(number: float | None) -> str | None:

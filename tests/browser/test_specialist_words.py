@@ -35,7 +35,7 @@ async def chosen(page: Page) -> tuple[str, str]:
     return await fields[0].input_value(), await fields[1].input_value()
 
 
-async def test_an_invitation_rings_until_somebody_looks(stage: Stage, browser: Browser) -> None:
+async def test_an_invitation_rings_until_somebody_looks_and_declines(stage: Stage, browser: Browser) -> None:
     async with signed_in(browser, stage) as page:
         await page.get_by_text("现在没有邀请").wait_for()
         assert await page.get_by_test_id("ring").get_attribute("data-ring") == "on"
@@ -51,8 +51,18 @@ async def test_an_invitation_rings_until_somebody_looks(stage: Stage, browser: B
         assert await page.get_by_test_id("ring").text_content() == "铃声已关"
         await page.reload()
         assert await page.get_by_test_id("ring").get_attribute("data-ring") == "off"
-        await page.get_by_test_id("accept-invitation").click()
-        await page.wait_for_url("**/specialist/consultations/consultation-1", timeout=WITHIN_MS)
+        await page.get_by_test_id("decline-invitation").click()
+        await page.get_by_test_id("confirm-decline").click()
+        assert await page.get_by_test_id("decline-dialog").is_visible(), "nobody has chosen a reason yet"
+        await page.get_by_test_id("decline-in_surgery").check(force=True)
+        await page.get_by_test_id("cancel-decline").click()
+        await page.get_by_test_id("decline-invitation").click()
+        assert not await page.get_by_test_id("decline-in_surgery").is_checked()
+        await page.get_by_test_id("decline-not_my_field").check(force=True)
+        await page.get_by_test_id("decline-reason").fill("请找何平")
+        await page.keyboard.press("Enter")
+        await until(lambda: stage.vehicle.events[-1][0] == "declined")
+        assert stage.vehicle.events[-1][2] == "not_my_field\n请找何平", "a code, which the van says in its language"
 
 
 async def test_a_diagnosis_is_found_by_its_letters_and_what_is_missing_is_shown(stage: Stage, browser: Browser) -> None:

@@ -103,6 +103,14 @@ def test_a_reason_that_is_a_code_gets_words_and_what_was_typed_stays() -> None:
     assert reason_text("手术中", en) == "手术中"
     assert reason_text("In theatre until 11, please ask again", zh) == "In theatre until 11, please ask again"
     assert reason_text("", zh) == ""
+    assert reason_text("in_surgery\n11 点以后可以", zh) == "手术中，11 点以后可以"
+    assert reason_text("not_my_field", en) == "Not my specialty"
+    offered = [
+        key for key in sorted(zh.keys()) if key.startswith("specialist.invitations.reason_") and "more" not in key
+    ]
+    assert len(offered) == 3
+    for key in offered:  # what the specialist may choose is said here in this panel's language
+        assert reason_text(key.partition("reason_")[2], zh) == zh(key)
 
 
 @pytest.mark.parametrize(

@@ -125,9 +125,14 @@ def printed_place(where: str) -> str:
 
 
 def reason_text(reason: str, t: Texts) -> str:
-    """Why something happened: a code ("link lost", "link_lost") in words, what a person typed as it was typed."""
-    key = f"touch.consult.reason.{'_'.join(reason.lower().split())}"
-    return t(key) if re.fullmatch(r"[a-z_.]+", key) and key in t else reason
+    """Why something happened: a code ("link lost", "link_lost") in words, what a person typed as it was typed.
+
+    A code may have more below it, in a line of its own, that a person typed.
+    """
+    first, _, typed = reason.partition("\n")
+    key = f"touch.consult.reason.{'_'.join(first.lower().split())}"
+    said = t(key) if re.fullmatch(r"[a-z_.]+", key) and key in t else first
+    return t("touch.comma").join(part for part in (said, typed) if part)
 
 
 def _moment(at: Any) -> datetime | None:

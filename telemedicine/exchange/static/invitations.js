@@ -6,7 +6,7 @@ import { Cases, byId, isInvitation, isLive, sessionPath, t, whyRefused } from '.
 import { Ringing } from './ringing.js';
 
 const list = byId('cases'), template = /** @type {HTMLTemplateElement} */ (byId('case'));
-const dialog = /** @type {HTMLDialogElement} */ (byId('decline'));
+const dialog = /** @type {HTMLDialogElement} */ (byId('decline')), form = /** @type {HTMLFormElement} */ (dialog.querySelector('form'));
 /** @type {Set<string>} */
 const accepting = new Set();
 const ringing = new Ringing(byId('ring'));
@@ -57,17 +57,21 @@ list.addEventListener('click', ({ target }) => {
   const item = button?.closest('[data-consultation]');
   if (!(button instanceof HTMLButtonElement) || !(item instanceof HTMLElement)) return;
   const consultation = item.dataset.consultation ?? '';
-  if (button.dataset.do === 'decline') { declining = consultation; dialog.showModal(); return; }
+  if (button.dataset.do === 'decline') { declining = consultation; form.reset(); needWords(); dialog.showModal(); return; }
   const sent = cases.socket.send({ type: 'accept', consultation });
   if (sent) accepting.add(consultation);
   button.disabled = sent;
   tell(consultation, sent ? t('accepting') : byId('line-lost').textContent ?? '');
 });
 
-dialog.addEventListener('close', () => {
-  if (dialog.returnValue !== 'send' || !declining) return;
-  const form = new FormData(/** @type {HTMLFormElement} */ (dialog.querySelector('form')));
-  const reason = [form.get('reason'), form.get('more')].map((part) => String(part ?? '').trim()).filter(Boolean).join(t('list_comma'));
+/** Whoever chooses none of the reasons writes one. */
+function needWords() { /** @type {HTMLInputElement} */ (byId('more')).required = !new FormData(form).get('reason'); }
+
+form.addEventListener('change', needWords);
+dialog.querySelector('[data-part="cancel"]')?.addEventListener('click', () => dialog.close());
+form.addEventListener('submit', () => {
+  const said = new FormData(form);
+  const reason = [said.get('reason'), said.get('more')].map((part) => String(part ?? '').trim()).filter(Boolean).join('\n');
   const sent = cases.socket.send({ type: 'decline', consultation: declining, reason });
   tell(declining, sent ? t('declining') : byId('line-lost').textContent ?? '');
   declining = '';

@@ -1,4 +1,4 @@
-"""Allergies as FHIR R4 AllergyIntolerance, from the last signed form of what lasts of a person. Pure.
+"""Allergies as FHIR R4 AllergyIntolerance, from the signed forms of what lasts of a person that count. Pure.
 
 The codes are those of the national basic-information form (个人基本信息表), with what the project adds; a test holds
 them against the form's file. What somebody wrote in words stays out where names do.
@@ -10,11 +10,10 @@ import json
 
 from sync.interop.fhir_elements import Element, Names, coding, concept, drop_empty, person
 from sync.interop.fhir_record import PersonRecord, Row
+from sync.record.allergies import FORM, NONE, WORDS, together
 
-FORM = "background"
 SNOMED = "http://snomed.info/sct"
 NO_KNOWN_DRUG_ALLERGY = coding(SNOMED, "409137002", "No known drug allergy")
-NONE = "1"
 SUBSTANCES: dict[str, dict[str, tuple[str, str]]] = {
     "drug_allergies": {
         "2": ("青霉素", "medication"),
@@ -35,30 +34,31 @@ SUBSTANCES: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 """Field of the form: code to the word there and the category of FHIR."""
-WORDS = {"drug_allergies": "drug_allergies_other", "other_allergies": "other_allergies_said"}
 _CLINICAL = "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical"
 _VERIFICATION = "http://terminology.hl7.org/CodeSystem/allergyintolerance-verification"
 
 
 def allergies(record: PersonRecord, names: Names, named: bool) -> list[Element]:
     """One resource for each allergy; one that says so where the person was asked and knows of no drug."""
-    forms = [row for row in record.forms if row["form"] == FORM]
-    if not forms:
+    if not record.allergies:
         return []
-    row = forms[-1]
-    answers = json.loads(row["answers_json"] or "{}")
+    forms = [(row, json.loads(row["answers_json"] or "{}")) for row in record.allergies]
+    told = together([answers for _, answers in forms])
     made = []
     for field, substances in SUBSTANCES.items():
-        codes = [str(code) for code in answers.get(field) or ()]
-        words = str(answers.get(WORDS[field]) or "") if named else ""
-        if field == "drug_allergies" and codes == [NONE]:
-            made.append(_allergy(record, row, names, "none", concept(NO_KNOWN_DRUG_ALLERGY), "medication"))
-        for code in codes:
-            if code in substances:
-                word, category = substances[code]
-                local = coding(f"urn:xunzhen:form:{FORM}:{field}", code, word)
+        if field == "drug_allergies" and told.get(field) == [NONE]:
+            newest = forms[0][0]
+            made.append(_allergy(record, newest, names, "none", concept(NO_KNOWN_DRUG_ALLERGY), "medication"))
+        seen = set()
+        for row, answers in forms:
+            words = str(answers.get(WORDS[field]) or "") if named else ""
+            for code in (str(one) for one in answers.get(field) or ()):
+                word, category = substances.get(code, ("", ""))
                 note = words if word == "其他" or field == "other_allergies" else ""
-                made.append(_allergy(record, row, names, f"{field}/{code}", concept(local, text=word), category, note))
+                if word and (code, note) not in seen:
+                    seen.add((code, note))
+                    local = concept(coding(f"urn:xunzhen:form:{FORM}:{field}", code, word), text=word)
+                    made.append(_allergy(record, row, names, f"{field}/{code}", local, category, note))
     return made
 
 

@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sync.record.allergies import FORM, counting
+from sync.record.person_links import LINKED, UNLINKED, PersonLinks
+
 Row = Mapping[str, Any]
 ReadRows = Callable[[str, str, str], Sequence[Row]]
 """(table, column, value) -> the rows of one journal in which the column has that value."""
@@ -36,6 +39,8 @@ class PersonRecord:
     """Of screening rules, oldest first."""
     forms: Sequence[Row] = ()
     """Signed follow-up forms, oldest first."""
+    allergies: Sequence[Row] = ()
+    """The signed forms whose allergies count, of all registrations of the person, newest first."""
     actions: Sequence[Row] = ()
     """Found red values and what was done about them, in their order."""
     findings: Sequence[Row] = ()
@@ -98,11 +103,20 @@ def _gathered(
         consultations=[row for row in mine("consultations") if row["requested_at"]],
         results=sorted((row for row in mine("screening_results") if row["at"]), key=lambda row: row["result"]),
         forms=sorted((row for row in mine("follow_up_forms") if row["filled_at"]), key=lambda row: int(row["n"])),
+        allergies=_allergies(read, patient),
         actions=sorted((row for row in mine("critical_actions") if row["at"]), key=lambda row: int(row["n"])),
         findings=[row for row in mine("critical_findings") if row["found_at"]],
         devices={row["device"]: row for name in used for row in read("devices", "device", name)},
         staff={(row["visit"], row["person"]): row for row in duty},
     )
+
+
+def _allergies(read: ReadRows, patient: str) -> list[Row]:
+    links, parted = (read("access_log", "action", action) for action in (LINKED, UNLINKED))
+    notes = sorted((*links, *parted), key=lambda row: int(row["n"]))
+    who = (patient, *PersonLinks((row["action"], row["what"]) for row in notes).beside(patient))
+    forms = [row for one in who for row in read("follow_up_forms", "patient", one)]
+    return counting((row for row in forms if row["form"] == FORM and row["filled_at"]), links, who)
 
 
 def said(row: Row, column: str) -> Any:

@@ -7,11 +7,13 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from clinic_world import DOCTOR, VILLAGE, card
+from clinic_world import DOCTOR, PINS, VILLAGE, card
 from test_follow_ups import ME, Clinic
 
 from devices.clock import SimulatedClock
-from vehicle.clinic.background import Backgrounds
+from sync.interop import fhir_record
+from vehicle.clinic.background import Backgrounds, signed_forms
+from vehicle.clinic.case import CaseNotes
 from vehicle.clinic.guardians import Guardian
 from vehicle.clinic.health_profile import HealthProfiles
 from vehicle.clinic.households import Households
@@ -137,3 +139,49 @@ async def test_household_and_guardian_are_those_of_the_person(clinic: Clinic) ->
     found = homes.guardian(new)
     assert found is not None
     assert found.name == "王大山"
+
+
+async def test_an_allergy_told_under_one_registration_is_not_hidden_by_a_later_form_of_the_other(
+    clinic: Clinic,
+) -> None:
+    """Who signed the later form did not know of the earlier one; who signs the next one sees both."""
+    await clinic.arrive()
+    old = (await clinic.people.register(PatientForm("杨桂芳", "female", date(1958, 4, 1)), DOCTOR)).patient
+    new = (await clinic.people.from_card(card(), DOCTOR)).patient
+
+    async def signed(patient: str, answers: dict[str, list[str] | str]) -> None:
+        draft = await clinic.follow_ups.begin("background", patient, ME)
+        await clinic.tell(draft, answers)
+        await clinic.follow_ups.sign(draft, DOCTOR, PINS[DOCTOR])
+
+    await signed(old, {"drug_allergies": ["2", "5"], "drug_allergies_other": "左氧氟沙星", "other_allergies": ["1"]})
+    await signed(new, {"drug_allergies": ["1"], "other_allergies": ["4"]})
+    backgrounds = Backgrounds(clinic.store, clinic.people)
+
+    def told(patient: str) -> list[str]:
+        """By the name bar, the specialist's summary and the export alike."""
+        bar = backgrounds.of(patient)
+        assert not bar.unsigned
+        notes = CaseNotes(clinic.store, clinic.people, clinic.prompts).of("", patient)
+        assert notes["background"]["allergies"] == bar.allergies("zh")
+        record = fhir_record.of_person(
+            lambda table, column, value: clinic.store.read(f"SELECT * FROM {table} WHERE {column} = ?", (value,)),
+            "van-07",
+            patient,
+        )
+        assert record is not None
+        assert [row["n"] for row in record.allergies] == [row["n"] for row in signed_forms(clinic.store, who(patient))]
+        return bar.allergies("zh")
+
+    def who(patient: str) -> tuple[str, ...]:
+        return clinic.people.registrations(patient)
+
+    assert told(new) == ["乳胶"]
+    await clinic.people.link(new, old, DOCTOR)
+    assert told(new) == told(old) == ["青霉素", "左氧氟沙星", "乳胶"]
+    await signed(new, {})
+    assert told(new) == told(old) == ["青霉素", "左氧氟沙星", "乳胶"], "signing what was filled in loses nothing"
+    await signed(new, {"drug_allergies": ["1"]})
+    assert told(new) == told(old) == ["乳胶"], "both were seen when this was signed"
+    await clinic.people.unlink(new, old, DOCTOR)
+    assert told(old) == ["青霉素", "左氧氟沙星"]

@@ -1,19 +1,22 @@
 """What lasts of a person: allergies, past illnesses, operations, family, drugs, as the basic-information form has it.
 
-The last signed form counts. What was tapped since and not yet signed counts too where it is an allergy, and is said to
-be unsigned: an allergy that somebody has told must not wait for a signature.
+The last signed form counts; for allergies that of each registration (``sync.record.allergies``). What was tapped since
+and not yet signed counts too where it is an allergy, and is said to be unsigned: an allergy that somebody has told must
+not wait for a signature.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
 from sync.formats.canonical import Json
 from sync.formats.records import parse_time
+from sync.record.allergies import counting, together
+from sync.record.person_links import LINKED
 from vehicle.clinic.forms.form import BACKGROUND, Field, shipped_forms
 from vehicle.clinic.forms.wording import SEPARATOR, shown_answer
 from vehicle.clinic.people import People
@@ -46,7 +49,7 @@ HISTORY = (
 @dataclass(frozen=True)
 class Background:
     """
-    :ivar answers: of the signed form, allergies of an unsigned one over them
+    :ivar answers: of the newest signed form, with the allergies of all that count and of an unsigned one
     :ivar unsigned: whether an allergy in it waits for a signature
     :ivar n: place of the signed form in the journal; None: never signed
     """
@@ -109,17 +112,13 @@ class Backgrounds:
     def of(self, patient: str) -> Background:
         """Over all registrations."""
         who = self._people.registrations(patient)
-        rows = self._store.read(
-            "SELECT n, answers_json, filled_at FROM follow_up_forms "
-            f"WHERE form = ? AND patient IN ({marks(who)}) ORDER BY n DESC LIMIT 1",
-            (BACKGROUND, *who),
-        )
-        signed = json.loads(rows[0]["answers_json"]) if rows else {}
-        tapped = self._tapped(who)
-        answers = {**signed, **tapped}
+        rows = signed_forms(self._store, who)
+        signed = [json.loads(row["answers_json"]) for row in rows]
+        allergies, told = together(signed), together([*signed, self._tapped(who)])
+        last = signed[0] if signed else {}
         return Background(
-            answers={name: value for name, value in answers.items() if value is not None},
-            unsigned=any(signed.get(name) != value for name, value in tapped.items()),
+            answers={name: value for name, value in {**last, **told}.items() if value is not None},
+            unsigned=told != allergies,
             n=rows[0]["n"] if rows else None,
             on=parse_time(rows[0]["filled_at"]).astimezone(CHINA).date() if rows else None,
         )
@@ -135,6 +134,19 @@ class Backgrounds:
         )
         found = {row["field"]: json.loads(row["answer_json"]).get("is") for row in rows}
         return {name: value for name, value in found.items() if value and _codes(value) != [NONE]}
+
+
+def signed_forms(store: Journal, who: Sequence[str]) -> list[dict[str, Any]]:
+    """The signed forms of what lasts whose allergies count, newest first.
+
+    :param who: all registrations of one person
+    """
+    rows = store.read(
+        f"SELECT n, patient, answers_json, filled_at FROM follow_up_forms WHERE form = ? AND patient IN ({marks(who)})",
+        (BACKGROUND, *who),
+    )
+    links = store.read("SELECT n, what FROM access_log WHERE action = ?", (LINKED,)) if len(who) > 1 else []
+    return [dict(row) for row in counting(rows, links, who)]
 
 
 def _field(name: str) -> Field:

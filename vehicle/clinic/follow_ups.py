@@ -16,7 +16,9 @@ from typing import Any
 from devices.clock import Clock
 from sync.formats.canonical import Json
 from sync.formats.records import Draft, parse_time
+from sync.record.allergies import together
 from sync.screening.evaluator import RuleSet
+from vehicle.clinic.background import signed_forms
 from vehicle.clinic.encounters import Encounters
 from vehicle.clinic.follow_up_sources import numbers_of
 from vehicle.clinic.follow_up_views import (
@@ -286,11 +288,14 @@ class FollowUps:
         if "temp" in readings and not readings["temp"].earlier:
             facts["temp"] = readings["temp"].number
         last = self._last(form.id, who, row["corrects"])
+        answers = {} if last is None else json.loads(last["answers_json"])
+        if form.id == BACKGROUND and row["corrects"] is None:
+            answers |= together([json.loads(one["answers_json"]) for one in signed_forms(self._store, who)])
         given = Given(
             on=self._day_of(row),
             told=self._told(row["draft"]),
             readings=readings,
-            last={} if last is None else json.loads(last["answers_json"]),
+            last=answers,
             last_on=None if last is None else _day(last["filled_at"]),
             forms=self._said_elsewhere(form.id, who),
             facts=facts,

@@ -11,6 +11,7 @@ import pytest
 
 from sync.interop import fhir
 from sync.interop.fhir_record import PersonRecord
+from sync.record.allergies import counting
 
 SCHEMA = Path(__file__).parents[3] / "build" / "fhir" / "fhir.schema.json"
 AT = datetime(2026, 3, 2, 1, tzinfo=UTC)
@@ -30,13 +31,16 @@ TOLD = {
 }
 
 
-def row(answers: dict[str, Any], n: int = 7, form: str = "background") -> dict[str, Any]:
+def row(answers: dict[str, Any], n: int = 7, form: str = "background", patient: str = "patient-1") -> dict[str, Any]:
     said = {"n": n, "form": form, "form_version": "1", "answers_json": json.dumps(answers), "signed_by": "周敏"}
-    return {**said, "filled_at": "2026-03-02T01:00:00.000Z", "visit": None, "encounter": None, "by": "zhou.min"}
+    where = {"patient": patient, "visit": None, "encounter": None, "by": "zhou.min"}
+    return {**said, **where, "filled_at": "2026-03-02T01:00:00.000Z"}
 
 
 def record(*forms: dict[str, Any]) -> PersonRecord:
-    return PersonRecord("van-07.qingyu.example", PATIENT, (), {}, (), (), {}, (), forms=forms)
+    asked = [one for one in forms if one["form"] == "background"]
+    counted = counting(asked, [{"n": 8, "what": "patient-1 patient-2"}], ("patient-1", "patient-2"))
+    return PersonRecord("van-07.qingyu.example", PATIENT, (), {}, (), (), {}, (), forms=forms, allergies=counted)
 
 
 def told(made: PersonRecord, because: str = "") -> list[dict[str, Any]]:
@@ -65,6 +69,19 @@ def test_only_the_last_signed_form_counts_and_none_known_is_told() -> None:
     (none,) = told(record(row(TOLD), later, row({"drug_allergies": ["2"]}, n=11, form="elderly")))
     assert none["code"]["coding"][0]["code"] == "409137002"
     assert told(record(row({"sbp": 120}, form="hypertension"))) == [], "nobody asked: nothing is said"
+
+
+def test_each_registration_is_heard_until_a_form_is_signed_after_the_link() -> None:
+    nothing = {"drug_allergies": ["1"], "other_allergies": ["2"], "other_allergies_said": "虾"}
+    both = told(record(row(TOLD, n=5), row(nothing, n=7, patient="patient-2")), "转诊到县医院")
+    assert [(one["code"]["text"], one.get("note", [{}])[0].get("text")) for one in both] == [
+        ("青霉素", None),
+        ("其他", "左氧氟沙星 皮疹"),
+        ("食物", "虾"),
+        ("食物", "花生"),
+    ]
+    after = told(record(row(TOLD, n=5), row(nothing, n=9, patient="patient-2")))
+    assert [one["code"].get("text") for one in after][1:] == ["食物"]
 
 
 @pytest.mark.parametrize("because", ["", "转诊到县医院"], ids=["pseudonymous", "named"])

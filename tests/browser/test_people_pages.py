@@ -38,6 +38,7 @@ def test_somebody_without_papers_is_registered_served_and_found_by_the_temporary
     page.get_by_test_id("start-visit").click()
     page.get_by_test_id("dwell").wait_for()
     page.goto(f"{van.address}/people/register")
+    assert page.get_by_test_id("ends-turn").count() == 0
     page.get_by_test_id("kind-temporary").check()
     assert page.get_by_test_id("id-number").is_disabled()
     page.get_by_test_id("name").fill("无证人")
@@ -71,6 +72,8 @@ def test_somebody_without_papers_is_registered_served_and_found_by_the_temporary
     page.wait_for_url("**/people/names")
     assert "无证人" in page.get_by_test_id("person").inner_text()
     assert noted(van, "names_shown") == [(person.patient, "identify")]
+    page.goto(f"{van.address}/people/register")
+    assert page.get_by_test_id("ends-turn").inner_text() == "无证人的接诊会同时结束。"
 
 
 def test_a_newborn_a_wrong_number_and_the_family_around_a_card(van: Van, page: Any) -> None:

@@ -240,6 +240,20 @@ async def test_practice_is_marked_wherever_the_case_is(stage: Stage, browser: Br
         await page.wait_for_url("**/specialist/consultations/consultation-1")
 
 
+COVERED = """() => {
+  const line = document.getElementById('line-lost');
+  line.hidden = false;
+  const over = line.getBoundingClientRect();
+  const covered = ['mute', 'camera', 'hang-up'].filter((name) => {
+    const box = document.getElementById(name).getBoundingClientRect();
+    return box.left < over.right && over.left < box.right && box.top < over.bottom && over.top < box.bottom;
+  });
+  line.hidden = true;
+  return covered.join();
+}"""
+"""Which of the session's buttons the notice of a lost line lies on."""
+
+
 @pytest.mark.parametrize("lang", ["zh", "en"])
 async def test_pages_by_day_and_night(stage: Stage, browser: Browser, lang: str) -> None:
     script = (Path(__file__).parent / "page_check.js").read_text(encoding="utf-8")
@@ -258,6 +272,7 @@ async def test_pages_by_day_and_night(stage: Stage, browser: Browser, lang: str)
         await page.get_by_test_id("view-room").click()
         for name, size in SIZES.items():
             await page.set_viewport_size(size)
+            assert not await page.evaluate(COVERED), "one can mute and hang up while the line to the county is down"
             complaints[f"session, {name}"] = await looked_at(page, script, f"session-{name}-{lang}")
         await page.set_viewport_size({"width": 1440, "height": 900})
         await page.goto("/specialist/to-sign")

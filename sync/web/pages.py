@@ -31,12 +31,12 @@ HEADERS = {
 
 
 class PageFiles(StaticFiles):
-    """Style sheets and scripts. A browser asks each time whether they have changed: else it goes on with those of the
+    """Style sheets and scripts. A browser asks each minute whether they have changed: else it goes on with those of the
     release before for days, beside pages of the new one."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(*args, **kwargs)
-        response.headers["Cache-Control"] = "no-cache"
+        response.headers["Cache-Control"] = "max-age=60"
         return response
 
 
@@ -80,8 +80,9 @@ class Pages:
             **(context or {}),
         )
         response = HTMLResponse(html, status_code=status, headers=HEADERS)
+        looked_at = request.headers.get("sec-fetch-mode", "navigate") == "navigate"  # not a script that renews a part
         for name in ("lang", "theme"):
-            if name in request.query_params:
+            if looked_at and name in request.query_params:
                 response.set_cookie(
                     f"xunzhen_{name}", request.query_params[name][:8], samesite="strict", max_age=366 * 86400
                 )

@@ -104,7 +104,14 @@ def test_the_forms_of_age_and_pregnancy_are_whole_in_every_look(
     van: Van, page: Any, complaints: Callable[[Any], list[str]]
 ) -> None:
     van.sign_in(page)
-    patient = van.wait(served)
+    van.wait(served)
+
+    async def mother(bench: Bench) -> str:
+        day = bench.vehicle.clock.now().date()
+        mother = PatientForm("周小兰", "female", day.replace(year=day.year - 30, day=1))
+        return (await bench.vehicle.people.register(mother, ME)).patient
+
+    patient = van.wait(mother)
     page.goto(f"{van.address}/people/{patient}/health")
     page.get_by_test_id("join-maternal").click()
     page.get_by_test_id("others-maternal").click()

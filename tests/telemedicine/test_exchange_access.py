@@ -98,4 +98,4 @@ def test_a_browser_asks_whether_scripts_are_still_those_of_this_release(founded:
         first = client.get(path)
         again = client.get(path, headers={"If-None-Match": first.headers["etag"]})
         told = [(answer.status_code, answer.headers.get("cache-control")) for answer in (first, again)]
-        assert told == [(200, "no-cache"), (304, "no-cache")], path
+        assert told == [(200, "max-age=60"), (304, "max-age=60")], path

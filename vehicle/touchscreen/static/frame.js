@@ -8,6 +8,8 @@ const IDLE_LOCK_MS = 10 * 60_000;
 const SOON_MS = 120, QUIETLY_MS = 2000;
 /** Messages that come all the time: their parts are renewed at leisure. */
 const FREQUENT = new Set(['device', 'status', 'clock', 'link', 'live']);
+/** Messages at which the parts that live on them are renewed. */
+const KINDS = ['reading', 'visit', 'encounter', 'prompts', 'consultation', 'status', 'clock', 'stick', 'session_people', 'discovery', 'printer', 'emergency'];
 
 export const store = new SampleStore();
 exposeSamples(store);
@@ -42,12 +44,12 @@ let timer = 0, timerAt = Infinity, renewing = false;
 
 /**
  * Parts that live on this kind of message will be fetched again and exchanged where they differ.
- * @param {string} kind
+ * @param {string} kind @param {number} inMs
  */
-export function renew(kind) {
+export function renew(kind, inMs = FREQUENT.has(kind) ? QUIETLY_MS : SOON_MS) {
   if (!document.querySelector(`[data-live~="${kind}"]`)) return;
   wanted.add(kind);
-  const at = performance.now() + (FREQUENT.has(kind) ? QUIETLY_MS : SOON_MS);
+  const at = performance.now() + inMs;
   if (at >= timerAt) return;
   clearTimeout(timer);
   timerAt = at;
@@ -159,7 +161,7 @@ setInterval(() => {
 
 // --- the line to the van ------------------------------------------------------------------------------------------
 
-for (const kind of ['reading', 'visit', 'encounter', 'prompts', 'consultation', 'status', 'clock', 'stick', 'session_people', 'discovery', 'printer', 'emergency']) {
+for (const kind of KINDS) {
   feed.on(kind, (message) => { renew(kind === 'reading' && message.live ? 'live' : kind); });
 }
 
@@ -189,14 +191,16 @@ feed.on('driving', ({ moving }) => {                                // the lock 
   renew('driving');
 });
 
-let away = 0;
+let away = 0, heard = false;
 feed.on('link', ({ online, code }) => {
   if (code === 4401) { location.assign('/sign-in'); return; }
   clearTimeout(away);
   const notice = document.getElementById('offline');
   if (!notice) return;
   if (online) {
-    if (!notice.hidden) for (const kind of ['reading', 'visit', 'encounter', 'prompts', 'consultation', 'status']) renew(kind);
+    if (!heard) for (const kind of KINDS) renew(kind, QUIETLY_MS);   // what was said between the page and its line
+    else if (!notice.hidden) for (const kind of KINDS) renew(kind);
+    heard = true;
     notice.hidden = true;
   } else away = window.setTimeout(() => { notice.hidden = false; }, 1500);
 });

@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Real bluetoothd and kernel in a virtual machine, for the Bluetooth tests; without them these say that they are skipped.
 APPLIANCE := qemu-system-x86 bluez dbus busybox-static cpio kmod
 
-.PHONY: demo test again appliance fuzz check verifier bench bench-sync bench-media bench-devices bench-ecg soak powercut screenshots pins clean
+.PHONY: demo test again walks appliance fuzz check verifier bench bench-sync bench-media bench-devices bench-ecg soak powercut screenshots pins clean
 
 # Goes on without these packages: then without the Bluetooth meters, or without PDFs.
 demo: $(VENV)/.demo
@@ -24,6 +24,10 @@ test: $(VENV)/.test
 # was starved or disturbed by its neighbours, and stands above with its name: find why.
 again:
 	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none -m "not long"
+
+# Walks through pages that take half a minute each of two cores: sessions that sleep or fall silent, every look.
+walks: $(VENV)/.test
+	$(BIN)/python -m pytest -m long tests/browser
 
 # The Bluetooth tests against a real bluetoothd, with 300 drops and 200 times plugged and pulled; no radio, no KVM.
 appliance: $(VENV)/.test

@@ -223,6 +223,7 @@ def test_a_driver_sees_the_device_and_not_what_it_measured(tmp_path: Path, page:
             page.get_by_test_id("lock").click()
 
 
+@pytest.mark.long
 def test_the_pages_are_clean_in_both_languages_by_day_and_night(tmp_path: Path, page: Any, complaints: Any) -> None:
     with PluggedVan(tmp_path) as van:
         van.sign_in(page)

@@ -255,6 +255,7 @@ COVERED = """() => {
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
+@pytest.mark.long
 async def test_pages_by_day_and_night(stage: Stage, browser: Browser, lang: str) -> None:
     script = (Path(__file__).parent / "page_check.js").read_text(encoding="utf-8")
     async with signed_in(browser, stage, f"?lang={lang}") as page:

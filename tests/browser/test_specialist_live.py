@@ -72,6 +72,7 @@ class Tunnel:
             writer.close()
 
 
+@pytest.mark.long
 async def test_a_line_that_died_in_a_sleep_is_found_and_the_session_goes_on(stage: Stage, browser: Browser) -> None:
     tunnel = Tunnel(stage.port)
     server = await asyncio.start_server(tunnel.serve, "127.0.0.1", 0)
@@ -90,6 +91,7 @@ async def test_a_line_that_died_in_a_sleep_is_found_and_the_session_goes_on(stag
     server.close()
 
 
+@pytest.mark.long
 async def test_pictures_and_socket_that_fell_silent_together_come_back_by_one_request(
     stage: Stage, browser: Browser
 ) -> None:
@@ -129,6 +131,7 @@ async def test_lost_samples_are_filled_in_and_said(stage: Stage, browser: Browse
         assert filled == [[ecg_count(lost_from + i, channel) for channel in range(8)] for i in range(5 * CHUNK)]
 
 
+@pytest.mark.long
 async def test_the_ecg_is_not_later_than_the_picture(stage: Stage, browser: Browser) -> None:
     async with signed_in(browser, stage) as page:
         await enter_session(stage, page)

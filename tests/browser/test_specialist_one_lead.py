@@ -26,6 +26,7 @@ def one_lead(first: int, count: int = consultation_stage.CHUNK, segment: int = 1
     return Samples("ecg", ("ECG",), RATE_HZ, segment, first, np.array(counts, np.int16), 3.0303, "uV")
 
 
+@pytest.mark.long
 async def test_the_lead_is_named_as_the_device_names_it(
     stage: Stage, browser: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

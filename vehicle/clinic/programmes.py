@@ -171,6 +171,8 @@ class Programmes:
     def _renewed(self, row: Membership) -> bool:
         """The person has joined again under another registration, perhaps elsewhere: only that one is due."""
         others = self._people.registrations(row.patient)[1:]
+        if not others:  # nearly everybody
+            return False
         again = self._members(f"programme = ? AND patient IN ({marks(others)})", (row.programme, *others))
         return any((row.since, row.patient) < (one.since, one.patient) for one in again)
 
